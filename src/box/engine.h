@@ -1,0 +1,129 @@
+// Where sandboxes come from. One interface, without any engine's words in it; implementations: docker_engine.h.
+//
+// An engine makes a sandbox whose PID 1 is mcpbox-init; everything after that goes over the supervisor link. Functions run on
+// the executor that the engine was made with. A failed call says what the engine said.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "net/task.h"
+
+namespace mcpbox::box {
+
+enum class NetworkMode {
+  kNone,    // loopback only
+  kBridge,  // the engine's ordinary network: reaches the internet, and whatever else that network reaches
+};
+
+struct Mount {
+  enum class Kind {
+    kBind,       // source = absolute host path, which must exist
+    kVolume,     // source = volume name; made when missing, kept when the sandbox is removed
+    kScratch,    // source empty: a fresh volume that goes with the sandbox
+    kMemory,     // source empty: memory file system of `size_bytes`
+  };
+  Kind kind = Kind::kBind;
+  std::string source;
+  std::string target;  // absolute inside the sandbox
+  bool read_only = true;
+  std::uint64_t size_bytes = 0;  // kMemory only; 0 = 64 MiB
+  bool operator==(const Mount&) const = default;
+};
+
+struct SandboxLimits {
+  std::uint64_t memory_bytes = 1536ull << 20;
+  double cpus = 2.0;
+  std::uint64_t processes = 512;
+  bool operator==(const SandboxLimits&) const = default;
+};
+
+// What decides whether two servers can share a sandbox. Equal profiles have equal hashes.
+struct SandboxProfile {
+  std::string image;  // reference or id; empty where the engine uses the host's own system
+  NetworkMode network = NetworkMode::kNone;
+  SandboxLimits limits;
+  std::vector<Mount> mounts;  // beyond those that every sandbox gets
+  bool read_only_root = true;
+  std::string hash() const;  // sha256 over a canonical form, lower-case hexadecimal
+  bool operator==(const SandboxProfile&) const = default;
+};
+
+struct SandboxSpec {
+  std::string name;     // [a-z0-9-]{1,63}, unique on the engine
+  SandboxProfile profile;
+  std::map<std::string, std::string> labels;  // io.mcpbox.*; the engine adds io.mcpbox.managed=1 and io.mcpbox.profile
+  std::vector<std::string> init_argv;         // PID 1 and its arguments
+  bool remove_on_exit = false;                // the engine removes it, with its scratch volumes, when PID 1 ends
+};
+
+struct SandboxState {
+  std::string id;    // the engine's full id
+  std::string name;
+  std::map<std::string, std::string> labels;
+  bool running = false;
+  std::optional<int> exit_code;
+  bool killed_for_memory = false;
+};
+
+struct EngineInfo {
+  std::string kind;         // "docker", "podman", "native"
+  std::string version;      // "20.10.24"
+  std::string api_version;  // negotiated, "1.41"
+  std::string address;      // "unix:///var/run/docker.sock"
+  std::string operating_system;
+  bool rootless = false;
+  bool user_namespace = false;  // container ids are remapped
+  int cgroup_version = 1;
+  std::vector<std::string> warnings;
+};
+
+struct ImageInfo {
+  std::string id;  // sha256:…
+  std::vector<std::string> tags;
+  std::uint64_t size_bytes = 0;
+  std::int64_t created_unix = 0;
+};
+
+using Labels = std::map<std::string, std::string>;
+using Progress = std::function<void(std::string_view line)>;
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  // Asks the engine who it is; kUnavailable with a hint when none answers.
+  virtual Task<Result<EngineInfo>> probe() = 0;
+
+  // Makes and starts a sandbox and compares what the engine made with what was asked: a difference removes it again and fails.
+  virtual Task<Result<SandboxState>> create(SandboxSpec spec) = 0;
+  virtual Task<Result<SandboxState>> inspect(std::string id) = 0;
+  virtual Task<Result<std::vector<SandboxState>>> list(Labels labels) = 0;  // all states; every label must match
+  virtual Task<Result<void>> remove(std::string id) = 0;  // kills, removes with its scratch volumes; not there is success
+  // Host path of PID 1's executable and of the control directory are bind mounts in `profile`-independent places:
+  // the session passes them as mounts.
+
+  // Calls `handler` for every sandbox with these labels that ends, until cancelled. Reconnects by itself; after a gap it
+  // lists and reports what ended meanwhile.
+  virtual Task<Result<void>> watch(Labels labels, std::function<void(const SandboxState&)> handler) = 0;
+
+  virtual Task<Result<void>> ensure_volume(std::string name, Labels labels) = 0;
+  virtual Task<Result<std::vector<std::string>>> list_volumes(Labels labels) = 0;
+  virtual Task<Result<void>> remove_volume(std::string name) = 0;  // not there is success
+
+  virtual Task<Result<ImageInfo>> image(std::string reference) = 0;  // kNotFound when the engine does not have it
+  virtual Task<Result<std::vector<ImageInfo>>> images(Labels labels) = 0;
+  virtual Task<Result<ImageInfo>> pull(std::string reference, Progress progress) = 0;
+  virtual Task<Result<ImageInfo>> import_rootfs(std::string tar_path, std::string reference, std::vector<std::string> changes,
+                                                Progress progress) = 0;
+  virtual Task<Result<ImageInfo>> build(std::string context_tar_path, std::string reference, Progress progress) = 0;
+};
+
+}  // namespace mcpbox::box

@@ -1,0 +1,80 @@
+// What a managed process is given and how it ended. Plain data, shared by the supervisor link and everything above it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+
+namespace mcpbox::box {
+
+// Hard and soft limit alike (setrlimit(2)); absent = what the sandbox gives.
+struct ProcessLimits {
+  std::optional<std::uint64_t> processes = 256;          // RLIMIT_NPROC, counted per uid; threads count
+  std::optional<std::uint64_t> open_files = 4096;        // RLIMIT_NOFILE
+  std::optional<std::uint64_t> file_bytes = 512ull << 20;  // RLIMIT_FSIZE
+  std::optional<std::uint64_t> core_bytes = 0;           // RLIMIT_CORE
+  std::optional<std::uint64_t> data_bytes;               // RLIMIT_DATA
+};
+
+// What the process may touch of the file system and of the loopback interface, enforced with Landlock where the kernel
+// has it (ABI ≥ 1 files, ≥ 4 TCP, ≥ 6 scopes). The read-only system (/usr, /lib*, /bin, /sbin, /etc, /proc, /dev/null …)
+// is always readable and executable.
+struct Confinement {
+  std::vector<std::string> read_write;   // absolute paths inside the sandbox; executable too (HOME must be, real-servers.md)
+  std::vector<std::string> read_only;    // absolute paths, readable and executable
+  std::vector<std::uint16_t> connect_ports;  // TCP ports it may connect to; `any_network` lifts the rule
+  std::vector<std::uint16_t> bind_ports;
+  bool any_network = false;              // the sandbox itself has a network, and the profile grants it
+};
+
+struct ProcessSpec {
+  std::string id;                 // [a-z0-9-]{1,64}, unique among the live processes of the sandbox
+  std::vector<std::string> argv;  // argv[0] is looked up in env's PATH when it has no '/'
+  std::vector<std::string> env;   // "NAME=value", complete: nothing is inherited
+  std::string cwd;                // absolute
+  uid_t uid = 0;                  // never 0: refused
+  gid_t gid = 0;                  // never 0: refused
+  mode_t umask = 0077;
+  int nice = 0;                   // 0..19
+  int oom_score_adj = 500;        // 0..1000
+  ProcessLimits limits;
+  Confinement confine;
+};
+
+// The host ends of the three pipes. Owned by the caller; the supervisor keeps duplicates that it never reads.
+struct ProcessPipes {
+  UniqueFd in;   // write end of stdin
+  UniqueFd out;  // read end of stdout
+  UniqueFd err;  // read end of stderr
+};
+
+// How a process ended: an outcome, not an error.
+struct ProcessExit {
+  int code = -1;   // exit code; -1 when a signal ended it
+  int signal = 0;  // the signal; 0 when it exited
+  bool killed_for_memory = false;  // SIGKILL that the sandbox's memory limit explains (memory.events / oom_control)
+  std::chrono::microseconds user_time{0};
+  std::chrono::microseconds system_time{0};
+  std::uint64_t peak_memory_bytes = 0;  // of the process and its waited-for children (ru_maxrss)
+
+  // "exit code 3", "killed by SIGKILL (out of memory)".
+  std::string describe() const;
+};
+
+// A process as the supervisor lists it to a new controller.
+struct ProcessStatus {
+  std::string id;
+  pid_t pid = 0;  // inside the sandbox
+  uid_t uid = 0;
+  bool running = false;
+  std::optional<ProcessExit> exit;  // set once it ended and nobody acknowledged it yet
+};
+
+}  // namespace mcpbox::box

@@ -1,0 +1,107 @@
+// The link to mcpbox-init, PID 1 of a sandbox: start, stop and account for processes, and write the trees that they live in.
+//
+// One Supervisor owns one connection. All functions are called on the executor that it was made with, and their tasks
+// must be joined before it is destroyed. Requests may overlap; each has its own deadline (default 30 s), after which it fails with
+// kTimeout while the connection lives on. When the connection ends, every pending and later call fails with kUnavailable and
+// the lost handler runs once.
+//
+// Paths are absolute inside the sandbox and must lie beneath one of the roots that mcpbox-init was started with
+// (/workspace, /cache); it resolves them with openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) and refuses others.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "box/process.h"
+#include "net/task.h"
+
+namespace mcpbox::box {
+
+// What PID 1 says of itself and of the kernel it runs on.
+struct SupervisorInfo {
+  std::uint32_t protocol_version = 0;
+  int landlock_abi = 0;        // 0: no Landlock
+  bool seccomp = false;
+  std::uint64_t boot_token = 0;  // differs for every start of the sandbox
+  std::string kernel;          // uname -r
+};
+
+class Supervisor {
+ public:
+  using ExitHandler = std::function<void(const std::string& process_id, const ProcessExit&)>;
+  using LostHandler = std::function<void(const Error&)>;
+
+  // Connects to the control socket (host path; at most 107 bytes is sun_path's limit, longer ones go through a directory
+  // descriptor), retrying until it exists, and exchanges versions. A second controller takes over: the first is disconnected.
+  static Task<Result<std::unique_ptr<Supervisor>>> connect(boost::asio::any_io_executor executor, std::string socket_path,
+                                                           std::chrono::milliseconds timeout);
+  virtual ~Supervisor() = default;
+
+  virtual const SupervisorInfo& info() const = 0;
+  virtual void on_exit(ExitHandler handler) = 0;  // exits that happened before are delivered at once
+  virtual void on_lost(LostHandler handler) = 0;
+
+  struct Spawned {
+    pid_t pid = 0;
+    ProcessPipes pipes;
+  };
+  // Starts a process with pipes of its own. Errors name the step that failed in the child ("exec 'foo': No such file or directory",
+  // kNotFound for a missing program or directory).
+  virtual Task<Result<Spawned>> spawn(ProcessSpec spec) = 0;
+  // Starts a process on the caller's descriptors {stdin, stdout, stderr}: no copy, no hop, no filter. They are duplicated;
+  // the supervisor keeps none of them.
+  virtual Task<Result<pid_t>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) = 0;
+  // The pipes of a running process again, for a controller that came later.
+  virtual Task<Result<ProcessPipes>> attach(std::string process_id) = 0;
+  // The supervisor drops its duplicate of the write end of stdin; with the caller's closed too, the process sees end of file.
+  virtual Task<Result<void>> close_stdin(std::string process_id) = 0;
+  // To the process alone, not to its children.
+  virtual Task<Result<void>> signal(std::string process_id, int signal_number) = 0;
+  // SIGTERM or SIGKILL for every process of the uid. With SIGKILL it repeats until none is left and returns 0; a number
+  // above 0 says how many survived the deadline.
+  virtual Task<Result<unsigned>> kill_uid(uid_t uid, int signal_number) = 0;
+  virtual Task<Result<std::vector<ProcessStatus>>> list() = 0;
+  // Forgets an ended process, so that its id can be used again.
+  virtual Task<Result<void>> forget(std::string process_id) = 0;
+
+  // `path` (beneath a root, its parent existing or made 0711 root) becomes a 0711 directory of root with one 0700
+  // directory of uid:gid for each name in `children` (single components). What exists already with the right owner stays.
+  virtual Task<Result<void>> make_tree(std::string path, uid_t uid, gid_t gid, std::vector<std::string> children) = 0;
+  // Makes the directory itself writable for uid:gid while root keeps owning it (a volume's root that stands for a staged folder).
+  virtual Task<Result<void>> share_directory(std::string path, gid_t gid) = 0;
+  // Unpacks a stage stream (box/wire/stage_stream.h), read from `stream` until its end entry, into the directory `path`,
+  // which is made fresh beneath a root-owned parent, by a child that runs as uid:gid confined to it. With `into_existing`
+  // the directory must exist and be empty. The call takes the descriptor. On failure what was unpacked is removed.
+  struct UnpackTotals {
+    std::uint64_t entries = 0;
+    std::uint64_t bytes = 0;
+  };
+  virtual Task<Result<UnpackTotals>> unpack(std::string path, uid_t uid, gid_t gid, bool into_existing, UniqueFd stream,
+                                            std::chrono::milliseconds timeout) = 0;
+  // Renames `from` over `to` (both children of one root-owned directory); what `to` was is removed in the background.
+  virtual Task<Result<void>> publish(std::string from, std::string to, uid_t owner) = 0;
+  // Takes every write bit below `path` away and lets others read (files 0444/0555, directories 0555), as `uid`.
+  virtual Task<Result<void>> seal(std::string path, uid_t uid) = 0;
+  // Removes a tree whose content belongs to `uid`; not being there is success.
+  virtual Task<Result<void>> remove_tree(std::string path, uid_t uid) = 0;
+  // Small files of PID 1 itself (0444, written by rename) in root-owned directories; reading works on any regular file
+  // beneath a root, without following links, and fails with kResourceExhausted above `limit` bytes (≤ 1 MiB).
+  virtual Task<Result<void>> write_file(std::string path, std::string content) = 0;
+  virtual Task<Result<std::string>> read_file(std::string path, std::size_t limit) = 0;
+  // Names in a directory beneath a root, at most 10,000.
+  virtual Task<Result<std::vector<std::string>>> list_directory(std::string path) = 0;
+
+  // Kills every process, answers, and lets PID 1 exit 0: the sandbox is gone.
+  virtual Task<Result<void>> shutdown() = 0;
+};
+
+}  // namespace mcpbox::box

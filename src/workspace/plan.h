@@ -1,0 +1,119 @@
+// Decides what of the host a server needs, where it appears in the sandbox, and what must be installed before it can start.
+//
+// Pure but for reading the host's directories: nothing is changed, no engine is asked. Every decision has its reason in `why`.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace mcpbox::workspace {
+
+enum class Access { kReadOnly, kReadWrite };
+enum class RootMode {
+  kStage,  // a copy goes in
+  kBind,   // the folder itself is mounted
+};
+
+// A folder that the operator names. `mcpbox run --mount DIR[:ro|rw]`, `box.mounts`.
+struct MountRequest {
+  std::string host;  // absolute
+  Access access = Access::kReadOnly;
+};
+
+// What the operator wrote about one server.
+struct LaunchSpec {
+  std::string name;
+  std::string command;
+  std::vector<std::string> args;
+  std::map<std::string, std::string> env;
+  std::optional<std::string> cwd;        // host path; relative to it nothing is guessed
+  std::optional<std::string> host_path;  // box.host_path or --stage: stage this folder; else inferred from command and args
+  std::vector<std::string> more_stage;   // further --stage folders
+  Access host_path_mode = Access::kReadOnly;  // may the server write to its copy?
+  std::vector<MountRequest> mounts;
+};
+
+// Where and under which rules.
+struct Policy {
+  std::vector<std::string> allowed_roots;  // host folders that may be staged or mounted from; empty forbids all
+  bool same_paths = false;       // `mcpbox run`: a root appears at its host path; else below `workspace`
+  bool infer = true;             // may a root be inferred from command and args (the daemon) or only be named (run)
+  std::string workspace = "/workspace";  // this server's own directory in the sandbox, "/workspace/.mcp/<id>/workspace"
+  std::string cache = "/cache/env";      // content-addressed environments, "<cache>/<hash>/env"
+  std::string image_id;          // part of every environment's hash
+  std::string home;              // the operator's home directory; never staged as a whole
+};
+
+struct Root {
+  std::string host;   // canonical absolute host path
+  std::string mount;  // absolute path in the sandbox
+  RootMode mode = RootMode::kStage;
+  Access access = Access::kReadOnly;
+  std::uint32_t owner_uid = 0;  // of the host folder; a kBind root's server runs as this user
+  std::uint32_t owner_gid = 0;
+};
+
+// One command of an installation, run in the sandbox as the installer's own user, without the server's secrets.
+struct InstallStep {
+  std::string title;  // "install requirements.txt with uv"
+  std::vector<std::string> argv;
+  std::map<std::string, std::string> env;  // in addition to HOME, TMPDIR, PATH, CA variables
+  std::string cwd;
+};
+
+// How the program to start is found once the environment is there.
+struct Program {
+  enum class Kind {
+    kAsPlanned,  // Plan::argv holds
+    kNpmBin,     // argv[0] is the executable that the installed npm package declares (resolve_npm_bin)
+  };
+  Kind kind = Kind::kAsPlanned;
+  std::string package;   // kNpmBin: "@scope/name" as installed
+  std::string bin_name;  // kNpmBin: asked for by --package=… NAME; empty = the package's default
+};
+
+struct InstallPlan {
+  std::string manager;                 // "uv", "npm"
+  std::vector<std::string> manifests;  // host paths of what was read
+  std::vector<InstallStep> steps;
+  std::string hash;                    // lower-case hexadecimal, 32 digits: content address of the result
+  std::string environment;             // "<cache>/<hash>/env", the directory that the steps fill
+  bool needs_sources = false;          // the steps read the staged roots, so these must be staged for the installer too
+  Program program;
+};
+
+struct Refusal {
+  std::string path;
+  std::string reason;
+};
+
+struct Plan {
+  std::vector<Root> roots;
+  std::vector<std::string> argv;  // in sandbox paths
+  std::string cwd;                // in the sandbox
+  std::map<std::string, std::string> env;  // the server's own variables with paths rewritten, plus PATH prefix, VIRTUAL_ENV …
+  std::vector<std::string> path_prefix;    // directories to put in front of PATH
+  std::optional<InstallPlan> install;
+  std::vector<Refusal> refused;    // not empty: the server must not be started; make_plan still returns the whole picture
+  std::vector<std::string> hints;  // for `mcpbox run`: "'/home/u/notes' exists on this host and is not in the sandbox; add --mount …"
+  std::vector<std::string> why;    // one sentence per decision
+};
+
+// kInvalidArgument for a request that cannot be understood (empty command, relative host_path, NUL bytes); what a policy forbids is in
+// Plan::refused.
+Result<Plan> make_plan(const LaunchSpec& spec, const Policy& policy);
+
+// JSON of `mcpbox explain --format json`: roots[{host, mount, mode, access}], argv, cwd, env, install{manager, manifest, steps, hash}
+// or null, refused[{path, reason}], hints, why.
+std::string plan_to_json(const Plan& plan);
+
+// From the text of <environment>/node_modules/<package>/package.json (hostile): the path of the executable to start,
+// relative to the package. kNotFound names the executables that the package does offer.
+Result<std::string> resolve_npm_bin(const Program& program, const std::string& package_json);
+
+}  // namespace mcpbox::workspace

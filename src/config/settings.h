@@ -1,0 +1,95 @@
+// The typed form of mcpbox.yaml. Every member has the default that an absent key means.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/secret.h"
+
+namespace mcpbox::config {
+
+// `${env:NAME}` and `${file:path}` are resolved while loading. `secret` is true when the value came from one of them, or when the variable's
+// name is not on the list of harmless ones (PATH, LANG, TZ, …).
+struct Value {
+  Secret text;
+  bool secret = true;
+};
+
+enum class Network { kOff, kOn };
+enum class Access { kReadOnly, kReadWrite };
+enum class Isolation { kShared, kDedicated };
+enum class Mode { kStdio };
+
+struct MountSettings {
+  std::string host;
+  Access access = Access::kReadOnly;
+};
+
+struct Limits {
+  double cpus = 2.0;
+  std::uint64_t memory_mb = 1536;
+  std::uint64_t pids = 512;
+};
+
+// `box:` at the top: what every sandbox gets.
+struct BoxSettings {
+  std::string image;  // empty = the runner image, built when missing
+  Limits limits;
+  std::string ca_bundle;  // host path of a PEM file; mounted read-only and named to every tool; empty = none, "system" = the host's own
+  std::map<std::string, Value> install_env;  // for installs only: PIP_INDEX_URL, npm_config_registry …
+};
+
+// `servers.<name>.box`, with the field names of LangBot's MCPServerBoxConfig where it has them.
+struct ServerBoxSettings {
+  std::optional<std::string> image;
+  Network network = Network::kOff;
+  std::optional<std::string> host_path;        // absolute after loading; relative ones are relative to the file
+  Access host_path_mode = Access::kReadOnly;   // ro | rw
+  std::map<std::string, Value> env;            // reaches installs and the server
+  std::chrono::seconds startup_timeout{300};
+  std::optional<double> cpus;
+  std::optional<std::uint64_t> memory_mb;
+  std::optional<std::uint64_t> pids_limit;
+  std::optional<bool> read_only_rootfs;
+  Isolation isolation = Isolation::kShared;
+  std::vector<MountSettings> mounts;           // a server with mounts is dedicated
+};
+
+struct ServerSettings {
+  std::string name;  // the key: [A-Za-z0-9][A-Za-z0-9_.-]{0,63}
+  Mode mode = Mode::kStdio;
+  bool enable = true;
+  std::string command;
+  std::vector<std::string> args;
+  std::map<std::string, Value> env;
+  std::optional<std::string> cwd;  // host path; absolute after loading
+  std::chrono::seconds tool_call_timeout{300};  // 0 = none
+  ServerBoxSettings box;
+  int line = 0;  // where the server stands in the file, for messages
+};
+
+struct EngineSettings {
+  std::string address;  // "auto" or empty, or unix:///…, tcp://…
+};
+
+struct DaemonSettings {
+  std::string socket;     // control socket; empty = default for this user
+  std::string state_dir;  // empty = default for this user
+};
+
+struct Settings {
+  std::string file;  // path that it was loaded from
+  EngineSettings engine;
+  BoxSettings box;
+  DaemonSettings daemon;
+  std::vector<std::string> allowed_roots;  // workspace.allowed_roots, absolute
+  std::vector<ServerSettings> servers;     // in the order of the file
+  std::string log_level = "info";
+  std::string log_format = "text";
+};
+
+}  // namespace mcpbox::config

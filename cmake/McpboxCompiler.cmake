@@ -24,7 +24,8 @@ target_compile_options(mcpbox_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wnull-dereference -Wimplicit-fallthrough
   -Wno-missing-field-initializers -Werror=return-type -Werror=unused-result -Werror=switch
   -fstack-protector-strong -fstack-clash-protection -fcf-protection -fno-plt)
-target_compile_definitions(mcpbox_flags INTERFACE _GLIBCXX_ASSERTIONS _FILE_OFFSET_BITS=64)
+target_compile_definitions(mcpbox_flags INTERFACE _GLIBCXX_ASSERTIONS _FILE_OFFSET_BITS=64
+  MCPBOX_VERSION="${PROJECT_VERSION}")
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   target_compile_options(mcpbox_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
 endif()

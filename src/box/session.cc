@@ -1,0 +1,159 @@
+#include "box/session.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "base/errno_error.h"
+#include "base/log.h"
+
+namespace mcpbox::box {
+namespace {
+
+constexpr std::string_view kControlMount = "/.boxrun";
+constexpr std::string_view kInitMount = "/.box/mcpbox-init";
+
+Result<void> make_private_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == 0) return {};
+  if (errno != EEXIST) return fail(errno_error(errno, fmt::format("cannot make the control directory {}", path)));
+  struct stat status {};
+  // lstat: a link here could point the control socket anywhere.
+  if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, fmt::format("stat {}", path)));
+  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
+    return fail(Code::kPermissionDenied,
+                fmt::format("{} is not a private directory of this user; remove it and start again", path));
+  }
+  return {};
+}
+
+}  // namespace
+
+Labels instance_labels(const std::string& instance) { return {{"io.mcpbox.instance", instance}}; }
+
+std::string Session::sandbox_name(const SessionOptions& options) {
+  return fmt::format("mcpbox-{}-{}", options.instance.substr(0, 8), options.name);
+}
+
+Session::~Session() = default;
+
+Task<Result<std::unique_ptr<Session>>> Session::open(Engine& engine, boost::asio::any_io_executor executor,
+                                                     SessionOptions options) {
+  std::unique_ptr<Session> session(new Session(engine, std::move(options)));
+  const SessionOptions& o = session->options_;
+
+  SandboxSpec spec;
+  spec.name = sandbox_name(o);
+  spec.profile = o.profile;
+  spec.labels = o.labels;
+  spec.labels.merge(instance_labels(o.instance));
+  spec.labels["io.mcpbox.session"] = o.name;
+  spec.remove_on_exit = o.ephemeral;
+  session->control_dir_ = fmt::format("{}/{}", o.run_dir, spec.name);
+
+  std::vector<Mount>& mounts = spec.profile.mounts;
+  mounts.push_back({Mount::Kind::kBind, o.init_path, std::string(kInitMount), true, 0});
+  mounts.push_back({Mount::Kind::kBind, session->control_dir_, std::string(kControlMount), false, 0});
+  if (!o.ca_bundle.empty()) mounts.push_back({Mount::Kind::kBind, o.ca_bundle, std::string(kCaBundleMount), true, 0});
+  mounts.push_back({o.workspace_volume.empty() ? Mount::Kind::kScratch : Mount::Kind::kVolume, o.workspace_volume,
+                    std::string(kWorkspaceMount), false, 0});
+  if (!o.cache_volume.empty()) {
+    mounts.push_back({Mount::Kind::kVolume, o.cache_volume, std::string(kCacheMount), !o.cache_writable, 0});
+  }
+  spec.init_argv = {std::string(kInitMount), "--control", fmt::format("{}/control.sock", kControlMount),
+                    "--owner",               fmt::format("{}", ::geteuid()),
+                    "--root",                std::string(kWorkspaceMount)};
+  if (!o.cache_volume.empty()) {
+    spec.init_argv.emplace_back("--root");
+    spec.init_argv.emplace_back(kCacheMount);
+  }
+  // A folder of the sandbox that stands for a staged host folder is a root of its own.
+  for (const Mount& mount : o.profile.mounts) {
+    if (mount.kind != Mount::Kind::kScratch) continue;
+    spec.init_argv.emplace_back("--root");
+    spec.init_argv.push_back(mount.target);
+  }
+  if (o.ephemeral) spec.init_argv.emplace_back("--ephemeral");
+
+  if (!o.ephemeral) {
+    Labels mine = instance_labels(o.instance);
+    mine["io.mcpbox.session"] = o.name;
+    auto found = co_await engine.list(std::move(mine));
+    if (!found) co_return fail(std::move(found).error());
+    for (SandboxState& state : *found) {
+      const auto hash = state.labels.find("io.mcpbox.profile");
+      const bool same = hash != state.labels.end() && hash->second == spec.profile.hash();
+      if (same && state.running && !session->adopted_) {
+        session->sandbox_ = state;
+        auto connected = co_await session->connect(executor);
+        if (connected) {
+          session->adopted_ = true;
+          continue;
+        }
+        log::warning(o.name, "cannot adopt sandbox {}: {}; making a new one", spec.name, connected.error().message());
+      }
+      auto removed = co_await engine.remove(state.id);
+      if (!removed) co_return fail(std::move(removed).error().with_context("removing an earlier sandbox"));
+    }
+    if (session->adopted_) co_return session;
+  }
+
+  if (auto made = make_private_directory(session->control_dir_); !made) co_return fail(std::move(made).error());
+  for (const Mount& mount : mounts) {
+    if (mount.kind != Mount::Kind::kVolume) continue;
+    auto ensured = co_await engine.ensure_volume(mount.source, instance_labels(o.instance));
+    if (!ensured) co_return fail(std::move(ensured).error());
+  }
+  auto created = co_await engine.create(std::move(spec));
+  if (!created) {
+    if (created.error().code() != Code::kAlreadyExists) ::rmdir(session->control_dir_.c_str());
+    co_return fail(std::move(created).error());
+  }
+  session->sandbox_ = std::move(*created);
+  auto connected = co_await session->connect(executor);
+  if (!connected) {
+    const std::string how = co_await session->describe_loss();
+    (void)co_await session->close();
+    co_return fail(Code::kUnavailable,
+                   fmt::format("the sandbox was made but its supervisor does not answer ({}): {}", how, connected.error().message()));
+  }
+  co_return session;
+}
+
+Task<Result<void>> Session::connect(boost::asio::any_io_executor executor) {
+  const std::string socket = control_dir_ + "/control.sock";
+  auto link = co_await Supervisor::connect(executor, socket, options_.connect_timeout);
+  if (!link) co_return fail(std::move(link).error());
+  supervisor_ = std::move(*link);
+  if (options_.ephemeral) {
+    // The connection is all that is needed from here on. Without a name on the host nothing is left behind when we are killed.
+    ::unlink(socket.c_str());
+    ::rmdir(control_dir_.c_str());
+  }
+  co_return Result<void>{};
+}
+
+Task<std::string> Session::describe_loss() {
+  auto state = co_await engine_.inspect(sandbox_.id);
+  if (!state) {
+    if (state.error().code() == Code::kNotFound) co_return "the sandbox was removed from outside mcpbox";
+    co_return fmt::format("the engine does not say what became of the sandbox: {}", state.error().message());
+  }
+  if (state->running) co_return "the sandbox runs, but its supervisor closed the connection";
+  if (state->killed_for_memory) co_return "the sandbox was killed for memory; raise box.limits.memory_mb";
+  co_return fmt::format("the sandbox ended with exit code {}", state->exit_code.value_or(-1));
+}
+
+Task<Result<void>> Session::close() {
+  if (supervisor_) {
+    supervisor_->on_lost({});
+    (void)co_await supervisor_->shutdown();  // removal below does the same, less gently
+  }
+  auto removed = co_await engine_.remove(sandbox_.id);
+  ::unlink((control_dir_ + "/control.sock").c_str());
+  ::rmdir(control_dir_.c_str());
+  co_return removed;
+}
+
+}  // namespace mcpbox::box

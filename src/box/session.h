@@ -1,0 +1,75 @@
+// A sandbox in use: made or adopted, with its supervisor connected.
+//
+// A session is shared by every server with the same profile. It outlives the daemon: its sandbox goes on, and the next daemon adopts it
+// when instance, name and profile hash agree; otherwise the old sandbox is removed and a new one made.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "box/engine.h"
+#include "box/supervisor.h"
+#include "net/task.h"
+
+namespace mcpbox::box {
+
+inline constexpr std::string_view kWorkspaceMount = "/workspace";
+inline constexpr std::string_view kCacheMount = "/cache";
+inline constexpr std::string_view kCaBundleMount = "/.box/ca-bundle.pem";
+
+struct SessionOptions {
+  std::string instance;      // 32 hexadecimal digits; two instances on one engine never touch each other's sandboxes
+  std::string name;          // "[a-z0-9-]{1,40}" within the instance: "shared", "files"
+  SandboxProfile profile;
+  std::string init_path;     // host path of mcpbox-init
+  std::string run_dir;       // host directory of ours, 0700, below which the control directory is made
+  std::string ca_bundle;     // host path, mounted read-only at kCaBundleMount; empty = none
+  std::string cache_volume;  // mounted at kCacheMount; empty = none
+  bool cache_writable = false;
+  std::string workspace_volume;  // mounted at kWorkspaceMount; empty = a scratch volume that goes with the sandbox
+  // The sandbox ends with this controller, also when it is killed; nothing of it can be adopted.
+  bool ephemeral = false;
+  Labels labels;
+  std::chrono::milliseconds connect_timeout{20'000};
+};
+
+class Session {
+ public:
+  // kAlreadyExists: an ephemeral session of that name is in use by another controller.
+  static Task<Result<std::unique_ptr<Session>>> open(Engine& engine, boost::asio::any_io_executor executor, SessionOptions options);
+  ~Session();
+
+  Supervisor& supervisor() { return *supervisor_; }
+  const SandboxState& sandbox() const { return sandbox_; }
+  const SessionOptions& options() const { return options_; }
+  bool adopted() const { return adopted_; }
+
+  // Why the sandbox is gone, in words, by asking the engine: "killed for memory", "removed from outside".
+  Task<std::string> describe_loss();
+  // Ends PID 1 and removes the sandbox and its control directory.
+  Task<Result<void>> close();
+
+  // The name on the engine: "mcpbox-<first 8 of instance>-<name>".
+  static std::string sandbox_name(const SessionOptions& options);
+
+ private:
+  Session(Engine& engine, SessionOptions options) : engine_(engine), options_(std::move(options)) {}
+  Task<Result<void>> connect(boost::asio::any_io_executor executor);
+
+  Engine& engine_;
+  SessionOptions options_;
+  SandboxState sandbox_;
+  std::unique_ptr<Supervisor> supervisor_;
+  std::string control_dir_;
+  bool adopted_ = false;
+};
+
+// Labels that every sandbox of this instance carries.
+Labels instance_labels(const std::string& instance);
+
+}  // namespace mcpbox::box

@@ -1,0 +1,396 @@
+#include "hosting/hosted_server.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <utility>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "hosting/identity.h"
+#include "hosting/offload.h"
+#include "json/text.h"
+
+namespace mcpbox::hosting {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Stdio transport, "Shutdown": close stdin, wait, SIGTERM, wait, SIGKILL. The waits are those of the official SDKs.
+constexpr std::chrono::seconds kGrace{2};
+
+Redactor redactor_for(const config::ServerSettings& settings) {
+  Redactor redact;
+  for (const auto* values : {&settings.env, &settings.box.env}) {
+    for (const auto& [name, value] : *values) {
+      if (value.secret) redact.add(value.text);
+    }
+  }
+  return redact;
+}
+
+workspace::Access access_of(config::Access access) {
+  return access == config::Access::kReadWrite ? workspace::Access::kReadWrite : workspace::Access::kReadOnly;
+}
+
+}  // namespace
+
+// The process, the session that it lives in, and the MCP session over its pipes.
+struct HostedServer::Running {
+  std::shared_ptr<SharedSession> session;
+  std::string process_id;
+  uid_t uid = 0;
+  pid_t pid = 0;
+  std::optional<box::ProcessExit> exit;
+  std::optional<std::string> lost;
+  std::unique_ptr<McpDriver> driver;
+
+  ~Running() {
+    if (session) session->unwatch(process_id);
+  }
+  bool ended() const { return exit || lost; }
+};
+
+HostedServer::HostedServer(HostContext& context, config::ServerSettings settings)
+    : context_(context),
+      settings_(std::move(settings)),
+      process_id_(process_id(settings_.name)),
+      log_(context.executor, redactor_for(settings_)),
+      changed_(context.executor) {}
+
+void HostedServer::enter(ServerState state, Phase phase) {
+  close_phase();
+  state_ = state;
+  phase_ = phase;
+  phase_began_ = Clock::now();
+  log::debug(settings_.name, "{} {}", name_of(state), name_of(phase));
+  changed_.notify();
+}
+
+void HostedServer::close_phase() {
+  const bool timed = phase_ != Phase::kNone && phase_ != Phase::kRuntime &&
+                     (state_ == ServerState::kPreparing || state_ == ServerState::kConnecting);
+  if (timed) phases_.push_back({phase_, std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - phase_began_)});
+}
+
+void HostedServer::request_stop() {
+  stop_wanted_ = true;
+  restart_wanted_ = false;
+  changed_.notify();
+}
+
+void HostedServer::request_restart(bool fresh) {
+  stop_wanted_ = false;
+  restart_wanted_ = true;
+  fresh_ = fresh_ || fresh;
+  changed_.notify();
+}
+
+Task<void> HostedServer::run() {
+  while (!shut_down_wanted_) {
+    if (stop_wanted_) {
+      error_.reset();
+      enter(ServerState::kStopped, Phase::kNone);
+      while (stop_wanted_ && !shut_down_wanted_) co_await changed_.wait();
+      continue;
+    }
+    if (restart_wanted_) {
+      restart_wanted_ = false;
+      budget_.reset();
+    }
+    connected_since_.reset();
+    auto outcome = co_await attempt();
+    if (outcome || asked()) continue;  // somebody asked for a stop or a restart
+
+    error_ = std::move(outcome).error();
+    log_.line(LogSource::kMcpbox, error_->message());
+    const auto delay = budget_.on_failure(Clock::now(), connected_since_);
+    const bool hopeless = !connected_since_ && (error_->code() == Code::kInvalidArgument || error_->code() == Code::kPermissionDenied ||
+                                                error_->code() == Code::kFailedPrecondition);
+    if (!delay || hopeless) {
+      log::error(settings_.name, "{}: {}", name_of(phase_), error_->message());
+      enter(ServerState::kError, phase_);
+      while (!asked()) co_await changed_.wait();
+      continue;
+    }
+    log::warning(settings_.name, "{}: {}; trying again in {} s", name_of(phase_), error_->message(), delay->count());
+    enter(ServerState::kReconnecting, phase_);
+    const auto until = Clock::now() + *delay;
+    while (!asked() && Clock::now() < until) (void)co_await changed_.wait_until(until);
+  }
+  enter(ServerState::kStopped, Phase::kNone);
+}
+
+Task<Result<void>> HostedServer::attempt() {
+  phases_.clear();
+  attempt_log_start_ = log_.last_sequence();
+  // Starting can take minutes (an installation); a stop or a restart that is asked for meanwhile cancels it.
+  std::optional<Result<std::unique_ptr<Running>>> started;
+  net::TaskGroup starting(context_.executor, settings_.name);
+  starting.spawn("start", start_into(started));
+  while (starting.running() > 0 && !asked()) co_await changed_.wait();
+  co_await starting.stop();
+  if (!started) co_return asked() ? Result<void>{} : fail(Code::kInternal, "starting ended without a result; see the log");
+  if (!*started) co_return fail(std::move(*started).error());
+  running_ = std::move(**started);
+  auto outcome = co_await serve(*running_);
+  const Error reason = outcome ? Error(Code::kUnavailable, fmt::format("server '{}' was stopped", settings_.name)) : outcome.error();
+  co_await finish(std::move(running_), reason);
+  co_return outcome;
+}
+
+Result<workspace::Plan> HostedServer::plan_sync(const std::string& image_id) const {
+  workspace::LaunchSpec spec;
+  spec.name = settings_.name;
+  spec.command = settings_.command;
+  spec.args = settings_.args;
+  for (const auto* values : {&settings_.box.env, &settings_.env}) {
+    for (const auto& [name, value] : *values) spec.env[name] = std::string(value.text.reveal());
+  }
+  spec.cwd = settings_.cwd;
+  spec.host_path = settings_.box.host_path;
+  spec.host_path_mode = access_of(settings_.box.host_path_mode);
+  for (const config::MountSettings& mount : settings_.box.mounts) spec.mounts.push_back({mount.host, access_of(mount.access)});
+
+  workspace::Policy policy;
+  policy.allowed_roots = context_.allowed_roots;
+  policy.workspace = process_tree(process_id_) + "/workspace";
+  policy.image_id = image_id;
+  policy.home = context_.home;
+  auto plan = workspace::make_plan(spec, policy);
+  if (!plan) return plan;
+  if (!plan->refused.empty()) {
+    std::string text;
+    for (const workspace::Refusal& refusal : plan->refused) {
+      if (!text.empty()) text += "; ";
+      text += printable(refusal.path) + ": " + refusal.reason;
+    }
+    return fail(Code::kPermissionDenied, text);
+  }
+  return plan;
+}
+
+Task<void> HostedServer::start_into(std::optional<Result<std::unique_ptr<Running>>>& out) {
+  struct Notify {
+    net::Signal& changed;
+    ~Notify() { changed.notify(); }
+  } const notify{changed_};
+  out = co_await start();
+}
+
+Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
+  enter(ServerState::kPreparing, Phase::kSessionCreate);
+  std::string image = context_.default_image;
+  if (settings_.box.image) {
+    auto found = co_await context_.engine.image(*settings_.box.image);
+    if (!found) {
+      co_return fail(std::move(found).error().with_context(
+          fmt::format("image '{}'; pull it with `mcpbox image pull {}`", *settings_.box.image, *settings_.box.image)));
+    }
+    image = found->id;
+  }
+  auto work = [this, image] { return plan_sync(image); };
+  auto plan = co_await offload(context_.pool, std::move(work));
+  if (!plan) co_return fail(std::move(plan).error());
+  auto user = user_for(*plan, server_uid(context_.session_defaults.instance, settings_.name));
+  if (!user) co_return fail(std::move(user).error());
+
+  box::SessionOptions options = context_.session_defaults;
+  box::SandboxProfile& profile = options.profile;
+  profile.image = image;
+  profile.network = settings_.box.network == config::Network::kOn ? box::NetworkMode::kBridge : box::NetworkMode::kNone;
+  if (settings_.box.cpus) profile.limits.cpus = *settings_.box.cpus;
+  if (settings_.box.memory_mb) profile.limits.memory_bytes = *settings_.box.memory_mb << 20;
+  if (settings_.box.pids_limit) profile.limits.processes = *settings_.box.pids_limit;
+  if (settings_.box.read_only_rootfs) profile.read_only_root = *settings_.box.read_only_rootfs;
+  profile.mounts = mounts_for(*plan);
+  const bool dedicated = settings_.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
+  options.name = dedicated ? process_id_.substr(0, 40) : fmt::format("shared-{}", profile.hash().substr(0, 8));
+  options.workspace_volume = fmt::format("{}-ws", box::Session::sandbox_name(options));
+
+  auto session = co_await context_.sessions.acquire(std::move(options));
+  if (!session) co_return fail(std::move(session).error());
+  box::Supervisor& supervisor = (*session)->session().supervisor();
+
+  LaunchInputs inputs;
+  inputs.server = settings_.name;
+  inputs.process_id = process_id_;
+  inputs.uid = user->first;
+  inputs.gid = user->second;
+  inputs.plan = std::move(*plan);
+  for (const auto* values : {&settings_.box.env, &settings_.env}) {
+    for (const auto& [name, value] : *values) inputs.env[name] = std::string(value.text.reveal());
+  }
+  inputs.allowed_roots = context_.allowed_roots;
+  inputs.timeout = settings_.box.startup_timeout;
+  inputs.restage = fresh_;
+  inputs.on_phase = [this](Phase phase) { enter(ServerState::kPreparing, phase); };
+  inputs.on_progress = [this](std::string_view line) { log_.line(LogSource::kMcpbox, line); };
+  auto launch = co_await prepare_launch((*session)->session(), context_.installer, context_.pool, std::move(inputs));
+  if (!launch) co_return fail(std::move(launch).error());
+  for (const std::string& note : launch->notes) log_.line(LogSource::kMcpbox, note);
+  fresh_ = false;
+
+  enter(ServerState::kConnecting, Phase::kProcessStart);
+  auto running = std::make_unique<Running>();
+  running->session = *session;
+  running->process_id = process_id_;
+  running->uid = user->first;
+  Running* raw = running.get();
+  (*session)->watch(
+      process_id_,
+      [this, raw](const box::ProcessExit& how) {
+        raw->exit = how;
+        changed_.notify();
+      },
+      [this, raw](const std::string& how) {
+        raw->lost = how;
+        changed_.notify();
+      });
+  auto spawned = co_await supervisor.spawn(std::move(launch->process));
+  if (!spawned) {
+    // A program that is not there will not be there in two seconds either.
+    const bool missing = spawned.error().code() == Code::kNotFound;
+    Error error = std::move(spawned).error();
+    co_return fail(missing ? Error(Code::kFailedPrecondition,
+                                   fmt::format("{}; check `command` of server '{}': the program must be in the image, in a staged "
+                                               "folder, or come from npx or uvx",
+                                               error.message(), settings_.name))
+                           : std::move(error));
+  }
+  running->pid = spawned->pid;
+  ++starts_;
+
+  enter(ServerState::kConnecting, Phase::kMcpInit);
+  mcp::SessionOptions session_options;
+  session_options.client_version = MCPBOX_VERSION;
+  session_options.initialize_timeout = settings_.box.startup_timeout;
+  running->driver = std::make_unique<McpDriver>(context_.executor, std::move(spawned->pipes), std::move(session_options), log_);
+  running->driver->start([this] { changed_.notify(); });
+  co_return running;
+}
+
+Error HostedServer::death_of(const Running& running) const {
+  const std::string tail = log_.tail(attempt_log_start_);
+  std::string how = running.lost ? *running.lost : running.exit ? "the server ended: " + running.exit->describe() : "the server ended";
+  if (!tail.empty()) how += fmt::format(". Its last words:\n{}", tail);
+  return Error(Code::kUnavailable, std::move(how));
+}
+
+Task<Result<void>> HostedServer::serve(Running& running) {
+  McpDriver& driver = *running.driver;
+  using mcp::SessionState;
+  Result<void> outcome;
+  for (;;) {
+    if (asked()) break;
+    if (running.ended()) {
+      if (state_ == ServerState::kConnected) phase_ = Phase::kRuntime;
+      outcome = fail(death_of(running));
+      break;
+    }
+    const SessionState state = driver.session().state();
+    if (state == SessionState::kFailed) {
+      Error error = driver.session().failure().value_or(Error(Code::kInternal, "the MCP session failed"));
+      // A server that dies in its first second is better told by its exit.
+      const auto soon = Clock::now() + std::chrono::milliseconds(500);
+      while (!running.ended() && Clock::now() < soon) (void)co_await changed_.wait_until(soon);
+      const std::string tail = log_.tail(attempt_log_start_);
+      if (!tail.empty()) error = Error(error.code(), fmt::format("{}. The server's last words:\n{}", error.message(), tail));
+      outcome = running.ended() ? fail(death_of(running)) : fail(std::move(error));
+      break;
+    }
+    if (state_ != ServerState::kConnected && state == SessionState::kReady && driver.session().tools_known()) {
+      error_.reset();
+      enter(ServerState::kConnected, Phase::kNone);
+      connected_since_ = Clock::now();
+      log::info(settings_.name, "connected: {} tools", driver.session().tools().size());
+    }
+    co_await changed_.wait();
+  }
+  co_return outcome;
+}
+
+Task<void> HostedServer::finish(std::unique_ptr<Running> running, Error reason) {
+  box::Supervisor& supervisor = running->session->session().supervisor();
+  if (!running->lost) {
+    const auto wait_for_end = [&](Clock::time_point until) -> Task<void> {
+      while (!running->ended() && Clock::now() < until) (void)co_await changed_.wait_until(until);
+    };
+    if (!running->exit) {
+      running->driver->close_stdin();
+      (void)co_await supervisor.close_stdin(running->process_id);
+      co_await wait_for_end(Clock::now() + kGrace);
+    }
+    if (!running->ended()) {
+      (void)co_await supervisor.signal(running->process_id, SIGTERM);
+      co_await wait_for_end(Clock::now() + kGrace);
+    }
+    // Children, detached helpers, and the server itself if it is still there.
+    auto left = co_await supervisor.kill_uid(running->uid, SIGKILL);
+    if (left && *left > 0) log::error(settings_.name, "{} processes of uid {} survive SIGKILL", *left, running->uid);
+    (void)co_await supervisor.forget(running->process_id);
+  }
+  co_await running->driver->stop(std::move(reason));
+}
+
+void HostedServer::request_shut_down() {
+  shut_down_wanted_ = true;
+  changed_.notify();
+}
+
+Task<void> HostedServer::settle(Clock::time_point deadline) {
+  const auto settled = [this] {
+    return state_ == ServerState::kConnected || state_ == ServerState::kError || state_ == ServerState::kStopped;
+  };
+  while ((!settled() || asked()) && Clock::now() < deadline) (void)co_await changed_.wait_until(deadline);
+}
+
+Task<Result<mcp::CallReply>> HostedServer::call_tool(std::string tool, std::string arguments_json) {
+  if (state_ != ServerState::kConnected || !running_) {
+    std::string why = fmt::format("server '{}' is {}", settings_.name, name_of(state_));
+    if (error_) why += fmt::format(" ({}): {}", name_of(phase_), error_->message());
+    co_return fail(Code::kFailedPrecondition, why);
+  }
+  std::string params = fmt::format(R"({{"name":{},"arguments":{}}})", json::quote(tool), arguments_json);
+  auto reply = co_await running_->driver->call("tools/call", std::move(params), settings_.tool_call_timeout);
+  if (!reply) co_return fail(std::move(reply).error().with_context(fmt::format("server '{}', tool '{}'", settings_.name, printable(tool))));
+  co_return reply;
+}
+
+Result<std::vector<mcp::Tool>> HostedServer::tools() const {
+  if (state_ != ServerState::kConnected || !running_) {
+    std::string why = fmt::format("server '{}' is {}", settings_.name, name_of(state_));
+    if (error_) why += fmt::format(" ({}): {}", name_of(phase_), error_->message());
+    return fail(Code::kFailedPrecondition, why);
+  }
+  return running_->driver->session().tools();
+}
+
+ServerView HostedServer::view() const {
+  ServerView view;
+  view.name = settings_.name;
+  view.state = state_;
+  view.phase = phase_;
+  if (error_) view.error = error_->message();
+  view.process = process_id_;
+  view.restarts = starts_ == 0 ? 0 : starts_ - 1;
+  view.phases = phases_;
+  if (running_) {
+    view.sandbox = running_->session->session().sandbox().name;
+    view.pid = running_->pid;
+    view.uid = running_->uid;
+    if (state_ == ServerState::kConnected) {
+      const mcp::ClientSession& session = running_->driver->session();
+      view.tool_count = session.tools().size();
+      view.server_name = session.server().name;
+      view.server_version = session.server().version;
+      view.protocol_version = session.server().protocol_version;
+    }
+  }
+  if (connected_since_ && state_ == ServerState::kConnected) {
+    view.uptime = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - *connected_since_);
+  }
+  return view;
+}
+
+}  // namespace mcpbox::hosting

@@ -1,0 +1,48 @@
+#include "hosting/identity.h"
+
+#include <cstdint>
+
+#include "base/digest.h"
+
+namespace mcpbox::hosting {
+namespace {
+
+constexpr uid_t kServers = 1'900'000'000;
+constexpr uid_t kServerCount = 133'000'000;
+constexpr uid_t kInstallers = kServers + kServerCount;
+constexpr uid_t kInstallerCount = 100'000'000;  // ends below 2^31, where some programs see negative numbers
+
+// 60 bits of the text's digest.
+std::uint64_t number_of(std::string_view text) {
+  std::uint64_t number = 0;
+  for (const char c : sha256_hex(text).substr(0, 15)) number = number * 16 + static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10);
+  return number;
+}
+
+}  // namespace
+
+uid_t draw_uid() { return kServers + static_cast<uid_t>(random_below(kServerCount)); }
+
+uid_t server_uid(std::string_view instance, std::string_view server) {
+  return kServers + static_cast<uid_t>(number_of(std::string(instance) + '\0' + std::string(server)) % kServerCount);
+}
+
+uid_t installer_uid(std::string_view hash) { return kInstallers + static_cast<uid_t>(number_of(hash) % kInstallerCount); }
+
+std::string process_id(std::string_view server) {
+  std::string id;
+  for (const char c : server.substr(0, 48)) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    if (plain) {
+      id += c;
+    } else if (c >= 'A' && c <= 'Z') {
+      id += static_cast<char>(c - 'A' + 'a');
+    } else if (!id.empty() && id.back() != '-') {
+      id += '-';
+    }
+  }
+  while (!id.empty() && id.back() == '-') id.pop_back();
+  return (id.empty() ? "server" : id) + "-" + sha256_hex(server).substr(0, 8);
+}
+
+}  // namespace mcpbox::hosting

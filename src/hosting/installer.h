@@ -1,0 +1,69 @@
+// Makes the environment that a plan asks for: once per content hash, in a sandbox of its own, without the servers' secrets.
+//
+// The result is read-only under /cache/env/<hash>/env and complete when /cache/env/<hash>/complete exists, a file of PID 1. Several
+// mcpbox processes that need the same hash wait for each other: the installer sandbox's name is the lock.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "box/engine.h"
+#include "box/session.h"
+#include "net/task.h"
+#include "net/wait.h"
+#include "workspace/plan.h"
+
+namespace mcpbox::hosting {
+
+struct InstallerOptions {
+  box::SessionOptions session;  // instance, init_path, run_dir, ca_bundle, cache_volume; name and profile.network are set here
+  std::map<std::string, std::string> env;  // box.install_env: PIP_INDEX_URL …
+  std::vector<std::string> allowed_roots;
+};
+
+struct InstallRequest {
+  std::string subject;   // server name, for messages
+  workspace::Plan plan;  // with `install`
+  std::chrono::seconds timeout{300};
+  std::function<void(std::string_view line)> progress;  // a line per step and per line of output; may be empty
+};
+
+struct InstalledEnvironment {
+  std::string program;    // executable to start instead of argv[0]; empty = argv as planned
+  bool from_cache = false;
+};
+
+class Installer {
+ public:
+  Installer(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, InstallerOptions options);
+
+  // `reader` is any session that mounts the cache. Errors name the step, its exit code, the last lines that matter, and what to do.
+  Task<Result<InstalledEnvironment>> ensure(box::Supervisor& reader, InstallRequest request);
+
+ private:
+  Task<Result<InstalledEnvironment>> read_complete(box::Supervisor& reader, const workspace::InstallPlan& plan);
+  Task<Result<void>> install(const InstallRequest& request);
+  Task<Result<void>> run_steps(box::Session& session, const InstallRequest& request, std::chrono::steady_clock::time_point deadline);
+
+  box::Engine& engine_;
+  boost::asio::any_io_executor executor_;
+  boost::asio::thread_pool& pool_;
+  InstallerOptions options_;
+  net::Signal finished_;
+  std::map<std::string, int> running_;  // hashes that this process installs now
+};
+
+// What to do about a failed installation, from what it printed: no network, no such package or version, build tools missing,
+// disk full. Empty when nothing is recognised.
+std::string install_hint(std::string_view output);
+
+}  // namespace mcpbox::hosting

@@ -1,0 +1,154 @@
+#include "hosting/launch.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/text.h"
+#include "hosting/environment.h"
+#include "hosting/stager.h"
+
+namespace mcpbox::hosting {
+namespace {
+
+bool below_workspace(const std::string& path) { return path.starts_with(fmt::format("{}/", box::kWorkspaceMount)); }
+
+std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
+
+void note_skipped(const workspace::Root& root, const workspace::StageReport& report, std::vector<std::string>& notes) {
+  constexpr std::size_t kNamed = 20;
+  for (std::size_t i = 0; i < report.skipped.size() && i < kNamed; ++i) {
+    notes.push_back(fmt::format("not staged: {}/{}: {}", printable(root.host), printable(report.skipped[i].path), report.skipped[i].reason));
+  }
+  if (report.skipped_total > kNamed) notes.push_back(fmt::format("not staged: {} more entries", report.skipped_total - kNamed));
+}
+
+}  // namespace
+
+std::string process_tree(const std::string& process_id) { return fmt::format("{}/.mcp/{}", box::kWorkspaceMount, process_id); }
+
+std::vector<box::Mount> mounts_for(const workspace::Plan& plan) {
+  std::vector<box::Mount> mounts;
+  for (const workspace::Root& root : plan.roots) {
+    if (root.mode == workspace::RootMode::kBind) {
+      mounts.push_back({box::Mount::Kind::kBind, root.host, root.mount, root.access == workspace::Access::kReadOnly, 0});
+    } else if (!below_workspace(root.mount)) {
+      mounts.push_back({box::Mount::Kind::kScratch, "", root.mount, false, 0});
+    }
+  }
+  return mounts;
+}
+
+Result<std::pair<uid_t, gid_t>> user_for(const workspace::Plan& plan, uid_t own) {
+  std::pair<uid_t, gid_t> user{own, own};
+  const workspace::Root* decided_by = nullptr;
+  for (const workspace::Root& root : plan.roots) {
+    if (root.mode != workspace::RootMode::kBind) continue;
+    if (root.owner_uid == 0 || root.owner_gid == 0) {
+      if (root.access == workspace::Access::kReadOnly) continue;  // read with the rights of others
+      return fail(Code::kPermissionDenied,
+                  fmt::format("{} belongs to root, and a server never runs as root: give the folder to another user (chown), "
+                              "mount it read-only, or use --stage for a copy",
+                              root.host));
+    }
+    if (decided_by != nullptr && user.first != root.owner_uid) {
+      return fail(Code::kInvalidArgument, fmt::format("{} and {} belong to different users; a server runs as one: mount one of them, "
+                                                      "or stage the other",
+                                                      decided_by->host, root.host));
+    }
+    decided_by = &root;
+    user = {root.owner_uid, root.owner_gid};
+  }
+  return user;
+}
+
+Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer, boost::asio::thread_pool& pool,
+                                    LaunchInputs inputs) {
+  const auto phase = [&](Phase now) {
+    if (inputs.on_phase) inputs.on_phase(now);
+  };
+  box::Supervisor& supervisor = session.supervisor();
+  const workspace::Plan& plan = inputs.plan;
+  const std::string tree = process_tree(inputs.process_id);
+  Launch launch;
+
+  std::string program;
+  if (plan.install) {
+    phase(Phase::kDepInstall);
+    InstallRequest request;
+    request.subject = inputs.server;
+    request.plan = plan;
+    request.timeout = inputs.timeout;
+    request.progress = inputs.on_progress;
+    auto environment = co_await installer.ensure(supervisor, std::move(request));
+    if (!environment) co_return fail(std::move(environment).error());
+    program = environment->program;
+    launch.installed = !environment->from_cache;
+  }
+
+  phase(Phase::kStage);
+  std::vector<std::string> children{"home", "tmp"};
+  if (auto made = co_await supervisor.make_tree(tree, inputs.uid, inputs.gid, std::move(children)); !made) {
+    co_return fail(std::move(made).error());
+  }
+  std::vector<std::string> read_write{tree + "/home", tree + "/tmp"};
+  std::vector<std::string> read_only;
+  for (const workspace::Root& root : plan.roots) {
+    const bool writable = root.access == workspace::Access::kReadWrite;
+    (writable ? read_write : read_only).push_back(root.mount);
+    if (root.mode == workspace::RootMode::kBind) continue;
+    StageTarget target;
+    target.uid = inputs.uid;
+    target.gid = inputs.gid;
+    target.timeout = inputs.timeout;
+    const bool swap = below_workspace(root.mount);
+    if (swap) {
+      const std::string parent = parent_of(root.mount);
+      if (parent != tree) {
+        auto made = co_await supervisor.make_tree(parent, inputs.uid, inputs.gid, {});
+        if (!made) co_return fail(std::move(made).error());
+      }
+      if (writable && !inputs.restage) {
+        // What the server wrote survives a restart: its copy is kept as it is.
+        auto names = co_await supervisor.list_directory(root.mount);
+        if (names) {
+          launch.notes.push_back(fmt::format("keeps its own copy of {}; `mcpbox restart --fresh {}` stages the folder again",
+                                             printable(root.host), inputs.server));
+          continue;
+        }
+      }
+    } else if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared) {
+      co_return fail(std::move(shared).error());
+    }
+    auto staged = co_await stage_root(pool, supervisor, root, inputs.allowed_roots, target, swap);
+    if (!staged) co_return fail(std::move(staged).error().with_context(fmt::format("staging {}", printable(root.host))));
+    launch.staged_entries += staged->entries;
+    launch.staged_bytes += staged->bytes;
+    note_skipped(root, *staged, launch.notes);
+  }
+
+  EnvironmentInputs environment;
+  environment.tree = tree;
+  environment.path_prefix = plan.path_prefix;
+  environment.ca_bundle = !session.options().ca_bundle.empty();
+  environment.own = std::move(inputs.env);
+  for (const auto& [name, value] : plan.env) environment.own[name] = value;
+
+  box::ProcessSpec& process = launch.process;
+  process.id = inputs.process_id;
+  process.argv = plan.argv;
+  if (!program.empty()) process.argv.front() = program;
+  process.env = make_environment(environment);
+  process.cwd = plan.cwd.empty() ? tree + "/home" : plan.cwd;
+  process.uid = inputs.uid;
+  process.gid = inputs.gid;
+  process.nice = 5;
+  process.confine.read_write = std::move(read_write);
+  process.confine.read_only = std::move(read_only);
+  if (plan.install) process.confine.read_only.push_back(plan.install->environment);
+  if (environment.ca_bundle) process.confine.read_only.emplace_back(box::kCaBundleMount);
+  process.confine.any_network = session.options().profile.network == box::NetworkMode::kBridge;
+  co_return launch;
+}
+
+}  // namespace mcpbox::hosting

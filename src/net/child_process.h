@@ -1,0 +1,38 @@
+// Runs a helper program on the host (an image build script) and reads its output line by line, without blocking the loop.
+//
+// The program is started with posix_spawn in a process group of its own, with stdin from /dev/null and no descriptors but
+// 0, 1 and 2. Nothing passes through a shell.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "net/task.h"
+
+namespace mcpbox::net {
+
+struct ChildOptions {
+  std::vector<std::string> argv;  // argv[0] is the program's path; it is not looked up in PATH
+  std::vector<std::string> env;   // "NAME=value", complete: nothing is inherited
+  std::function<void(std::string_view line)> on_stdout_line;  // without the line break; untrusted text
+  std::function<void(std::string_view line)> on_stderr_line;
+  std::chrono::milliseconds timeout{60000};
+  std::size_t max_line_bytes = 64 << 10;  // longer lines are handed over in pieces of this size
+};
+
+struct ChildExit {
+  int code = -1;   // exit code; -1 when a signal ended it
+  int signal = 0;  // the signal; 0 when it exited
+};
+
+// Waits for the end of the program and of its output (for at most a second longer, should a grandchild keep the pipes open).
+// Errors: what posix_spawn said, kTimeout, kCancelled. After an error, and after cancellation, the whole process group has been
+// sent SIGKILL and the program has been reaped.
+Task<Result<ChildExit>> run_child(ChildOptions options);
+
+}  // namespace mcpbox::net

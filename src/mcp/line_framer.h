@@ -7,8 +7,10 @@
 
 namespace mcpbox::mcp {
 
+inline constexpr std::size_t kExcerpt = 256;  // bytes kept of each end of a line that is too long
+
 // Feed with what read(2) gave, then take lines until there is none. A line's view is valid until the next feed().
-// Ends of line are "\n" and "\r\n"; blank lines are not delivered.
+// Ends of line are "\n" and "\r\n"; blank lines are not delivered. Memory: max_line and one feed at most.
 class LineFramer {
  public:
   explicit LineFramer(std::size_t max_line = 16u << 20) : max_line_(max_line) {}
@@ -18,20 +20,25 @@ class LineFramer {
   enum class Item {
     kNone,     // no complete line now
     kLine,     // `line` is one
-    kTooLong,  // a line passed max_line: `line` is its first 256 bytes; the rest is dropped up to its end
+    kTooLong,  // a line passed max_line: `line` is its first 256 bytes, `tail` its last; delivered when its end was
+               // seen
   };
   struct Next {
     Item item = Item::kNone;
     std::string_view line;
-    std::size_t length = 0;  // kTooLong: bytes the line had in all (reported when its end was seen)
+    std::size_t length = 0;  // kTooLong: bytes the line had in all, without its end
+    std::string_view tail;   // kTooLong only
   };
   Next next();
 
-  // What came after the last end of line, for the log at end of file. At most max_line bytes.
+  // What came after the last end of line, for end of file. At most max_line bytes; the head of a line that is too long.
   std::string_view rest() const;
-  std::size_t buffered() const;
+  std::size_t buffered() const { return buffer_.size() - begin_; }
 
  private:
+  void drop(std::string_view piece);
+  Next finish_drop();
+
   std::string buffer_;
   std::size_t begin_ = 0;    // first byte not yet delivered
   std::size_t scanned_ = 0;  // no newline before this offset
@@ -39,6 +46,10 @@ class LineFramer {
   bool dropping_ = false;
   std::size_t dropped_ = 0;
   std::string head_;
+  std::string tail_;
 };
+
+// The last kExcerpt bytes of `tail` and `piece` together, kept in `tail`.
+void keep_tail(std::string& tail, std::string_view piece);
 
 }  // namespace mcpbox::mcp

@@ -1,0 +1,106 @@
+#include "json/raw.h"
+
+#include <algorithm>
+
+#include "json/scanner.h"
+#include "json/text.h"
+
+namespace mcpbox::json {
+namespace {
+
+// Calls `visit(inside_of_key, escaped, value)` for each member; false when the text is no valid object.
+template <class Visit>
+bool walk_object(std::string_view text, Visit&& visit) {
+  Scanner scan(text);
+  scan.skip_space();
+  if (!scan.eat('{')) return false;
+  scan.skip_space();
+  if (!scan.eat('}')) {
+    for (;;) {
+      std::string_view key;
+      bool escaped = false;
+      scan.skip_space();
+      if (!scan.skip_string(key, escaped)) return false;
+      scan.skip_space();
+      if (!scan.eat(':')) return false;
+      scan.skip_space();
+      const std::size_t start = scan.offset();
+      if (!scan.skip_value(kMaxDepth - 1)) return false;
+      visit(key, escaped, text.substr(start, scan.offset() - start));
+      scan.skip_space();
+      if (scan.eat(',')) continue;
+      if (scan.eat('}')) break;
+      return false;
+    }
+  }
+  scan.skip_space();
+  return scan.at_end();
+}
+
+}  // namespace
+
+bool valid(std::string_view text) {
+  if (!valid_utf8(text)) return false;
+  Scanner scan(text);
+  if (!scan.skip_value()) return false;
+  scan.skip_space();
+  return scan.at_end();
+}
+
+bool valid_object(std::string_view text) {
+  Scanner scan(text);
+  scan.skip_space();
+  return scan.current() == '{' && valid(text);
+}
+
+std::optional<std::string_view> raw_member(std::string_view object, std::string_view key) {
+  std::optional<std::string_view> found;
+  bool twice = false;
+  const bool ok = walk_object(object, [&](std::string_view name, bool escaped, std::string_view value) {
+    if (escaped ? unescape(name) != key : name != key) return;
+    twice = twice || found.has_value();
+    found = value;
+  });
+  if (!ok || twice) return std::nullopt;
+  return found;
+}
+
+std::optional<std::vector<RawMember>> raw_members(std::string_view object) {
+  std::vector<RawMember> members;
+  const bool ok = walk_object(object, [&](std::string_view name, bool escaped, std::string_view value) {
+    members.push_back({escaped ? unescape(name) : std::string(name), value});
+  });
+  if (!ok) return std::nullopt;
+  return members;
+}
+
+std::optional<std::vector<std::string_view>> raw_elements(std::string_view array) {
+  std::vector<std::string_view> elements;
+  Scanner scan(array);
+  scan.skip_space();
+  if (!scan.eat('[')) return std::nullopt;
+  scan.skip_space();
+  if (!scan.eat(']')) {
+    for (;;) {
+      scan.skip_space();
+      const std::size_t start = scan.offset();
+      if (!scan.skip_value(kMaxDepth - 1)) return std::nullopt;
+      elements.push_back(array.substr(start, scan.offset() - start));
+      scan.skip_space();
+      if (scan.eat(',')) continue;
+      if (scan.eat(']')) break;
+      return std::nullopt;
+    }
+  }
+  scan.skip_space();
+  if (!scan.at_end()) return std::nullopt;
+  return elements;
+}
+
+std::string on_one_line(std::string_view text) {
+  std::string out(text);
+  std::replace_if(out.begin(), out.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  return out;
+}
+
+}  // namespace mcpbox::json

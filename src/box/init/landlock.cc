@@ -1,0 +1,155 @@
+#include "box/init/landlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/unique_fd.h"
+
+namespace mcpbox::box::init {
+namespace {
+
+// Debian 12's <linux/landlock.h> ends at ABI 2, so the interface of ABI 7 is spelled out here.
+struct RulesetAttr {
+  std::uint64_t handled_access_fs = 0;
+  std::uint64_t handled_access_net = 0;
+  std::uint64_t scoped = 0;
+};
+struct [[gnu::packed]] PathBeneath {
+  std::uint64_t allowed_access = 0;
+  std::int32_t parent_fd = -1;
+};
+struct NetPort {
+  std::uint64_t allowed_access = 0;
+  std::uint64_t port = 0;
+};
+constexpr int kRulePath = 1, kRuleNetPort = 2;
+constexpr unsigned kVersionFlag = 1;
+
+constexpr std::uint64_t kExecute = 1 << 0, kWriteFile = 1 << 1, kReadFile = 1 << 2, kReadDir = 1 << 3;
+constexpr std::uint64_t kRefer = 1 << 13, kTruncate = 1 << 14, kIoctlDev = 1 << 15;
+constexpr std::uint64_t kAllOfAbi1 = (1 << 13) - 1;
+constexpr std::uint64_t kFileRights = kExecute | kWriteFile | kReadFile | kTruncate | kIoctlDev;
+constexpr std::uint64_t kRead = kExecute | kReadFile | kReadDir;
+constexpr std::uint64_t kBindTcp = 1 << 0, kConnectTcp = 1 << 1;
+constexpr std::uint64_t kScopeAbstractUnix = 1 << 0, kScopeSignal = 1 << 1;
+
+// /sys parts: runtimes size their heaps and thread pools by them. /opt: where images put interpreters.
+constexpr const char* kSystemTrees[] = {"/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc", "/proc", "/opt",
+                                        "/sys/fs/cgroup", "/sys/devices/system/cpu"};
+constexpr const char* kReadWriteDevices[] = {"/dev/null", "/dev/zero", "/dev/full"};
+constexpr const char* kReadDevices[] = {"/dev/random", "/dev/urandom"};
+
+std::uint64_t known_fs_rights(int abi) {
+  std::uint64_t rights = kAllOfAbi1;
+  if (abi >= 2) rights |= kRefer;
+  if (abi >= 3) rights |= kTruncate;
+  if (abi >= 5) rights |= kIoctlDev;
+  return rights;
+}
+
+class Ruleset {
+ public:
+  Ruleset(int abi, bool restrict_connect) {
+    fs_ = known_fs_rights(abi);
+    if (abi >= 4) net_ = kBindTcp | (restrict_connect ? kConnectTcp : 0);
+    RulesetAttr attr{fs_, net_, abi >= 6 ? kScopeAbstractUnix | kScopeSignal : 0};
+    // Older kernels take the shorter structure and refuse a longer one with bits set only.
+    fd_.reset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0)));
+    error_ = fd_ ? 0 : errno;
+  }
+  int error() const { return error_; }
+
+  int allow(int path_fd, std::uint64_t rights) {
+    struct stat info{};
+    if (::fstat(path_fd, &info) != 0) return errno;
+    if (!S_ISDIR(info.st_mode)) rights &= kFileRights;
+    PathBeneath rule{rights & fs_, path_fd};
+    return ::syscall(SYS_landlock_add_rule, fd_.get(), kRulePath, &rule, 0) == 0 ? 0 : errno;
+  }
+  int allow(const char* path, std::uint64_t rights) {
+    UniqueFd fd(::open(path, O_PATH | O_CLOEXEC));
+    return fd ? allow(fd.get(), rights) : errno;
+  }
+  int allow_port(std::uint16_t port, std::uint64_t right) {
+    if ((net_ & right) == 0) return 0;
+    NetPort rule{right, port};
+    return ::syscall(SYS_landlock_add_rule, fd_.get(), kRuleNetPort, &rule, 0) == 0 ? 0 : errno;
+  }
+  std::uint64_t everything() const { return fs_; }
+  int enter() { return ::syscall(SYS_landlock_restrict_self, fd_.get(), 0) == 0 ? 0 : errno; }
+
+ private:
+  UniqueFd fd_;
+  std::uint64_t fs_ = 0, net_ = 0;
+  int error_ = 0;
+};
+
+int add_system(Ruleset& ruleset, std::string& step) {
+  const auto add = [&](const char* path, std::uint64_t rights) {
+    const int error = ruleset.allow(path, rights);
+    if (error == 0 || error == ENOENT || error == EACCES) return 0;  // not every image has every one
+    step = std::string("Landlock rule for '") + path + "'";
+    return error;
+  };
+  for (const char* path : kSystemTrees) {
+    if (int error = add(path, kRead)) return error;
+  }
+  for (const char* path : kReadWriteDevices) {
+    if (int error = add(path, kReadFile | kWriteFile | kTruncate)) return error;
+  }
+  for (const char* path : kReadDevices) {
+    if (int error = add(path, kReadFile)) return error;
+  }
+  // multiprocessing of Python keeps its semaphores and shared memory there.
+  return add("/dev/shm", ruleset.everything() & ~kExecute);
+}
+
+}  // namespace
+
+int landlock_abi() {
+  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, kVersionFlag);
+  return abi > 0 ? static_cast<int>(abi) : 0;
+}
+
+int apply_landlock(const LandlockRules& rules, std::string& step) {
+  const int abi = landlock_abi();
+  if (abi == 0) return 0;
+  step = "make a Landlock ruleset";
+  Ruleset ruleset(abi, rules.restrict_connect);
+  if (ruleset.error() != 0) return ruleset.error();
+  if (rules.system) {
+    if (int error = add_system(ruleset, step)) return error;
+  }
+  const auto add_all = [&](const std::vector<std::string>& paths, std::uint64_t rights) {
+    for (const std::string& path : paths) {
+      step = "Landlock rule for '" + path + "'";
+      if (int error = ruleset.allow(path.c_str(), rights)) return error;
+    }
+    return 0;
+  };
+  if (int error = add_all(rules.read_only, kRead)) return error;
+  if (int error = add_all(rules.read_write, ruleset.everything())) return error;
+  step = "Landlock rule for a port";
+  for (const std::uint16_t port : rules.connect_ports) {
+    if (int error = ruleset.allow_port(port, kConnectTcp)) return error;
+  }
+  for (const std::uint16_t port : rules.bind_ports) {
+    if (int error = ruleset.allow_port(port, kBindTcp)) return error;
+  }
+  step = "enter the Landlock domain";
+  return ruleset.enter();
+}
+
+int apply_landlock_to_directory(int directory_fd) {
+  const int abi = landlock_abi();
+  if (abi == 0) return 0;
+  Ruleset ruleset(abi, true);
+  if (ruleset.error() != 0) return ruleset.error();
+  if (int error = ruleset.allow(directory_fd, ruleset.everything())) return error;
+  return ruleset.enter();
+}
+
+}  // namespace mcpbox::box::init

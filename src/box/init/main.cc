@@ -1,0 +1,141 @@
+// mcpbox-init: PID 1 of every sandbox.
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "box/init/options.h"
+#include "box/init/server.h"
+
+#ifndef MCPBOX_VERSION
+#define MCPBOX_VERSION "unknown"
+#endif
+
+namespace mcpbox::box::init {
+namespace {
+
+constexpr const char* kUsage =
+    "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--ephemeral]\n"
+    "       mcpbox-init --version\n"
+    "PID 1 of an mcpbox sandbox; mcpbox starts it.\n";
+
+int die(const std::string& what, int error) {
+  ::dprintf(2, "mcpbox-init: %s (errno %d)\n", what.c_str(), error);
+  return 1;
+}
+
+// Descriptors 0 to 2 exist, so that no pipe ever gets one of these numbers; nothing else is inherited.
+void tidy_descriptors() {
+  while (true) {
+    const int fd = ::open("/dev/null", O_RDWR);
+    if (fd < 0) break;
+    if (fd > 2) {
+      ::close(fd);
+      break;
+    }
+  }
+  ::syscall(SYS_close_range, 3u, ~0u, 0u);
+}
+
+// The last one to be killed when memory is short; how far down it may go depends on the capabilities.
+void protect_from_oom() {
+  for (const char* score : {"-1000", "-500", "0"}) {
+    UniqueFd fd(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+    if (fd && ::write(fd.get(), score, ::strlen(score)) > 0) return;
+  }
+}
+
+// PID 1 is root without CAP_DAC_OVERRIDE and CAP_CHOWN: in the owner's 0700 directory only the owner can make the socket.
+UniqueFd listen_on(const std::string& path, uid_t owner, std::string& problem) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    problem = "the path of the control socket is longer than " + std::to_string(sizeof address.sun_path - 1) + " bytes";
+    errno = ENAMETOOLONG;
+    return UniqueFd();
+  }
+  ::memcpy(address.sun_path, path.data(), path.size());
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (owner != 0 && ::seteuid(owner) != 0) {
+    problem = "become the owner of the control socket";
+    return UniqueFd();
+  }
+  ::umask(0177);
+  ::unlink(path.c_str());  // of a sandbox that was killed
+  const bool bound = ::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  const int error = errno;
+  ::umask(0077);
+  if (::seteuid(0) != 0) ::_exit(1);
+  if (!bound) {
+    problem = "make the control socket '" + path + "'";
+    errno = error;
+    return UniqueFd();
+  }
+  if (::listen(socket.get(), 16) != 0) {
+    problem = "listen on the control socket";
+    return UniqueFd();
+  }
+  return socket;
+}
+
+int run(const Options& options) {
+  if (::getpid() != 1) {
+    ::dprintf(2, "mcpbox-init: runs as PID 1 of a sandbox only; mcpbox starts it there\n");
+    return 2;
+  }
+  tidy_descriptors();
+  if (::geteuid() != 0) return die("must be root inside of the sandbox; check its user", EPERM);
+  // Groups that the image's /etc/group gives to root are none of ours.
+  if (::setgroups(0, nullptr) != 0 || ::setresgid(0, 0, 0) != 0) return die("drop groups", errno);
+  protect_from_oom();
+  ::umask(0077);
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t handled;
+  ::sigemptyset(&handled);
+  ::sigaddset(&handled, SIGCHLD);
+  ::sigaddset(&handled, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &handled, nullptr);
+  UniqueFd signals(::signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals) return die("make a signal descriptor", errno);
+  Roots roots;
+  for (const std::string& root : options.roots) {
+    if (auto added = roots.add(root); !added) {
+      return die(added.error().step + " " + added.error().text, added.error().error_number);
+    }
+  }
+  std::string problem;
+  UniqueFd listener = listen_on(options.control, options.owner, problem);
+  if (!listener) return die(problem, errno);
+  // Last, because a change of identity resets it: nobody reads our memory or our descriptors through /proc.
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return die("become undumpable", errno);
+  Server server({options.owner, options.ephemeral}, std::move(roots), std::move(listener), std::move(signals));
+  return server.run();
+}
+
+}  // namespace
+}  // namespace mcpbox::box::init
+
+int main(int argc, char** argv) {
+  using namespace mcpbox::box::init;
+  const auto options = parse_options(argc, argv);
+  if (!options) {
+    ::dprintf(2, "mcpbox-init: %s\n%s", options.error().c_str(), kUsage);
+    return 2;
+  }
+  if (options->version) {
+    ::dprintf(1, "mcpbox-init %s\n", MCPBOX_VERSION);
+    return 0;
+  }
+  return run(*options);
+}

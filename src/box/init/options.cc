@@ -1,0 +1,40 @@
+#include "box/init/options.h"
+
+#include <charconv>
+#include <string_view>
+
+namespace mcpbox::box::init {
+
+std::expected<Options, std::string> parse_options(int argc, const char* const* argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view name = argv[i];
+    if (name == "--version") {
+      options.version = true;
+      return options;
+    }
+    if (name == "--ephemeral") {
+      options.ephemeral = true;
+      continue;
+    }
+    if (name != "--control" && name != "--owner" && name != "--root") {
+      return std::unexpected("unknown option '" + std::string(name) + "'");
+    }
+    if (++i == argc) return std::unexpected("option '" + std::string(name) + "' needs a value");
+    const std::string_view value = argv[i];
+    if (name == "--control") {
+      options.control = value;
+    } else if (name == "--root") {
+      options.roots.emplace_back(value);
+    } else {
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.owner);
+      if (error != std::errc() || end != value.data() + value.size()) {
+        return std::unexpected("--owner '" + std::string(value) + "' is not a uid");
+      }
+    }
+  }
+  if (options.control.empty() || options.control.front() != '/') return std::unexpected("--control needs an absolute path");
+  return options;
+}
+
+}  // namespace mcpbox::box::init

@@ -1,0 +1,23 @@
+// The command line of mcpbox-init.
+#pragma once
+
+#include <sys/types.h>
+
+#include <expected>
+#include <string>
+#include <vector>
+
+namespace mcpbox::box::init {
+
+struct Options {
+  bool version = false;
+  std::string control;             // path of the control socket
+  uid_t owner = 0;                 // owns the directory of the socket; the uid of controllers
+  std::vector<std::string> roots;  // directories that file operations may work in
+  bool ephemeral = false;
+};
+
+// The error is one line for people.
+std::expected<Options, std::string> parse_options(int argc, const char* const* argv);
+
+}  // namespace mcpbox::box::init

@@ -1,0 +1,123 @@
+#include "box/init/process_table.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace mcpbox::box::init {
+namespace {
+
+constexpr std::size_t kMaxProcesses = 4096;
+
+std::uint64_t microseconds(const timeval& time) {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
+}
+
+}  // namespace
+
+void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done) {
+  if (auto checked = check_spawn(spec, stdio.size()); !checked) return done(std::unexpected(checked.error()));
+  if (processes_.contains(spec.id)) {
+    return done(refuse(Code::kAlreadyExists, "start process '" + spec.id + "'", "the id is in use; forget it first"));
+  }
+  if (processes_.size() >= kMaxProcesses) {
+    return done(refuse(Code::kResourceExhausted, "start process '" + spec.id + "'", "the sandbox has too many processes"));
+  }
+  memory_.sample();
+  auto started = start_process(spec, stdio);
+  if (!started) return done(std::unexpected(started.error()));
+  auto process = std::make_unique<Process>();
+  process->id = spec.id;
+  process->pid = started->pid;
+  process->uid = spec.uid;
+  process->pipes = std::move(started->pipes);
+  by_pid_[process->pid] = spec.id;
+  processes_.emplace(spec.id, std::move(process));
+  const int report = started->report.get();
+  starts_.emplace(spec.id, Start{std::move(started->report), {}, std::move(done)});
+  loop_.watch(report, EPOLLIN, [this, id = spec.id](unsigned) { read_report_of(id, false); });
+}
+
+void ProcessTable::read_report_of(const std::string& process_id, bool must_end) {
+  const std::string id = process_id;  // the caller's may live in what is destroyed here
+  const auto found = starts_.find(id);
+  if (found == starts_.end()) return;
+  char buffer[4096];
+  while (true) {
+    const ssize_t got = ::read(found->second.report.get(), buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN && !must_end) return;
+    if (got <= 0) break;
+    found->second.bytes.append(buffer, static_cast<std::size_t>(got));
+  }
+  loop_.unwatch(found->second.report.get());
+  Start start = std::move(found->second);
+  starts_.erase(found);
+  Process& process = *processes_.at(id);
+  process.starting = false;
+  if (auto report = read_report(start.bytes); !report) {
+    by_pid_.erase(process.pid);
+    processes_.erase(id);
+    return start.done(std::unexpected(report.error()));
+  }
+  start.done(&process);
+}
+
+bool ProcessTable::reaped(pid_t pid, int status, const rusage& usage) {
+  const auto known = by_pid_.find(pid);
+  if (known == by_pid_.end()) return false;
+  const std::string id = known->second;
+  by_pid_.erase(known);
+  memory_.sample();
+  Process& process = *processes_.at(id);
+  wire::Exit exit;
+  if (WIFEXITED(status)) exit.code = WEXITSTATUS(status);
+  if (WIFSIGNALED(status)) exit.signal = WTERMSIG(status);
+  exit.killed_for_memory = exit.signal == SIGKILL && !process.killed_by_us && memory_.killed_lately();
+  exit.user_us = microseconds(usage.ru_utime);
+  exit.system_us = microseconds(usage.ru_stime);
+  exit.peak_memory_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  process.running = false;
+  process.exit = exit;
+  // Its report is complete now: nobody else holds the other end. "It started" goes out before "it ended".
+  if (process.starting) read_report_of(id, true);
+  if (const auto still = processes_.find(id); still != processes_.end()) on_exit_(*still->second);
+  return true;
+}
+
+Op<Process*> ProcessTable::find(const std::string& id) {
+  const auto found = processes_.find(id);
+  if (found == processes_.end() || found->second->starting) {
+    return refuse(Code::kNotFound, "find process '" + id + "'", "there is none of that id in the sandbox");
+  }
+  return found->second.get();
+}
+
+Op<void> ProcessTable::forget(const std::string& id) {
+  auto process = find(id);
+  if (!process) return std::unexpected(process.error());
+  if ((*process)->running) {
+    return refuse(Code::kFailedPrecondition, "forget process '" + id + "'", "it still runs; stop it first");
+  }
+  processes_.erase(id);
+  return {};
+}
+
+void ProcessTable::mark_killed(uid_t uid) {
+  for (auto& [id, process] : processes_) {
+    if (process->uid == uid && process->running) process->killed_by_us = true;
+  }
+}
+
+std::vector<wire::Listed> ProcessTable::list() const {
+  std::vector<wire::Listed> out;
+  for (const auto& [id, process] : processes_) {
+    if (process->starting) continue;
+    out.push_back({id, process->pid, process->uid, process->running, process->exit});
+  }
+  return out;
+}
+
+}  // namespace mcpbox::box::init

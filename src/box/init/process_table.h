@@ -1,0 +1,64 @@
+// The managed processes: who runs, on which pipes, and how those that ended did.
+#pragma once
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "box/init/event_loop.h"
+#include "box/init/memory_events.h"
+#include "box/init/spawn.h"
+
+namespace mcpbox::box::init {
+
+struct Process {
+  std::string id;
+  pid_t pid = -1;
+  uid_t uid = 0;
+  Pipes pipes;  // duplicates for a controller that comes later; never read
+  bool starting = true;  // exec has not been confirmed yet
+  bool running = true;
+  bool killed_by_us = false;
+  std::optional<wire::Exit> exit;
+};
+
+class ProcessTable {
+ public:
+  using StartDone = std::function<void(Op<Process*>)>;
+  using ExitDone = std::function<void(const Process&)>;
+  ProcessTable(EventLoop& loop, ExitDone on_exit) : loop_(loop), on_exit_(std::move(on_exit)) {}
+
+  // `done` is called once, from the loop: when the program runs, or with the step that failed.
+  void start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done);
+  // Call for every reaped pid; true when it was a managed process.
+  bool reaped(pid_t pid, int status, const rusage& usage);
+
+  Op<Process*> find(const std::string& id);
+  Op<void> forget(const std::string& id);
+  void mark_killed(uid_t uid);
+  std::vector<wire::Listed> list() const;
+  const std::map<std::string, std::unique_ptr<Process>>& all() const { return processes_; }
+
+ private:
+  struct Start {
+    UniqueFd report;
+    std::string bytes;
+    StartDone done;
+  };
+  void read_report_of(const std::string& id, bool must_end);
+
+  EventLoop& loop_;
+  ExitDone on_exit_;
+  MemoryEvents memory_;
+  std::map<std::string, std::unique_ptr<Process>> processes_;
+  std::map<pid_t, std::string> by_pid_;
+  std::map<std::string, Start> starts_;
+};
+
+}  // namespace mcpbox::box::init

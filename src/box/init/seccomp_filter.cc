@@ -1,0 +1,188 @@
+#include "box/init/seccomp_filter.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace mcpbox::box::init {
+namespace {
+
+#if defined(__x86_64__)
+constexpr unsigned kArch = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr unsigned kArch = AUDIT_ARCH_AARCH64;
+#else
+#error "mcpbox-init knows the system calls of x86_64 and aarch64 only"
+#endif
+
+// Numbers that are the same on every architecture and newer than the headers of some distributions.
+constexpr unsigned kQuotactlFd = 443;
+constexpr unsigned kIoUringSetup = 425, kIoUringEnter = 426, kIoUringRegister = 427;
+
+constexpr unsigned kDenied[] = {
+    // Other processes' memory and descriptors.
+    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_kcmp, SYS_process_madvise, SYS_move_pages,
+    // Kernel interfaces with a history of privilege escalation.
+    SYS_keyctl, SYS_add_key, SYS_request_key, SYS_userfaultfd, SYS_bpf, SYS_perf_event_open, SYS_fanotify_init,
+    // IPC that is not a file: no permission of ours covers it.
+    SYS_shmget, SYS_shmat, SYS_shmctl, SYS_shmdt, SYS_semget, SYS_semop, SYS_semtimedop, SYS_semctl, SYS_msgget, SYS_msgsnd,
+    SYS_msgrcv, SYS_msgctl, SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr,
+    // Namespaces, mounts and file handles.
+    SYS_unshare, SYS_setns, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen,
+    SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_quotactl,
+    kQuotactlFd,
+    // The machine.
+    SYS_kexec_load, SYS_kexec_file_load, SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_reboot, SYS_swapon,
+    SYS_swapoff, SYS_acct, SYS_syslog, SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime,
+    SYS_clock_adjtime, SYS_adjtimex, SYS_vhangup, SYS_lookup_dcookie,
+#if defined(__x86_64__)
+    SYS_iopl, SYS_ioperm, SYS_uselib, SYS_ustat, SYS_sysfs, SYS__sysctl, SYS_create_module, SYS_get_kernel_syms,
+    SYS_query_module, SYS_nfsservctl, SYS_modify_ldt,
+#endif
+};
+
+// Callers fall back when these "do not exist": libuv from io_uring to epoll, libc from clone3 to clone, whose flags can be seen.
+constexpr unsigned kAbsent[] = {kIoUringSetup, kIoUringEnter, kIoUringRegister, SYS_clone3};
+
+constexpr unsigned kNewNamespaces = 0x7E020000;  // every CLONE_NEW* flag of clone(2)
+constexpr unsigned kTypeMask = 0xF;              // socket type without SOCK_CLOEXEC and SOCK_NONBLOCK
+
+constexpr unsigned kAllow = SECCOMP_RET_ALLOW;
+constexpr unsigned refuse(int number) { return SECCOMP_RET_ERRNO | static_cast<unsigned>(number); }
+
+// Appends instructions; each check leaves the accumulator as it likes, so the next one loads again.
+class Program {
+ public:
+  void load(size_t offset) { add(BPF_LD | BPF_W | BPF_ABS, static_cast<unsigned>(offset)); }
+  // The low 32 bits; the system calls concerned take ints there. Both architectures are little endian.
+  void load_argument(unsigned index) { load(offsetof(seccomp_data, args) + 8 * index); }
+  void mask(unsigned bits) { add(BPF_ALU | BPF_AND | BPF_K, bits); }
+  void ret(unsigned verdict) { add(BPF_RET | BPF_K, verdict); }
+  void ret_if_equal(unsigned value, unsigned verdict) {
+    jump(BPF_JEQ, value, 0, 1);
+    ret(verdict);
+  }
+  void ret_unless_equal(unsigned value, unsigned verdict) {
+    jump(BPF_JEQ, value, 1, 0);
+    ret(verdict);
+  }
+  void ret_if_any_bit(unsigned bits, unsigned verdict) {
+    jump(BPF_JSET, bits, 0, 1);
+    ret(verdict);
+  }
+  void ret_if_at_least(unsigned value, unsigned verdict) {
+    jump(BPF_JGE, value, 0, 1);
+    ret(verdict);
+  }
+  // Runs `body`, which must end in ret() on every path, for one system call only.
+  template <class Body>
+  void on_call(unsigned number, Body body) {
+    load(offsetof(seccomp_data, nr));
+    const size_t at = code_.size();
+    jump(BPF_JEQ, number, 0, 0);
+    body();
+    code_[at].jf = static_cast<unsigned char>(code_.size() - at - 1);
+  }
+  template <class Body>
+  void when_equal(unsigned value, Body body) {
+    const size_t at = code_.size();
+    jump(BPF_JEQ, value, 0, 0);
+    body();
+    code_[at].jf = static_cast<unsigned char>(code_.size() - at - 1);
+  }
+  std::vector<sock_filter> take() { return std::move(code_); }
+
+ private:
+  void add(unsigned code, unsigned k) { code_.push_back({static_cast<unsigned short>(code), 0, 0, k}); }
+  void jump(unsigned test, unsigned k, unsigned char yes, unsigned char no) {
+    code_.push_back({static_cast<unsigned short>(BPF_JMP | test | BPF_K), yes, no, k});
+  }
+  std::vector<sock_filter> code_;
+};
+
+void socket_rules(Program& p, bool any_network) {
+  p.on_call(SYS_socket, [&] {
+    p.load_argument(0);
+    p.ret_if_equal(AF_UNIX, kAllow);
+    p.when_equal(AF_NETLINK, [&] {  // getifaddrs(3), os.networkInterfaces(): NETLINK_ROUTE, which is 0
+      p.load_argument(2);
+      p.ret_if_equal(0, kAllow);
+      p.ret(refuse(EACCES));
+    });
+    if (any_network) {
+      p.ret_if_equal(AF_INET, kAllow);
+      p.ret_if_equal(AF_INET6, kAllow);
+    } else {
+      const auto tcp_only = [&] {
+        p.load_argument(1);
+        p.mask(kTypeMask);
+        p.ret_unless_equal(SOCK_STREAM, refuse(EACCES));
+        p.load_argument(2);
+        p.ret_if_equal(0, kAllow);
+        p.ret_if_equal(IPPROTO_TCP, kAllow);
+        p.ret(refuse(EACCES));
+      };
+      p.when_equal(AF_INET, tcp_only);
+      p.when_equal(AF_INET6, tcp_only);
+    }
+    p.ret(refuse(EAFNOSUPPORT));
+  });
+  p.on_call(SYS_socketpair, [&] {
+    p.load_argument(0);
+    p.ret_if_equal(AF_UNIX, kAllow);
+    p.ret(refuse(EAFNOSUPPORT));
+  });
+  if (any_network) return;
+  // Fast open connects while sending, past Landlock's connect rule.
+  const auto no_fast_open = [&](unsigned number, unsigned flags_argument) {
+    p.on_call(number, [&] {
+      p.load_argument(flags_argument);
+      p.ret_if_any_bit(MSG_FASTOPEN, refuse(EPERM));
+      p.ret(kAllow);
+    });
+  };
+  no_fast_open(SYS_sendto, 3);
+  no_fast_open(SYS_sendmsg, 2);
+  no_fast_open(SYS_sendmmsg, 3);
+}
+
+}  // namespace
+
+std::vector<sock_filter> build_seccomp_filter(bool any_network) {
+  Program p;
+  p.load(offsetof(seccomp_data, arch));
+  p.ret_unless_equal(kArch, SECCOMP_RET_KILL_PROCESS);
+  p.load(offsetof(seccomp_data, nr));
+#if defined(__x86_64__)
+  p.ret_if_at_least(0x40000000, SECCOMP_RET_KILL_PROCESS);  // the x32 calls, which repeat all others under new numbers
+#endif
+  for (const unsigned number : kAbsent) p.ret_if_equal(number, refuse(ENOSYS));
+  for (const unsigned number : kDenied) p.ret_if_equal(number, refuse(EPERM));
+  p.on_call(SYS_clone, [&] {
+    p.load_argument(0);
+    p.ret_if_any_bit(kNewNamespaces, refuse(EPERM));
+    p.ret(kAllow);
+  });
+  p.on_call(SYS_ioctl, [&] {
+    p.load_argument(1);
+    p.ret_if_equal(TIOCSTI, refuse(EPERM));     // types into a terminal that it shares
+    p.ret_if_equal(TIOCLINUX, refuse(EPERM));
+    p.ret(kAllow);
+  });
+  socket_rules(p, any_network);
+  p.ret(kAllow);
+  return p.take();
+}
+
+int install_seccomp_filter(const std::vector<sock_filter>& filter) {
+  sock_fprog program{static_cast<unsigned short>(filter.size()), const_cast<sock_filter*>(filter.data())};
+  return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0 ? 0 : errno;
+}
+
+}  // namespace mcpbox::box::init

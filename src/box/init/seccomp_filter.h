@@ -1,0 +1,19 @@
+// The seccomp filter of managed processes: a deny-list on top of what the engine filters.
+//
+// It does not rely on the engine, whose own filter allows io_uring or AF_VSOCK in some versions (security.md §2, §4.11, §9).
+// Built as plain instructions, so that a unit test can evaluate every verdict in user space.
+#pragma once
+
+#include <linux/filter.h>
+
+#include <vector>
+
+namespace mcpbox::box::init {
+
+// `any_network` false: only TCP streams and unix sockets. UDP, MPTCP and TCP fast open would pass by Landlock's TCP rules.
+std::vector<sock_filter> build_seccomp_filter(bool any_network);
+
+// Installs it for the calling thread, which must have no_new_privs. Returns 0 or errno.
+int install_seccomp_filter(const std::vector<sock_filter>& filter);
+
+}  // namespace mcpbox::box::init

@@ -1,0 +1,243 @@
+// What each request does.
+#include <signal.h>
+
+#include "box/init/server.h"
+#include "box/init/small_files.h"
+#include "box/init/tree_make.h"
+#include "box/init/tree_remove.h"
+#include "box/init/uid_killer.h"
+#include "box/init/unpack.h"
+
+namespace mcpbox::box::init {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Longer than any caller waits; a helper that is still at it then hangs on something.
+constexpr milliseconds kFileTime = std::chrono::minutes(2);
+constexpr milliseconds kTreeTime = std::chrono::minutes(15);
+
+Op<std::string> no_bytes(Op<void> result) {
+  if (!result) return std::unexpected(std::move(result.error()));
+  return std::string();
+}
+
+template <class Reply>
+Op<std::string> as_bytes(Op<Reply> result) {
+  if (!result) return std::unexpected(std::move(result.error()));
+  auto bytes = wire::encode(*result);
+  if (!bytes) return refuse(Code::kResourceExhausted, "answer", "the answer is too large");
+  return std::move(*bytes);
+}
+
+}  // namespace
+
+template <class Reply>
+void Server::reply(Origin origin, const Reply& message, const std::vector<int>& fds) {
+  auto payload = wire::encode(message);
+  if (payload) return reply_bytes(origin, *payload, fds);
+  reply_error(origin, wire::make_error(Code::kResourceExhausted, "answer", "the answer is too large"));
+}
+template void Server::reply(Origin, const wire::HelloReply&, const std::vector<int>&);
+
+template <class Request>
+void Server::with(Origin origin, const wire::Frame& frame, void (Server::*handle)(Origin, const Request&)) {
+  if (auto request = wire::decode<Request>(frame.payload)) return (this->*handle)(origin, *request);
+  drop(origin.connection, "a message of it cannot be decoded");
+}
+
+void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<UniqueFd> fds) {
+  using enum wire::MessageType;
+  switch (frame.type) {
+    case kSpawn:
+      if (auto request = wire::decode<wire::Spawn>(frame.payload)) return spawn(origin, *request, std::move(fds));
+      break;
+    case kAttach: return with<wire::Attach>(origin, frame, &Server::attach);
+    case kCloseStdin:
+      if (auto request = wire::decode<wire::CloseStdin>(frame.payload)) {
+        auto process = table_.find(request->id);
+        if (!process) return reply_error(origin, process.error());
+        (*process)->pipes.in.reset();
+        return reply(origin, wire::Done{});
+      }
+      break;
+    case kSignal:
+      if (auto request = wire::decode<wire::Signal>(frame.payload)) {
+        auto process = table_.find(request->id);
+        if (!process) return reply_error(origin, process.error());
+        const std::string step = "signal process '" + request->id + "'";
+        // Its pid is ours until it is reaped, and a reaped one is not running.
+        if (!(*process)->running) return reply_error(origin, wire::make_error(Code::kFailedPrecondition, step, "it has ended"));
+        if (request->signal == SIGKILL) (*process)->killed_by_us = true;
+        if (::kill((*process)->pid, request->signal) != 0) return reply_error(origin, wire::make_errno_error(errno, step));
+        return reply(origin, wire::Done{});
+      }
+      break;
+    case kKillUid: return with<wire::KillUid>(origin, frame, &Server::kill_uid);
+    case kList:
+      if (wire::decode<wire::List>(frame.payload)) return reply(origin, wire::ListReply{table_.list()});
+      break;
+    case kForget:
+      if (auto request = wire::decode<wire::Forget>(frame.payload)) {
+        if (auto forgotten = table_.forget(request->id); !forgotten) return reply_error(origin, forgotten.error());
+        return reply(origin, wire::Done{});
+      }
+      break;
+    case kUnpack:
+      if (auto request = wire::decode<wire::Unpack>(frame.payload)) {
+        return unpack_stream(origin, std::move(*request), std::move(fds));
+      }
+      break;
+    case kShutdown:
+      if (wire::decode<wire::Shutdown>(frame.payload)) {
+        reply(origin, wire::Done{});
+        return end_sandbox();
+      }
+      break;
+    default: return file_operation(origin, frame);
+  }
+  drop(origin.connection, "a message of it cannot be decoded");
+}
+
+void Server::spawn(Origin origin, const wire::Spawn& request, std::vector<UniqueFd> fds) {
+  table_.start(request, std::move(fds), [this, origin](Op<Process*> started) {
+    if (!started) return reply_error(origin, started.error());
+    const Pipes& pipes = (*started)->pipes;
+    std::vector<int> ours;
+    if (pipes.in) ours = {pipes.in.get(), pipes.out.get(), pipes.err.get()};
+    reply(origin, wire::SpawnReply{(*started)->pid}, ours);
+  });
+}
+
+void Server::attach(Origin origin, const wire::Attach& request) {
+  auto process = table_.find(request.id);
+  if (!process) return reply_error(origin, process.error());
+  const Pipes& pipes = (*process)->pipes;
+  if (!pipes.out) {
+    return reply_error(origin, wire::make_error(Code::kFailedPrecondition, "attach to process '" + request.id + "'",
+                                                "it runs on its starter's own descriptors"));
+  }
+  std::vector<int> ours;
+  if (pipes.in) ours.push_back(pipes.in.get());
+  ours.push_back(pipes.out.get());
+  ours.push_back(pipes.err.get());
+  reply(origin, wire::AttachReply{static_cast<bool>(pipes.in), true, true}, ours);
+}
+
+void Server::kill_uid(Origin origin, const wire::KillUid& request) {
+  if (request.signal != SIGKILL && request.signal != SIGTERM) {
+    return reply_error(origin, wire::make_error(Code::kInvalidArgument, "signal a uid", "only SIGTERM and SIGKILL"));
+  }
+  if (request.signal == SIGKILL) table_.mark_killed(request.uid);
+  kill_round(origin, request, EventLoop::Clock::now() + milliseconds(std::min(request.timeout_ms, 60'000u)));
+}
+
+void Server::kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline) {
+  auto killer = signal_uid(request.uid, request.signal);
+  if (!killer) return reply_error(origin, killer.error());
+  if (*killer > 0) {
+    when_reaped_[*killer] = [this, origin, request, deadline] { kill_check(origin, request, deadline); };
+  } else {
+    loop_.at(EventLoop::Clock::now() + milliseconds(2), [this, origin, request, deadline] {
+      kill_check(origin, request, deadline);
+    });
+  }
+}
+
+void Server::kill_check(Origin origin, const wire::KillUid& request, EventLoop::Clock::time_point deadline) {
+  const unsigned alive = count_of_uid(request.uid);
+  if (request.signal != SIGKILL || alive == 0 || EventLoop::Clock::now() >= deadline) {
+    return reply(origin, wire::KillUidReply{alive});
+  }
+  // What was killed needs a moment to end and to be reaped.
+  loop_.at(EventLoop::Clock::now() + milliseconds(1), [this, origin, request, deadline] {
+    kill_round(origin, request, deadline);
+  });
+}
+
+void Server::unpack_stream(Origin origin, wire::Unpack request, std::vector<UniqueFd> fds) {
+  if (fds.size() != 1) return drop(origin.connection, "an unpack request needs one descriptor");
+  auto stream = std::make_shared<UniqueFd>(std::move(fds.front()));
+  const auto limit = milliseconds(std::min(request.timeout_ms, 3'600'000u));
+  const int fd = stream->get();
+  // The helper keeps time itself, so that it can clean up; ours is for a helper that hangs.
+  help(origin,
+       [this, request, stream, limit](const Answer& answer) {
+         answer(unpack(roots_, request, stream->get(), EventLoop::Clock::now() + limit));
+       },
+       {fd}, limit + std::chrono::minutes(2));
+}
+
+void Server::help(Origin origin, Work work, std::vector<int> keep, milliseconds limit) {
+  const std::vector<int> roots = roots_.descriptors();
+  keep.insert(keep.end(), roots.begin(), roots.end());
+  helpers_.start(std::move(work), std::move(keep), limit, [this, origin](Op<std::string> result) {
+    if (result) return reply_bytes(origin, *result);
+    reply_error(origin, result.error());
+  });
+}
+
+void Server::file_operation(Origin origin, const wire::Frame& frame) {
+  using enum wire::MessageType;
+  bool decoded = true;
+  // Runs `operate(request, deadline)` in a helper.
+  const auto run = [&]<class Request>(std::in_place_type_t<Request>, milliseconds limit, auto operate) {
+    auto request = wire::decode<Request>(frame.payload);
+    decoded = request.has_value();
+    if (!decoded) return;
+    help(origin,
+         [this, request = std::move(*request), limit, operate](const Answer& answer) {
+           operate(roots_, request, EventLoop::Clock::now() + limit, answer);
+         },
+         {}, limit + std::chrono::seconds(5));
+  };
+  switch (frame.type) {
+    case kMakeTree:
+      run(std::in_place_type<wire::MakeTree>, kFileTime, [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
+        answer(no_bytes(make_tree(roots, request, until)));
+      });
+      break;
+    case kShareDirectory:
+      run(std::in_place_type<wire::ShareDirectory>, kFileTime, [](const Roots& roots, const auto& request, auto, const Answer& answer) {
+        answer(no_bytes(share_directory(roots, request)));
+      });
+      break;
+    case kPublish:
+      run(std::in_place_type<wire::Publish>, kTreeTime, [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
+        auto published = publish(roots, request);
+        if (!published) return answer(std::unexpected(published.error()));
+        answer(std::string());
+        remove_put_aside(*published, until);
+      });
+      break;
+    case kSeal:
+      run(std::in_place_type<wire::Seal>, kTreeTime, [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
+        answer(no_bytes(seal(roots, request, until)));
+      });
+      break;
+    case kRemoveTree:
+      run(std::in_place_type<wire::RemoveTree>, kTreeTime, [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
+        answer(no_bytes(remove_tree(roots, request, until)));
+      });
+      break;
+    case kWriteFile:
+      run(std::in_place_type<wire::WriteFile>, kFileTime, [](const Roots& roots, const auto& request, auto, const Answer& answer) {
+        answer(no_bytes(write_file(roots, request)));
+      });
+      break;
+    case kReadFile:
+      run(std::in_place_type<wire::ReadFile>, kFileTime, [](const Roots& roots, const auto& request, auto, const Answer& answer) {
+        answer(as_bytes(read_file(roots, request)));
+      });
+      break;
+    case kListDirectory:
+      run(std::in_place_type<wire::ListDirectory>, kFileTime, [](const Roots& roots, const auto& request, auto, const Answer& answer) {
+        answer(as_bytes(list_directory(roots, request)));
+      });
+      break;
+    default: decoded = false;
+  }
+  if (!decoded) drop(origin.connection, "a message of it cannot be decoded");
+}
+
+}  // namespace mcpbox::box::init

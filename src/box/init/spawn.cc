@@ -1,0 +1,100 @@
+#include "box/init/spawn.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "box/init/run_as.h"
+#include "box/init/sandbox_child.h"
+
+namespace mcpbox::box::init {
+namespace {
+
+bool has_nul(const std::string& text) { return text.find('\0') != std::string::npos; }
+
+bool is_id(const std::string& id) {
+  return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+Op<void> make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return failed("make a pipe");
+  read_end.reset(ends[0]);
+  write_end.reset(ends[1]);
+  return {};
+}
+
+[[noreturn]] void be_child(const wire::Spawn& spec, const int (&stdio)[3], int report) {
+  std::string step = "connect stdin, stdout and stderr";
+  int error = 0;
+  // PID 1 keeps 0, 1 and 2 open itself, so none of the sources is one of the targets.
+  for (int target = 0; target < 3 && error == 0; ++target) {
+    if (::dup2(stdio[target], target) < 0) error = errno;
+  }
+  if (error == 0 && report != 3) {
+    if (::dup3(report, 3, O_CLOEXEC) < 0) ::_exit(127);
+    report = 3;
+  }
+  if (error == 0) error = become_process(spec, step);
+  wire::Encoder encoder;
+  encoder(wire::make_errno_error(error, step));
+  write_all(report, encoder.take());
+  ::_exit(127);
+}
+
+}  // namespace
+
+Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
+  const auto bad = [&](const char* why) { return refuse(Code::kInvalidArgument, "start process '" + spec.id + "'", why); };
+  if (!is_id(spec.id)) return bad("the id must match [a-z0-9-]{1,64}");
+  if (fd_count != 0 && fd_count != 3) return bad("it needs three descriptors or none");
+  if (spec.argv.empty() || spec.argv.front().empty()) return bad("argv is empty");
+  if (spec.uid == 0 || spec.gid == 0) return bad("uid and gid must not be 0");
+  if (spec.uid == ~0u || spec.gid == ~0u) return bad("uid and gid must not be -1");
+  if (spec.umask > 0777) return bad("umask is out of range");
+  if (spec.nice < 0 || spec.nice > 19) return bad("nice must be 0 to 19");
+  if (spec.oom_score_adj < 0 || spec.oom_score_adj > 1000) return bad("oom_score_adj must be 0 to 1000");
+  if (spec.cwd.empty() || spec.cwd.front() != '/' || has_nul(spec.cwd)) return bad("cwd must be absolute");
+  if (std::any_of(spec.argv.begin(), spec.argv.end(), has_nul)) return bad("argv has a NUL byte");
+  for (const std::string& entry : spec.env) {
+    if (has_nul(entry) || entry.find('=') == std::string::npos || entry.front() == '=') return bad("env is not NAME=value");
+  }
+  for (const auto* list : {&spec.confine.read_write, &spec.confine.read_only}) {
+    for (const std::string& path : *list) {
+      if (path.empty() || path.front() != '/' || has_nul(path)) return bad("a path of its confinement is not absolute");
+    }
+  }
+  return {};
+}
+
+Op<Started> start_process(const wire::Spawn& spec, const std::vector<UniqueFd>& stdio) {
+  Started started;
+  UniqueFd child_in, child_out, child_err, report;
+  int ends[3];
+  if (stdio.empty()) {
+    if (auto made = make_pipe(child_in, started.pipes.in); !made) return std::unexpected(made.error());
+    if (auto made = make_pipe(started.pipes.out, child_out); !made) return std::unexpected(made.error());
+    if (auto made = make_pipe(started.pipes.err, child_err); !made) return std::unexpected(made.error());
+    ends[0] = child_in.get(), ends[1] = child_out.get(), ends[2] = child_err.get();
+  } else {
+    for (int i = 0; i < 3; ++i) ends[i] = stdio[static_cast<std::size_t>(i)].get();
+  }
+  if (auto made = make_pipe(started.report, report); !made) return std::unexpected(made.error());
+  ::fcntl(started.report.get(), F_SETFL, O_NONBLOCK);
+  started.pid = ::fork();
+  if (started.pid < 0) return failed("start process '" + spec.id + "': fork");
+  if (started.pid == 0) be_child(spec, ends, report.get());
+  return started;
+}
+
+Op<void> read_report(std::string_view bytes) {
+  if (bytes.empty()) return {};
+  auto error = wire::decode<wire::ErrorReply>(bytes);
+  if (!error) return refuse(Code::kInternal, "start a process", "its report cannot be read");
+  return std::unexpected(std::move(*error));
+}
+
+}  // namespace mcpbox::box::init

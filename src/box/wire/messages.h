@@ -1,0 +1,280 @@
+// What mcpbox asks of mcpbox-init and what it answers, as plain data. The order of the members is the wire order.
+//
+// Compatibility: a new member or a new message raises kProtocolVersion; both sides then speak the highest version that both
+// know (Hello). Trailing bytes are an error, so a member is never added silently.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "box/wire/fields.h"
+#include "box/wire/frame.h"
+
+namespace mcpbox::box::wire {
+
+constexpr std::uint32_t kProtocolVersion = 1;
+constexpr std::uint32_t kOldestProtocolVersion = 1;
+
+struct Hello {
+  static constexpr auto kType = MessageType::kHello;
+  std::uint32_t oldest = kOldestProtocolVersion;
+  std::uint32_t newest = kProtocolVersion;
+  bool operator==(const Hello&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.oldest), v(s.newest); }
+};
+struct HelloReply {
+  std::uint32_t version = 0;
+  std::int32_t landlock_abi = 0;
+  bool seccomp = false;
+  std::uint64_t boot_token = 0;
+  std::string kernel;
+  bool operator==(const HelloReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) {
+    v(s.version), v(s.landlock_abi), v(s.seccomp), v(s.boot_token), v(s.kernel);
+  }
+};
+
+struct Limits {
+  std::optional<std::uint64_t> processes, open_files, file_bytes, core_bytes, data_bytes;
+  bool operator==(const Limits&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) {
+    v(s.processes), v(s.open_files), v(s.file_bytes), v(s.core_bytes), v(s.data_bytes);
+  }
+};
+struct Confine {
+  std::vector<std::string> read_write, read_only;
+  std::vector<std::uint16_t> connect_ports, bind_ports;
+  bool any_network = false;
+  bool operator==(const Confine&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) {
+    v(s.read_write), v(s.read_only), v(s.connect_ports), v(s.bind_ports), v(s.any_network);
+  }
+};
+// With three descriptors the process runs on them (stdin, stdout, stderr); with none it gets pipes, whose other ends come
+// back with the reply.
+struct Spawn {
+  static constexpr auto kType = MessageType::kSpawn;
+  std::string id;
+  std::vector<std::string> argv, env;
+  std::string cwd;
+  std::uint32_t uid = 0, gid = 0, umask = 077;
+  std::int32_t nice = 0, oom_score_adj = 0;
+  Limits limits;
+  Confine confine;
+  bool operator==(const Spawn&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) {
+    v(s.id), v(s.argv), v(s.env), v(s.cwd), v(s.uid), v(s.gid), v(s.umask), v(s.nice), v(s.oom_score_adj), v(s.limits),
+        v(s.confine);
+  }
+};
+struct SpawnReply {
+  std::int32_t pid = 0;
+  bool operator==(const SpawnReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.pid); }
+};
+
+// Requests that name a process.
+template <MessageType Type>
+struct ProcessRequest {
+  static constexpr auto kType = Type;
+  std::string id;
+  bool operator==(const ProcessRequest&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.id); }
+};
+using Attach = ProcessRequest<MessageType::kAttach>;
+using CloseStdin = ProcessRequest<MessageType::kCloseStdin>;
+using Forget = ProcessRequest<MessageType::kForget>;
+
+// Which pipes come with the reply, in this order.
+struct AttachReply {
+  bool in = false, out = false, err = false;
+  bool operator==(const AttachReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.in), v(s.out), v(s.err); }
+};
+struct Signal {
+  static constexpr auto kType = MessageType::kSignal;
+  std::string id;
+  std::int32_t signal = 0;
+  bool operator==(const Signal&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.id), v(s.signal); }
+};
+struct KillUid {
+  static constexpr auto kType = MessageType::kKillUid;
+  std::uint32_t uid = 0;
+  std::int32_t signal = 0;
+  std::uint32_t timeout_ms = 0;  // for SIGKILL: how long to repeat
+  bool operator==(const KillUid&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.uid), v(s.signal), v(s.timeout_ms); }
+};
+struct KillUidReply {
+  std::uint32_t alive = 0;
+  bool operator==(const KillUidReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.alive); }
+};
+
+struct Exit {
+  std::int32_t code = -1, signal = 0;
+  bool killed_for_memory = false;
+  std::uint64_t user_us = 0, system_us = 0, peak_memory_bytes = 0;
+  bool operator==(const Exit&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) {
+    v(s.code), v(s.signal), v(s.killed_for_memory), v(s.user_us), v(s.system_us), v(s.peak_memory_bytes);
+  }
+};
+struct Exited {
+  static constexpr auto kType = MessageType::kExited;
+  std::string id;
+  Exit exit;
+  bool operator==(const Exited&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.id), v(s.exit); }
+};
+struct List {
+  static constexpr auto kType = MessageType::kList;
+  bool operator==(const List&) const = default;
+  template <class V, class S> static void fields(V&, S&) {}
+};
+struct Listed {
+  std::string id;
+  std::int32_t pid = 0;
+  std::uint32_t uid = 0;
+  bool running = false;
+  std::optional<Exit> exit;
+  bool operator==(const Listed&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.id), v(s.pid), v(s.uid), v(s.running), v(s.exit); }
+};
+struct ListReply {
+  std::vector<Listed> processes;
+  bool operator==(const ListReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.processes); }
+};
+
+struct MakeTree {
+  static constexpr auto kType = MessageType::kMakeTree;
+  std::string path;
+  std::uint32_t uid = 0, gid = 0;
+  std::vector<std::string> children;
+  bool operator==(const MakeTree&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.uid), v(s.gid), v(s.children); }
+};
+struct ShareDirectory {
+  static constexpr auto kType = MessageType::kShareDirectory;
+  std::string path;
+  std::uint32_t gid = 0;
+  bool operator==(const ShareDirectory&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.gid); }
+};
+// Comes with one descriptor, the stage stream.
+struct Unpack {
+  static constexpr auto kType = MessageType::kUnpack;
+  std::string path;
+  std::uint32_t uid = 0, gid = 0;
+  bool into_existing = false;
+  std::uint32_t timeout_ms = 0;
+  bool operator==(const Unpack&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) {
+    v(s.path), v(s.uid), v(s.gid), v(s.into_existing), v(s.timeout_ms);
+  }
+};
+struct UnpackReply {
+  std::uint64_t entries = 0, bytes = 0;
+  bool operator==(const UnpackReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.entries), v(s.bytes); }
+};
+struct Publish {
+  static constexpr auto kType = MessageType::kPublish;
+  std::string from, to;
+  std::uint32_t owner = 0;
+  bool operator==(const Publish&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.from), v(s.to), v(s.owner); }
+};
+// Requests about a tree whose content belongs to a uid.
+template <MessageType Type>
+struct TreeRequest {
+  static constexpr auto kType = Type;
+  std::string path;
+  std::uint32_t uid = 0;
+  bool operator==(const TreeRequest&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.uid); }
+};
+using Seal = TreeRequest<MessageType::kSeal>;
+using RemoveTree = TreeRequest<MessageType::kRemoveTree>;
+
+struct WriteFile {
+  static constexpr auto kType = MessageType::kWriteFile;
+  std::string path;
+  Blob content;
+  bool operator==(const WriteFile&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.content); }
+};
+struct ReadFile {
+  static constexpr auto kType = MessageType::kReadFile;
+  std::string path;
+  std::uint32_t limit = 0;
+  bool operator==(const ReadFile&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.limit); }
+};
+struct ReadFileReply {
+  Blob content;
+  bool operator==(const ReadFileReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.content); }
+};
+struct ListDirectory {
+  static constexpr auto kType = MessageType::kListDirectory;
+  std::string path;
+  bool operator==(const ListDirectory&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.path); }
+};
+struct ListDirectoryReply {
+  std::vector<std::string> names;
+  bool operator==(const ListDirectoryReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.names); }
+};
+struct Shutdown {
+  static constexpr auto kType = MessageType::kShutdown;
+  bool operator==(const Shutdown&) const = default;
+  template <class V, class S> static void fields(V&, S&) {}
+};
+// The reply to requests that have nothing to tell but success.
+struct Done {
+  bool operator==(const Done&) const = default;
+  template <class V, class S> static void fields(V&, S&) {}
+};
+
+// A failure as it travels. `step` names what was done to what ("exec 'foo'"), `error_number` is errno or 0.
+struct ErrorReply {
+  static constexpr auto kType = MessageType::kErrorReply;
+  std::uint8_t code = 0;
+  std::int32_t error_number = 0;
+  std::string step, text;
+  bool operator==(const ErrorReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.code), v(s.error_number), v(s.step), v(s.text); }
+};
+
+ErrorReply make_error(Code code, std::string step, std::string text);
+ErrorReply make_errno_error(int error_number, std::string step);
+// One line for people; an unknown code becomes kInternal. `text` and `step` come from the peer: the caller makes them printable.
+Code code_of(const ErrorReply& error);
+
+// The payload of a message; kInvalidArgument when a member is larger than the format allows.
+template <class T>
+Result<std::string> encode(const T& message) {
+  Encoder encoder;
+  encoder(message);
+  if (!encoder.ok()) return fail(Code::kInvalidArgument, "message to mcpbox-init: a string or list is too long");
+  return encoder.take();
+}
+// kDataLoss when bytes are missing, left over or out of range.
+template <class T>
+Result<T> decode(std::string_view payload) {
+  Decoder decoder(payload);
+  T message;
+  decoder(message);
+  if (!decoder.done()) return fail(Code::kDataLoss, "supervisor link: a message cannot be decoded");
+  return message;
+}
+
+}  // namespace mcpbox::box::wire

@@ -1,0 +1,246 @@
+#include "box/docker_profile.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/text.h"
+#include "box/docker_json.h"
+
+namespace mcpbox::box {
+namespace {
+
+using nlohmann::json;
+
+// PID 1 switches to a server's uid and gid, signals it, and drops its bounding set (which takes SETPCAP).
+constexpr const char* kCapabilities[] = {"KILL", "SETGID", "SETPCAP", "SETUID"};
+constexpr std::string_view kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr std::size_t kMaxMounts = 64, kMaxImageItems = 256;
+
+bool all_of(std::string_view text, std::string_view extra) {
+  return std::ranges::all_of(text, [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || extra.find(c) != extra.npos;
+  });
+}
+
+// Absolute, and equal to its own normal form: no empty, "." or ".." component.
+bool is_normal_path(std::string_view path) {
+  if (!path.starts_with('/') || path.size() < 2 || path.size() > 4096 || path.find('\0') != path.npos) return false;
+  for (const auto part : split(path.substr(1), '/')) {
+    if (part.empty() || part == "." || part == "..") return false;
+  }
+  return true;
+}
+
+// Mounting over these would take away what protects the sandbox.
+bool hides_system(std::string_view target) {
+  for (const std::string_view root : {"/proc", "/sys", "/dev"}) {
+    if (target == root || (target.starts_with(root) && target[root.size()] == '/')) return true;
+  }
+  return false;
+}
+
+std::unexpected<Error> invalid(std::string text) { return fail(Code::kInvalidArgument, "sandbox: " + std::move(text)); }
+
+Result<void> check_mount(const Mount& mount) {
+  const std::string where = "mount '" + printable(mount.target, 300) + "'";
+  if (!is_normal_path(mount.target)) return invalid(where + ": the target must be absolute, without '.', '..' or '//'");
+  if (hides_system(mount.target)) return invalid(where + ": nothing may be mounted in /proc, /sys or /dev");
+  switch (mount.kind) {
+    case Mount::Kind::kBind:
+      if (!is_normal_path(mount.source)) return invalid(where + ": the source must be an absolute, normal host path");
+      break;
+    case Mount::Kind::kVolume:
+      if (mount.source.empty() || mount.source.size() > 128 || mount.source[0] == '.' || mount.source[0] == '-' ||
+          !all_of(mount.source, "_.-")) {
+        return invalid(where + ": the volume's name may hold a-z, 0-9, '_', '.' and '-' (at most 128)");
+      }
+      break;
+    case Mount::Kind::kScratch:
+    case Mount::Kind::kMemory:
+      if (!mount.source.empty()) return invalid(where + ": this kind has no source");
+      break;
+  }
+  return {};
+}
+
+std::string tmpfs_options(std::uint64_t size, std::uint64_t inodes, bool executable, bool read_only, const char* mode) {
+  return std::string(read_only ? "ro" : "rw") + ",nosuid,nodev," + (executable ? "exec" : "noexec") +
+         ",size=" + std::to_string(size) + ",nr_inodes=" + std::to_string(inodes) + ",mode=" + mode;
+}
+
+json mounts_of(const SandboxSpec& spec, const json& labels) {
+  json out = json::array();
+  for (const auto& mount : spec.profile.mounts) {
+    if (mount.kind == Mount::Kind::kMemory) continue;
+    json entry{{"Target", mount.target}, {"ReadOnly", mount.read_only}};
+    if (mount.kind == Mount::Kind::kBind) {
+      entry["Type"] = "bind";
+      entry["Source"] = mount.source;
+      entry["BindOptions"] = {{"Propagation", "rprivate"}};
+    } else {
+      entry["Type"] = "volume";
+      if (mount.kind == Mount::Kind::kVolume) entry["Source"] = mount.source;
+      // NoCopy: what the image has at that place is not ours to give away.
+      entry["VolumeOptions"] = {{"NoCopy", true}, {"Labels", labels}};
+    }
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+json tmpfs_of(const SandboxSpec& spec, const DockerImageFacts& image) {
+  json out{{"/tmp", tmpfs_options(16 << 20, 1024, false, false, "1777")}, {"/run", tmpfs_options(1 << 20, 256, false, false, "0755")}};
+  for (const auto& volume : image.volumes) out[volume] = tmpfs_options(4096, 1, false, true, "0555");
+  for (const auto& mount : spec.profile.mounts) {
+    if (mount.kind != Mount::Kind::kMemory) {
+      out.erase(mount.target);
+      continue;
+    }
+    const std::uint64_t size = mount.size_bytes == 0 ? 64ull << 20 : mount.size_bytes;
+    out[mount.target] = tmpfs_options(size, std::max<std::uint64_t>(1024, size / 4096), true, mount.read_only, "0755");
+  }
+  return out;
+}
+
+json ulimit(const char* name, std::int64_t soft, std::int64_t hard) { return {{"Name", name}, {"Soft", soft}, {"Hard", hard}}; }
+
+json host_config_of(const SandboxSpec& spec, const DockerFacts& facts, const DockerImageFacts& image, const json& labels) {
+  const auto& limits = spec.profile.limits;
+  // An engine refuses more processors than it has.
+  const double cpus = facts.cpus > 0 ? std::min(limits.cpus, static_cast<double>(facts.cpus)) : limits.cpus;
+  const auto processes = static_cast<std::int64_t>(limits.processes);
+  json host{
+      {"NetworkMode", spec.profile.network == NetworkMode::kNone ? "none" : "bridge"},
+      {"IpcMode", "private"},
+      {"PidMode", ""},
+      {"UTSMode", ""},
+      {"UsernsMode", ""},
+      {"Privileged", false},
+      {"CapDrop", {"ALL"}},
+      {"CapAdd", kCapabilities},
+      {"SecurityOpt", {"no-new-privileges:true"}},
+      {"ReadonlyRootfs", spec.profile.read_only_root},
+      {"PublishAllPorts", false},
+      {"Init", false},
+      {"AutoRemove", spec.remove_on_exit},
+      {"RestartPolicy", {{"Name", "no"}}},
+      {"Mounts", mounts_of(spec, labels)},
+      {"Tmpfs", tmpfs_of(spec, image)},
+      {"ShmSize", 64 << 20},
+      {"Memory", limits.memory_bytes},
+      {"MemorySwap", limits.memory_bytes},  // equal: no swap
+      {"NanoCpus", std::llround(cpus * 1e9)},
+      {"PidsLimit", limits.processes},
+      // Bounds for what PID 1 can grant, since it has no CAP_SYS_RESOURCE; each server gets tighter ones.
+      {"Ulimits", {ulimit("nproc", processes, processes), ulimit("nofile", 4096, 65536), ulimit("fsize", 8ll << 30, 8ll << 30),
+                   ulimit("core", 0, 0), ulimit("memlock", 65536, 65536), ulimit("msgqueue", 0, 0)}},
+      {"LogConfig", {{"Type", "none"}, {"Config", json::object()}}},
+  };
+  if (facts.api_minor >= 41) host["CgroupnsMode"] = "private";
+  return host;
+}
+
+json labels_of(const SandboxSpec& spec, const DockerImageFacts& image, std::string_view nonce) {
+  json labels = json::object();
+  for (const auto& name : image.label_names) {
+    if (name.starts_with(kLabelPrefix)) labels[name] = "";
+  }
+  for (const auto& [name, value] : spec.labels) labels[name] = value;
+  labels["io.mcpbox.managed"] = "1";
+  labels["io.mcpbox.profile"] = spec.profile.hash();
+  labels[kCreateLabel] = nonce;
+  return labels;
+}
+
+}  // namespace
+
+bool is_docker_id(std::string_view id) {
+  return id.size() == 64 && std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+bool is_image_reference(std::string_view text) {
+  if (text.empty() || text.size() > 400 || text.front() == '/' || text.front() == '-' || text.front() == '.') return false;
+  const bool characters = std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("._-/:@").find(c) != std::string_view::npos;
+  });
+  return characters && text.find("..") == text.npos && text.find("//") == text.npos;
+}
+
+Result<DockerImageFacts> read_docker_image(std::string_view image_json) {
+  auto parsed = parse_docker_json(image_json, "an image");
+  if (!parsed) return fail(std::move(parsed).error());
+  DockerImageFacts facts;
+  facts.id = string_at(*parsed, {"Id"});
+  if (!facts.id.starts_with("sha256:")) facts.id.insert(0, "sha256:");
+  if (!is_docker_id(std::string_view(facts.id).substr(7))) return fail(Code::kDataLoss, "the engine gave an image without a valid id");
+  const auto& env = member(*parsed, {"Config", "Env"});
+  for (const auto& entry : env.is_array() ? env : json::array()) {
+    const std::string text = entry.is_string() ? entry.get<std::string>() : std::string();
+    const auto name = text.substr(0, text.find('='));
+    if (!name.empty() && name != "PATH") facts.env_names.push_back(name);
+  }
+  const auto& volumes = member(*parsed, {"Config", "Volumes"});
+  for (const auto& [path, ignored] : (volumes.is_object() ? volumes : json::object()).items()) {
+    if (!is_normal_path(path) || hides_system(path)) {
+      return fail(Code::kFailedPrecondition, "the image declares a volume at '" + printable(path, 200) + "', which cannot be covered: use another image");
+    }
+    facts.volumes.push_back(path);
+  }
+  for (const auto& [name, value] : strings_at(*parsed, {"Config", "Labels"})) facts.label_names.push_back(name);
+  if (std::max({facts.env_names.size(), facts.volumes.size(), facts.label_names.size()}) > kMaxImageItems) {
+    return fail(Code::kFailedPrecondition, "the image declares more than 256 variables, volumes or labels: use another image");
+  }
+  return facts;
+}
+
+Result<void> check_sandbox_spec(const SandboxSpec& spec) {
+  if (spec.name.empty() || spec.name.size() > 63 || spec.name.front() == '-' || !all_of(spec.name, "-")) {
+    return invalid("the name '" + printable(spec.name, 100) + "' must be 1 to 63 of a-z, 0-9 and '-'");
+  }
+  if (!is_image_reference(spec.profile.image)) return invalid("'" + printable(spec.profile.image, 200) + "' is not an image reference");
+  if (spec.init_argv.empty() || !is_normal_path(spec.init_argv[0])) return invalid("PID 1 must be given as an absolute path");
+  for (const auto& [name, value] : spec.labels) {
+    if (!name.starts_with(kLabelPrefix) || name.size() > 128 || !all_of(name, "._-") || value.size() > 4096 || !is_valid_utf8(value) ||
+        value.find('\0') != value.npos) {
+      return invalid("the label '" + printable(name, 100) + "' must be io.mcpbox.* with a short text value");
+    }
+  }
+  const auto& limits = spec.profile.limits;
+  if (limits.memory_bytes < (16ull << 20) || limits.memory_bytes > (1ull << 50)) return invalid("the memory limit must be at least 16 MiB");
+  if (!(limits.cpus >= 0.01) || limits.cpus > 4096) return invalid("the processor limit must be at least 0.01");
+  if (limits.processes < 4 || limits.processes > 4194304) return invalid("the process limit must be at least 4");
+  if (spec.profile.mounts.size() > kMaxMounts) return invalid("more than 64 mounts");
+  std::set<std::string_view> targets;
+  for (const auto& mount : spec.profile.mounts) {
+    if (auto checked = check_mount(mount); !checked) return checked;
+    if (!targets.insert(mount.target).second) return invalid("two mounts at '" + printable(mount.target, 300) + "'");
+  }
+  return {};
+}
+
+std::string docker_create_body(const SandboxSpec& spec, const DockerFacts& facts, const DockerImageFacts& image,
+                               std::string_view nonce) {
+  const json labels = labels_of(spec, image, nonce);
+  json env = json::array({kPath});
+  for (const auto& name : image.env_names) env.push_back(name);  // a name alone: not in the process's environment
+  json body{
+      {"Image", image.id},
+      {"User", "0:0"},
+      {"Hostname", "mcpbox"},
+      {"WorkingDir", "/"},
+      {"Entrypoint", spec.init_argv},
+      {"Cmd", json::array()},
+      {"Env", std::move(env)},
+      {"Tty", false},
+      {"OpenStdin", false},
+      {"StopSignal", "SIGKILL"},
+      {"Healthcheck", {{"Test", {"NONE"}}}},
+      {"Labels", labels},
+      {"HostConfig", host_config_of(spec, facts, image, labels)},
+  };
+  return dump_json(body);
+}
+
+}  // namespace mcpbox::box

@@ -1,0 +1,42 @@
+// Finds the container engine to use.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "box/docker_address.h"
+#include "box/docker_client.h"
+#include "box/engine.h"
+
+namespace mcpbox::box {
+
+struct LocatorOptions {
+  std::string address;  // from the configuration or the command line; "" or "auto" = look for one
+  std::function<std::string(const char* name)> environment;  // empty = the process's own
+  DockerOptions docker;
+};
+
+struct EngineCandidate {
+  std::string origin;  // "DOCKER_HOST", "the default socket"
+  Result<DockerAddress> address;
+};
+
+// What would be tried, in order: a given address alone; else DOCKER_HOST alone, when set; else the sockets of rootless Docker,
+// Docker, mcpbox's own engine (scripts/engine), rootless Podman and Podman.
+std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options);
+
+struct LocatedEngine {
+  std::unique_ptr<Engine> engine;
+  EngineInfo info;
+};
+
+// The first candidate that answers within 3 s. A socket that was not named explicitly must belong to root or to us: whoever
+// owns the engine sees everything. kUnavailable lists what was tried and says how to start an engine.
+Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options);
+
+}  // namespace mcpbox::box

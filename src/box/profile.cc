@@ -1,0 +1,38 @@
+// SandboxProfile::hash(): which servers may share a sandbox.
+#include <algorithm>
+#include <cmath>
+
+#include "base/digest.h"
+#include "box/engine.h"
+
+namespace mcpbox::box {
+namespace {
+
+// "name=length:value\n": the length keeps a value with line breaks from passing for another field.
+void put(std::string& out, std::string_view name, std::string_view value) {
+  out.append(name).append("=").append(std::to_string(value.size())).append(":").append(value).append("\n");
+}
+
+}  // namespace
+
+std::string SandboxProfile::hash() const {
+  std::string form = "mcpbox sandbox profile 1\n";  // counts up when a field is added: old sandboxes are not adopted then
+  put(form, "image", image);
+  put(form, "network", network == NetworkMode::kNone ? "none" : "bridge");
+  put(form, "memory", std::to_string(limits.memory_bytes));
+  put(form, "nanocpus", std::to_string(std::llround(limits.cpus * 1e9)));
+  put(form, "processes", std::to_string(limits.processes));
+  put(form, "read_only_root", read_only_root ? "1" : "0");
+  auto sorted = mounts;  // the order in which mounts are listed means nothing
+  std::ranges::sort(sorted, {}, &Mount::target);
+  for (const auto& mount : sorted) {
+    put(form, "mount", mount.target);
+    put(form, "kind", std::to_string(static_cast<int>(mount.kind)));
+    put(form, "source", mount.source);
+    put(form, "read_only", mount.read_only ? "1" : "0");
+    put(form, "size", std::to_string(mount.size_bytes));
+  }
+  return sha256_hex(form);
+}
+
+}  // namespace mcpbox::box

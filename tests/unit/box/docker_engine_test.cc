@@ -1,0 +1,429 @@
+#include "box/docker_engine.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+
+#include "support/fake_engine.h"
+#include "support/run_task.h"
+
+namespace mcpbox::box {
+namespace {
+
+using nlohmann::json;
+using test::FakeEngine;
+using Then = FakeEngine::Reply::Then;
+using std::chrono::milliseconds;
+
+const std::string kId(64, 'b');
+const std::string kImageJson = R"({"Id":"sha256:)" + std::string(64, 'a') + R"(","RepoTags":["r:1"],"Size":5,"Created":"2026-11-21T00:00:01Z"})";
+
+DockerOptions quick() {
+  DockerOptions options;
+  options.call_timeout = milliseconds(400);
+  options.start_timeout = milliseconds(400);
+  options.image_idle_timeout = milliseconds(300);
+  options.max_answer_bytes = 1 << 20;
+  return options;
+}
+
+struct DockerEngineTest : testing::Test {
+  boost::asio::io_context loop;
+
+  std::unique_ptr<Engine> connect(const FakeEngine& server, DockerOptions options = quick()) {
+    return make_docker_engine(loop.get_executor(), *parse_docker_address(server.socket_path()), options);
+  }
+  template <class T>
+  T run(Task<T> task) {
+    return test::run_task(loop, std::move(task));
+  }
+  static SandboxSpec spec() {
+    SandboxSpec out;
+    out.name = "test";
+    out.profile.image = "r:1";
+    out.init_argv = {"/.box/mcpbox-init"};
+    out.labels = {{"io.mcpbox.instance", "one"}};
+    return out;
+  }
+};
+
+// An engine that makes what it is asked for; `change` spoils the description of the container.
+struct HonestEngine {
+  std::mutex mutex;
+  json created;
+  std::function<void(json&)> change;
+  int start_status = 204;
+
+  FakeEngine::Handler handler() {
+    return FakeEngine::docker([this](const FakeEngine::Request& request) {
+      std::lock_guard lock(mutex);
+      if (request.is("GET", "/images/")) return FakeEngine::json(200, kImageJson);
+      if (request.is("POST", "/containers/create")) {
+        created = json::parse(request.body);
+        return FakeEngine::json(201, R"({"Id":")" + kId + R"(","Warnings":[]})");
+      }
+      if (request.is("POST", "/start")) {
+        return start_status == 204 ? FakeEngine::raw("HTTP/1.1 204 No Content\r\n\r\n", Then::kKeep)
+                                   : FakeEngine::json(start_status, R"({"message":"OCI runtime create failed"})");
+      }
+      if (request.is("DELETE", kId)) return FakeEngine::raw("HTTP/1.1 204 No Content\r\n\r\n", Then::kKeep);
+      if (request.is("GET", "/containers/")) return FakeEngine::json(200, description().dump());
+      return FakeEngine::json(404, R"({"message":"page not found"})");
+    });
+  }
+  json description() {
+    json made{{"Id", kId}, {"Name", "/test"}, {"Image", created["Image"]}, {"State", {{"Status", "created"}, {"Running", false}}}};
+    made["Config"] = created;
+    made["HostConfig"] = created["HostConfig"];
+    made["Mounts"] = json::array();
+    if (change) change(made);
+    return made;
+  }
+};
+
+template <class T>
+std::string text_of(const Result<T>& result) {
+  return result ? "no error" : result.error().message();
+}
+template <class T>
+Code code_of(const Result<T>& result) {
+  return result ? Code::kInternal : result.error().code();
+}
+
+TEST_F(DockerEngineTest, probe_reports_who_answers) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(404, "{}"); }));
+  auto info = run(connect(server)->probe());
+  ASSERT_TRUE(info) << text_of(info);
+  EXPECT_EQ(info->kind, "docker");
+  EXPECT_EQ(info->version, "20.10.24");
+  EXPECT_EQ(info->api_version, "1.41");
+  EXPECT_EQ(info->cgroup_version, 2);
+  EXPECT_TRUE(info->warnings.empty());
+}
+
+TEST_F(DockerEngineTest, a_newer_engine_is_spoken_to_in_the_newest_version_we_know) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(404, "{}"); }, "1.99"));
+  auto info = run(connect(server)->probe());
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->api_version, "1.47");
+}
+
+TEST_F(DockerEngineTest, an_old_engine_is_refused_in_words) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(404, "{}"); }, "1.39"));
+  auto info = run(connect(server)->probe());
+  EXPECT_EQ(code_of(info), Code::kUnsupported);
+  EXPECT_NE(text_of(info).find("1.40 or newer"), std::string::npos) << text_of(info);
+}
+
+TEST_F(DockerEngineTest, something_else_on_the_socket_is_refused) {
+  FakeEngine server([](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"); });
+  EXPECT_EQ(code_of(run(connect(server)->probe())), Code::kUnsupported);
+}
+
+TEST_F(DockerEngineTest, the_error_is_what_the_engine_said_and_printable) {
+  FakeEngine server(FakeEngine::docker([](const auto&) {
+    return FakeEngine::json(500, R"({"message":"driver failed\u001b[31m: no such thing"})");
+  }));
+  auto answer = run(connect(server)->inspect(kId));
+  EXPECT_EQ(code_of(answer), Code::kFailedPrecondition);
+  EXPECT_NE(text_of(answer).find("no such thing"), std::string::npos);
+  EXPECT_EQ(text_of(answer).find('\x1b'), std::string::npos);
+}
+
+TEST_F(DockerEngineTest, maps_status_to_code) {
+  std::atomic<int> status = 0;
+  FakeEngine server(FakeEngine::docker([&](const auto&) { return FakeEngine::json(status, R"({"message":"m"})"); }));
+  auto engine = connect(server);
+  for (const auto& [number, code] : std::vector<std::pair<int, Code>>{{400, Code::kInvalidArgument}, {401, Code::kUnauthenticated},
+                                                                      {403, Code::kPermissionDenied}, {404, Code::kNotFound},
+                                                                      {503, Code::kUnavailable}, {500, Code::kFailedPrecondition},
+                                                                      {302, Code::kFailedPrecondition}}) {
+    status = number;
+    EXPECT_EQ(code_of(run(engine->image("r:1"))), code) << number;
+  }
+}
+
+TEST_F(DockerEngineTest, truncated_json_is_data_loss) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(200, R"({"Id":"sha256:)"); }));
+  EXPECT_EQ(code_of(run(connect(server)->image("r:1"))), Code::kDataLoss);
+}
+
+TEST_F(DockerEngineTest, deep_json_is_data_loss) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(200, std::string(200000, '[')); }));
+  EXPECT_EQ(code_of(run(connect(server)->image("r:1"))), Code::kDataLoss);
+}
+
+TEST_F(DockerEngineTest, a_huge_answer_stops_at_the_limit) {
+  FakeEngine server(FakeEngine::docker([](const auto&) {
+    auto reply = FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n", Then::kFlood);
+    reply.more = std::string(65536, ' ');
+    return reply;
+  }));
+  EXPECT_EQ(code_of(run(connect(server)->image("r:1"))), Code::kResourceExhausted);
+}
+
+TEST_F(DockerEngineTest, a_wrong_content_length_is_data_loss) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}"); }));
+  EXPECT_EQ(code_of(run(connect(server)->image("r:1"))), Code::kDataLoss);
+}
+
+TEST_F(DockerEngineTest, a_slow_loris_ends_at_the_timeout) {
+  FakeEngine server(FakeEngine::docker([](const auto&) {
+    auto reply = FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", Then::kDrip);
+    reply.more = std::string(100000, ' ');
+    return reply;
+  }));
+  EXPECT_EQ(code_of(run(connect(server)->image("r:1"))), Code::kTimeout);
+}
+
+TEST_F(DockerEngineTest, create_makes_compares_and_starts) {
+  HonestEngine honest;
+  FakeEngine server(honest.handler());
+  auto state = run(connect(server)->create(spec()));
+  ASSERT_TRUE(state) << text_of(state);
+  EXPECT_EQ(state->id, kId);
+  EXPECT_EQ(state->name, "test");
+  EXPECT_TRUE(state->running);
+  EXPECT_EQ(state->labels.at("io.mcpbox.profile"), spec().profile.hash());
+  EXPECT_EQ(server.count("DELETE", kId), 0u);
+  EXPECT_EQ(honest.created["Image"], "sha256:" + std::string(64, 'a'));  // the id, not the tag
+}
+
+TEST_F(DockerEngineTest, a_container_that_differs_is_removed_and_never_started) {
+  HonestEngine honest;
+  honest.change = [](json& made) { made["HostConfig"]["Privileged"] = true; };
+  FakeEngine server(honest.handler());
+  auto state = run(connect(server)->create(spec()));
+  EXPECT_EQ(code_of(state), Code::kFailedPrecondition);
+  EXPECT_NE(text_of(state).find("HostConfig.Privileged"), std::string::npos) << text_of(state);
+  EXPECT_EQ(server.count("POST", "/start"), 0u);
+  EXPECT_EQ(server.count("DELETE", kId + "?force=true&v=true"), 1u);
+}
+
+TEST_F(DockerEngineTest, a_container_that_does_not_start_is_removed) {
+  HonestEngine honest;
+  honest.start_status = 400;
+  FakeEngine server(honest.handler());
+  auto state = run(connect(server)->create(spec()));
+  EXPECT_NE(text_of(state).find("OCI runtime create failed"), std::string::npos) << text_of(state);
+  EXPECT_EQ(server.count("DELETE", kId), 1u);
+}
+
+TEST_F(DockerEngineTest, a_container_whose_start_hangs_is_removed_on_cancellation) {
+  HonestEngine honest;
+  FakeEngine server([handle = honest.handler()](const FakeEngine::Request& request) {
+    if (request.is("POST", "/start")) return FakeEngine::raw("", Then::kHang);
+    return handle(request);
+  });
+  auto options = quick();
+  options.start_timeout = std::chrono::seconds(30);
+  auto engine = connect(server, options);
+  auto state = test::run_cancelled(loop, engine->create(spec()), [&] { return server.count("POST", "/start") == 1; });
+  ASSERT_TRUE(state.has_value());
+  EXPECT_EQ(code_of(*state), Code::kCancelled);
+  EXPECT_EQ(server.count("DELETE", kId), 1u);
+}
+
+TEST_F(DockerEngineTest, a_container_whose_creation_was_not_answered_is_found_by_its_nonce_and_removed) {
+  HonestEngine honest;
+  FakeEngine server([&, handle = honest.handler()](const FakeEngine::Request& request) {
+    auto reply = handle(request);
+    if (request.is("POST", "/containers/create")) return FakeEngine::raw("", Then::kHang);
+    return reply;
+  });
+  EXPECT_EQ(code_of(run(connect(server)->create(spec()))), Code::kTimeout);
+  EXPECT_EQ(server.count("DELETE", kId), 1u);
+}
+
+TEST_F(DockerEngineTest, somebody_elses_container_of_that_name_is_left_alone) {
+  HonestEngine honest;
+  honest.change = [](json& made) { made["Config"]["Labels"]["io.mcpbox.create"] = "another"; };
+  FakeEngine server([&, handle = honest.handler()](const FakeEngine::Request& request) {
+    auto reply = handle(request);
+    if (request.is("POST", "/containers/create")) return FakeEngine::raw("", Then::kHang);
+    return reply;
+  });
+  EXPECT_EQ(code_of(run(connect(server)->create(spec()))), Code::kTimeout);
+  EXPECT_EQ(server.count("DELETE", kId), 0u);
+}
+
+TEST_F(DockerEngineTest, a_name_conflict_removes_nothing) {
+  HonestEngine honest;
+  FakeEngine server([&, handle = honest.handler()](const FakeEngine::Request& request) {
+    if (request.is("POST", "/containers/create")) return FakeEngine::json(409, R"({"message":"Conflict. The name is in use"})");
+    return handle(request);
+  });
+  EXPECT_EQ(code_of(run(connect(server)->create(spec()))), Code::kAlreadyExists);
+  EXPECT_EQ(server.count("DELETE", ""), 0u);
+}
+
+TEST_F(DockerEngineTest, nothing_that_changes_the_engine_is_sent_twice) {
+  HonestEngine honest;
+  FakeEngine server([&, handle = honest.handler()](const FakeEngine::Request& request) {
+    if (request.is("POST", "/containers/create")) return FakeEngine::raw("");
+    return handle(request);
+  });
+  EXPECT_FALSE(run(connect(server)->create(spec())));
+  EXPECT_EQ(server.count("POST", "/containers/create"), 1u);
+}
+
+TEST_F(DockerEngineTest, removing_what_is_gone_is_success) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(404, R"({"message":"No such container"})"); }));
+  EXPECT_TRUE(run(connect(server)->remove(kId)));
+  EXPECT_TRUE(run(connect(server)->remove_volume("v")));
+}
+
+TEST_F(DockerEngineTest, removing_waits_for_a_removal_under_way) {
+  std::atomic<int> asked = 0;
+  FakeEngine server(FakeEngine::docker([&](const auto&) {
+    return ++asked < 3 ? FakeEngine::json(409, R"({"message":"removal is already in progress"})")
+                       : FakeEngine::json(404, R"({"message":"No such container"})");
+  }));
+  EXPECT_TRUE(run(connect(server)->remove(kId)));
+  EXPECT_EQ(asked, 3);
+}
+
+TEST_F(DockerEngineTest, an_id_that_is_none_never_reaches_the_engine) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(200, "{}"); }));
+  auto engine = connect(server);
+  for (const std::string id : {"", "abc", "../images/x", "ABCDEF"}) {
+    EXPECT_EQ(code_of(run(engine->inspect(id))), Code::kInvalidArgument);
+    EXPECT_EQ(code_of(run(engine->remove(id))), Code::kInvalidArgument);
+  }
+  EXPECT_EQ(code_of(run(engine->remove_volume("a/b"))), Code::kInvalidArgument);
+  EXPECT_EQ(code_of(run(engine->image("a b"))), Code::kInvalidArgument);
+  EXPECT_TRUE(server.requests().empty());
+}
+
+TEST_F(DockerEngineTest, list_drops_what_does_not_carry_the_labels) {
+  FakeEngine server(FakeEngine::docker([](const FakeEngine::Request& request) {
+    EXPECT_NE(request.target.find("filters=%7B%22label%22%3A%5B%22io.mcpbox.instance%3Done%22%5D%7D"), std::string::npos) << request.target;
+    return FakeEngine::json(200, R"([{"Id":")" + kId + R"(","Names":["/a"],"State":"running","Labels":{"io.mcpbox.instance":"one","x":"y"}},
+      {"Id":")" + std::string(64, 'c') + R"(","Names":["/b"],"State":"running","Labels":{"io.mcpbox.instance":"two"}},
+      {"Id":"bad","State":"running","Labels":{"io.mcpbox.instance":"one"}}])");
+  }));
+  auto found = run(connect(server)->list({{"io.mcpbox.instance", "one"}}));
+  ASSERT_TRUE(found) << text_of(found);
+  ASSERT_EQ(found->size(), 1u);
+  EXPECT_EQ(found->at(0).name, "a");
+  EXPECT_TRUE(found->at(0).running);
+  EXPECT_EQ(found->at(0).labels, (Labels{{"io.mcpbox.instance", "one"}}));
+}
+
+TEST_F(DockerEngineTest, a_foreign_volume_of_the_same_name_is_refused) {
+  std::string answer;
+  FakeEngine server(FakeEngine::docker([&](const auto&) { return FakeEngine::json(201, answer); }));
+  auto engine = connect(server);
+  const Labels labels{{"io.mcpbox.instance", "one"}};
+  answer = R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"one","io.mcpbox.managed":"1"},"Options":null})";
+  EXPECT_TRUE(run(engine->ensure_volume("v", labels)));
+  answer = R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"two","io.mcpbox.managed":"1"}})";
+  EXPECT_EQ(code_of(run(engine->ensure_volume("v", labels))), Code::kAlreadyExists);
+  answer = R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"one","io.mcpbox.managed":"1"},"Options":{"device":"/","o":"bind"}})";
+  EXPECT_EQ(code_of(run(engine->ensure_volume("v", labels))), Code::kAlreadyExists);
+}
+
+TEST_F(DockerEngineTest, pull_reports_progress_and_then_the_image) {
+  FakeEngine server(FakeEngine::docker([](const FakeEngine::Request& request) {
+    if (request.is("POST", "/images/create?fromImage=registry%2Fr&tag=1")) {
+      return FakeEngine::json(200, "{\"status\":\"Pulling from r\"}\n{\"status\":\"Downloading\",\"id\":\"l1\",\"progressDetail\":{\"current\":1}}\n"
+                                   "{\"status\":\"Downloading\",\"id\":\"l1\",\"progressDetail\":{\"current\":2}}\n{\"status\":\"Pull complete\",\"id\":\"l1\"}\n");
+    }
+    return FakeEngine::json(200, kImageJson);
+  }));
+  std::vector<std::string> lines;
+  auto image = run(connect(server)->pull("registry/r:1", [&](std::string_view line) { lines.emplace_back(line); }));
+  ASSERT_TRUE(image) << text_of(image);
+  EXPECT_EQ(image->size_bytes, 5u);
+  EXPECT_EQ(image->created_unix, 1795219201);
+  EXPECT_EQ(lines, (std::vector<std::string>{"Pulling from r", "l1: Downloading", "l1: Pull complete"}));
+}
+
+TEST_F(DockerEngineTest, an_error_within_the_progress_is_the_result) {
+  FakeEngine server(FakeEngine::docker([](const auto&) {
+    return FakeEngine::json(200, "{\"status\":\"x\"}\n{\"errorDetail\":{\"message\":\"manifest unknown\"},\"error\":\"manifest unknown\"}\n");
+  }));
+  auto image = run(connect(server)->pull("r:1", {}));
+  EXPECT_NE(text_of(image).find("manifest unknown"), std::string::npos);
+  EXPECT_NE(text_of(image).find("r:1"), std::string::npos);
+}
+
+TEST_F(DockerEngineTest, a_full_disk_is_said_in_words) {
+  FakeEngine server(FakeEngine::docker([](const auto&) {
+    return FakeEngine::json(200, "{\"error\":\"write /layer.tar: no space left on device\"}");
+  }));
+  auto image = run(connect(server)->pull("r:1", {}));
+  EXPECT_EQ(code_of(image), Code::kResourceExhausted);
+  EXPECT_NE(text_of(image).find("no space left on the engine's disk"), std::string::npos);
+}
+
+TEST_F(DockerEngineTest, a_pull_that_falls_silent_ends) {
+  FakeEngine server(FakeEngine::docker([](const auto&) {
+    return FakeEngine::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{\"status\":\"x\"}\r\n\r\n", Then::kHang);
+  }));
+  EXPECT_EQ(code_of(run(connect(server)->pull("r:1", {}))), Code::kTimeout);
+}
+
+TEST_F(DockerEngineTest, an_endless_progress_line_ends) {
+  FakeEngine server(FakeEngine::docker([](const auto&) {
+    auto reply = FakeEngine::raw("HTTP/1.1 200 OK\r\n\r\n", Then::kFlood);
+    reply.more = std::string(65536, 'x');
+    return reply;
+  }));
+  EXPECT_EQ(code_of(run(connect(server)->pull("r:1", {}))), Code::kDataLoss);
+}
+
+std::string die_event(const std::string& id, const std::string& instance, int code) {
+  const std::string event = R"({"Type":"container","Action":"die","Actor":{"ID":")" + id + R"(","Attributes":{"name":"n","exitCode":")" +
+                            std::to_string(code) + R"(","io.mcpbox.instance":")" + instance + "\"}}}\n";
+  char size[16];
+  std::snprintf(size, sizeof(size), "%zx\r\n", event.size());
+  return size + event + "\r\n";
+}
+
+TEST_F(DockerEngineTest, watch_reports_each_end_once_also_over_a_gap) {
+  const std::string second(64, 'c'), third(64, 'd');
+  std::atomic<int> streams = 0;
+  FakeEngine server(FakeEngine::docker([&](const FakeEngine::Request& request) {
+    if (request.is("GET", "/events")) {
+      std::string bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+      if (++streams == 1) {
+        // One event of ours, twice; one of another instance; then the engine goes away.
+        bytes += die_event(kId, "one", 3) + die_event(kId, "one", 3) + die_event(third, "two", 1);
+        return FakeEngine::raw(bytes, Then::kClose);
+      }
+      return FakeEngine::raw(bytes, Then::kHang);
+    }
+    if (request.is("GET", "/containers/json")) {
+      // `second` runs until the gap and is gone afterwards.
+      return FakeEngine::json(200, streams < 2 ? R"([{"Id":")" + second + R"(","Names":["/s"],"State":"running","Labels":{"io.mcpbox.instance":"one"}}])" : "[]");
+    }
+    return FakeEngine::json(404, R"({"message":"No such container"})");
+  }));
+  std::vector<SandboxState> ended;
+  auto engine = connect(server);
+  test::run_cancelled(loop, engine->watch({{"io.mcpbox.instance", "one"}}, [&](const SandboxState& state) { ended.push_back(state); }),
+                      [&] { return ended.size() == 2 && streams == 2; });
+  ASSERT_EQ(ended.size(), 2u);
+  EXPECT_EQ(ended[0].id, kId);
+  EXPECT_EQ(ended[0].exit_code, 3);
+  EXPECT_EQ(ended[0].name, "n");
+  EXPECT_EQ(ended[1].id, second);
+  EXPECT_FALSE(ended[1].running);
+}
+
+TEST_F(DockerEngineTest, a_dead_engine_is_unavailable) {
+  std::string path;
+  {
+    FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(200, kImageJson); }));
+    path = server.socket_path();
+    auto engine = connect(server);
+    ASSERT_TRUE(run(engine->image("r:1")));
+  }
+  auto engine = make_docker_engine(loop.get_executor(), *parse_docker_address(path), quick());
+  EXPECT_EQ(code_of(run(engine->image("r:1"))), Code::kUnavailable);
+}
+
+}  // namespace
+}  // namespace mcpbox::box

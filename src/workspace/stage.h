@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,17 +18,26 @@ struct StageLimits {
   std::uint64_t entries = 50'000;
   std::uint64_t bytes = 1ull << 30;       // apparent and real
   std::uint64_t file_bytes = 512ull << 20;
-  unsigned depth = 32;
+  unsigned depth = 32;                    // of folders below the root; never more than 63
 };
 
-// Receives the tree in pre-order; a directory comes before its content. Paths are relative to the root. An error stops the walk and is
-// returned from it.
+struct StageRules {
+  bool defaults = true;              // leave out .git, __pycache__, .venv, node_modules … (workspace/ignore.h)
+  std::vector<std::string> denied;   // Policy::denied
+  std::string home;                  // Policy::home
+};
+
+// Receives the tree in pre-order; a directory comes before its content. Paths are relative to the root; siblings come in byte order. An
+// error stops the walk and is returned from it.
 class StageSink {
  public:
   virtual ~StageSink() = default;
+  // True when a second file() of the path that was given last replaces the first. Then a file that changed while it was read is read
+  // once more; else the walk ends with kAborted at once, and the caller starts over.
+  virtual bool replaces_files() const { return false; }
   virtual Result<void> directory(std::string_view path) = 0;
-  // `fd` is open for reading at offset 0 and closed by the walk afterwards; exactly `size` bytes are to be read (a file that
-  // shrank meanwhile is padded by nothing: return the error, the walk retries or reports kAborted).
+  // `fd` is open for reading at offset 0 and closed by the walk afterwards; exactly `size` bytes are to be read. A file that
+  // shrank meanwhile is padded by nothing: return kAborted.
   virtual Result<void> file(std::string_view path, std::uint64_t size, bool executable, int fd) = 0;
   virtual Result<void> symlink(std::string_view path, std::string_view target) = 0;
 };
@@ -39,16 +47,22 @@ struct StageReport {
   std::uint64_t bytes = 0;
   struct Skipped {
     std::string path;
-    std::string reason;  // "FIFO", "link that leaves the folder", "ignored by .mcpboxignore"
+    std::string reason;  // "FIFO", "link that leaves the folder", "ignored by .mcpboxignore", "credentials"
   };
   std::vector<Skipped> skipped;         // at most 200 named,
   std::uint64_t skipped_total = 0;      // all counted
 };
 
 // `host` must lie beneath one of `allowed_roots` (by identity) and contain or be none of the denied places (`/`, home directories,
-// /etc, engine and credential folders …): kPermissionDenied says which. kResourceExhausted names the quota and what was counted.
-// `stop` set to true ends the walk with kCancelled.
+// /etc, engine and credential folders …): kPermissionDenied says which. Both are canonical absolute paths; a link in one of them is
+// refused. kResourceExhausted names the quota and what was counted. kAborted: a file changed while it was read; walking once more
+// usually helps. `stop` set to true ends the walk with kCancelled. A link is handed over only when its target is relative, has ".."
+// only in front, and stays in the folder.
 Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots, const StageLimits& limits, StageSink& sink,
-                         const std::atomic<bool>* stop = nullptr);
+                         const std::atomic<bool>* stop = nullptr, const StageRules& rules = {});
+
+// SHA-256 over names, kinds, executable bits and contents of what walk() hands over. Equal for equal trees wherever they lie.
+Result<std::string> tree_digest(const std::string& host, const std::vector<std::string>& allowed_roots, const StageLimits& limits,
+                                const std::atomic<bool>* stop = nullptr, const StageRules& rules = {});
 
 }  // namespace mcpbox::workspace

@@ -1,0 +1,128 @@
+#include "workspace/denied.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+
+#include "base/text.h"
+#include "sys/directory.h"
+#include "workspace/path_text.h"
+
+namespace mcpbox::workspace {
+namespace {
+
+std::optional<sys::FileId> identify(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+  return sys::id_of(status);
+}
+
+// "/a/b/c" → "/a/b", "/a", "/".
+std::vector<std::string> parents(const std::string& path) {
+  std::vector<std::string> result;
+  for (std::string at = parent_of(path); ; at = parent_of(at)) {
+    result.push_back(at);
+    if (at == "/") return result;
+  }
+}
+
+// Home directories of people, from passwd(5): uid 0 and 1000 to 65533.
+std::vector<std::string> home_directories() {
+  std::vector<std::string> homes;
+  UniqueFd file(::open("/etc/passwd", O_RDONLY | O_CLOEXEC));
+  if (!file) return homes;
+  auto text = sys::read_all(file.get(), 1 << 20);
+  if (!text) return homes;
+  for (std::string_view line : split(*text, '\n')) {
+    auto fields = split(line, ':');
+    if (fields.size() < 6 || !fields[5].starts_with('/')) continue;
+    unsigned long uid = ~0ul;
+    std::from_chars(fields[2].data(), fields[2].data() + fields[2].size(), uid);
+    if (uid == 0 || (uid >= 1000 && uid < 65534)) homes.emplace_back(fields[5]);
+  }
+  return homes;
+}
+
+constexpr std::array<std::string_view, 20> kSystem{"/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/usr", "/bin",
+    "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/var/lib/kubelet",
+    "/var/lib/dpkg", "/var/spool"};
+
+}  // namespace
+
+DeniedPlaces::DeniedPlaces(const std::vector<std::string>& more, const std::string& home) {
+  add("/", "the whole file system", false);
+  add("/home", "the folder of all home directories", false);
+  add("/Users", "the folder of all home directories", false);
+  for (std::string_view place : kSystem) add(std::string(place), "a part of the system", true);
+  for (const std::string& place : more) add(place, "a place that mcpbox or the container engine needs for itself", true);
+  for (const std::string& place : home_directories()) add(place, "a whole home directory", false);
+  add("/root", "a whole home directory", false);
+  if (!home.empty()) add(home, "a whole home directory", false);
+}
+
+void DeniedPlaces::add(const std::string& path, std::string_view what, bool beneath_too) {
+  auto id = identify(path);
+  if (!id) return;
+  auto [at, fresh] = places_.try_emplace(*id, Place{path, std::string(what), beneath_too});
+  if (!fresh) at->second.beneath_too |= beneath_too && path != "/";
+  char* canonical = ::realpath(path.c_str(), nullptr);
+  if (canonical == nullptr) return;
+  std::string real(canonical);
+  ::free(canonical);
+  if (real == "/") return;
+  for (const std::string& parent : parents(real)) {
+    if (auto parent_id = identify(parent)) above_.try_emplace(*parent_id, path);
+  }
+}
+
+std::string DeniedPlaces::refuse_root(const std::string& path) const {
+  auto id = identify(path);
+  if (!id) return {};
+  if (auto found = places_.find(*id); found != places_.end()) {
+    return "this is " + found->second.what + (found->second.path == path ? "" : " (" + found->second.path + ")") +
+           ", which is never given to a sandbox; name the project's own folder";
+  }
+  // Homes of users whom passwd does not list (a directory service) lie in /home all the same.
+  if (parent_of(path) == "/home" || parent_of(path) == "/Users") {
+    return "this is a whole home directory, which is never given to a sandbox; name the project's own folder in it";
+  }
+  if (auto found = above_.find(*id); found != above_.end()) {
+    return "this folder contains " + found->second + ", which is never given to a sandbox; name a folder further down";
+  }
+  if (is_credential_name(path)) return "a folder of this name holds credentials and is never given to a sandbox";
+  for (const std::string& parent : parents(path)) {
+    if (is_credential_name(parent)) return "this lies in " + parent + ", which holds credentials and is never given to a sandbox";
+    auto parent_id = identify(parent);
+    if (!parent_id) continue;
+    auto found = places_.find(*parent_id);
+    if (found != places_.end() && found->second.beneath_too) {
+      return "this lies in " + found->second.path + ", " + found->second.what + ", which is never given to a sandbox";
+    }
+  }
+  return {};
+}
+
+bool is_credential_name(std::string_view path) {
+  static constexpr std::array<std::string_view, 13> kNames{".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".gcloud", ".netrc",
+      "_netrc", ".git-credentials", ".pgpass", ".password-store", ".pypirc"};
+  std::size_t slash = path.rfind('/');
+  std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
+  if (std::find(kNames.begin(), kNames.end(), name) != kNames.end()) return true;
+  if (name != "gcloud" || slash == std::string_view::npos) return false;
+  std::string_view before = path.substr(0, slash);
+  return before == ".config" || before.ends_with("/.config");
+}
+
+bool is_system_path(std::string_view path) {
+  if (path == "/") return true;
+  static constexpr std::array<std::string_view, 15> kOwn{"/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/usr", "/bin",
+      "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/tmp"};
+  // /tmp itself is the sandbox's own, but people keep projects in it.
+  return path == "/tmp" || std::any_of(kOwn.begin(), kOwn.end(), [&](std::string_view own) { return is_beneath(path, own); });
+}
+
+}  // namespace mcpbox::workspace

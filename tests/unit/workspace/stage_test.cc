@@ -1,0 +1,338 @@
+#include "workspace/stage.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+
+#include <map>
+#include <thread>
+
+#include "support/temp_tree.h"
+#include "sys/directory.h"
+
+namespace mcpbox::workspace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
+
+// Remembers the tree as text: "a/", "a/f=content", "a/f*=content" when executable, "l->target".
+struct MemorySink final : StageSink {
+  Result<void> directory(std::string_view path) override {
+    entries.push_back(std::string(path) + "/");
+    return {};
+  }
+  Result<void> file(std::string_view path, std::uint64_t size, bool executable, int fd) override {
+    std::string content;
+    if (keep_content) content = *sys::read_all(fd, 1 << 20);
+    else content = std::to_string(size);
+    if (after_file) after_file(path);
+    entries.push_back(std::string(path) + (executable ? "*=" : "=") + content);
+    return {};
+  }
+  Result<void> symlink(std::string_view path, std::string_view target) override {
+    entries.push_back(std::string(path) + "->" + std::string(target));
+    return {};
+  }
+  bool replaces_files() const override { return replaces; }
+
+  bool keep_content = true;
+  bool replaces = false;
+  std::function<void(std::string_view)> after_file;
+  std::vector<std::string> entries;
+};
+
+class Stage : public ::testing::Test {
+ protected:
+  Result<StageReport> stage(const std::string& relative = "p", StageLimits limits = {}) {
+    sink_.entries.clear();
+    return walk(tree_.path(relative), {tree_.root()}, limits, sink_);
+  }
+  std::vector<std::string> reasons(const StageReport& report) {
+    std::vector<std::string> result;
+    for (const auto& skipped : report.skipped) result.push_back(skipped.path + ": " + skipped.reason);
+    return result;
+  }
+  test::TempTree tree_;
+  MemorySink sink_;
+};
+
+TEST_F(Stage, hands_over_a_sorted_tree_with_modes_reduced_to_executable_or_not) {
+  tree_.file("p/b.py", "B");
+  tree_.file("p/a/run", "R", 04755);
+  tree_.file("p/a/\xC3\xA9 x", "U", 0600);
+  tree_.link("p/a/z", "../b.py");
+  auto report = stage();
+  ASSERT_TRUE(report);
+  EXPECT_THAT(sink_.entries, ElementsAre("a/", "a/run*=R", "a/z->../b.py", "a/\xC3\xA9 x=U", "b.py=B"));
+  EXPECT_EQ(report->entries, 5u);
+  EXPECT_EQ(report->bytes, 3u);
+  EXPECT_EQ(report->skipped_total, 0u);
+}
+
+TEST_F(Stage, skips_and_reports_what_is_neither_file_nor_directory_nor_inner_link) {
+  tree_.file("secret/canary", "CANARY");
+  tree_.dir("p/sub");
+  ASSERT_EQ(::mkfifo(tree_.path("p/fifo").c_str(), 0600), 0);
+  ASSERT_EQ(::mknod(tree_.path("p/zero").c_str(), S_IFCHR | 0666, makedev(1, 5)), 0);
+  int socket = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{.sun_family = AF_UNIX};
+  tree_.path("p/sock").copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ::close(socket);
+  tree_.link("p/absolute", tree_.path("secret/canary"));
+  tree_.link("p/up", "../secret/canary");
+  tree_.link("p/sub/hidden_up", "x/../../../secret");
+  tree_.link("p/loop", "loop");
+  tree_.link("p/dangling", "sub/nothing");
+  auto report = stage();
+  ASSERT_TRUE(report);
+  EXPECT_THAT(sink_.entries, ElementsAre("dangling->sub/nothing", "loop->loop", "sub/"));
+  EXPECT_THAT(reasons(*report),
+              UnorderedElementsAre("fifo: FIFO", "zero: character device", "sock: socket", "absolute: link that leaves the folder",
+                                   "up: link that leaves the folder", "sub/hidden_up: link that leaves the folder"));
+}
+
+TEST_F(Stage, skips_another_mount_in_the_folder) {
+  tree_.dir("p/mnt");
+  tree_.file("p/a", "A");
+  if (::mount("tmpfs", tree_.path("p/mnt").c_str(), "tmpfs", 0, "size=64k") != 0) {
+    ASSERT_EQ(errno, EPERM) << "a test that is not root cannot mount; any other trouble is one";
+    return;
+  }
+  tree_.file("p/mnt/inside", "I");
+  auto report = stage();
+  ::umount2(tree_.path("p/mnt").c_str(), MNT_DETACH);
+  ASSERT_TRUE(report);
+  EXPECT_THAT(sink_.entries, ElementsAre("a=A"));
+  EXPECT_THAT(reasons(*report), ElementsAre("mnt: another file system is mounted here"));
+}
+
+TEST_F(Stage, leaves_caches_and_environments_behind_but_not_packages_of_the_same_name) {
+  tree_.file("p/.git/config");
+  tree_.file("p/pkg/__pycache__/m.pyc");
+  tree_.file("p/node_modules/x/index.js");
+  tree_.file("p/venv/pyvenv.cfg");
+  tree_.file("p/venv/bin/python");
+  tree_.file("p/.venv/bin/python");
+  tree_.file("p/pkg/env/__init__.py");
+  tree_.file("p/pkg/venv/__init__.py");
+  tree_.file("p/pkg/build/x.py");
+  tree_.file("p/.env", "KEY=1");
+  tree_.file("p/dist/index.js");
+  auto report = stage();
+  ASSERT_TRUE(report);
+  EXPECT_THAT(sink_.entries, ElementsAre(".env=KEY=1", "dist/", "dist/index.js=", "pkg/", "pkg/build/", "pkg/build/x.py=", "pkg/env/",
+                                         "pkg/env/__init__.py=", "pkg/venv/", "pkg/venv/__init__.py="));
+  EXPECT_EQ(report->skipped_total, 5u);
+}
+
+TEST_F(Stage, obeys_ignore_files_at_every_level_and_lets_them_bring_defaults_back) {
+  tree_.file("p/.mcpboxignore", "*.log\n!/vendor/node_modules/\n/only_top\n");
+  tree_.file("p/sub/.mcpboxignore", "!keep.log\n");
+  tree_.file("p/a.log");
+  tree_.file("p/only_top");
+  tree_.file("p/sub/only_top");
+  tree_.file("p/sub/keep.log");
+  tree_.file("p/sub/b.log");
+  tree_.file("p/vendor/node_modules/m.js");
+  auto report = stage();
+  ASSERT_TRUE(report);
+  EXPECT_THAT(sink_.entries, ElementsAre(::testing::StartsWith(".mcpboxignore="), "sub/", ::testing::StartsWith("sub/.mcpboxignore="), "sub/keep.log=",
+                                         "sub/only_top=", "vendor/", "vendor/node_modules/", "vendor/node_modules/m.js="));
+  EXPECT_THAT(reasons(*report), ElementsAre("a.log: ignored by .mcpboxignore", "only_top: ignored by .mcpboxignore", "sub/b.log: ignored by .mcpboxignore"));
+}
+
+TEST_F(Stage, never_hands_over_credentials) {
+  tree_.file("p/.ssh/id_rsa", "KEY");
+  tree_.file("p/.aws/credentials", "KEY");
+  tree_.file("p/.config/gcloud/token", "KEY");
+  tree_.file("p/.config/app.toml", "ok");
+  tree_.file("p/.netrc", "KEY");
+  auto report = stage();
+  ASSERT_TRUE(report);
+  EXPECT_THAT(sink_.entries, ElementsAre(".config/", ".config/app.toml=ok"));
+  EXPECT_EQ(report->skipped_total, 4u);
+}
+
+TEST_F(Stage, holds_the_quota_of_entries_exactly) {
+  for (int i = 0; i < 10; ++i) tree_.file("p/f" + std::to_string(i));
+  EXPECT_TRUE(stage("p", {.entries = 11}));
+  EXPECT_TRUE(stage("p", {.entries = 10}));
+  auto over = stage("p", {.entries = 9});
+  ASSERT_FALSE(over);
+  EXPECT_EQ(over.error().code(), Code::kResourceExhausted);
+}
+
+TEST_F(Stage, holds_the_quota_of_bytes_exactly) {
+  tree_.file("p/a", std::string(8192, 'x'));
+  tree_.file("p/b", std::string(8192, 'x'));
+  EXPECT_TRUE(stage("p", {.bytes = 16385}));
+  EXPECT_TRUE(stage("p", {.bytes = 16384}));
+  auto over = stage("p", {.bytes = 16383});
+  ASSERT_FALSE(over);
+  EXPECT_EQ(over.error().code(), Code::kResourceExhausted);
+}
+
+TEST_F(Stage, holds_the_quota_of_one_file_exactly) {
+  tree_.file("p/a", std::string(1000, 'x'));
+  EXPECT_TRUE(stage("p", {.file_bytes = 1001}));
+  EXPECT_TRUE(stage("p", {.file_bytes = 1000}));
+  EXPECT_FALSE(stage("p", {.file_bytes = 999}));
+}
+
+TEST_F(Stage, holds_the_quota_of_depth_exactly) {
+  tree_.file("p/1/2/3/f");
+  EXPECT_TRUE(stage("p", {.depth = 4}));
+  EXPECT_TRUE(stage("p", {.depth = 3}));
+  auto over = stage("p", {.depth = 2});
+  ASSERT_FALSE(over);
+  EXPECT_THAT(over.error().message(), HasSubstr("nested more than 2"));
+}
+
+TEST_F(Stage, survives_a_tree_of_three_thousand_levels) {
+  tree_.dir("p");
+  int at = ::open(tree_.path("p").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (int i = 0; i < 3000; ++i) {
+    ASSERT_EQ(::mkdirat(at, "d", 0755), 0);
+    int next = ::openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ::close(at);
+    at = next;
+  }
+  ::close(at);
+  auto over = stage("p", {.depth = 100'000});
+  ASSERT_FALSE(over);
+  EXPECT_EQ(over.error().code(), Code::kResourceExhausted);
+  ASSERT_EQ(std::system(("rm -rf '" + tree_.path("p") + "'").c_str()), 0);
+}
+
+TEST_F(Stage, counts_a_sparse_file_with_its_apparent_size) {
+  tree_.file("p/sparse");
+  ASSERT_EQ(::truncate(tree_.path("p/sparse").c_str(), 50ll << 30), 0);
+  EXPECT_FALSE(stage());
+  sink_.keep_content = false;
+  EXPECT_TRUE(stage("p", {.bytes = 64ull << 30, .file_bytes = 64ull << 30}));
+}
+
+TEST_F(Stage, reads_a_changed_file_once_more_when_the_sink_can_take_it_back) {
+  tree_.file("p/f", "one");
+  int calls = 0;
+  sink_.replaces = true;
+  sink_.after_file = [&](std::string_view) {
+    if (++calls == 1) tree_.file("p/f", "longer");
+  };
+  ASSERT_TRUE(stage());
+  EXPECT_THAT(sink_.entries, ElementsAre("f=one", "f=longer"));
+}
+
+TEST_F(Stage, gives_up_on_a_file_that_keeps_changing) {
+  tree_.file("p/f", "1");
+  int calls = 0;
+  sink_.after_file = [&](std::string_view) { tree_.file("p/f", std::string(static_cast<std::size_t>(++calls) + 10, 'x')); };
+  for (bool replaces : {false, true}) {
+    calls = 0;
+    sink_.replaces = replaces;
+    auto result = stage();
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code(), Code::kAborted);
+    EXPECT_EQ(calls, replaces ? 2 : 1);
+  }
+}
+
+TEST_F(Stage, refuses_folders_outside_the_allowed_ones_and_links_to_them) {
+  tree_.dir("allowed/p");
+  tree_.dir("allowed-not/p");
+  tree_.link("allowed/link", "../allowed-not");
+  MemorySink sink;
+  EXPECT_TRUE(walk(tree_.path("allowed/p"), {tree_.path("allowed")}, {}, sink));
+  for (const char* path : {"allowed-not/p", "allowed/link", "allowed/link/p", "allowed/../allowed-not"}) {
+    auto result = walk(tree_.path(path), {tree_.path("allowed")}, {}, sink);
+    ASSERT_FALSE(result) << path;
+    EXPECT_EQ(result.error().code(), Code::kPermissionDenied) << path << ": " << result.error().message();
+  }
+  EXPECT_FALSE(walk(tree_.path("allowed/p"), {}, {}, sink));
+  EXPECT_FALSE(walk("relative", {"/"}, {}, sink));
+}
+
+TEST_F(Stage, refuses_denied_places_their_parents_and_their_aliases) {
+  MemorySink sink;
+  tree_.dir("state/inner");
+  tree_.dir("home/u/project");
+  StageRules rules{.denied = {tree_.path("state")}, .home = tree_.path("home/u")};
+  auto refused = [&](const std::string& path) {
+    auto result = walk(path, {"/"}, {.entries = 5}, sink, nullptr, rules);
+    return !result && result.error().code() == Code::kPermissionDenied;
+  };
+  for (const char* path : {"/", "/etc", "/etc/ssl", "/usr", "/usr/bin", "/proc", "/sys", "/dev", "/root", "/var", "/home"}) EXPECT_TRUE(refused(path)) << path;
+  EXPECT_TRUE(refused(tree_.path("state")));
+  EXPECT_TRUE(refused(tree_.path("state/inner")));
+  EXPECT_TRUE(refused(tree_.root()));
+  EXPECT_TRUE(refused(tree_.path("home/u")));
+  EXPECT_TRUE(refused(tree_.path("home")));
+  EXPECT_FALSE(refused(tree_.path("home/u/project")));
+  tree_.dir("home/u/.ssh/keys");
+  EXPECT_TRUE(refused(tree_.path("home/u/.ssh")));
+  EXPECT_TRUE(refused(tree_.path("home/u/.ssh/keys")));
+}
+
+TEST_F(Stage, ends_when_told_to_stop) {
+  tree_.file("p/a");
+  std::atomic<bool> stop{true};
+  auto result = walk(tree_.path("p"), {tree_.root()}, {}, sink_, &stop);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code(), Code::kCancelled);
+}
+
+// The attack of security.md §4.9 S5: a plain recursive copy leaked in every run.
+TEST_F(Stage, leaks_nothing_while_a_directory_is_exchanged_for_a_link) {
+  tree_.file("secret/canary", "CANARY");
+  tree_.file("p/d/canary", "harmless");
+  tree_.file("p/e/canary", "harmless");
+  tree_.link("p/x", tree_.path("secret"));
+  tree_.link("p/y", tree_.path("secret/canary"));
+  std::atomic<bool> done{false};
+  std::thread attacker([&] {
+    while (!done.load()) {
+      ::renameat2(AT_FDCWD, tree_.path("p/d").c_str(), AT_FDCWD, tree_.path("p/x").c_str(), RENAME_EXCHANGE);
+      ::renameat2(AT_FDCWD, tree_.path("p/e/canary").c_str(), AT_FDCWD, tree_.path("p/y").c_str(), RENAME_EXCHANGE);
+    }
+  });
+  int completed = 0;
+  for (int run = 0; run < 200; ++run) {
+    auto report = stage();
+    if (report) ++completed;
+    else EXPECT_EQ(report.error().code(), Code::kAborted) << report.error().message();
+    for (const std::string& entry : sink_.entries) EXPECT_THAT(entry, ::testing::Not(HasSubstr("CANARY")));
+  }
+  done = true;
+  attacker.join();
+  EXPECT_GT(completed, 0);
+}
+
+TEST_F(Stage, digests_trees_by_content_and_not_by_place) {
+  for (const char* root : {"p", "q"}) {
+    tree_.file(std::string(root) + "/a/f", "1");
+    tree_.link(std::string(root) + "/l", "a/f");
+    tree_.file(std::string(root) + "/.git/x", root);
+  }
+  auto digest = [&](const char* relative) { return *tree_digest(tree_.path(relative), {tree_.root()}, {}); };
+  std::string before = digest("p");
+  EXPECT_EQ(before, digest("q"));
+  tree_.file("p/a/f", "2");
+  EXPECT_NE(before, digest("p"));
+  tree_.file("p/a/f", "1", 0755);
+  EXPECT_NE(before, digest("p"));
+  tree_.file("p/a/f", "1", 0644);
+  EXPECT_EQ(before, digest("p"));
+  tree_.dir("p/empty");
+  EXPECT_NE(before, digest("p"));
+}
+
+}  // namespace
+}  // namespace mcpbox::workspace

@@ -12,8 +12,8 @@ namespace mcpbox::config {
 
 struct Problem {
   std::string file;
-  int line = 0;    // from 1; 0 = the file as a whole
-  int column = 0;  // from 1
+  int line = 0;      // from 1; 0 = the file as a whole
+  int column = 0;    // from 1
   std::string what;  // "unknown key 'comand'; did you mean 'command'?"
 
   std::string text() const;  // "mcpbox.yaml:12:5: unknown key …"
@@ -22,13 +22,15 @@ struct Problem {
 // Finds environment variables and files for ${env:…} and ${file:…}; tests pass their own.
 struct Sources {
   virtual ~Sources() = default;
-  virtual const char* env(const std::string& name) const;                       // nullptr when unset
-  virtual std::expected<std::string, std::string> file(const std::string& path) const;  // ≤ 64 KiB; one trailing newline goes
+  virtual const char* env(const std::string& name) const;  // nullptr when unset
+  virtual std::expected<std::string, std::string> file(
+      const std::string& path) const;  // ≤ 64 KiB; one trailing newline goes
 };
 
-// Parses `text` (at most 1 MiB, UTF-8, one document, `version: 1`) as if read from `file`, whose directory is the base of relative
-// paths. Problems are sorted by place; at most 50.
-std::expected<Settings, std::vector<Problem>> parse(std::string_view text, const std::string& file, const Sources& sources = {});
+// Parses `text` (at most 1 MiB, UTF-8, one document, `version: 1`) as if read from `file`, whose directory is the base
+// of relative paths. Problems are sorted by place; at most 50.
+std::expected<Settings, std::vector<Problem>> parse(std::string_view text, const std::string& file,
+                                                    const Sources& sources = {});
 
 std::expected<Settings, std::vector<Problem>> load(const std::string& file);
 

@@ -12,8 +12,8 @@
 
 namespace mcpbox::config {
 
-// `${env:NAME}` and `${file:path}` are resolved while loading. `secret` is true when the value came from one of them, or when the variable's
-// name is not on the list of harmless ones (PATH, LANG, TZ, …).
+// `${env:NAME}` and `${file:path}` are resolved while loading. `secret` is true when the value came from one of them,
+// or when the variable's name is not on the list of harmless ones (PATH, LANG, TZ, …).
 struct Value {
   Secret text;
   bool secret = true;
@@ -25,7 +25,7 @@ enum class Isolation { kShared, kDedicated };
 enum class Mode { kStdio };
 
 struct MountSettings {
-  std::string host;
+  std::string host;  // canonical
   Access access = Access::kReadOnly;
 };
 
@@ -39,7 +39,8 @@ struct Limits {
 struct BoxSettings {
   std::string image;  // empty = the runner image, built when missing
   Limits limits;
-  std::string ca_bundle;  // host path of a PEM file; mounted read-only and named to every tool; empty = none, "system" = the host's own
+  std::string ca_bundle;  // host path of a PEM file; mounted read-only and named to every tool; empty = none, "system"
+                          // = the host's own
   std::map<std::string, Value> install_env;  // for installs only: PIP_INDEX_URL, npm_config_registry …
 };
 
@@ -47,16 +48,17 @@ struct BoxSettings {
 struct ServerBoxSettings {
   std::optional<std::string> image;
   Network network = Network::kOff;
-  std::optional<std::string> host_path;        // absolute after loading; relative ones are relative to the file
-  Access host_path_mode = Access::kReadOnly;   // ro | rw
-  std::map<std::string, Value> env;            // reaches installs and the server
+  std::optional<std::string>
+      host_path;  // canonical (absolute, no links) after loading; relative ones are relative to the file
+  Access host_path_mode = Access::kReadOnly;  // ro | rw
+  std::map<std::string, Value> env;           // reaches installs and the server
   std::chrono::seconds startup_timeout{300};
   std::optional<double> cpus;
   std::optional<std::uint64_t> memory_mb;
   std::optional<std::uint64_t> pids_limit;
   std::optional<bool> read_only_rootfs;
   Isolation isolation = Isolation::kShared;
-  std::vector<MountSettings> mounts;           // a server with mounts is dedicated
+  std::vector<MountSettings> mounts;  // a server with mounts is dedicated
 };
 
 struct ServerSettings {
@@ -66,9 +68,11 @@ struct ServerSettings {
   std::string command;
   std::vector<std::string> args;
   std::map<std::string, Value> env;
-  std::optional<std::string> cwd;  // host path; absolute after loading
+  std::optional<std::string> cwd;               // host path; canonical after loading
   std::chrono::seconds tool_call_timeout{300};  // 0 = none
   ServerBoxSettings box;
+  std::vector<Secret>
+      secrets;   // what ${env:…} and ${file:…} gave anywhere in this server: to be redacted from what is printed
   int line = 0;  // where the server stands in the file, for messages
 };
 
@@ -86,7 +90,7 @@ struct Settings {
   EngineSettings engine;
   BoxSettings box;
   DaemonSettings daemon;
-  std::vector<std::string> allowed_roots;  // workspace.allowed_roots, absolute
+  std::vector<std::string> allowed_roots;  // workspace.allowed_roots, canonical
   std::vector<ServerSettings> servers;     // in the order of the file
   std::string log_level = "info";
   std::string log_format = "text";

@@ -1,0 +1,22 @@
+// Every key that mcpbox.yaml may hold, by section. The decoder, the "did you mean" texts and docs/mcpbox.schema.json go
+// by it.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace mcpbox::config {
+
+struct Section {
+  std::string_view name;  // also the name in the schema's $defs; "settings" is the file itself
+  std::span<const std::string_view> keys;
+};
+
+std::span<const Section> sections();
+std::span<const std::string_view> keys_of(std::string_view section);
+
+// A text for a key that is known elsewhere: in other programs' files, or under another name here. Empty when there is
+// none.
+std::string_view hint_for(std::string_view section, std::string_view key);
+
+}  // namespace mcpbox::config

@@ -1,0 +1,94 @@
+#include "config/load.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <tuple>
+
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "config/decoder.h"
+#include "config/sections.h"
+#include "config/yaml_reader.h"
+
+namespace mcpbox::config {
+namespace {
+
+constexpr std::size_t kMaxProblems = 50;
+constexpr std::size_t kMaxSecretFile = 64u << 10;
+
+// At most limit + 1 bytes of a regular file, so that the caller sees that there were more.
+std::expected<std::string, std::string> read_regular(const std::string& path, std::size_t limit) {
+  // O_NONBLOCK: a FIFO must not hang us before fstat tells what it is.
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd) return std::unexpected(std::strerror(errno));
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) return std::unexpected(std::strerror(errno));
+  if (!S_ISREG(status.st_mode))
+    return std::unexpected(S_ISDIR(status.st_mode) ? "it is a directory" : "it is not a regular file");
+  std::string out;
+  char buffer[16384];
+  while (out.size() <= limit) {
+    const ssize_t got = ::read(fd.get(), buffer, std::min(sizeof buffer, limit + 1 - out.size()));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return std::unexpected(std::strerror(errno));
+    if (got == 0) break;
+    out.append(buffer, static_cast<std::size_t>(got));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string Problem::text() const {
+  if (line == 0) return fmt::format("{}: {}", file, what);
+  return fmt::format("{}:{}:{}: {}", file, line, column, what);
+}
+
+const char* Sources::env(const std::string& name) const {
+  return std::getenv(name.c_str());
+}
+
+std::expected<std::string, std::string> Sources::file(const std::string& path) const {
+  auto content = read_regular(path, kMaxSecretFile);
+  if (!content) return content;
+  if (content->size() > kMaxSecretFile) return std::unexpected("it has more than 64 KiB");
+  if (content->ends_with('\n')) content->pop_back();
+  if (content->ends_with('\r')) content->pop_back();
+  return content;
+}
+
+std::expected<Settings, std::vector<Problem>> parse(std::string_view text, const std::string& file,
+                                                    const Sources& sources) {
+  std::vector<Problem> problems;
+  bool usable = false;
+  const Node root = read_yaml(text, file, problems, usable);
+  Settings settings;
+  settings.file = file;
+  if (usable) {
+    Decoder decoder(file, sources, problems);
+    decode_settings(decoder, root, settings);
+  }
+  if (problems.empty()) return settings;
+  std::sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
+    return std::tie(a.line, a.column, a.what) < std::tie(b.line, b.column, b.what);
+  });
+  if (problems.size() > kMaxProblems) problems.resize(kMaxProblems);
+  return std::unexpected(std::move(problems));
+}
+
+std::expected<Settings, std::vector<Problem>> load(const std::string& file) {
+  const auto text = read_regular(file, kMaxYamlBytes);
+  if (!text) {
+    return std::unexpected(
+        std::vector<Problem>{{file, 0, 0, fmt::format("cannot read the configuration: {}", text.error())}});
+  }
+  return parse(*text, file);
+}
+
+}  // namespace mcpbox::config

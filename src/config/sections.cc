@@ -1,0 +1,129 @@
+#include "config/sections.h"
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+
+namespace mcpbox::config {
+namespace {
+
+constexpr std::string_view kLevels[] = {"debug", "info", "warning", "error", "off"};
+constexpr std::string_view kFormats[] = {"text", "json"};
+
+void check_version(Decoder& decoder, const Node& root, const Node* version) {
+  if (version == nullptr) {
+    Node top;
+    top.line = top.column = 1;
+    decoder.problem(root.kind == Node::Kind::kMap ? top : root,
+                    "'version: 1' is missing; it says which form of this file is meant");
+  } else if (version->kind != Node::Kind::kScalar || !version->plain || version->text != "1") {
+    const std::string found =
+        version->kind == Node::Kind::kScalar ? fmt::format(", not '{}'", printable(version->text, 40)) : "";
+    decoder.problem(*version, fmt::format("version: this mcpbox reads version 1{}", found));
+  }
+}
+
+void decode_engine(Decoder& decoder, const Node& node, EngineSettings& engine) {
+  const Node* address = &node;
+  std::string path = "engine";
+  if (node.kind != Node::Kind::kScalar) {
+    address = decoder.map(node, "engine", path).find("address");
+    path = "engine.address";
+  }
+  if (address == nullptr) return;
+  std::string text;
+  decoder.text(*address, path, text);
+  if (text.empty()) return;
+  const bool full =
+      (text.starts_with("unix:///") && text.size() > 8) || (text.starts_with("tcp://") && text.size() > 6);
+  if (text != "auto" && !full) {
+    decoder.problem(*address, fmt::format("{}: expected auto, unix:///PATH or tcp://HOST:PORT, not '{}'", path,
+                                          printable(address->text, 100)));
+    return;
+  }
+  engine.address = std::move(text);
+}
+
+void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {
+  const auto map = decoder.map(node, "box", "box");
+  if (const Node* image = map.find("image")) decoder.text(*image, "box.image", box.image);
+  if (const Node* limits = map.find("limits")) {
+    const auto values = decoder.map(*limits, "limits", "box.limits");
+    if (const Node* cpus = values.find("cpus")) decoder.decimal(*cpus, "box.limits.cpus", 0.01, 1024, box.limits.cpus);
+    if (const Node* memory = values.find("memory_mb"))
+      decoder.whole(*memory, "box.limits.memory_mb", 16, 16'777'216, box.limits.memory_mb);
+    if (const Node* pids = values.find("pids_limit"))
+      decoder.whole(*pids, "box.limits.pids_limit", 8, 4'194'304, box.limits.pids);
+  }
+  if (const Node* bundle = map.find("ca_bundle")) {
+    if (bundle->kind == Node::Kind::kScalar && bundle->text == "system") {
+      box.ca_bundle = "system";
+    } else {
+      decoder.path(*bundle, "box.ca_bundle", Decoder::Must::kBeFile, box.ca_bundle);
+    }
+  }
+  if (const Node* env = map.find("install_env")) decoder.env(*env, "box.install_env", box.install_env);
+}
+
+void decode_workspace(Decoder& decoder, const Node& node, Settings& settings) {
+  const Node* roots = decoder.map(node, "workspace", "workspace").find("allowed_roots");
+  if (roots == nullptr || roots->kind == Node::Kind::kNull) return;
+  if (roots->kind != Node::Kind::kSequence) {
+    decoder.problem(*roots, "workspace.allowed_roots: expected a list of directories ('- DIR' lines)");
+    return;
+  }
+  for (std::size_t i = 0; i < roots->items.size(); ++i) {
+    std::string root;
+    decoder.path(roots->items[i], fmt::format("workspace.allowed_roots[{}]", i), Decoder::Must::kBeDirectory, root);
+    if (!root.empty()) settings.allowed_roots.push_back(std::move(root));
+  }
+}
+
+void decode_servers(Decoder& decoder, const Node& node, Settings& settings) {
+  if (node.kind == Node::Kind::kNull) return;
+  if (node.kind != Node::Kind::kMap) {
+    decoder.problem(node, "servers: expected 'NAME:' with the server's keys below, for each server");
+    return;
+  }
+  decoder.take_secrets();
+  for (const auto& [key, value] : node.entries) {
+    ServerSettings server;
+    decode_server(decoder, key, value, settings.allowed_roots, server);
+    server.secrets = decoder.take_secrets();
+    settings.servers.push_back(std::move(server));
+  }
+}
+
+}  // namespace
+
+void decode_settings(Decoder& decoder, const Node& root, Settings& settings) {
+  const auto map = decoder.map(root, "settings", "the file");
+  if (root.kind != Node::Kind::kMap && root.kind != Node::Kind::kNull) return;
+  check_version(decoder, root, map.find("version"));
+  if (const Node* engine = map.find("engine")) decode_engine(decoder, *engine, settings.engine);
+  if (const Node* box = map.find("box")) decode_box(decoder, *box, settings.box);
+  if (const Node* workspace = map.find("workspace")) decode_workspace(decoder, *workspace, settings);
+  if (const Node* daemon = map.find("daemon")) {
+    const auto values = decoder.map(*daemon, "daemon", "daemon");
+    if (const Node* socket = values.find("socket")) {
+      decoder.path(*socket, "daemon.socket", Decoder::Must::kNothing, settings.daemon.socket);
+      if (settings.daemon.socket.size() > 107) {  // sun_path, unix(7)
+        decoder.problem(*socket, "daemon.socket: a socket's path has at most 107 bytes; choose a shorter one");
+      }
+    }
+    if (const Node* state = values.find("state_dir"))
+      decoder.path(*state, "daemon.state_dir", Decoder::Must::kNothing, settings.daemon.state_dir);
+  }
+  if (const Node* log = map.find("log")) {
+    const auto values = decoder.map(*log, "log", "log");
+    if (const Node* level = values.find("level")) {
+      if (const auto index = decoder.choice(*level, "log.level", kLevels)) settings.log_level = kLevels[*index];
+    }
+    if (const Node* format = values.find("format")) {
+      if (const auto index = decoder.choice(*format, "log.format", kFormats)) settings.log_format = kFormats[*index];
+    }
+  }
+  if (const Node* servers = map.find("servers")) decode_servers(decoder, *servers, settings);
+}
+
+}  // namespace mcpbox::config

@@ -1,0 +1,16 @@
+// Decodes the sections of mcpbox.yaml into Settings.
+#pragma once
+
+#include "config/decoder.h"
+#include "config/settings.h"
+
+namespace mcpbox::config {
+
+// Problems go to the decoder; what was wrong keeps its default.
+void decode_settings(Decoder& decoder, const Node& root, Settings& settings);
+
+// One entry of `servers:`. `allowed_roots` are canonical.
+void decode_server(Decoder& decoder, const Node& key, const Node& node, const std::vector<std::string>& allowed_roots,
+                   ServerSettings& server);
+
+}  // namespace mcpbox::config

@@ -1,0 +1,185 @@
+// Decodes one entry of `servers:`.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "config/sections.h"
+
+namespace mcpbox::config {
+namespace {
+
+constexpr std::string_view kNetworks[] = {"off", "on", "none"};
+constexpr std::string_view kPathModes[] = {"none", "ro", "rw"};
+constexpr std::string_view kMountModes[] = {"ro", "rw"};
+constexpr std::string_view kIsolations[] = {"shared", "dedicated"};
+
+bool is_server_name(std::string_view name) {
+  const auto alphanumeric = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  return !name.empty() && name.size() <= 64 && alphanumeric(name.front()) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
+}
+
+// "DIR", "DIR:ro" or "DIR:rw".
+void decode_mount_text(Decoder& decoder, const Node& node, const std::string& path, MountSettings& mount) {
+  std::string text;
+  decoder.text(node, path, text);
+  if (text.ends_with(":rw")) mount.access = Access::kReadWrite;
+  if (text.ends_with(":rw") || text.ends_with(":ro")) text.resize(text.size() - 3);
+  if (!text.empty()) decoder.path_text(node, text, path, Decoder::Must::kBeDirectory, mount.host);
+}
+
+void decode_mounts(Decoder& decoder, const Node& node, const std::string& path, std::vector<MountSettings>& mounts) {
+  if (node.kind == Node::Kind::kNull) return;
+  if (node.kind != Node::Kind::kSequence) {
+    decoder.problem(node, fmt::format("{}: expected a list of DIR, DIR:ro, DIR:rw or {{host_path, mode}}", path));
+    return;
+  }
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    const Node& item = node.items[i];
+    const std::string where = fmt::format("{}[{}]", path, i);
+    MountSettings mount;
+    if (item.kind == Node::Kind::kMap) {
+      const auto map = decoder.map(item, "mount", where);
+      if (const Node* host = map.find("host_path")) {
+        decoder.path(*host, where + ".host_path", Decoder::Must::kBeDirectory, mount.host);
+      } else {
+        decoder.problem(item, fmt::format("{}: 'host_path' is missing", where));
+      }
+      if (const Node* mode = map.find("mode")) {
+        if (const auto index = decoder.choice(*mode, where + ".mode", kMountModes)) {
+          mount.access = *index == 0 ? Access::kReadOnly : Access::kReadWrite;
+        }
+      }
+    } else {
+      decode_mount_text(decoder, item, where, mount);
+    }
+    if (!mount.host.empty()) mounts.push_back(std::move(mount));
+  }
+}
+
+void decode_host_path(Decoder& decoder, const Node& node, const std::string& path,
+                      const std::vector<std::string>& allowed_roots, ServerBoxSettings& box) {
+  std::string host;
+  decoder.path(node, path, Decoder::Must::kBeDirectory, host);
+  if (host.empty()) return;
+  const bool allowed =
+      std::any_of(allowed_roots.begin(), allowed_roots.end(), [&](const auto& root) { return is_beneath(host, root); });
+  if (!allowed) {
+    const std::string shown = printable(node.text.find("${") == std::string::npos ? host : node.text, 300);
+    decoder.problem(
+        node, fmt::format(
+                  "{}: '{}' is outside workspace.allowed_roots{}; add '{}' (or a directory above it) there to allow it",
+                  path, shown, allowed_roots.empty() ? ", which is empty" : "", shown));
+    return;
+  }
+  box.host_path = std::move(host);
+}
+
+void decode_server_box(Decoder& decoder, const Node& node, const std::string& path,
+                       const std::vector<std::string>& allowed_roots, ServerBoxSettings& box) {
+  const auto map = decoder.map(node, "server_box", path);
+  const auto at = [&](std::string_view key) { return fmt::format("{}.{}", path, key); };
+  if (const Node* image = map.find("image")) {
+    std::string text;
+    decoder.text(*image, at("image"), text);
+    if (!text.empty()) box.image = std::move(text);
+  }
+  if (const Node* network = map.find("network")) {
+    if (const auto index = decoder.choice(*network, at("network"), kNetworks))
+      box.network = *index == 1 ? Network::kOn : Network::kOff;
+  }
+  const Node* const host_path = map.find("host_path");
+  if (host_path != nullptr) decode_host_path(decoder, *host_path, at("host_path"), allowed_roots, box);
+  if (const Node* mode = map.find("host_path_mode")) {
+    if (const auto index = decoder.choice(*mode, at("host_path_mode"), kPathModes)) {
+      box.host_path_mode = *index == 2 ? Access::kReadWrite : Access::kReadOnly;
+      if (*index == 0) box.host_path.reset();
+    }
+  }
+  if (const Node* env = map.find("env")) decoder.env(*env, at("env"), box.env);
+  if (const Node* timeout = map.find("startup_timeout_sec")) {
+    std::uint64_t seconds = static_cast<std::uint64_t>(box.startup_timeout.count());
+    decoder.whole(*timeout, at("startup_timeout_sec"), 1, 86'400, seconds);
+    box.startup_timeout = std::chrono::seconds(seconds);
+  }
+  if (const Node* cpus = map.find("cpus")) {
+    double value = 0;
+    decoder.decimal(*cpus, at("cpus"), 0.01, 1024, value);
+    if (value > 0) box.cpus = value;
+  }
+  if (const Node* memory = map.find("memory_mb")) {
+    std::uint64_t value = 0;
+    decoder.whole(*memory, at("memory_mb"), 16, 16'777'216, value);
+    if (value > 0) box.memory_mb = value;
+  }
+  if (const Node* pids = map.find("pids_limit")) {
+    std::uint64_t value = 0;
+    decoder.whole(*pids, at("pids_limit"), 8, 4'194'304, value);
+    if (value > 0) box.pids_limit = value;
+  }
+  if (const Node* rootfs = map.find("read_only_rootfs")) {
+    bool value = true;
+    decoder.boolean(*rootfs, at("read_only_rootfs"), value);
+    box.read_only_rootfs = value;
+  }
+  if (const Node* mounts = map.find("mounts")) decode_mounts(decoder, *mounts, at("mounts"), box.mounts);
+  const Node* const isolation = map.find("isolation");
+  if (isolation != nullptr) {
+    if (const auto index = decoder.choice(*isolation, at("isolation"), kIsolations)) {
+      box.isolation = *index == 1 ? Isolation::kDedicated : Isolation::kShared;
+      if (*index == 0 && !box.mounts.empty()) {
+        decoder.problem(*isolation,
+                        fmt::format("{}: a server with mounts gets a sandbox of its own; remove 'isolation: shared'",
+                                    at("isolation")));
+      }
+    }
+  }
+  if (!box.mounts.empty()) box.isolation = Isolation::kDedicated;
+}
+
+}  // namespace
+
+void decode_server(Decoder& decoder, const Node& key, const Node& node, const std::vector<std::string>& allowed_roots,
+                   ServerSettings& server) {
+  server.name = key.text;
+  server.line = key.line;
+  const std::string path = fmt::format("servers.{}", printable(key.text, 70));
+  if (!is_server_name(key.text)) {
+    decoder.problem(
+        key, fmt::format(
+                 "'{}' is no name for a server: 1 to 64 letters, digits, '.', '_' and '-', the first a letter or digit",
+                 printable(key.text, 70)));
+  }
+  const auto map = decoder.map(node, "server", path);
+  if (const Node* mode = map.find("mode")) {
+    if (mode->kind != Node::Kind::kScalar || mode->text != "stdio") {
+      decoder.problem(*mode, fmt::format("{}.mode: remote servers come later; only stdio is supported now", path));
+    }
+  }
+  if (const Node* enable = map.find("enable")) decoder.boolean(*enable, path + ".enable", server.enable);
+  if (const Node* command = map.find("command")) {
+    decoder.text(*command, path + ".command", server.command);
+  } else if (node.kind == Node::Kind::kMap || node.kind == Node::Kind::kNull) {
+    decoder.problem(
+        key, fmt::format("{}: 'command' is missing: the program that is the server, as in 'command: npx'", path));
+  }
+  if (const Node* args = map.find("args")) decoder.texts(*args, path + ".args", server.args);
+  if (const Node* env = map.find("env")) decoder.env(*env, path + ".env", server.env);
+  if (const Node* cwd = map.find("cwd")) {
+    std::string directory;
+    decoder.path(*cwd, path + ".cwd", Decoder::Must::kBeDirectory, directory);
+    if (!directory.empty()) server.cwd = std::move(directory);
+  }
+  if (const Node* timeout = map.find("tool_call_timeout_sec")) {
+    std::uint64_t seconds = static_cast<std::uint64_t>(server.tool_call_timeout.count());
+    decoder.whole(*timeout, path + ".tool_call_timeout_sec", 0, 86'400, seconds);
+    server.tool_call_timeout = std::chrono::seconds(seconds);
+  }
+  if (const Node* box = map.find("box")) decode_server_box(decoder, *box, path + ".box", allowed_roots, server.box);
+}
+
+}  // namespace mcpbox::config

@@ -1,0 +1,372 @@
+#include "config/load.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "config/keys.h"
+#include "json/value.h"
+
+namespace mcpbox::config {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct FakeSources : Sources {
+  std::map<std::string, std::string> variables, files;
+  const char* env(const std::string& name) const override {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  }
+  std::expected<std::string, std::string> file(const std::string& path) const override {
+    const auto found = files.find(path);
+    if (found == files.end()) return std::unexpected("No such file or directory");
+    return found->second;
+  }
+};
+
+// A folder with ./project, ./outside, ./ca.pem and ./link -> project.
+class ConfigLoad : public testing::Test {
+ protected:
+  ConfigLoad() {
+    std::string pattern = (fs::temp_directory_path() / "mcpbox-config-XXXXXX").string();
+    folder_ = fs::canonical(::mkdtemp(pattern.data())).string();
+    fs::create_directories(folder_ + "/project/sub");
+    fs::create_directories(folder_ + "/project2");
+    fs::create_directories(folder_ + "/outside");
+    fs::create_directory_symlink("project", folder_ + "/link");
+    std::ofstream(folder_ + "/ca.pem") << "pem";
+    sources_.variables = {{"HOME", folder_}, {"TOKEN", "s3cret-token"}, {"DIR", "outside"}};
+    sources_.files = {{folder_ + "/secret", "s3cret-file"}};
+  }
+  ~ConfigLoad() override { fs::remove_all(folder_); }
+
+  auto parse_text(const std::string& text) { return parse(text, folder_ + "/mcpbox.yaml", sources_); }
+  Settings good(const std::string& text) {
+    auto settings = parse_text(text);
+    if (!settings) {
+      for (const Problem& problem : settings.error()) ADD_FAILURE() << problem.text();
+      return {};
+    }
+    return *std::move(settings);
+  }
+  // All problems as "line:column: what", the folder's name replaced by DIR.
+  std::string problems(const std::string& text) {
+    const auto settings = parse_text(text);
+    if (settings) return "none";
+    std::string out;
+    for (const Problem& problem : settings.error()) {
+      EXPECT_EQ(problem.file, folder_ + "/mcpbox.yaml");
+      out += std::to_string(problem.line) + ":" + std::to_string(problem.column) + ": " + problem.what + "\n";
+    }
+    for (auto at = out.find(folder_); at != std::string::npos; at = out.find(folder_))
+      out.replace(at, folder_.size(), "DIR");
+    return out;
+  }
+
+  std::string folder_;
+  FakeSources sources_;
+};
+
+TEST_F(ConfigLoad, reads_everything) {
+  const Settings s = good(R"(version: 1
+engine: {address: "unix:///run/x.sock"}
+box:
+  image: debian:12
+  limits: {cpus: 0.5, memory_mb: 512, pids_limit: 99}
+  ca_bundle: ca.pem
+  install_env:
+    PIP_INDEX_URL: https://u:${env:TOKEN}@host/
+workspace:
+  allowed_roots: [project, ~/link]
+daemon: {socket: run/x.sock, state_dir: /var/lib/mcpbox}
+log: {level: debug, format: json}
+servers:
+  first:
+    mode: stdio
+    enable: false
+    command: npx
+    args: [-y, "pkg", 8080, no, 010, "a$$b", $x]
+    env: {LANG: C, KEY: "${file:secret}", PLAIN: abc}
+    cwd: project/sub
+    tool_call_timeout_sec: 0
+    box:
+      image: node:22
+      network: on
+      host_path: link
+      host_path_mode: rw
+      env: {A: ""}
+      startup_timeout_sec: 10
+      cpus: 1
+      memory_mb: 64
+      pids_limit: 8
+      read_only_rootfs: false
+      isolation: dedicated
+  second.2-x_:
+    command: python
+    box:
+      mounts:
+        - outside
+        - ~/outside:rw
+        - {host_path: "${env:DIR}", mode: rw}
+)");
+  EXPECT_EQ(s.engine.address, "unix:///run/x.sock");
+  EXPECT_EQ(s.box.image, "debian:12");
+  EXPECT_EQ(s.box.limits.cpus, 0.5);
+  EXPECT_EQ(s.box.limits.memory_mb, 512u);
+  EXPECT_EQ(s.box.limits.pids, 99u);
+  EXPECT_EQ(s.box.ca_bundle, folder_ + "/ca.pem");
+  EXPECT_EQ(s.box.install_env.at("PIP_INDEX_URL").text.reveal(), "https://u:s3cret-token@host/");
+  EXPECT_EQ(s.allowed_roots, (std::vector<std::string>{folder_ + "/project", folder_ + "/project"}));
+  EXPECT_EQ(s.daemon.socket, folder_ + "/run/x.sock");
+  EXPECT_EQ(s.daemon.state_dir, "/var/lib/mcpbox");
+  EXPECT_EQ(s.log_level, "debug");
+  EXPECT_EQ(s.log_format, "json");
+  ASSERT_EQ(s.servers.size(), 2u);
+  const ServerSettings& first = s.servers[0];
+  EXPECT_EQ(first.name, "first");
+  EXPECT_EQ(first.line, 14);
+  EXPECT_FALSE(first.enable);
+  EXPECT_EQ(first.args, (std::vector<std::string>{"-y", "pkg", "8080", "no", "010", "a$b", "$x"}));
+  EXPECT_EQ(first.env.at("KEY").text.reveal(), "s3cret-file");
+  EXPECT_TRUE(first.env.at("KEY").secret);
+  EXPECT_TRUE(first.env.at("PLAIN").secret);
+  EXPECT_FALSE(first.env.at("LANG").secret);
+  ASSERT_EQ(first.secrets.size(), 1u);
+  EXPECT_EQ(first.secrets[0].reveal(), "s3cret-file");
+  EXPECT_EQ(first.cwd, folder_ + "/project/sub");
+  EXPECT_EQ(first.tool_call_timeout.count(), 0);
+  EXPECT_EQ(first.box.image, "node:22");
+  EXPECT_EQ(first.box.network, Network::kOn);
+  EXPECT_EQ(first.box.host_path, folder_ + "/project");
+  EXPECT_EQ(first.box.host_path_mode, Access::kReadWrite);
+  EXPECT_TRUE(first.box.env.at("A").text.empty());
+  EXPECT_EQ(first.box.startup_timeout.count(), 10);
+  EXPECT_EQ(first.box.cpus, 1.0);
+  EXPECT_EQ(first.box.memory_mb, 64u);
+  EXPECT_EQ(first.box.pids_limit, 8u);
+  EXPECT_EQ(first.box.read_only_rootfs, false);
+  EXPECT_EQ(first.box.isolation, Isolation::kDedicated);
+  const ServerSettings& second = s.servers[1];
+  EXPECT_EQ(second.box.network, Network::kOff);
+  EXPECT_EQ(second.box.isolation, Isolation::kDedicated);
+  ASSERT_EQ(second.box.mounts.size(), 3u);
+  EXPECT_EQ(second.box.mounts[0].access, Access::kReadOnly);
+  EXPECT_EQ(second.box.mounts[1].access, Access::kReadWrite);
+  EXPECT_EQ(second.box.mounts[2].host, folder_ + "/outside");
+}
+
+TEST_F(ConfigLoad, has_the_documented_defaults) {
+  for (const char* text :
+       {"version: 1", "version: 1\nservers:\nbox:\nengine: auto\n", "\xEF\xBB\xBF# comment\nversion: 1\n...\n"}) {
+    const Settings s = good(text);
+    EXPECT_TRUE(s.servers.empty());
+    EXPECT_EQ(s.box.limits.cpus, 2.0);
+    EXPECT_EQ(s.box.limits.memory_mb, 1536u);
+    EXPECT_EQ(s.box.limits.pids, 512u);
+    EXPECT_EQ(s.log_level, "info");
+    EXPECT_EQ(s.log_format, "text");
+  }
+  const ServerSettings server =
+      good("version: 1\nservers: {a: {command: x, box: {host_path_mode: none}}}").servers.at(0);
+  EXPECT_TRUE(server.enable);
+  EXPECT_EQ(server.tool_call_timeout.count(), 300);
+  EXPECT_EQ(server.box.startup_timeout.count(), 300);
+  EXPECT_EQ(server.box.isolation, Isolation::kShared);
+  EXPECT_EQ(server.box.host_path_mode, Access::kReadOnly);
+}
+
+TEST_F(ConfigLoad, reports_all_problems_at_once_in_their_order) {
+  EXPECT_EQ(problems(R"(version: 2
+engin: auto
+box:
+  limits: {cpus: "1", memory_mb: 010, pids: 4}
+  ca_bundle: nope.pem
+workspace: {allowed_roots: [project, missing]}
+mcpServers: {}
+servers:
+  -bad:
+    comand: npx
+    enable: yes
+    mode: sse
+    url: http://x
+    args: --x
+  b:
+    command: [npx]
+    env: {1A: x, OK: [x], REF: "${env:UNSET} ${file:none} ${TOKEN} ${env:TOKEN", N: }
+    tool_call_timeout_sec: 1.5
+    box: {network: of, isolation: shared, mounts: [outside, {mode: ro}], read_only_rootfs: "true", host_path: project2, zzz: 1}
+  b: {}
+)"),
+            R"(1:10: version: this mcpbox reads version 1, not '2'
+2:1: unknown key 'engin'; did you mean 'engine'?
+4:18: box.limits.cpus: expected a number from 0.01 to 1024, not '1'
+4:34: box.limits.memory_mb: expected a whole number from 16 to 16777216, not '010'
+4:39: unknown key 'pids'; did you mean 'pids_limit'?
+5:14: box.ca_bundle: 'DIR/nope.pem': no such file
+6:38: workspace.allowed_roots[1]: 'DIR/missing': no such directory
+7:1: unknown key 'mcpServers'; did you mean 'servers'? Its entries have the same command, args and env
+9:3: '-bad' is no name for a server: 1 to 64 letters, digits, '.', '_' and '-', the first a letter or digit
+9:3: servers.-bad: 'command' is missing: the program that is the server, as in 'command: npx'
+10:5: unknown key 'comand'; did you mean 'command'?
+11:13: servers.-bad.enable: expected true or false, not 'yes'
+12:11: servers.-bad.mode: remote servers come later; only stdio is supported now
+13:5: unknown key 'url'; remote servers come later; only stdio servers (command, args) are supported now
+14:11: servers.-bad.args: expected a list ('- item' lines or [a, b]), found a single value
+16:14: servers.b.command: expected text, found a list
+17:11: servers.b.env.1A: no name for an environment variable (letters, digits and _)
+17:22: servers.b.env.OK: expected text, found a list
+17:32: servers.b.env.REF: '${' without '}'; write $$ for a dollar sign
+17:32: servers.b.env.REF: '${TOKEN}' is no reference; write ${env:NAME} or ${file:PATH}, or $$ for a dollar sign
+17:32: servers.b.env.REF: cannot read 'DIR/none': No such file or directory
+17:32: servers.b.env.REF: the environment variable 'UNSET' is not set; export it before mcpbox starts
+17:82: servers.b.env.N: expected text, found nothing; give it a value or remove the key
+18:28: servers.b.tool_call_timeout_sec: expected a whole number from 0 to 86400, not '1.5'
+19:20: servers.b.box.network: expected off or on or none, not 'of'
+19:35: servers.b.box.isolation: a server with mounts gets a sandbox of its own; remove 'isolation: shared'
+19:61: servers.b.box.mounts[1]: 'host_path' is missing
+19:92: servers.b.box.read_only_rootfs: expected true or false without quotes, not 'true'
+19:111: servers.b.box.host_path: 'DIR/project2' is outside workspace.allowed_roots; add 'DIR/project2' (or a directory above it) there to allow it
+19:121: unknown key 'zzz'; known here: image, network, host_path, host_path_mode, env, startup_timeout_sec, cpus, memory_mb, pids_limit, read_only_rootfs, isolation, mounts
+20:3: duplicate key 'b'; it is already in line 15
+)");
+}
+
+TEST_F(ConfigLoad, explains_files_that_are_no_yaml) {
+  const struct {
+    const char* text;
+    const char* expected;
+  } cases[] = {
+      {"", "1:1: 'version: 1' is missing; it says which form of this file is meant\n"},
+      {"- a\n", "1:1: the file: expected 'key: value' lines, found a list\n"},
+      {"version: 1\nservers:\n\ta:\n", "3:1: a tab in the indentation; YAML allows spaces only\n"},
+      {"version: 1\n---\nversion: 1\n",
+       "2:1: a second YAML document begins here; the file must hold exactly one (remove the '---')\n"},
+      {"version: 1\nbox: &x {}\nlog: *x\n",
+       "2:6: anchors and aliases (&name, *name) are not supported; write the value out\n"},
+      {"version: !!int 1\n", "1:10: the tag 'tag:yaml.org,2002:int' is not supported; remove it\n"},
+      {"version: 1\nbox: {a\n", "2:7: expected 'key: value' here; is a bracket not closed?\n"},
+      {"version: 1\nbox: {image: a\n",
+       "3:1: not valid YAML: a bracket is missing or too many: '[…]' and '{…}' must be closed\n"},
+      {"version: 1\nlog: {level: \"info}\nservers:\n  a: {}\n",
+       "2:7: not valid YAML: the quoted text that begins here is not closed\n"},
+      {"version: 1\nlog: 'x", "2:1: not valid YAML: the quoted text that begins here is not closed\n"},
+      {"version: 1\nservers:\n  a:\n    command: x\n   args: []\n",
+       "5:4: not valid YAML: the indentation or the punctuation is wrong here: expected 'key: value' lines (or '- "
+       "item' lines) in one column; "
+       "text that holds ': ' or begins with a special character needs quotes\n"},
+      {"version: 1\nlog: @x\n", "2:6: not valid YAML: a text cannot begin with this character; put it in quotes\n"},
+      {"version: 1\n? [a]\n: b\n", "2:3: a key must be text\n"},
+      {"version: 1\n# \xC3\xA9\n# a\xff\n", "3:4: the text from here on is not valid UTF-8; save the file as UTF-8\n"},
+      {"version: 1\nx: "
+       "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+       "2:35: nested more than 32 levels deep\n"},
+  };
+  for (const auto& c : cases) EXPECT_EQ(problems(c.text), c.expected) << c.text;
+  EXPECT_EQ(problems(std::string("version: 1\n\0", 12)), "2:1: a NUL byte; this is no text file\n");
+  EXPECT_EQ(problems(std::string((1 << 20) + 1, '#')), "0:0: the file has 1.0 MiB; at most 1.0 MiB are read\n");
+  std::string many = "version: 1\nservers: {a: {command: x, args: [";
+  for (int i = 0; i < 20'000; ++i) many += "a,";
+  EXPECT_NE(problems(many + "]}}").find("more than 10000 values in one file"), std::string::npos);
+}
+
+TEST_F(ConfigLoad, never_prints_a_secret) {
+  sources_.variables["BAD"] = std::string("s3cret-with-newline\n");
+  const std::string text = problems(R"(version: 1
+engine: ${env:TOKEN}
+box: {ca_bundle: "/${env:TOKEN}", image: {a: "${env:TOKEN}"}}
+log: {level: "${env:TOKEN}"}
+servers:
+  a:
+    command: ""
+    env: {A: ["${env:TOKEN}"], B: "s3cret ${env:NOPE}", C: "s3cret${"}
+    cwd: ${env:TOKEN}
+    box: {host_path: "${env:DIR}", cpus: "${env:TOKEN}", mounts: ["${env:TOKEN}:rw"]}
+)");
+  EXPECT_EQ(text.find("s3cret"), std::string::npos) << text;
+  EXPECT_NE(text.find("'${env:DIR}' is outside workspace.allowed_roots, which is empty"), std::string::npos) << text;
+  EXPECT_NE(text.find("servers.a.cwd: '${env:TOKEN}': no such directory"), std::string::npos) << text;
+}
+
+TEST_F(ConfigLoad, compares_roots_by_component_after_links_are_resolved) {
+  const std::string head =
+      "version: 1\nworkspace: {allowed_roots: [project]}\nservers: {a: {command: x, box: {host_path: ";
+  good(head + "project}}}");
+  good(head + "project/sub/}}}");
+  good(head + "link/sub}}}");
+  EXPECT_NE(problems(head + "project2}}}"), "none");
+  EXPECT_NE(problems(head + "project/../outside}}}"), "none");
+  EXPECT_NE(problems(head + ".}}}"), "none");
+}
+
+TEST_F(ConfigLoad, limits_the_number_of_problems) {
+  std::string text = "version: 1\nservers:\n";
+  for (int i = 0; i < 200; ++i) text += "  s" + std::to_string(i) + ": {}\n";
+  EXPECT_EQ(parse_text(text).error().size(), 50u);
+}
+
+TEST_F(ConfigLoad, reads_files_and_real_sources) {
+  std::ofstream(folder_ + "/token") << "abc\n";
+  std::ofstream(folder_ + "/mcpbox.yaml") << "version: 1\nservers: {a: {command: x, env: {T: '${file:token}'}}}\n";
+  const auto settings = load(folder_ + "/mcpbox.yaml");
+  ASSERT_TRUE(settings);
+  EXPECT_EQ(settings->servers[0].env.at("T").text.reveal(), "abc");
+  EXPECT_EQ(load(folder_ + "/none.yaml").error()[0].text(),
+            folder_ + "/none.yaml: cannot read the configuration: No such file or directory");
+  EXPECT_EQ(load(folder_).error()[0].what, "cannot read the configuration: it is a directory");
+  ASSERT_EQ(::mkfifo((folder_ + "/fifo").c_str(), 0600), 0);
+  EXPECT_EQ(load(folder_ + "/fifo").error()[0].what, "cannot read the configuration: it is not a regular file");
+}
+
+// The schema in docs/ is written by hand; its property names must be those that the decoder knows.
+TEST(ConfigSchema, has_the_decoders_keys) {
+  const char* const source = std::getenv("MCPBOX_SOURCE_DIR");
+  const std::string root = source != nullptr ? source : ".";
+  std::ifstream file(root + "/docs/mcpbox.schema.json");
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const auto schema = json::Value::parse(text);
+  ASSERT_TRUE(schema) << schema.error().message();
+  for (const Section& section : sections()) {
+    const json::Value properties =
+        section.name == "settings" ? (*schema)["properties"] : (*schema)["$defs"][section.name]["properties"];
+    std::vector<std::string> in_schema, known(section.keys.begin(), section.keys.end());
+    for (const auto& [key, value] : properties.members()) in_schema.push_back(key);
+    std::sort(known.begin(), known.end());
+    EXPECT_EQ(in_schema, known) << section.name;
+  }
+}
+
+// And every key of the tables is really read: a wrong value for it is noticed.
+TEST(ConfigSchema, every_known_key_is_decoded) {
+  const std::map<std::string_view, std::pair<std::string, std::string>> around = {
+      {"settings", {"", ""}},
+      {"engine", {"engine: {", "}"}},
+      {"box", {"box: {", "}"}},
+      {"limits", {"box: {limits: {", "}}"}},
+      {"workspace", {"workspace: {", "}"}},
+      {"daemon", {"daemon: {", "}"}},
+      {"log", {"log: {", "}"}},
+      {"server", {"servers: {a: {", "}}"}},
+      {"server_box", {"servers: {a: {command: x, box: {", "}}}"}},
+      {"mount", {"servers: {a: {command: x, box: {mounts: [{", "}]}}}"}},
+  };
+  for (const Section& section : sections()) {
+    for (const std::string_view key : section.keys) {
+      const auto& [before, after] = around.at(section.name);
+      const std::string text = (section.name == "settings" && key == "version" ? "" : "version: 1\n") + before +
+                               std::string(key) + ": [[]]" + after;
+      const auto settings = parse(text, "x.yaml");
+      ASSERT_FALSE(settings) << text;
+      for (const Problem& problem : settings.error())
+        EXPECT_EQ(problem.what.find("unknown key"), std::string::npos) << problem.text();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mcpbox::config

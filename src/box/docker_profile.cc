@@ -133,8 +133,9 @@ json host_config_of(const SandboxSpec& spec, const DockerFacts& facts, const Doc
       {"MemorySwap", limits.memory_bytes},  // equal: no swap
       {"NanoCpus", std::llround(cpus * 1e9)},
       {"PidsLimit", limits.processes},
-      // Bounds for what PID 1 can grant, since it has no CAP_SYS_RESOURCE; each server gets tighter ones.
-      {"Ulimits", {ulimit("nproc", processes, processes), ulimit("nofile", 4096, 65536), ulimit("fsize", 8ll << 30, 8ll << 30),
+      // Bounds for what PID 1 can grant, since it has no CAP_SYS_RESOURCE; each server gets tighter ones. None above what an
+      // engine with ordinary limits of its own can set.
+      {"Ulimits", {ulimit("nproc", processes, processes), ulimit("nofile", 4096, 4096), ulimit("fsize", 8ll << 30, 8ll << 30),
                    ulimit("core", 0, 0), ulimit("memlock", 65536, 65536), ulimit("msgqueue", 0, 0)}},
       {"LogConfig", {{"Type", "none"}, {"Config", json::object()}}},
   };

@@ -110,7 +110,7 @@ TEST(DockerProfile, golden_body) {
                "/run":"rw,nosuid,nodev,noexec,size=1048576,nr_inodes=256,mode=0755",
                "/fast":"rw,nosuid,nodev,exec,size=8388608,nr_inodes=2048,mode=0755"},
       "ShmSize":67108864,"Memory":1610612736,"MemorySwap":1610612736,"NanoCpus":2000000000,"PidsLimit":512,
-      "Ulimits":[{"Name":"nproc","Soft":512,"Hard":512},{"Name":"nofile","Soft":4096,"Hard":65536},
+      "Ulimits":[{"Name":"nproc","Soft":512,"Hard":512},{"Name":"nofile","Soft":4096,"Hard":4096},
         {"Name":"fsize","Soft":8589934592,"Hard":8589934592},{"Name":"core","Soft":0,"Hard":0},
         {"Name":"memlock","Soft":65536,"Hard":65536},{"Name":"msgqueue","Soft":0,"Hard":0}],
       "LogConfig":{"Type":"none","Config":{}}}})");

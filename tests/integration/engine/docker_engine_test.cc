@@ -1,0 +1,388 @@
+// The Docker engine on a real engine, found as the program finds it. Without one these tests fail.
+#include "box/docker_engine.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/digest.h"
+#include "box/engine_locator.h"
+#include "net/http_client.h"
+#include "net/wait.h"
+#include "support/run_task.h"
+
+namespace mcpbox::box {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+// A POSIX ustar archive of empty folders.
+std::string tar_of_folders(const std::vector<std::string>& names) {
+  std::string out;
+  for (const auto& name : names) {
+    char block[512] = {};
+    std::snprintf(block, 100, "%s/", name.c_str());
+    std::snprintf(block + 100, 8, "%07o", 0755);
+    std::snprintf(block + 108, 8, "%07o", 0);
+    std::snprintf(block + 116, 8, "%07o", 0);
+    std::snprintf(block + 124, 12, "%011o", 0);
+    std::snprintf(block + 136, 12, "%011o", 0);
+    std::memcpy(block + 148, "        ", 8);
+    block[156] = '5';
+    std::memcpy(block + 257, "ustar\00000", 8);
+    unsigned sum = 0;
+    for (const char c : block) sum += static_cast<unsigned char>(c);
+    std::snprintf(block + 148, 8, "%06o", sum);
+    out.append(block, sizeof(block));
+  }
+  return out + std::string(1024, '\0');
+}
+
+Task<Result<void>> list_and_remove(Engine& engine, Labels labels, std::string id) {
+  auto listed = co_await engine.list(std::move(labels));
+  if (!listed) co_return fail(std::move(listed).error());
+  co_return co_await engine.remove(std::move(id));
+}
+
+struct RealEngineTest : testing::Test {
+  static inline std::string suffix = random_hex(4);
+  static inline std::string image_name = "mcpbox-test:" + suffix;
+  boost::asio::io_context loop;
+  net::HttpClient http{loop.get_executor()};
+  std::unique_ptr<Engine> engine;
+  EngineInfo info;
+  fs::path folder;
+  Labels ours{{"io.mcpbox.instance", "test-" + suffix}};
+
+  void SetUp() override {
+    char name[] = "/tmp/mcpbox-engine-XXXXXX";
+    folder = ::mkdtemp(name);
+    fs::create_directories(folder / "out");
+    ::chmod(folder.c_str(), 0755);
+    ::chmod((folder / "out").c_str(), 0777);  // PID 1 is root without CAP_DAC_OVERRIDE
+    auto located = run(locate_engine(loop.get_executor(), {}));
+    ASSERT_TRUE(located) << located.error().message();
+    engine = std::move(located->engine);
+    info = located->info;
+    if (auto present = run(engine->image(image_name)); present) return;
+    std::ofstream(folder / "root.tar") << tar_of_folders({"etc", "proc", "sys", "dev", "tmp", "run"});
+    auto image = run(engine->import_rootfs(folder / "root.tar", image_name,
+                                           {"LABEL io.mcpbox.test=" + suffix, "LABEL io.mcpbox.instance=stolen", "VOLUME /data",
+                                            "ENV LD_PRELOAD=/evil.so", "ENTRYPOINT [\"/evil\"]", "CMD [\"evil\"]", "USER 1234"},
+                                           {}));
+    ASSERT_TRUE(image) << image.error().message();
+  }
+  void TearDown() override {
+    if (engine) {
+      auto left = run(engine->list({{"io.mcpbox.test", suffix}}));
+      if (left) {
+        for (const auto& state : *left) EXPECT_TRUE(run(engine->remove(state.id)));
+      }
+    }
+    fs::remove_all(folder);
+  }
+  static void TearDownTestSuite() {
+    boost::asio::io_context loop;
+    auto located = test::run_task(loop, locate_engine(loop.get_executor(), {}));
+    if (!located) return;
+    net::HttpClient http(loop.get_executor());
+    const auto volumes = test::run_task(loop, located->engine->list_volumes({{"io.mcpbox.test", suffix}}));
+    for (const auto& name : volumes ? *volumes : std::vector<std::string>()) {
+      EXPECT_TRUE(test::run_task(loop, located->engine->remove_volume(name)));
+    }
+    auto request = raw(located->info, "/images/" + image_name + "?force=1");
+    request.method = "DELETE";
+    auto answer = test::run_task(loop, http.fetch(std::move(request)));
+    EXPECT_TRUE(answer && (answer->status == 200 || answer->status == 404));
+  }
+
+  template <class T>
+  T run(Task<T> task) {
+    return test::run_task(loop, std::move(task));
+  }
+  static net::HttpRequest raw(const EngineInfo& info, const std::string& path) {
+    auto address = parse_docker_address(info.address);
+    net::HttpRequest request;
+    request.url = address->base_url + path;
+    request.unix_socket = address->unix_socket;
+    request.total_timeout = std::chrono::seconds(60);
+    return request;
+  }
+  json inspect_raw(const std::string& id) {
+    auto answer = run(http.fetch(raw(info, "/containers/" + id + "/json")));
+    return answer && answer->status == 200 ? json::parse(answer->body) : json();
+  }
+  SandboxSpec spec(const std::string& name, std::vector<std::string> arguments) {
+    SandboxSpec out;
+    out.name = "mcpbox-test-" + suffix + "-" + name;
+    out.profile.image = image_name;
+    out.profile.limits.memory_bytes = 64 << 20;
+    out.profile.limits.processes = 32;
+    out.profile.mounts = {{Mount::Kind::kBind, ENGINE_TEST_INIT, "/.box/init", true, 0},
+                          {Mount::Kind::kBind, (folder / "out").string(), "/out", false, 0}};
+    out.labels = ours;
+    out.labels["io.mcpbox.test"] = suffix;
+    out.init_argv = {"/.box/init"};
+    out.init_argv.insert(out.init_argv.end(), arguments.begin(), arguments.end());
+    return out;
+  }
+  std::string report(const std::string& name) {
+    const auto path = folder / "out" / name;
+    const auto deadline = Clock::now() + std::chrono::seconds(20);
+    while (!fs::exists(path) && Clock::now() < deadline) {
+      loop.restart();
+      boost::asio::co_spawn(loop, net::sleep_for(std::chrono::milliseconds(5)), [](std::exception_ptr) {});
+      loop.run();
+    }
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+};
+
+TEST_F(RealEngineTest, the_container_satisfies_the_benchmark_predicates) {
+  auto made = run(engine->create(spec("predicates", {"wait"})));
+  ASSERT_TRUE(made) << made.error().message();
+  const auto container = inspect_raw(made->id);
+  const auto& host = container["HostConfig"];
+  // CIS Docker Benchmark section 5, and the Pod Security Standards' "restricted" profile except runAsNonRoot: PID 1 needs uid 0
+  // to switch to a server's uid, with four capabilities and nothing else.
+  EXPECT_EQ(host["Privileged"], false);
+  EXPECT_EQ(host["CapDrop"], json::array({"ALL"}));
+  std::set<std::string> added;
+  for (const auto& name : host["CapAdd"]) {
+    const auto text = name.get<std::string>();
+    added.insert(text.starts_with("CAP_") ? text.substr(4) : text);
+  }
+  EXPECT_EQ(added, (std::set<std::string>{"SETUID", "SETGID", "KILL", "SETPCAP"}));
+  EXPECT_EQ(host["SecurityOpt"], json::array({"no-new-privileges:true"}));
+  EXPECT_EQ(host["ReadonlyRootfs"], true);
+  EXPECT_EQ(host["NetworkMode"], "none");
+  for (const char* mode : {"PidMode", "UTSMode", "UsernsMode"}) EXPECT_EQ(host[mode], "") << mode;
+  EXPECT_EQ(host["IpcMode"], "private");
+  EXPECT_GT(host["Memory"], 0);
+  EXPECT_EQ(host["Memory"], host["MemorySwap"]);
+  EXPECT_GT(host["NanoCpus"], 0);
+  EXPECT_GT(host["PidsLimit"], 0);
+  EXPECT_EQ(host["RestartPolicy"]["Name"], "no");
+  EXPECT_TRUE(host["Devices"].is_null() || host["Devices"].empty());
+  EXPECT_TRUE(host["PortBindings"].is_null() || host["PortBindings"].empty());
+  EXPECT_TRUE(host["Binds"].is_null() || host["Binds"].empty());
+  EXPECT_FALSE(host["Ulimits"].empty());
+  for (const auto& mount : container["Mounts"]) {
+    EXPECT_EQ(mount["Propagation"], "rprivate");
+    EXPECT_EQ(mount["Source"].get<std::string>().find("docker.sock"), std::string::npos);
+    const std::string target = mount["Destination"];
+    EXPECT_TRUE(target == "/.box/init" || target == "/out") << target;  // nothing from the image's VOLUME
+  }
+}
+
+TEST_F(RealEngineTest, the_sandbox_is_what_was_asked_for_seen_from_inside) {
+  auto wanted = spec("inside", {"report", "/out/seen"});
+  wanted.profile.mounts.push_back({Mount::Kind::kScratch, "", "/scratch", false, 0});
+  wanted.profile.mounts.push_back({Mount::Kind::kVolume, "mcpbox-test-" + suffix + "-volume", "/volume", false, 0});
+  wanted.profile.mounts.push_back({Mount::Kind::kMemory, "", "/fast", false, 4 << 20});
+  wanted.profile.mounts.push_back({Mount::Kind::kBind, (folder / "out").string(), "/readonly", true, 0});
+  auto made = run(engine->create(wanted));
+  ASSERT_TRUE(made) << made.error().message();
+  const auto seen = report("seen");
+  const auto has = [&](const std::string& line) { return seen.find(line) != std::string::npos; };
+  ASSERT_TRUE(run(engine->remove(made->id)));
+  EXPECT_TRUE(run(engine->remove_volume("mcpbox-test-" + suffix + "-volume")));
+  EXPECT_TRUE(has("pid 1 uid 0 gid 0\n")) << seen;
+  EXPECT_FALSE(has("LD_PRELOAD")) << seen;
+  // KILL 5, SETGID 6, SETUID 7, SETPCAP 8.
+  EXPECT_TRUE(has("CapEff:\t00000000000001e0\n")) << seen;
+  EXPECT_TRUE(has("CapBnd:\t00000000000001e0\n")) << seen;
+  EXPECT_TRUE(has("NoNewPrivs:\t1\n")) << seen;
+  EXPECT_TRUE(has("Seccomp:\t2\n")) << seen;
+  EXPECT_TRUE(has("create /root-file Read-only file system\n")) << seen;
+  EXPECT_TRUE(has("create /tmp/file ok\n")) << seen;
+  EXPECT_TRUE(has("create /data/file Read-only file system\n")) << seen;
+  EXPECT_TRUE(has("create /scratch/file ok\n")) << seen;
+  EXPECT_TRUE(has("create /volume/file ok\n")) << seen;
+  EXPECT_TRUE(has("create /fast/file ok\n")) << seen;
+  EXPECT_TRUE(has("create /readonly/file Read-only file system\n")) << seen;
+  EXPECT_TRUE(has("other interfaces no\n")) << seen;
+  EXPECT_TRUE(has("switch uid ok\n")) << seen;
+}
+
+TEST_F(RealEngineTest, two_instances_do_not_see_each_other) {
+  auto other_spec = spec("two", {"wait"});
+  other_spec.labels["io.mcpbox.instance"] = "other-" + suffix;
+  auto one = run(engine->create(spec("one", {"wait"})));
+  auto two = run(engine->create(other_spec));
+  ASSERT_TRUE(one && two);
+  auto listed = run(engine->list(ours));
+  ASSERT_TRUE(listed);
+  ASSERT_EQ(listed->size(), 1u);
+  EXPECT_EQ(listed->at(0).id, one->id);
+  EXPECT_TRUE(listed->at(0).running);
+  // The image carries this label; the containers' own value hides it.
+  auto stolen = run(engine->list({{"io.mcpbox.instance", "stolen"}}));
+  ASSERT_TRUE(stolen);
+  EXPECT_TRUE(stolen->empty());
+}
+
+TEST_F(RealEngineTest, remove_kills_and_takes_the_scratch_volume_with_it) {
+  auto wanted = spec("remove", {"wait"});
+  wanted.profile.mounts.push_back({Mount::Kind::kScratch, "", "/scratch", false, 0});
+  auto made = run(engine->create(wanted));
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(run(engine->list_volumes(ours))->size(), 1u);
+  EXPECT_TRUE(run(engine->remove(made->id)));
+  EXPECT_TRUE(run(engine->list_volumes(ours))->empty());
+  EXPECT_EQ(run(engine->inspect(made->id)).error().code(), Code::kNotFound);
+  EXPECT_TRUE(run(engine->remove(made->id)));  // again
+}
+
+TEST_F(RealEngineTest, a_sandbox_that_asked_for_it_goes_when_pid_1_ends) {
+  auto wanted = spec("auto", {"exit", "0"});
+  wanted.remove_on_exit = true;
+  wanted.profile.mounts.push_back({Mount::Kind::kScratch, "", "/scratch", false, 0});
+  auto made = run(engine->create(wanted));
+  ASSERT_TRUE(made) << made.error().message();
+  const auto deadline = Clock::now() + std::chrono::seconds(20);
+  while (run(engine->inspect(made->id)) && Clock::now() < deadline) {
+  }
+  EXPECT_EQ(run(engine->inspect(made->id)).error().code(), Code::kNotFound);
+}
+
+TEST_F(RealEngineTest, inspect_tells_how_it_ended) {
+  auto made = run(engine->create(spec("exit", {"exit", "42"})));
+  ASSERT_TRUE(made) << made.error().message();
+  const auto deadline = Clock::now() + std::chrono::seconds(20);
+  auto state = run(engine->inspect(made->id));
+  while (state && state->running && Clock::now() < deadline) state = run(engine->inspect(made->id));
+  ASSERT_TRUE(state);
+  EXPECT_FALSE(state->running);
+  EXPECT_EQ(state->exit_code, 42);
+  auto listed = run(engine->list(ours));
+  ASSERT_TRUE(listed);
+  EXPECT_EQ(listed->at(0).exit_code, 42);
+}
+
+TEST_F(RealEngineTest, watch_reports_a_sandbox_that_was_removed_by_force) {
+  auto made = run(engine->create(spec("killed", {"wait"})));
+  ASSERT_TRUE(made) << made.error().message();
+  std::vector<SandboxState> ended;
+  bool asked = false, removed = false;
+  // Asked for once the watch is under way. Whether its stream is connected by then does not matter: what ends in between is
+  // found by its list.
+  const auto ready = [&] {
+    if (!asked) {
+      asked = true;
+      boost::asio::co_spawn(loop, list_and_remove(*engine, ours, made->id), [&](std::exception_ptr, Result<void> result) {
+        removed = result.has_value();
+      });
+    }
+    return removed && !ended.empty();
+  };
+  test::run_cancelled(loop, engine->watch(ours, [&](const SandboxState& state) { ended.push_back(state); }), ready,
+                      std::chrono::seconds(20));
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].id, made->id);
+  EXPECT_FALSE(ended[0].running);
+}
+
+TEST_F(RealEngineTest, watch_says_when_memory_was_the_reason) {
+  std::vector<SandboxState> ended;
+  auto wanted = spec("hog", {"hog"});
+  wanted.profile.limits.memory_bytes = 32 << 20;
+  boost::asio::co_spawn(loop, engine->create(wanted), [&](std::exception_ptr, Result<SandboxState> made) {
+    EXPECT_TRUE(made.has_value());
+  });
+  test::run_cancelled(loop, engine->watch(ours, [&](const SandboxState& state) { ended.push_back(state); }),
+                      [&] { return !ended.empty(); }, std::chrono::seconds(30));
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].exit_code, 137);
+  EXPECT_TRUE(ended[0].killed_for_memory);
+}
+
+TEST_F(RealEngineTest, volumes_live_until_they_are_removed) {
+  const std::string name = "mcpbox-test-" + suffix + "-kept";
+  ASSERT_TRUE(run(engine->ensure_volume(name, ours)));
+  ASSERT_TRUE(run(engine->ensure_volume(name, ours)));  // again
+  EXPECT_EQ(*run(engine->list_volumes(ours)), std::vector<std::string>{name});
+  EXPECT_TRUE(run(engine->list_volumes({{"io.mcpbox.instance", "other"}}))->empty());
+  EXPECT_EQ(run(engine->ensure_volume(name, {{"io.mcpbox.instance", "other"}})).error().code(), Code::kAlreadyExists);
+  EXPECT_TRUE(run(engine->remove_volume(name)));
+  EXPECT_TRUE(run(engine->remove_volume(name)));  // again
+}
+
+TEST_F(RealEngineTest, a_missing_program_leaves_no_container) {
+  auto wanted = spec("missing", {});
+  wanted.init_argv = {"/.box/nothing"};
+  auto made = run(engine->create(wanted));
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message().find("nothing"), std::string::npos) << made.error().message();
+  EXPECT_TRUE(run(engine->list(ours))->empty());
+}
+
+TEST_F(RealEngineTest, a_missing_mount_source_is_named) {
+  auto wanted = spec("source", {"wait"});
+  wanted.profile.mounts.push_back({Mount::Kind::kBind, "/nonexistent-folder", "/x", true, 0});
+  auto made = run(engine->create(wanted));
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message().find("/nonexistent-folder"), std::string::npos) << made.error().message();
+  EXPECT_FALSE(fs::exists("/nonexistent-folder"));
+}
+
+TEST_F(RealEngineTest, a_missing_image_is_not_found) {
+  auto wanted = spec("image", {"wait"});
+  wanted.profile.image = "mcpbox-test:missing-" + suffix;
+  auto made = run(engine->create(wanted));
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code(), Code::kNotFound);
+  EXPECT_NE(made.error().message().find(wanted.profile.image), std::string::npos) << made.error().message();
+}
+
+TEST_F(RealEngineTest, what_is_no_archive_is_not_imported) {
+  std::ofstream(folder / "bad.tar") << "this is not a tar file, and long enough to be read as one" << std::string(4096, 'x');
+  auto image = run(engine->import_rootfs(folder / "bad.tar", "mcpbox-test:bad-" + suffix, {}, {}));
+  ASSERT_FALSE(image);
+  EXPECT_NE(image.error().message().find("mcpbox-test:bad-"), std::string::npos) << image.error().message();
+  auto missing = run(engine->import_rootfs(folder / "none.tar", "mcpbox-test:bad-" + suffix, {}, {}));
+  EXPECT_EQ(missing.error().code(), Code::kNotFound);
+}
+
+TEST_F(RealEngineTest, a_pull_that_cannot_work_says_why) {
+  auto image = run(engine->pull("127.0.0.1:1/nothing:1", {}));  // nobody listens on port 1
+  ASSERT_FALSE(image);
+  EXPECT_NE(image.error().message().find("127.0.0.1:1"), std::string::npos) << image.error().message();
+}
+
+TEST_F(RealEngineTest, images_are_found_by_label) {
+  auto found = run(engine->images({{"io.mcpbox.test", suffix}}));
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->size(), 1u);
+  EXPECT_EQ(found->at(0).tags, std::vector<std::string>{image_name});
+  EXPECT_EQ(found->at(0).id, run(engine->image(image_name))->id);
+  EXPECT_GT(found->at(0).created_unix, 0);
+}
+
+TEST_F(RealEngineTest, reports_how_long_a_start_takes) {
+  std::vector<double> milliseconds;
+  for (int i = 0; i < 11; ++i) {
+    const auto begin = Clock::now();
+    auto made = run(engine->create(spec("time", {"wait"})));
+    milliseconds.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+    ASSERT_TRUE(made) << made.error().message();
+    ASSERT_TRUE(run(engine->remove(made->id)));
+  }
+  std::ranges::sort(milliseconds);
+  std::printf("create, compare and start on %s %s: p50 %.0f ms, max %.0f ms\n", info.kind.c_str(), info.version.c_str(), milliseconds[5],
+              milliseconds.back());
+  RecordProperty("create_start_p50_ms", static_cast<int>(milliseconds[5]));
+}
+
+}  // namespace
+}  // namespace mcpbox::box

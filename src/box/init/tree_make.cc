@@ -85,11 +85,13 @@ Op<void> make_tree(const Roots& roots, const wire::MakeTree& request, Clock::tim
   ::umask(0);
   auto place = roots.find(request.path);
   if (!place) return std::unexpected(place.error());
-  auto entry = open_parent(*place, true);
-  if (!entry) return std::unexpected(entry.error());
   const std::string step = "make '" + request.path + "'";
-  if (::mkdirat(entry->parent.get(), entry->name.c_str(), 0711) != 0 && errno != EEXIST) return failed(step);
-  UniqueFd directory = open_beneath(entry->parent.get(), entry->name, O_RDONLY | O_DIRECTORY);
+  if (!place->relative.empty()) {
+    auto entry = open_parent(*place, true);
+    if (!entry) return std::unexpected(entry.error());
+    if (::mkdirat(entry->parent.get(), entry->name.c_str(), 0711) != 0 && errno != EEXIST) return failed(step);
+  }
+  UniqueFd directory = open_beneath(place->root, place->relative, O_RDONLY | O_DIRECTORY);
   if (!directory) return failed(step);
   struct stat info{};
   if (::fstat(directory.get(), &info) != 0) return failed(step);

@@ -19,4 +19,7 @@ struct EnvironmentInputs {
 // trust store (SSL_CERT_FILE for OpenSSL, uv and Go; REQUESTS_CA_BUNDLE; PIP_CERT; NODE_EXTRA_CA_CERTS; GIT_SSL_CAINFO; …), and `own`.
 std::vector<std::string> make_environment(const EnvironmentInputs& inputs);
 
+// Where the user's own pip, uv and npm look for packages, from our environment: installs ask the same registries. Proxy variables as well.
+std::map<std::string, std::string> registry_settings_of_user();
+
 }  // namespace mcpbox::hosting

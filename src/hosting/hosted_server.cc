@@ -29,10 +29,6 @@ Redactor redactor_for(const config::ServerSettings& settings) {
   return redact;
 }
 
-workspace::Access access_of(config::Access access) {
-  return access == config::Access::kReadWrite ? workspace::Access::kReadWrite : workspace::Access::kReadOnly;
-}
-
 }  // namespace
 
 // The process, the session that it lives in, and the MCP session over its pipes.
@@ -57,6 +53,8 @@ HostedServer::HostedServer(HostContext& context, config::ServerSettings settings
       process_id_(process_id(settings_.name)),
       log_(context.executor, redactor_for(settings_)),
       changed_(context.executor) {}
+
+HostedServer::~HostedServer() = default;
 
 void HostedServer::enter(ServerState state, Phase phase) {
   close_phase();
@@ -139,37 +137,6 @@ Task<Result<void>> HostedServer::attempt() {
   co_return outcome;
 }
 
-Result<workspace::Plan> HostedServer::plan_sync(const std::string& image_id) const {
-  workspace::LaunchSpec spec;
-  spec.name = settings_.name;
-  spec.command = settings_.command;
-  spec.args = settings_.args;
-  for (const auto* values : {&settings_.box.env, &settings_.env}) {
-    for (const auto& [name, value] : *values) spec.env[name] = std::string(value.text.reveal());
-  }
-  spec.cwd = settings_.cwd;
-  spec.host_path = settings_.box.host_path;
-  spec.host_path_mode = access_of(settings_.box.host_path_mode);
-  for (const config::MountSettings& mount : settings_.box.mounts) spec.mounts.push_back({mount.host, access_of(mount.access)});
-
-  workspace::Policy policy;
-  policy.allowed_roots = context_.allowed_roots;
-  policy.workspace = process_tree(process_id_) + "/workspace";
-  policy.image_id = image_id;
-  policy.home = context_.home;
-  auto plan = workspace::make_plan(spec, policy);
-  if (!plan) return plan;
-  if (!plan->refused.empty()) {
-    std::string text;
-    for (const workspace::Refusal& refusal : plan->refused) {
-      if (!text.empty()) text += "; ";
-      text += printable(refusal.path) + ": " + refusal.reason;
-    }
-    return fail(Code::kPermissionDenied, text);
-  }
-  return plan;
-}
-
 Task<void> HostedServer::start_into(std::optional<Result<std::unique_ptr<Running>>>& out) {
   struct Notify {
     net::Signal& changed;
@@ -189,9 +156,17 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
     }
     image = found->id;
   }
-  auto work = [this, image] { return plan_sync(image); };
+  auto work = [this, image] { return plan_server(settings_, context_.allowed_roots, context_.home, image); };
   auto plan = co_await offload(context_.pool, std::move(work));
   if (!plan) co_return fail(std::move(plan).error());
+  if (!plan->refused.empty()) {
+    std::string text;
+    for (const workspace::Refusal& refusal : plan->refused) {
+      if (!text.empty()) text += "; ";
+      text += printable(refusal.path) + ": " + refusal.reason;
+    }
+    co_return fail(Code::kPermissionDenied, text);
+  }
   auto user = user_for(*plan, server_uid(context_.session_defaults.instance, settings_.name));
   if (!user) co_return fail(std::move(user).error());
 

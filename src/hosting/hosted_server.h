@@ -18,6 +18,7 @@
 #include "hosting/mcp_driver.h"
 #include "hosting/retry_budget.h"
 #include "hosting/server_log.h"
+#include "hosting/server_plan.h"
 #include "hosting/server_state.h"
 #include "hosting/session_pool.h"
 #include "net/task.h"
@@ -63,6 +64,7 @@ struct ServerView {
 class HostedServer {
  public:
   HostedServer(HostContext& context, config::ServerSettings settings);
+  ~HostedServer();
 
   // The life cycle; ends after request_shut_down(), with the process gone.
   Task<void> run();
@@ -91,7 +93,6 @@ class HostedServer {
   Task<Result<std::unique_ptr<Running>>> start();
   Task<Result<void>> serve(Running& running);
   Task<void> finish(std::unique_ptr<Running> running, Error reason);
-  Result<workspace::Plan> plan_sync(const std::string& image_id) const;
   void enter(ServerState state, Phase phase);
   void close_phase();
   Error death_of(const Running& running) const;

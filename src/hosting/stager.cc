@@ -32,13 +32,13 @@ class StreamSink final : public workspace::StageSink {
   box::StageWriter& writer_;
 };
 
-Result<workspace::StageReport> walk_into(const UniqueFd stream, const workspace::Root& root,
+Result<workspace::StageReport> walk_into(UniqueFd stream, const workspace::Root& root,
                                          const std::vector<std::string>& allowed_roots) {
-  box::StageWriter writer(stream.get());
+  box::StageWriter writer(std::move(stream));
   StreamSink sink(writer);
   auto report = workspace::walk(root.host, allowed_roots, workspace::StageLimits{}, sink);
   if (!report) return report;
-  for (const workspace::RootLink& link : root.links) {
+  for (const workspace::Root::Link& link : root.links) {
     if (auto added = writer.symlink(link.path, link.target); !added) return fail(std::move(added).error());
   }
   if (auto finished = writer.finish(); !finished) return fail(std::move(finished).error());

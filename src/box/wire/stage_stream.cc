@@ -69,7 +69,9 @@ bool is_stage_path(std::string_view path) {
 }
 
 bool is_stage_link(std::string_view path, std::string_view target) {
-  if (!is_stage_path(path) || target.empty() || target.size() > kMaxStagePath || target.front() == '/') return false;
+  if (!is_stage_path(path) || target.empty() || target.size() > kMaxStagePath) return false;
+  if (target.starts_with(kStageEnvironments)) return is_stage_path(target.substr(kStageEnvironments.size()));
+  if (target.front() == '/') return false;
   if (target.find('\0') != std::string_view::npos) return false;
   auto up = std::count(path.begin(), path.end(), '/');
   bool named = false;

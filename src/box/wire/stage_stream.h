@@ -25,12 +25,15 @@ constexpr std::size_t kMaxStageDepth = 64;
 constexpr std::uint64_t kMaxStageEntries = 2'000'000;
 constexpr std::uint64_t kMaxStageBytes = 1ull << 40;
 
+// Where links of ours may lead: dependencies that were installed apart from the tree ("node_modules"). Read-only there.
+constexpr std::string_view kStageEnvironments = "/cache/env/";
+
 // A single component: not empty, not "." or "..", no '/' and no NUL, at most 255 bytes.
 bool is_plain_name(std::string_view name);
 // Components joined by '/', within the limits above.
 bool is_stage_path(std::string_view path);
 // A link at `path` that cannot lead out of the tree: relative, and ".." only in front and not more often than `path` is deep.
-// (A ".." behind a name could climb out through another link.)
+// (A ".." behind a name could climb out through another link.) Or one into the sealed environments: kStageEnvironments and plain names.
 bool is_stage_link(std::string_view path, std::string_view target);
 
 struct StageTotals {

@@ -1,0 +1,221 @@
+#include "app/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "app/client_verbs.h"
+#include "app/doctor.h"
+#include "app/exit_code.h"
+#include "app/paths.h"
+#include "app/run.h"
+#include "app/serve.h"
+
+namespace mcpbox::app {
+namespace {
+
+constexpr const char* kFooter = R"(
+Start here:
+  mcpbox run -- npx -y @modelcontextprotocol/server-everything     a server in a sandbox, as a stdio MCP server
+  mcpbox run --mount ~/notes:rw -- npx -y @modelcontextprotocol/server-filesystem ~/notes
+  mcpbox serve --config mcpbox.yaml                                many servers, one sandbox
+  mcpbox ps; mcpbox tools; mcpbox call SERVER TOOL key=value
+  mcpbox doctor                                                    what this machine can do
+
+Exit codes: 0 done; 1 failed; 2 wrong command line or configuration; 3 no daemon answers; 4 no engine answers;
+5 the server is not connected; 6 the tool reported an error. `run` ends with the server's own code: 128+N for signal N,
+125 when the sandbox could not be made, 127 when the command is not in it.)";
+
+constexpr const char* kRunFooter = R"(
+Examples:
+  mcpbox run -- npx -y @modelcontextprotocol/server-everything
+  mcpbox run --stage ~/proj -- python ~/proj/server.py             a copy of ~/proj, requirements.txt installed once
+  mcpbox run --mount ~/notes:rw -- npx -y @modelcontextprotocol/server-filesystem ~/notes
+  mcpbox run --env API_KEY --network on -- uvx some-server         API_KEY is passed on from here
+
+In a client's configuration:
+  {"mcpServers": {"everything": {"command": "mcpbox", "args": ["run", "--", "npx", "-y", "@modelcontextprotocol/server-everything"]}}})";
+
+struct Common {
+  std::string engine;
+  std::string format = "table";
+  std::string socket;
+  bool json() const { return format == "json"; }
+};
+
+void add_engine(CLI::App* verb, Common& common) {
+  verb->add_option("--engine", common.engine, "Engine to use: auto, unix:///path or tcp://host:port")->type_name("ADDRESS");
+}
+void add_format(CLI::App* verb, Common& common) {
+  verb->add_option("--format", common.format, "table for people, json for programs")->check(CLI::IsMember({"table", "json"}))->type_name("FORMAT");
+}
+void add_socket(CLI::App* verb, Common& common) {
+  verb->add_option("--socket", common.socket, "Control socket of the daemon")->type_name("PATH")->default_str(default_socket());
+}
+
+void add_run_options(CLI::App* verb, RunOptions& run) {
+  verb->add_option("--stage", run.stage, "Show the server a copy of this folder at the same path; may be repeated")->type_name("DIR");
+  verb->add_option("--mount", run.mounts, "Show the server the folder itself, read-only unless :rw; may be repeated")->type_name("DIR[:ro|rw]");
+  verb->add_option("--env", run.env, "Variable for the server; NAME alone passes ours on; may be repeated")->type_name("NAME[=VALUE]");
+  verb->add_option("--image", run.image, "Image to use instead of the runner image")->type_name("IMAGE");
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("mcpbox runs MCP servers in a sandbox and hands them to MCP clients.", "mcpbox");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("mcpbox ") + MCPBOX_VERSION);
+  app.failure_message(CLI::FailureMessage::simple);
+
+  int code = kOk;
+  Common common;
+  const auto client = [&] { return ClientOptions{common.socket.empty() ? default_socket() : common.socket, common.json()}; };
+
+  RunOptions run;
+  CLI::App* verb = app.add_subcommand("run", "Run one server in a sandbox of its own and be that server on stdin and stdout");
+  verb->footer(kRunFooter);
+  add_run_options(verb, run);
+  add_engine(verb, common);
+  verb->add_option("--network", run.network, "none: loopback only; on: the engine's ordinary network")->check(CLI::IsMember({"none", "on"}));
+  verb->add_option("--ca-bundle", run.ca_bundle, "PEM file of trusted authorities for the sandbox; system = this host's (the default), none")
+      ->type_name("FILE");
+  verb->add_option("--memory", run.memory_mb, "Memory of the sandbox in MiB")->check(CLI::Range(64, 1 << 20));
+  verb->add_option("--cpus", run.cpus, "Processors that the sandbox may use")->check(CLI::Range(0.05, 1024.0));
+  verb->add_option("--timeout", run.timeout_sec, "Seconds until the process must have been started, installs included")->check(CLI::Range(1, 3600));
+  verb->add_flag("--direct", run.direct, "Hand our own stdin, stdout and stderr to the server: no copy, no hop, no filter");
+  verb->add_flag("-v,--verbose", run.verbose, "Say every step on stderr");
+  verb->add_option("command", run.command, "Command and arguments of the server, after --")->required()->type_name("COMMAND");
+  verb->callback([&] {
+    run.engine = common.engine;
+    code = run_server(run);
+  });
+
+  std::string config_file = "mcpbox.yaml";
+  ServeOptions serving;
+  verb = app.add_subcommand("serve", "Run the daemon with the servers of a configuration");
+  verb->add_option("-c,--config", serving.config, "Configuration")->default_str(config_file)->type_name("FILE");
+  add_socket(verb, common);
+  add_engine(verb, common);
+  verb->add_flag("-v,--verbose", serving.verbose, "Log debug messages");
+  verb->callback([&] {
+    if (serving.config.empty()) serving.config = config_file;
+    serving.socket = common.socket;
+    serving.engine = common.engine;
+    code = serve(serving);
+  });
+
+  verb = app.add_subcommand("ps", "List the servers with their state");
+  add_socket(verb, common);
+  add_format(verb, common);
+  verb->callback([&] { code = list_servers(client()); });
+
+  std::string server;
+  verb = app.add_subcommand("tools", "List the tools of a server, or of all");
+  verb->add_option("server", server, "Name of the server");
+  add_socket(verb, common);
+  add_format(verb, common);
+  verb->callback([&] { code = list_tools(client(), server); });
+
+  CallOptions call;
+  verb = app.add_subcommand("call", "Call a tool");
+  verb->footer("\nExamples:\n  mcpbox call everything echo message=hello\n  mcpbox call everything get-sum a:=2 b:=3\n"
+               "  mcpbox call files list_directory --json '{\"path\": \"/x\"}'");
+  verb->add_option("server", call.server, "Name of the server")->required();
+  verb->add_option("tool", call.tool, "Name of the tool")->required();
+  verb->add_option("arguments", call.arguments, "key=text or key:=JSON");
+  verb->add_option("--json", call.json, "All arguments as one JSON object; - reads it from stdin")->type_name("OBJECT")->excludes("arguments");
+  add_socket(verb, common);
+  add_format(verb, common);
+  verb->callback([&] { code = call_tool(client(), call); });
+
+  bool follow = false;
+  verb = app.add_subcommand("logs", "Show what a server wrote to stderr, and what mcpbox did about it");
+  verb->add_option("server", server, "Name of the server")->required();
+  verb->add_flag("-f,--follow", follow, "Go on as lines come");
+  add_socket(verb, common);
+  add_format(verb, common);
+  verb->callback([&] { code = show_logs(client(), server, follow); });
+
+  bool fresh = false;
+  verb = app.add_subcommand("restart", "Stop a server and start it again");
+  verb->add_option("server", server, "Name of the server")->required();
+  verb->add_flag("--fresh", fresh, "Stage its folder again, also where the server may have changed its copy");
+  add_socket(verb, common);
+  add_format(verb, common);
+  verb->callback([&] { code = restart_server(client(), server, fresh); });
+
+  verb = app.add_subcommand("stop", "Stop a server until it is restarted");
+  verb->add_option("server", server, "Name of the server")->required();
+  add_socket(verb, common);
+  add_format(verb, common);
+  verb->callback([&] { code = stop_server(client(), server); });
+
+  DownOptions ending;
+  verb = app.add_subcommand("down", "End the daemon and remove its sandboxes, also those that a killed daemon left");
+  verb->add_flag("--volumes", ending.volumes, "Remove the installed dependencies too");
+  add_socket(verb, common);
+  add_engine(verb, common);
+  verb->callback([&] {
+    ending.socket = common.socket;
+    ending.engine = common.engine;
+    code = down(ending);
+  });
+
+  std::string file;
+  verb = app.add_subcommand("check", "Check a configuration: every problem at once, with its place");
+  verb->add_option("file", file, "Configuration")->default_str(config_file);
+  add_format(verb, common);
+  verb->callback([&] { code = check_config(file.empty() ? config_file : file, common.json()); });
+
+  RunOptions explained;
+  verb = app.add_subcommand("explain", "Say what a server would be shown, installed and run, and why; changes nothing");
+  verb->footer("\nExamples:\n  mcpbox explain --config mcpbox.yaml files\n  mcpbox explain --stage ~/proj -- python ~/proj/server.py");
+  verb->add_option("-c,--config", file, "Configuration that has the server")->type_name("FILE");
+  add_run_options(verb, explained);
+  add_format(verb, common);
+  verb->add_option("command", explained.command, "Name of a configured server, or after -- a command with its arguments")->required()->type_name("SERVER|COMMAND");
+  verb->callback([&] {
+    const bool configured = !file.empty() || (explained.command.size() == 1 && explained.stage.empty() && explained.mounts.empty() &&
+                                              std::find(argv, argv + argc, std::string("--")) == argv + argc);
+    code = configured ? explain_server(file.empty() ? config_file : file, explained.command.front(), common.json()) : explain_run(explained, common.json());
+  });
+
+  verb = app.add_subcommand("doctor", "Examine this machine: engine, image, kernel, directories");
+  add_engine(verb, common);
+  add_format(verb, common);
+  verb->callback([&] { code = doctor(common.engine, common.json()); });
+
+  CLI::App* image = app.add_subcommand("image", "The images that sandboxes are made from");
+  image->require_subcommand(1);
+  verb = image->add_subcommand("build", "Build the runner image if it is missing");
+  std::string ca_bundle;
+  verb->add_option("--ca-bundle", ca_bundle, "PEM file of trusted authorities; system (the default) or none")->type_name("FILE");
+  add_engine(verb, common);
+  verb->callback([&] { code = build_image(common.engine, ca_bundle); });
+  verb = image->add_subcommand("list", "List the runner images");
+  add_engine(verb, common);
+  add_format(verb, common);
+  verb->callback([&] { code = list_images(common.engine, common.json()); });
+  std::string reference;
+  verb = image->add_subcommand("pull", "Pull an image for `box.image`");
+  verb->add_option("image", reference, "Reference")->required();
+  add_engine(verb, common);
+  verb->callback([&] { code = pull_image(common.engine, reference); });
+
+  app.add_subcommand("version", "Print the version")->callback([] { fmt::print("mcpbox {}\n", MCPBOX_VERSION); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int result = app.exit(error);
+    return result == 0 ? kOk : kUsage;
+  }
+  return code;
+}
+
+}  // namespace mcpbox::app

@@ -1,0 +1,40 @@
+// The CLI's side of the control API: HTTP over the daemon's unix socket.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "json/value.h"
+#include "net/http_client.h"
+#include "net/task.h"
+
+namespace mcpbox::app {
+
+class DaemonClient {
+ public:
+  DaemonClient(boost::asio::any_io_executor executor, std::string socket) : client_(executor), socket_(std::move(socket)) {}
+
+  // The body of a 2xx answer. An error of the API comes back with its code and message; kUnavailable means that no daemon answers, and
+  // says how to start one.
+  Task<Result<std::string>> get(std::string path, std::chrono::milliseconds timeout = std::chrono::seconds(30));
+  Task<Result<std::string>> post(std::string path, std::string json_body, std::chrono::milliseconds timeout);
+  // Streams a reply until it ends or the coroutine is cancelled.
+  Task<Result<void>> stream(std::string path, std::function<Result<void>(std::string_view)> on_bytes);
+
+  // True after a call that failed because nobody listens.
+  bool no_daemon() const { return no_daemon_; }
+
+ private:
+  Task<Result<std::string>> send(net::HttpRequest request);
+
+  net::HttpClient client_;
+  std::string socket_;
+  bool no_daemon_ = false;
+};
+
+}  // namespace mcpbox::app

@@ -1,0 +1,67 @@
+#include "app/engine_setup.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "box/engine_locator.h"
+#include "box/runner_image.h"
+
+namespace mcpbox::app {
+
+Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
+                                        std::string ca_bundle, ProgressPrinter& progress) {
+  EngineSetup setup;
+  progress.step("looking for a container engine");
+  box::LocatorOptions options;
+  options.address = std::move(address);
+  auto located = co_await box::locate_engine(executor, std::move(options));
+  if (!located) co_return fail(std::move(located).error());
+  setup.engine = std::move(located->engine);
+  setup.info = std::move(located->info);
+
+  if (!image.empty()) {
+    auto found = co_await setup.engine->image(image);
+    if (!found && found.error().code() == Code::kNotFound) {
+      progress.step(fmt::format("pulling image {}", image));
+      auto on_line = [&progress](std::string_view line) { progress.detail(line); };
+      found = co_await setup.engine->pull(image, on_line);
+    }
+    if (!found) co_return fail(std::move(found).error().with_context(fmt::format("image '{}'", image)));
+    setup.image_reference = std::move(image);
+    setup.image_id = found->id;
+    progress.done();
+    co_return setup;
+  }
+  auto dir = box::find_runner_image_dir();
+  if (!dir) co_return fail(std::move(dir).error());
+  auto tag = box::runner_image_tag(*dir);
+  if (!tag) co_return fail(std::move(tag).error());
+  setup.image_reference = *tag;
+  progress.step(fmt::format("building the runner image {} (once)", *tag));
+  auto on_line = [&progress](std::string_view line) { progress.detail(line); };
+  auto ensured = co_await box::ensure_runner_image(*setup.engine, setup.info.address, std::move(*dir), std::move(ca_bundle), on_line);
+  if (!ensured) co_return fail(std::move(ensured).error());
+  setup.image_id = ensured->id;
+  progress.done();
+  co_return setup;
+}
+
+Result<std::string> resolve_ca_bundle(const std::string& setting) {
+  if (setting == "none") return std::string();
+  const bool automatic = setting.empty() || setting == "system";
+  const std::string path = automatic ? "/etc/ssl/certs/ca-certificates.crt" : setting;
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr || ::access(real, R_OK) != 0) {
+    ::free(real);
+    if (setting.empty()) return std::string();
+    return fail(Code::kInvalidArgument, fmt::format("the CA bundle {} cannot be read; set box.ca_bundle (--ca-bundle) to a PEM file, or to none", path));
+  }
+  std::string found(real);
+  ::free(real);
+  return found;
+}
+
+}  // namespace mcpbox::app

@@ -1,0 +1,31 @@
+// What every verb that makes sandboxes needs first: an engine that answers, the image, the trust store, mcpbox-init.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <memory>
+#include <string>
+
+#include "app/paths.h"
+#include "app/progress.h"
+#include "base/result.h"
+#include "box/engine.h"
+#include "net/task.h"
+
+namespace mcpbox::app {
+
+struct EngineSetup {
+  std::unique_ptr<box::Engine> engine;
+  box::EngineInfo info;
+  std::string image_reference;  // as shown to people
+  std::string image_id;         // what sandboxes are made from
+};
+
+// `image` empty = the runner image, built if it is missing. Errors: kUnavailable when no engine answers.
+Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
+                                        std::string ca_bundle, ProgressPrinter& progress);
+
+// "" and "system" = the host's own bundle where there is one, "none" = none, else the path, which must be readable.
+Result<std::string> resolve_ca_bundle(const std::string& setting);
+
+}  // namespace mcpbox::app

@@ -1,0 +1,29 @@
+// Where this user's mcpbox keeps its things.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+
+namespace mcpbox::app {
+
+struct Paths {
+  std::string state_dir;  // root: /var/lib/mcpbox; else $XDG_STATE_HOME/mcpbox or ~/.local/state/mcpbox. Made 0700.
+  std::string run_dir;    // root: /run/mcpbox; else $XDG_RUNTIME_DIR/mcpbox or /tmp/mcpbox-<uid>. Made 0700 and checked to be ours.
+  std::string socket;     // <run_dir>/control.sock
+  std::string home;       // $HOME or the passwd entry
+};
+
+// Empty arguments mean the defaults above; MCPBOX_STATE_DIR and MCPBOX_RUN_DIR come before them.
+Result<Paths> make_paths(const std::string& state_dir, const std::string& socket);
+
+// The socket alone, without making directories: for verbs that only talk to a daemon.
+std::string default_socket();
+
+// 32 hexadecimal digits, drawn once and kept in <state_dir>/instance.
+Result<std::string> instance_id(const std::string& state_dir);
+
+// mcpbox-init: MCPBOX_INIT; else beside this executable; else ../libexec/mcpbox/mcpbox-init. kNotFound names what was looked at.
+Result<std::string> find_init();
+
+}  // namespace mcpbox::app

@@ -1,0 +1,44 @@
+#include "app/progress.h"
+
+#include <fmt/core.h>
+
+#include <cstdio>
+
+#include "base/text.h"
+
+namespace mcpbox::app {
+
+void ProgressPrinter::step(std::string_view what) {
+  done();
+  what_ = what;
+  began_ = Clock::now();
+  last_detail_ = began_;
+  if (verbose_) show();
+}
+
+void ProgressPrinter::show() {
+  if (shown_ || what_.empty()) return;
+  shown_ = true;
+  fmt::print(stderr, "mcpbox: {} …\n", what_);
+}
+
+void ProgressPrinter::detail(std::string_view line) {
+  const auto now = Clock::now();
+  if (!verbose_ && now - last_detail_ < std::chrono::seconds(2)) {
+    if (now - began_ > std::chrono::seconds(1)) show();
+    return;
+  }
+  last_detail_ = now;
+  show();
+  fmt::print(stderr, "mcpbox:   {}\n", printable(trim(line), 160));
+}
+
+void ProgressPrinter::done() {
+  if (what_.empty()) return;
+  const double ms = std::chrono::duration<double, std::milli>(Clock::now() - began_).count();
+  if (shown_ || ms > 1000) fmt::print(stderr, "mcpbox: {}: {}\n", what_, human_milliseconds(ms));
+  what_.clear();
+  shown_ = false;
+}
+
+}  // namespace mcpbox::app

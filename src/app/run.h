@@ -1,0 +1,31 @@
+// `mcpbox run`: one server in a sandbox of its own, and mcpbox is the stdio MCP server in its place.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace mcpbox::app {
+
+struct RunOptions {
+  std::vector<std::string> command;
+  std::vector<std::string> stage;   // --stage DIR
+  std::vector<std::string> mounts;  // --mount DIR[:ro|rw]
+  std::vector<std::string> env;     // --env NAME=value, or NAME to pass our own value on
+  std::string image;
+  std::string engine;
+  std::string ca_bundle;
+  std::string network = "none";     // none | on
+  double cpus = 2;
+  std::uint64_t memory_mb = 1536;
+  unsigned timeout_sec = 300;       // until the process is started
+  bool direct = false;
+  bool verbose = false;
+};
+
+// Returns the exit code (exit_code.h).
+int run_server(const RunOptions& options);
+
+// `mcpbox explain [options of run] -- COMMAND`: what run would do, without an engine.
+int explain_run(const RunOptions& options, bool as_json);
+
+}  // namespace mcpbox::app

@@ -1,0 +1,158 @@
+#include "app/run_plan.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <utility>
+
+#include "app/exit_code.h"
+#include "base/errno_error.h"
+#include "base/text.h"
+
+namespace mcpbox::app {
+namespace {
+
+// The folder as it is named on the command line, without links: it appears in the sandbox under this path.
+Result<std::string> real_folder(const std::string& path) {
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return fail(errno_error(errno, fmt::format("{}", printable(path))));
+  std::string found(real);
+  ::free(real);
+  return found;
+}
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// Field 22 of /proc/PID/stat (proc(5)): start time in clock ticks since boot. The name in field 2 may hold anything, so count from its end.
+std::string start_time_of(const std::string& pid) {
+  const std::string line = first_line("/proc/" + pid + "/stat");
+  const std::size_t close = line.rfind(')');
+  if (close == std::string::npos) return {};
+  const auto fields = split(std::string_view(line).substr(close + 1), ' ');
+  return fields.size() > 20 ? std::string(fields[20]) : std::string();
+}
+
+}  // namespace
+
+std::string own_process() {
+  const std::string pid = fmt::format("{}", ::getpid());
+  return fmt::format("{}:{}:{}", first_line("/proc/sys/kernel/random/boot_id"), pid, start_time_of(pid));
+}
+
+bool process_is_alive(const std::string& name) {
+  const auto parts = split(name, ':');
+  if (parts.size() != 3) return false;
+  if (parts[0] != first_line("/proc/sys/kernel/random/boot_id")) return false;
+  const std::string pid(parts[1]);
+  if (pid.empty() || pid.find_first_not_of("0123456789") != std::string::npos) return false;
+  return start_time_of(pid) == parts[2];
+}
+
+Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries) {
+  std::map<std::string, std::string> env;
+  for (const std::string& entry : entries) {
+    const std::size_t equals = entry.find('=');
+    const std::string name = entry.substr(0, equals);
+    if (name.empty()) return fail(Code::kInvalidArgument, fmt::format("--env {}: it must be NAME=value or NAME", printable(entry, 40)));
+    if (equals != std::string::npos) {
+      env[name] = entry.substr(equals + 1);
+      continue;
+    }
+    const char* value = ::getenv(name.c_str());
+    if (value == nullptr) return fail(Code::kInvalidArgument, fmt::format("--env {}: the variable is not set here", printable(name, 40)));
+    env[name] = value;
+  }
+  return env;
+}
+
+Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id) {
+  workspace::LaunchSpec spec;
+  spec.name = options.command.front();
+  spec.command = options.command.front();
+  spec.args.assign(options.command.begin() + 1, options.command.end());
+  spec.env = env;
+  spec.host_path_mode = workspace::Access::kReadWrite;  // a copy: the server may do with it what it likes
+
+  workspace::Policy policy;
+  policy.same_paths = true;
+  policy.infer = false;
+  policy.workspace = "/workspace/.mcp/server/workspace";
+  policy.image_id = image_id;
+  if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
+
+  for (const std::string& dir : options.stage) {
+    auto real = real_folder(dir);
+    if (!real) return fail(Error(Code::kInvalidArgument, "--stage " + real.error().message()));
+    policy.allowed_roots.push_back(*real);
+    if (!spec.host_path) {
+      spec.host_path = *real;
+    } else {
+      spec.more_stage.push_back(*real);
+    }
+  }
+  for (const std::string& mount : options.mounts) {
+    workspace::MountRequest request;
+    std::string dir = mount;
+    if (dir.ends_with(":rw") || dir.ends_with(":ro")) {
+      request.access = dir.ends_with(":rw") ? workspace::Access::kReadWrite : workspace::Access::kReadOnly;
+      dir.resize(dir.size() - 3);
+    }
+    auto real = real_folder(dir);
+    if (!real) return fail(Error(Code::kInvalidArgument, "--mount " + real.error().message()));
+    request.host = *real;
+    policy.allowed_roots.push_back(*real);
+    spec.mounts.push_back(std::move(request));
+  }
+  // A server that works on a folder works in it.
+  if (spec.host_path) {
+    spec.cwd = *spec.host_path;
+  } else if (!spec.mounts.empty()) {
+    spec.cwd = spec.mounts.front().host;
+  }
+  return workspace::make_plan(spec, policy);
+}
+
+void print_plan(const workspace::Plan& plan, bool as_json) {
+  if (as_json) {
+    fmt::print("{}\n", workspace::plan_to_json(plan));
+    return;
+  }
+  fmt::print("runs      {}\n", display_command(plan.argv));
+  if (!plan.cwd.empty()) fmt::print("in        {}\n", printable(plan.cwd));
+  for (const workspace::Root& root : plan.roots) {
+    fmt::print("{:<9} {} at {}, {}\n", root.mode == workspace::RootMode::kStage ? "copies" : "mounts", printable(root.host), printable(root.mount),
+               root.access == workspace::Access::kReadWrite ? "read-write" : "read-only");
+  }
+  if (plan.install) {
+    for (const workspace::InstallStep& step : plan.install->steps) fmt::print("installs  {}: {}\n", step.title, display_command(step.argv));
+    fmt::print("          into {}\n", plan.install->environment);
+  }
+  for (const workspace::Refusal& refusal : plan.refused) fmt::print("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
+  for (const std::string& hint : plan.hints) fmt::print("hint      {}\n", hint);
+  for (const std::string& why : plan.why) fmt::print("because   {}\n", why);
+}
+
+int explain_run(const RunOptions& options, bool as_json) {
+  auto env = run_environment(options.env);
+  if (!env) {
+    fmt::print(stderr, "mcpbox: {}\n", env.error().message());
+    return kUsage;
+  }
+  auto plan = run_plan(options, *env, options.image);
+  if (!plan) {
+    fmt::print(stderr, "mcpbox: {}\n", plan.error().message());
+    return exit_code_of(plan.error());
+  }
+  print_plan(*plan, as_json);
+  return plan->refused.empty() ? kOk : kFailed;
+}
+
+}  // namespace mcpbox::app

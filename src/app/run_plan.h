@@ -1,0 +1,26 @@
+// The pure part of `mcpbox run` and `mcpbox explain -- …`: options → what the workspace module is asked, and what it answered.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "app/run.h"
+#include "base/result.h"
+#include "workspace/plan.h"
+
+namespace mcpbox::app {
+
+// "NAME=value" entries; a bare "NAME" passes our own value on, and is an error when it is not set.
+Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries);
+
+Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id);
+
+// For people, or as JSON, on stdout.
+void print_plan(const workspace::Plan& plan, bool as_json);
+
+// "<boot id>:<pid>:<start time>": names a process so that another one with its pid is not taken for it.
+std::string own_process();
+bool process_is_alive(const std::string& name);
+
+}  // namespace mcpbox::app

@@ -1,0 +1,213 @@
+#include "app/serve.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "app/daemon_client.h"
+#include "app/engine_setup.h"
+#include "app/exit_code.h"
+#include "app/paths.h"
+#include "app/progress.h"
+#include "app/run_plan.h"
+#include "app/runtime.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "box/engine_locator.h"
+#include "config/load.h"
+#include "gateway/control_api.h"
+#include "hosting/host.h"
+#include "json/text.h"
+#include "net/http_server.h"
+#include "net/task_group.h"
+#include "net/wait.h"
+
+namespace mcpbox::app {
+namespace {
+
+int complain(const Error& error, int code) {
+  fmt::print(stderr, "mcpbox: {}\n", error.message());
+  return code;
+}
+
+void print_problems(const std::vector<config::Problem>& problems) {
+  for (const config::Problem& problem : problems) fmt::print(stderr, "{}\n", problem.text());
+}
+
+log::Level level_of(const std::string& name) {
+  if (name == "debug") return log::Level::kDebug;
+  if (name == "warning") return log::Level::kWarning;
+  if (name == "error") return log::Level::kError;
+  return log::Level::kInfo;
+}
+
+Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
+  auto loaded = config::load(options.config);
+  if (!loaded) {
+    print_problems(loaded.error());
+    co_return kUsage;
+  }
+  config::Settings settings = std::move(*loaded);
+  log::configure(options.verbose ? log::Level::kDebug : level_of(settings.log_level),
+                 settings.log_format == "json" ? log::Format::kJson : log::Format::kText);
+  const auto executor = runtime.loop.get_executor();
+
+  auto paths = make_paths(settings.daemon.state_dir, options.socket.empty() ? settings.daemon.socket : options.socket);
+  if (!paths) co_return complain(paths.error(), kFailed);
+  auto instance = instance_id(paths->state_dir);
+  if (!instance) co_return complain(instance.error(), kFailed);
+  auto init = find_init();
+  if (!init) co_return complain(init.error(), kFailed);
+  auto ca_bundle = resolve_ca_bundle(settings.box.ca_bundle);
+  if (!ca_bundle) co_return complain(ca_bundle.error(), kUsage);
+
+  // The socket first: it is the lock that keeps two daemons of one user apart.
+  gateway::ControlContext* context = nullptr;
+  net::HttpHandler control;
+  net::HttpServerOptions listening;
+  listening.socket_path = paths->socket;
+  auto handler = [&control](net::ServedRequest request, net::Responder& out) -> Task<void> {
+    if (control) return control(std::move(request), out);
+    return [](net::Responder& to) -> Task<void> {
+      (void)co_await to.send(503, "application/json", "{\"error\":{\"code\":\"unavailable\",\"message\":\"mcpbox is starting: it prepares the image\"}}\n");
+    }(out);
+  };
+  auto server = net::HttpServer::listen(executor, std::move(listening), std::move(handler));
+  if (!server) co_return complain(server.error(), kFailed);
+  (*server)->start();
+
+  bool stopping = false;
+  net::Signal stop(executor);
+  net::TaskGroup tasks(executor, "daemon");
+  const auto request_stop = [&] {
+    stopping = true;
+    stop.notify();
+  };
+  tasks.spawn("signals", on_stop_signal(runtime, [&](int) { request_stop(); }));
+
+  int code = kOk;
+  ProgressPrinter progress(options.verbose);
+  std::string address = options.engine.empty() ? settings.engine.address : options.engine;
+  auto setup = co_await set_up_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress);
+  if (!setup) {
+    progress.done();
+    code = complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);
+  } else {
+    log::info("engine", "{} {} at {}, image {}", setup->info.kind, setup->info.version, setup->info.address, setup->image_reference);
+    for (const std::string& warning : setup->info.warnings) log::warning("engine", "{}", warning);
+    hosting::HostOptions hosting;
+    hosting.instance = *instance;
+    hosting.init_path = *init;
+    hosting.run_dir = paths->run_dir;
+    hosting.image = setup->image_id;
+    hosting.ca_bundle = *ca_bundle;
+    hosting.home = paths->home;
+    hosting.settings = std::move(settings);
+    hosting::Host host(*setup->engine, executor, runtime.pool, std::move(hosting));
+    gateway::ControlContext made{host, setup->info, setup->image_reference, options.config, request_stop, std::chrono::steady_clock::now()};
+    context = &made;
+    control = gateway::control_handler(*context);
+    host.start();
+    log::info("daemon", "listening on {}; `mcpbox ps` shows the servers", paths->socket);
+    while (!stopping) co_await stop.wait();
+    log::info("daemon", "stopping");
+    auto stopped = co_await host.stop();
+    if (!stopped) code = complain(stopped.error(), kFailed);
+    control = nullptr;
+    co_await (*server)->stop();
+  }
+  co_await (*server)->stop();
+  co_await tasks.stop();
+  co_return code;
+}
+
+Task<int> down_on(Runtime& runtime, const DownOptions& options) {
+  const auto executor = runtime.loop.get_executor();
+  const std::string socket = options.socket.empty() ? default_socket() : options.socket;
+  DaemonClient client(executor, socket);
+  auto asked = co_await client.post("/v1/shutdown", "{}", std::chrono::seconds(10));
+  if (!asked && !client.no_daemon()) co_return complain(asked.error(), kFailed);
+  if (asked) {
+    // The daemon removes its socket when everything is gone.
+    bool gone = false;
+    for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60); !gone && std::chrono::steady_clock::now() < until;) {
+      co_await net::sleep_for(std::chrono::milliseconds(50));
+      auto status = co_await client.get("/v1/status", std::chrono::seconds(5));
+      gone = !status && client.no_daemon();
+    }
+    if (!gone) co_return complain(Error(Code::kTimeout, "the daemon did not end within a minute; its log says what it waits for"), kFailed);
+  }
+
+  // What a daemon that was killed left behind, and with --volumes the environments.
+  auto paths = make_paths("", socket);
+  if (!paths) co_return complain(paths.error(), kFailed);
+  auto instance = instance_id(paths->state_dir);
+  if (!instance) co_return complain(instance.error(), kFailed);
+  box::LocatorOptions locate;
+  locate.address = options.engine;
+  auto located = co_await box::locate_engine(executor, std::move(locate));
+  if (!located) co_return complain(located.error(), kNoEngine);
+  auto removed = co_await hosting::remove_everything(*located->engine, *instance, options.volumes);
+  if (!removed) co_return complain(removed.error(), kFailed);
+  fmt::print("{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running", removed->sandboxes,
+             removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",
+             options.volumes ? "" : "; installed dependencies are kept (--volumes removes them too)");
+  co_return kOk;
+}
+
+}  // namespace
+
+int serve(const ServeOptions& options) {
+  return run_on_loop([&](Runtime& runtime) { return serve_on(runtime, options); });
+}
+
+int down(const DownOptions& options) {
+  return run_on_loop([&](Runtime& runtime) { return down_on(runtime, options); });
+}
+
+int check_config(const std::string& file, bool as_json) {
+  auto loaded = config::load(file);
+  if (as_json) {
+    std::string problems;
+    if (!loaded) {
+      for (const config::Problem& problem : loaded.error()) {
+        if (!problems.empty()) problems += ',';
+        problems += fmt::format(R"({{"file":{},"line":{},"column":{},"what":{}}})", json::quote(problem.file), problem.line, problem.column,
+                                json::quote(problem.what));
+      }
+    }
+    fmt::print("{{\"ok\":{},\"problems\":[{}]}}\n", loaded.has_value(), problems);
+    return loaded ? kOk : kUsage;
+  }
+  if (!loaded) {
+    print_problems(loaded.error());
+    fmt::print(stderr, "mcpbox: {} problem{} in {}\n", loaded.error().size(), loaded.error().size() == 1 ? "" : "s", file);
+    return kUsage;
+  }
+  fmt::print("{}: ok, {} server{}\n", file, loaded->servers.size(), loaded->servers.size() == 1 ? "" : "s");
+  return kOk;
+}
+
+int explain_server(const std::string& file, const std::string& server, bool as_json) {
+  auto loaded = config::load(file);
+  if (!loaded) {
+    print_problems(loaded.error());
+    return kUsage;
+  }
+  std::vector<std::string> names;
+  for (const config::ServerSettings& settings : loaded->servers) {
+    names.push_back(settings.name);
+    if (settings.name != server) continue;
+    const char* home = ::getenv("HOME");
+    auto plan = hosting::plan_server(settings, loaded->allowed_roots, home != nullptr ? home : "", loaded->box.image);
+    if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
+    print_plan(*plan, as_json);
+    return plan->refused.empty() ? kOk : kFailed;
+  }
+  return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file, printable(server, 100), join(names, ", "))), kUsage);
+}
+
+}  // namespace mcpbox::app

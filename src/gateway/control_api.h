@@ -1,0 +1,41 @@
+// The daemon's control API: JSON over HTTP on its unix socket, for the CLI's verbs and for programs.
+//
+//   GET  /v1/status                     engine, image, uptime, version
+//   GET  /v1/servers                    every server, as in view_to_json
+//   GET  /v1/servers/NAME/tools         its tools, objects as the server sent them
+//   POST /v1/servers/NAME/call          {"tool": NAME, "arguments": {…}} → {"result": …} or {"error": …}
+//   GET  /v1/servers/NAME/logs          ?after=SEQ&follow=1: a JSON object per line
+//   POST /v1/servers/NAME/restart       ?fresh=1
+//   POST /v1/servers/NAME/stop
+//   POST /v1/shutdown                   stops everything, removes the sandboxes, ends the daemon
+//   GET  /v1/wait                       ?timeout=SECONDS: answers like /v1/servers once every server settled
+//
+// An error is {"error": {"code": "not_found", "message": "…"}} with the HTTP status that fits.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "box/engine.h"
+#include "hosting/host.h"
+#include "net/http_server.h"
+
+namespace mcpbox::gateway {
+
+struct ControlContext {
+  hosting::Host& host;
+  box::EngineInfo engine;
+  std::string image_reference;
+  std::string config_file;
+  std::function<void()> request_shutdown;  // returns at once; the daemon ends after the reply was sent
+  std::chrono::steady_clock::time_point started;
+};
+
+// The handler refers to `context`, which must outlive the server.
+net::HttpHandler control_handler(ControlContext& context);
+
+// {"name", "state", "phase", "error", "sandbox", "process", "pid", "uid", "restarts", "tools", "server": {name, version}, "protocol_version",
+// "uptime_ms", "phases": [{"phase", "ms"}]}
+std::string view_to_json(const hosting::ServerView& view);
+
+}  // namespace mcpbox::gateway

@@ -1,0 +1,106 @@
+#include "hosting/host.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/log.h"
+#include "base/text.h"
+
+namespace mcpbox::hosting {
+namespace {
+
+box::SessionOptions session_defaults(const HostOptions& options) {
+  box::SessionOptions session;
+  session.instance = options.instance;
+  session.init_path = options.init_path;
+  session.run_dir = options.run_dir;
+  session.ca_bundle = options.ca_bundle;
+  session.cache_volume = cache_volume(options.instance);
+  session.profile.image = options.image;
+  const config::Limits& limits = options.settings.box.limits;
+  session.profile.limits.cpus = limits.cpus;
+  session.profile.limits.memory_bytes = limits.memory_mb << 20;
+  session.profile.limits.processes = limits.pids;
+  return session;
+}
+
+InstallerOptions installer_options(const HostOptions& options) {
+  InstallerOptions installer;
+  installer.session = session_defaults(options);
+  for (const auto& [name, value] : options.settings.box.install_env) installer.env[name] = std::string(value.text.reveal());
+  installer.allowed_roots = options.settings.allowed_roots;
+  return installer;
+}
+
+}  // namespace
+
+std::string cache_volume(const std::string& instance) { return fmt::format("mcpbox-{}-cache", instance.substr(0, 8)); }
+
+Host::Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, HostOptions options)
+    : tasks_(executor, "host"),
+      sessions_(engine, executor, [this](std::shared_ptr<SharedSession> session) { tasks_.spawn("loss", tell_loss(std::move(session))); }),
+      installer_(engine, executor, pool, installer_options(options)),
+      context_{engine,         executor, pool, sessions_, installer_, session_defaults(options), options.image, options.settings.allowed_roots,
+               options.home} {
+  for (config::ServerSettings& settings : options.settings.servers) {
+    const bool enabled = settings.enable;
+    servers_.push_back(std::make_unique<HostedServer>(context_, std::move(settings)));
+    if (!enabled) servers_.back()->request_stop();
+  }
+}
+
+Host::~Host() = default;
+
+void Host::start() {
+  for (const auto& server : servers_) tasks_.spawn(server->name(), run_server(*server));
+}
+
+Task<void> Host::run_server(HostedServer& server) { co_await server.run(); }
+
+Task<void> Host::tell_loss(std::shared_ptr<SharedSession> session) {
+  const std::string how = co_await session->session().describe_loss();
+  log::error(session->session().options().name, "{}", how);
+  session->declare_lost(how);
+}
+
+Task<Result<void>> Host::stop() {
+  for (const auto& server : servers_) server->request_shut_down();
+  co_await tasks_.join();
+  co_return co_await sessions_.close_all();
+}
+
+Result<HostedServer*> Host::find(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& server : servers_) {
+    if (server->name() == name) return server.get();
+    names.push_back(server->name());
+  }
+  return fail(Code::kNotFound, fmt::format("no server is named '{}'; there are: {}", printable(name, 100), join(names, ", ")));
+}
+
+Task<void> Host::settle(std::chrono::steady_clock::time_point deadline) {
+  for (const auto& server : servers_) co_await server->settle(deadline);
+}
+
+Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& instance, bool cache) {
+  Removed removed;
+  auto sandboxes = co_await engine.list(box::instance_labels(instance));
+  if (!sandboxes) co_return fail(std::move(sandboxes).error());
+  for (const box::SandboxState& sandbox : *sandboxes) {
+    auto gone = co_await engine.remove(sandbox.id);
+    if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("sandbox {}", sandbox.name)));
+    ++removed.sandboxes;
+  }
+  auto volumes = co_await engine.list_volumes(box::instance_labels(instance));
+  if (!volumes) co_return fail(std::move(volumes).error());
+  for (const std::string& volume : *volumes) {
+    if (!cache && volume == cache_volume(instance)) continue;
+    auto gone = co_await engine.remove_volume(volume);
+    if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("volume {}", volume)));
+    ++removed.volumes;
+  }
+  co_return removed;
+}
+
+}  // namespace mcpbox::hosting

@@ -1,0 +1,68 @@
+// All servers of one configuration: the engine, the sandboxes that they share, and their common start and end.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "box/engine.h"
+#include "config/settings.h"
+#include "hosting/hosted_server.h"
+#include "net/task.h"
+#include "net/task_group.h"
+
+namespace mcpbox::hosting {
+
+struct HostOptions {
+  config::Settings settings;
+  std::string instance;
+  std::string init_path;
+  std::string run_dir;
+  std::string image;      // engine id of the image for servers that name none
+  std::string ca_bundle;  // host path; empty = none
+  std::string home;
+};
+
+// The name of the volume with the environments of this instance.
+std::string cache_volume(const std::string& instance);
+
+class Host {
+ public:
+  Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, HostOptions options);
+  ~Host();
+
+  // Starts every enabled server; returns at once, settle() waits.
+  void start();
+  // Stops every server and removes their sandboxes.
+  Task<Result<void>> stop();
+
+  const std::vector<std::unique_ptr<HostedServer>>& servers() const { return servers_; }
+  // kNotFound with the names that there are.
+  Result<HostedServer*> find(const std::string& name);
+  // Waits until every server is connected, stopped or failed for good.
+  Task<void> settle(std::chrono::steady_clock::time_point deadline);
+
+ private:
+  Task<void> run_server(HostedServer& server);
+  Task<void> tell_loss(std::shared_ptr<SharedSession> session);
+
+  net::TaskGroup tasks_;
+  SessionPool sessions_;
+  Installer installer_;
+  HostContext context_;
+  std::vector<std::unique_ptr<HostedServer>> servers_;
+};
+
+// Removes every sandbox of the instance, and with `volumes` its volumes too: for `mcpbox down` without a daemon.
+struct Removed {
+  unsigned sandboxes = 0;
+  unsigned volumes = 0;
+};
+Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& instance, bool cache);
+
+}  // namespace mcpbox::hosting

@@ -1,0 +1,37 @@
+#include "hosting/server_plan.h"
+
+#include "hosting/identity.h"
+#include "hosting/launch.h"
+
+namespace mcpbox::hosting {
+namespace {
+
+workspace::Access access_of(config::Access access) {
+  return access == config::Access::kReadWrite ? workspace::Access::kReadWrite : workspace::Access::kReadOnly;
+}
+
+}  // namespace
+
+Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const std::vector<std::string>& allowed_roots, const std::string& home,
+                                    const std::string& image_id) {
+  workspace::LaunchSpec spec;
+  spec.name = settings.name;
+  spec.command = settings.command;
+  spec.args = settings.args;
+  for (const auto* values : {&settings.box.env, &settings.env}) {
+    for (const auto& [name, value] : *values) spec.env[name] = std::string(value.text.reveal());
+  }
+  spec.cwd = settings.cwd;
+  spec.host_path = settings.box.host_path;
+  spec.host_path_mode = access_of(settings.box.host_path_mode);
+  for (const config::MountSettings& mount : settings.box.mounts) spec.mounts.push_back({mount.host, access_of(mount.access)});
+
+  workspace::Policy policy;
+  policy.allowed_roots = allowed_roots;
+  policy.workspace = process_tree(process_id(settings.name)) + "/workspace";
+  policy.image_id = image_id;
+  policy.home = home;
+  return workspace::make_plan(spec, policy);
+}
+
+}  // namespace mcpbox::hosting

@@ -1,0 +1,100 @@
+#include "box/supervisor_link.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include "box/process.h"
+
+namespace mcpbox::box {
+namespace {
+
+std::string frame(wire::MessageType type, std::uint64_t id, std::string_view payload, std::uint16_t fds = 0) {
+  return *wire::encode_frame(type, id, fds, payload);
+}
+std::vector<UniqueFd> some_fds(int count) {
+  std::vector<UniqueFd> out;
+  for (int i = 0; i < count; ++i) out.emplace_back(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  return out;
+}
+
+TEST(SupervisorLink, numbers_requests) {
+  SupervisorLink link;
+  auto first = link.request(wire::List{});
+  auto second = link.request(wire::Attach{"x"});
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(first->id, 1u);
+  EXPECT_EQ(second->id, 2u);
+  wire::FrameReader reader;
+  reader.feed(second->bytes);
+  auto sent = reader.next();
+  ASSERT_TRUE(sent && *sent);
+  EXPECT_EQ((*sent)->type, wire::MessageType::kAttach);
+  EXPECT_EQ(wire::decode<wire::Attach>((*sent)->payload)->id, "x");
+}
+
+TEST(SupervisorLink, refuses_a_request_that_is_too_large) {
+  SupervisorLink link;
+  EXPECT_EQ(link.request(wire::Attach{std::string(wire::kMaxString + 1, 'x')}).error().code(), Code::kInvalidArgument);
+}
+
+TEST(SupervisorLink, finds_replies_and_events_in_any_cut) {
+  const std::string bytes = frame(wire::MessageType::kReply, 1, "one") +
+                            frame(wire::MessageType::kExited, 0, *wire::encode(wire::Exited{"p", {3, 0, false, 1, 2, 3}})) +
+                            frame(wire::MessageType::kErrorReply, 2, *wire::encode(wire::make_errno_error(ENOENT, "exec 'foo'")));
+  for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
+    SupervisorLink link;
+    ASSERT_TRUE(link.feed(bytes.substr(0, cut), {}));
+    ASSERT_TRUE(link.feed(bytes.substr(cut), {}));
+    auto reply = link.next();
+    ASSERT_TRUE(reply);
+    EXPECT_EQ(std::get<SupervisorLink::Reply>(*reply).payload.value(), "one");
+    auto exited = link.next();
+    ASSERT_TRUE(exited);
+    EXPECT_EQ(std::get<wire::Exited>(*exited).exit.code, 3);
+    auto error = link.next();
+    ASSERT_TRUE(error);
+    EXPECT_EQ(std::get<SupervisorLink::Reply>(*error).id, 2u);
+    EXPECT_EQ(std::get<SupervisorLink::Reply>(*error).payload.error().message(), "exec 'foo': No such file or directory");
+    EXPECT_EQ(std::get<SupervisorLink::Reply>(*error).payload.error().code(), Code::kNotFound);
+    EXPECT_FALSE(link.next());
+  }
+}
+
+TEST(SupervisorLink, gives_each_reply_its_own_descriptors) {
+  SupervisorLink link;
+  const std::string bytes = frame(wire::MessageType::kReply, 1, "", 1) + frame(wire::MessageType::kReply, 2, "", 2);
+  ASSERT_TRUE(link.feed(bytes, some_fds(3)));
+  EXPECT_EQ(std::get<SupervisorLink::Reply>(*link.next()).fds.size(), 1u);
+  EXPECT_EQ(std::get<SupervisorLink::Reply>(*link.next()).fds.size(), 2u);
+}
+
+TEST(SupervisorLink, gives_up_on_a_peer_that_breaks_the_protocol) {
+  EXPECT_EQ(SupervisorLink().feed(frame(wire::MessageType::kReply, 1, "", 1), {}).error().code(), Code::kDataLoss);
+  EXPECT_FALSE(SupervisorLink().feed(frame(wire::MessageType::kSpawn, 1, ""), {}));
+  EXPECT_FALSE(SupervisorLink().feed(frame(wire::MessageType::kExited, 0, "x"), {}));
+  EXPECT_FALSE(SupervisorLink().feed(frame(wire::MessageType::kErrorReply, 1, "x"), {}));
+  EXPECT_FALSE(SupervisorLink().feed("", some_fds(300)));
+}
+
+TEST(SupervisorLink, makes_a_peers_words_printable) {
+  const Error error = to_error(wire::make_error(Code::kInternal, "a\x1b[2J", "b\nc"));
+  EXPECT_EQ(error.message().find('\x1b'), std::string::npos);
+  EXPECT_EQ(error.message().find('\n'), std::string::npos);
+}
+
+TEST(ProcessExit, describes_itself) {
+  ProcessExit exit;
+  exit.code = 3;
+  EXPECT_EQ(exit.describe(), "exit code 3");
+  exit.code = -1;
+  exit.signal = 9;
+  EXPECT_EQ(exit.describe(), "killed by SIGKILL");
+  exit.killed_for_memory = true;
+  EXPECT_EQ(exit.describe(), "killed by SIGKILL (out of memory)");
+  exit.killed_for_memory = false;
+  exit.signal = 60;
+  EXPECT_EQ(exit.describe(), "killed by signal 60");
+}
+
+}  // namespace
+}  // namespace mcpbox::box

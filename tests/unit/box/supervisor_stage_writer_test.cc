@@ -1,0 +1,93 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <string>
+#include <thread>
+
+#include "box/stage_writer.h"
+
+namespace mcpbox::box {
+namespace {
+
+class Counter : public wire::StageSink {
+ public:
+  Result<void> directory(std::string_view) override { return {}; }
+  Result<void> file(std::string_view, std::uint64_t, bool) override { return {}; }
+  Result<void> data(std::string_view bytes) override {
+    content += bytes;
+    return {};
+  }
+  Result<void> file_end() override { return {}; }
+  Result<void> link(std::string_view, std::string_view) override { return {}; }
+  std::string content;
+};
+
+struct Pipe {
+  Pipe() {
+    int ends[2];
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    in.reset(ends[0]);
+    out.reset(ends[1]);
+    ::signal(SIGPIPE, SIG_IGN);
+  }
+  UniqueFd in, out;
+};
+
+TEST(StageWriter, writes_what_the_reader_reads) {
+  Pipe pipe;
+  const std::string text(1'000'000, 't');
+  std::thread writer([&, out = pipe.out.release()] {
+    StageWriter stage{UniqueFd(out)};
+    EXPECT_TRUE(stage.directory("a"));
+    std::string_view rest = text;
+    EXPECT_TRUE(stage.file("a/f", text.size(), false, [&](char* buffer, std::size_t room) -> Result<std::size_t> {
+      const std::size_t take = std::min<std::size_t>({room, rest.size(), 7777});
+      rest.copy(buffer, take);
+      rest.remove_prefix(take);
+      return take;
+    }));
+    EXPECT_TRUE(stage.symlink("l", "a/f"));
+    EXPECT_EQ(stage.finish().value(), (wire::StageTotals{3, 1'000'000}));
+    EXPECT_FALSE(stage.directory("late"));
+  });
+  Counter counter;
+  wire::StageReader reader(counter);
+  char buffer[65536];
+  ssize_t got = 0;
+  while ((got = ::read(pipe.in.get(), buffer, sizeof buffer)) > 0) {
+    ASSERT_TRUE(reader.feed(std::string_view(buffer, static_cast<std::size_t>(got))));
+  }
+  writer.join();
+  EXPECT_TRUE(reader.done());
+  EXPECT_EQ(counter.content, text);
+}
+
+TEST(StageWriter, skips_what_the_format_refuses) {
+  Pipe pipe;
+  StageWriter stage(std::move(pipe.out));
+  EXPECT_EQ(stage.directory("../x").error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(stage.symlink("l", "/etc").error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(stage.finish().value(), (wire::StageTotals{0, 0}));
+}
+
+TEST(StageWriter, says_that_a_file_became_shorter) {
+  Pipe pipe;
+  StageWriter stage(std::move(pipe.out));
+  const int empty = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  EXPECT_EQ(stage.file("f", 5, false, empty).error().code(), Code::kAborted);
+  ::close(empty);
+  EXPECT_FALSE(stage.finish());
+}
+
+TEST(StageWriter, reports_that_the_unpacker_is_gone) {
+  Pipe pipe;
+  StageWriter stage(std::move(pipe.out));
+  pipe.in.reset();
+  ASSERT_TRUE(stage.directory("a"));  // still in the buffer
+  EXPECT_EQ(stage.finish().error().code(), Code::kUnavailable);
+}
+
+}  // namespace
+}  // namespace mcpbox::box

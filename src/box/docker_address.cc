@@ -45,7 +45,7 @@ Result<DockerAddress> parse_docker_address(std::string_view text, std::string_vi
   const bool has_port = colon != host.npos && (bracket == host.npos || colon > bracket);
   if (!has_port) host += secure ? ":2376" : ":2375";
   address.base_url = (secure ? "https://" : "http://") + host;
-  address.text = address.base_url;
+  address.text = (secure ? "https://" : "tcp://") + host;
   if (secure && !cert_path.empty()) {
     const std::string folder(cert_path);
     address.tls.ca_bundle = folder + "/ca.pem";

@@ -10,7 +10,7 @@
 namespace mcpbox::box {
 
 struct DockerAddress {
-  std::string text;         // as shown to people: "unix:///var/run/docker.sock", "https://10.0.0.5:2376"
+  std::string text;         // as shown to people: "unix:///…", "tcp://10.0.0.5:2375", "https://10.0.0.5:2376"
   std::string unix_socket;  // empty for TCP
   std::string base_url;     // "http://engine" for a unix socket
   net::HttpTls tls;         // from DOCKER_CERT_PATH: ca.pem, cert.pem, key.pem

@@ -62,6 +62,9 @@ DockerFacts read_facts(const nlohmann::json& version, const nlohmann::json& info
       seccomp |= text.starts_with("name=seccomp") && text.find("unconfined") == text.npos;
     }
   }
+  if (address.unix_socket.empty() && address.base_url.starts_with("http://")) {
+    out.warnings.push_back("the engine is reached over TCP without TLS: whoever reaches that port controls its machine");
+  }
   if (!seccomp) out.warnings.push_back("the engine runs containers without its default seccomp filter");
   if (!bool_at(info, {"MemoryLimit"}, true)) out.warnings.push_back("the engine cannot limit memory (no memory cgroup)");
   if (!facts.swap_limit) out.warnings.push_back("the engine cannot limit swap: a server can swap beyond its memory limit");

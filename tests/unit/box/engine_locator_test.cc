@@ -33,6 +33,7 @@ TEST(DockerAddress, reads_every_spelling) {
   EXPECT_EQ(parse_docker_address("unix:///run/d.sock")->unix_socket, "/run/d.sock");
   EXPECT_EQ(parse_docker_address("/run/d.sock")->text, "unix:///run/d.sock");
   EXPECT_EQ(parse_docker_address("tcp://10.0.0.5")->base_url, "http://10.0.0.5:2375");
+  EXPECT_EQ(parse_docker_address("http://10.0.0.5:99")->text, "tcp://10.0.0.5:99");
   EXPECT_EQ(parse_docker_address("tcp://10.0.0.5:99", "", true)->base_url, "https://10.0.0.5:99");
   EXPECT_EQ(parse_docker_address("tcp://[::1]", "/certs")->base_url, "https://[::1]:2376");
   EXPECT_EQ(parse_docker_address("https://h:1/", "/certs")->tls.client_key, "/certs/key.pem");
@@ -49,7 +50,7 @@ TEST(DockerAddress, refuses_what_it_cannot_use) {
 
 TEST(EngineLocator, a_named_engine_is_the_only_candidate) {
   EXPECT_EQ(addresses(with({{"DOCKER_HOST", "tcp://a:1"}}, "unix:///b")), (std::vector<std::string>{"unix:///b"}));
-  EXPECT_EQ(addresses(with({{"DOCKER_HOST", "tcp://a:1"}}, "auto")), (std::vector<std::string>{"http://a:1"}));
+  EXPECT_EQ(addresses(with({{"DOCKER_HOST", "tcp://a:1"}}, "auto")), (std::vector<std::string>{"tcp://a:1"}));
 }
 
 TEST(EngineLocator, otherwise_the_usual_sockets_in_order) {

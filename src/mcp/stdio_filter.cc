@@ -78,6 +78,11 @@ void StdioFilter::finish_partial() {
   Partial done = std::move(server_);
   server_.clear();
   if (done.dropping) {
+    if (done.tail.ends_with('\r')) {
+      done.tail.pop_back();
+      --done.length;
+      done.text.resize(std::min(done.text.size(), done.length));
+    }
     judge_too_long(done.text, done.tail, done.length);
     return;
   }
@@ -89,14 +94,15 @@ void StdioFilter::finish_partial() {
 void StdioFilter::judge(std::string_view line, bool whole) {
   std::string_view text = without_cr(line);
   if (text.size() != line.size()) whole = false;
-  if (first_line_) {
-    if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-    first_line_ = false;
-  }
   if (text.empty()) return;
+  // Before the mark goes, so that it does not matter how the stream was cut.
   if (text.size() > options_.max_line) {
     judge_too_long(text.substr(0, kExcerpt), text.substr(text.size() - std::min(text.size(), kExcerpt)), text.size());
     return;
+  }
+  if (first_line_) {
+    if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+    first_line_ = false;
   }
   json::Message message = peeker_.peek(text);
   if (message.bad_utf8) {
@@ -162,7 +168,7 @@ void StdioFilter::judge_too_long(std::string_view head, std::string_view tail, s
   owned_.push_back(note);
   out_.noise.push_back(owned_.back());
   out_.noise.push_back(kNewline);
-  Excerpt excerpt = read_excerpt(head, without_cr(tail));
+  Excerpt excerpt = read_excerpt(head, tail);
   if (excerpt.has_method) return;
   // Nothing else can have been answered when only one request waits.
   if (excerpt.id.empty() && in_flight_.size() == 1 && head.starts_with('{'))

@@ -131,6 +131,19 @@ TEST(StdioFilter, leaves_a_waiting_request_alone_when_the_oversized_line_was_a_n
   EXPECT_EQ(filter.in_flight(), 1u);
 }
 
+TEST(StdioFilter, judges_a_line_at_the_limit_the_same_whether_it_came_whole_or_in_pieces) {
+  for (const std::string& line :
+       {std::string("\xEF\xBB\xBF") + std::string(300, 'x') + "\n", std::string(300, 'x') + "\r\n",
+        std::string(301, 'x') + "\r\n", std::string(400, 'x') + "\r\n"}) {
+    Seen whole, cut;
+    StdioFilter a({.max_line = 300}), b({.max_line = 300});
+    whole.add(a.from_server(line));
+    for (const char c : line) cut.add(b.from_server(std::string_view(&c, 1)));
+    EXPECT_EQ(cut.noise, whole.noise);
+    EXPECT_EQ(a.counters().too_long, b.counters().too_long);
+  }
+}
+
 TEST(StdioFilter, remembers_a_bounded_number_of_requests) {
   StdioFilter filter({.max_in_flight = 3});
   for (int id = 0; id < 10; ++id)

@@ -1,0 +1,6 @@
+mcpbox_fuzzer(json_text json_text.cc)
+target_link_libraries(json_text PRIVATE mcpbox_json)
+mcpbox_fuzzer(mcp_stream mcp_stream.cc)
+target_link_libraries(mcp_stream PRIVATE mcpbox_mcp)
+mcpbox_fuzzer(config_parse config_parse.cc)
+target_link_libraries(config_parse PRIVATE mcpbox_config)

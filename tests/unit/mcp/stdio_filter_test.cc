@@ -116,8 +116,9 @@ TEST(StdioFilter, answers_for_an_oversized_line_whose_id_comes_last_as_the_types
   StdioFilter filter({.max_line = 1000});
   filter.from_client(
       "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"x\"}\n{\"jsonrpc\":\"2.0\",\"id\":6,\"method\":\"x\"}\n");
-  const auto& pieces = filter.from_server("{\"result\":\"" + std::string(2000, 'x') +
-                                          "\",\"jsonrpc\":\"2.0\",\"id\":6}\n" + kAnswer + "\n");
+  const std::string bytes =
+      "{\"result\":\"" + std::string(2000, 'x') + "\",\"jsonrpc\":\"2.0\",\"id\":6}\n" + kAnswer + "\n";
+  const auto& pieces = filter.from_server(bytes);
   EXPECT_EQ(joined(pieces.client).substr(0, 34), "{\"jsonrpc\":\"2.0\",\"id\":6,\"error\":{\"");
   EXPECT_EQ(filter.in_flight(), 1u);
   EXPECT_EQ(filter.counters().too_long, 1u);

@@ -119,10 +119,10 @@ bool is_credential_name(std::string_view path) {
 
 bool is_system_path(std::string_view path) {
   if (path == "/") return true;
-  static constexpr std::array<std::string_view, 15> kOwn{"/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/usr", "/bin",
-      "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/tmp"};
-  // /tmp itself is the sandbox's own, but people keep projects in it.
-  return path == "/tmp" || std::any_of(kOwn.begin(), kOwn.end(), [&](std::string_view own) { return is_beneath(path, own); });
+  static constexpr std::array<std::string_view, 14> kOwn{"/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/usr", "/bin",
+      "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+  // These are the sandbox's own as they stand, but people keep projects in them.
+  return path == "/tmp" || path == "/var/tmp" || std::any_of(kOwn.begin(), kOwn.end(), [&](std::string_view own) { return is_beneath(path, own); });
 }
 
 }  // namespace mcpbox::workspace

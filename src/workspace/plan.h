@@ -47,6 +47,8 @@ struct Policy {
   std::string cache = "/cache/env";      // content-addressed environments, "<cache>/<hash>/env"
   std::string image_id;          // part of every environment's hash
   std::string home;              // the operator's home directory; never staged as a whole
+  std::vector<std::string> denied;  // the engine's socket, mcpbox's state folders: nothing of them, above or beneath is a root
+  unsigned python_minor = 11;    // the image's /usr/bin/python3 is 3.<this>; another version is fetched where a project asks for one
 };
 
 struct Root {
@@ -56,6 +58,13 @@ struct Root {
   Access access = Access::kReadOnly;
   std::uint32_t owner_uid = 0;  // of the host folder; a kBind root's server runs as this user
   std::uint32_t owner_gid = 0;
+  // Links to be made in the staged copy, besides what the folder has: `path` relative to the root, `target` absolute and into an
+  // environment ("node_modules" → "<environment>/node_modules", because Node searches upward from the script).
+  struct Link {
+    std::string path;
+    std::string target;
+  };
+  std::vector<Link> links;
 };
 
 // One command of an installation, run in the sandbox as the installer's own user, without the server's secrets.
@@ -77,13 +86,28 @@ struct Program {
   std::string bin_name;  // kNpmBin: asked for by --package=… NAME; empty = the package's default
 };
 
+// A small file that the steps read, as the planner read it (so what is installed is what was hashed). To be written before the first step.
+struct InstallInput {
+  std::string path;  // absolute in the sandbox, beneath "<cache>/<hash>/"
+  std::string content;
+};
+
+// A host folder that the steps read as a whole: to be staged (walk(), the same ignore rules) at `path` and writable for the installer,
+// because build back ends write beside the code. Independent of where the server's own copy is.
+struct InstallSource {
+  std::string host;
+  std::string path;  // absolute in the sandbox, beneath "<cache>/<hash>/"
+};
+
 struct InstallPlan {
-  std::string manager;                 // "uv", "npm"
+  std::string manager;                 // "uv", "npm", "pnpm", "yarn"
   std::vector<std::string> manifests;  // host paths of what was read
+  std::vector<InstallInput> inputs;
+  std::vector<InstallSource> sources;
   std::vector<InstallStep> steps;
   std::string hash;                    // lower-case hexadecimal, 32 digits: content address of the result
   std::string environment;             // "<cache>/<hash>/env", the directory that the steps fill
-  bool needs_sources = false;          // the steps read the staged roots, so these must be staged for the installer too
+  bool needs_sources = false;          // `sources` is not empty; their contents are part of the hash
   Program program;
 };
 

@@ -1,0 +1,51 @@
+#include "workspace/host_view.h"
+
+#include <fcntl.h>
+
+#include <cstdlib>
+
+#include "base/errno_error.h"
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "sys/directory.h"
+#include "workspace/path_text.h"
+
+namespace mcpbox::workspace {
+
+HostKind host_kind(const std::string& path) {
+  struct stat status {};
+  if (path.empty() || path.find('\0') != std::string::npos || ::stat(path.c_str(), &status) != 0) return HostKind::kNothing;
+  if (S_ISREG(status.st_mode)) return HostKind::kFile;
+  return S_ISDIR(status.st_mode) ? HostKind::kDirectory : HostKind::kOther;
+}
+
+std::optional<std::string> canonical(const std::string& path) {
+  if (path.find('\0') != std::string::npos) return std::nullopt;
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return std::nullopt;
+  std::string result(real);
+  ::free(real);
+  return result;
+}
+
+std::string canonical_prefix(const std::string& path) {
+  std::string tail;
+  for (std::string at = normalise(path);; at = parent_of(at)) {
+    if (auto real = canonical(at)) return tail.empty() ? *real : join_path(*real, tail);
+    if (at == "/") return normalise(path);
+    tail = tail.empty() ? std::string(base_name(at)) : std::string(base_name(at)) + "/" + tail;
+  }
+}
+
+Result<std::string> read_host_file(const std::string& path, std::size_t limit) {
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  std::string shown = "'" + printable(path, 512) + "'";
+  if (!file) return fail(errno_error(errno, "read " + shown));
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return fail(Code::kInvalidArgument, shown + " is not a regular file");
+  auto text = sys::read_all(file.get(), limit);
+  if (!text) return fail(text.error().with_context(shown));
+  return text;
+}
+
+}  // namespace mcpbox::workspace

@@ -1,0 +1,51 @@
+// Between make_plan and the two planners: what is to be installed for one command, before its hash is known.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "workspace/command.h"
+#include "workspace/plan.h"
+
+namespace mcpbox::workspace {
+
+// Stands for "<cache>/<hash>" until the hash is known. Nobody writes such a thing.
+inline constexpr std::string_view kBase = "\x01mcpbox-base\x01";
+
+struct Draft {
+  bool needed = false;
+  InstallPlan plan;                       // steps, inputs, sources, program with kBase in front
+  std::vector<std::string> fingerprints;  // more that the result depends on: digests of sources, the interpreter
+  std::vector<std::string> argv;          // not empty: replaces the whole command line; arguments still have host paths
+  std::string program;                    // not empty: replaces argv[0]
+  std::map<std::string, std::string> env;
+  std::vector<std::string> path_prefix;
+  std::string link_into;                  // host folder that wants node_modules -> <environment>/node_modules
+  std::vector<Refusal> refused;
+  std::vector<std::string> why;
+  std::vector<std::string> hints;
+};
+
+// Where things are on the host, as make_plan found out.
+struct Site {
+  const Policy& policy;
+  const std::vector<Root>& roots;
+  std::string project_start;  // host folder in which the search for the project's manifest begins; empty when there is none
+
+  // The root that covers a canonical host path; nullptr when none does.
+  const Root* root_of(const std::string& path) const;
+};
+
+// requirements.txt, pyproject.toml, setup.py, setup.cfg, script headers, uvx and its likes. `interpreter`: the command itself is one of a
+// virtual environment or "python", so it is replaced by the environment's.
+Draft plan_python_project(const Command& command, const Site& site);
+Draft plan_python_tool(const Command& command, const Site& site);
+// package.json with lock files; npx and its likes.
+Draft plan_node_project(const Command& command, const Site& site);
+Draft plan_npm_package(const Command& command, const Site& site);
+
+// Adds what one environment needs to another (a Node project and the runner that npx brings for it).
+void add_source(Draft& draft, const Site& site, const std::string& host, const std::string& path);
+
+}  // namespace mcpbox::workspace

@@ -1,0 +1,262 @@
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "workspace/host_view.h"
+#include "workspace/install.h"
+#include "workspace/path_text.h"
+#include "workspace/project.h"
+
+namespace mcpbox::workspace {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kMaxManifest = 4 << 20;
+constexpr std::size_t kMaxLock = 64 << 20;
+
+std::string at_base(std::string_view relative) { return std::string(kBase) + "/" + std::string(relative); }
+bool is_file(const std::string& folder, std::string_view name) { return host_kind(join_path(folder, name)) == HostKind::kFile; }
+
+std::map<std::string, std::string> npm_environment() {
+  return {{"npm_config_cache", at_base("tmp/npm-cache")}, {"npm_config_update_notifier", "false"}, {"npm_config_fund", "false"},
+          {"npm_config_audit", "false"}, {"npm_config_progress", "false"}};
+}
+
+// package.json; a discarded value when it cannot be read or is no object.
+json read_package(Draft& draft, const std::string& path) {
+  auto text = read_host_file(path, kMaxManifest);
+  if (!text) {
+    draft.refused.push_back({path, text.error().message()});
+    return json(json::value_t::discarded);
+  }
+  draft.plan.manifests.push_back(path);
+  json package = json::parse(*text, nullptr, false);
+  if (!package.is_object()) {
+    draft.refused.push_back({path, "it is no JSON object; npm cannot read it either"});
+    return json(json::value_t::discarded);
+  }
+  return package;
+}
+
+bool has_entries(const json& package, const char* member) {
+  auto found = package.find(member);
+  return found != package.end() && found->is_object() && !found->empty();
+}
+
+// Does the package need folders beside itself: workspaces, or a dependency that is a path?
+bool needs_folder(const json& package, const std::string& folder) {
+  if (package.contains("workspaces") || is_file(folder, "pnpm-workspace.yaml")) return true;
+  for (const char* member : {"dependencies", "optionalDependencies", "devDependencies", "overrides"}) {
+    auto found = package.find(member);
+    if (found == package.end() || !found->is_object()) continue;
+    for (const auto& [name, version] : found->items()) {
+      if (!version.is_string()) continue;
+      const auto& text = version.get_ref<const std::string&>();
+      if (text.starts_with("file:") || text.starts_with("link:") || text.starts_with("workspace:") || text.starts_with("portal:") || text.starts_with('.')) return true;
+    }
+  }
+  return false;
+}
+
+// The folder whose node_modules the project uses: its own, or that of the workspace that it is a member of.
+std::string installation_folder(const std::string& project, const std::string& limit) {
+  static constexpr const char* kLocks[] = {"package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock"};
+  if (std::any_of(std::begin(kLocks), std::end(kLocks), [&](const char* lock) { return is_file(project, lock); })) return project;
+  for (std::string at = project; at != limit;) {
+    at = parent_of(at);
+    if (is_file(at, "pnpm-workspace.yaml")) return at;
+    if (!is_file(at, "package.json")) continue;
+    auto text = read_host_file(join_path(at, "package.json"), kMaxManifest);
+    json package = text ? json::parse(*text, nullptr, false) : json();
+    if (package.is_object() && package.contains("workspaces")) return at;
+  }
+  return project;
+}
+
+struct NodeProject {
+  std::string folder;
+  json package;
+};
+
+// The nearest package.json upwards from where the program is; nothing when there is none in the root.
+std::optional<NodeProject> find_project(Draft& draft, const Site& site) {
+  const Root* root = site.project_start.empty() ? nullptr : site.root_of(site.project_start);
+  if (root == nullptr) return std::nullopt;
+  auto nearest = nearest_project(site.project_start, root->host, Language::kNode);
+  if (!nearest || !is_file(*nearest, "package.json")) return std::nullopt;
+  std::string folder = installation_folder(*nearest, root->host);
+  json package = read_package(draft, join_path(folder, "package.json"));
+  if (package.is_discarded()) return std::nullopt;
+  if (folder != *nearest) draft.why.push_back("'" + *nearest + "' belongs to the workspace in '" + folder + "', so that is installed");
+  return NodeProject{folder, std::move(package)};
+}
+
+void write_inputs(Draft& draft, const Site& site, const NodeProject& project, std::string_view lock) {
+  if (needs_folder(project.package, project.folder)) {
+    // npm links such packages relative to the project, so the folder itself becomes the environment.
+    add_source(draft, site, project.folder, at_base("env"));
+    draft.why.emplace_back("package.json refers to folders beside itself, so the whole folder is installed");
+    return;
+  }
+  json package = project.package;
+  // "prepare" and the like build the project from sources that are not here; what the dependencies bring runs.
+  package.erase("scripts");
+  draft.plan.inputs.push_back({at_base("env/package.json"), package.dump(2, ' ', false, json::error_handler_t::replace) + "\n"});
+  if (!lock.empty()) {
+    auto text = read_host_file(join_path(project.folder, lock), kMaxLock);
+    if (text) draft.plan.inputs.push_back({at_base("env/" + std::string(lock)), std::move(*text)});
+    else draft.refused.push_back({join_path(project.folder, lock), text.error().message()});
+  }
+  if (is_file(project.folder, ".npmrc")) draft.hints.push_back("'" + project.folder + "/.npmrc' is not given to the installation, because it may hold credentials; name a registry in the configuration");
+}
+
+std::string manager_version(const json& package, std::string_view manager, std::string_view fallback) {
+  auto found = package.find("packageManager");
+  if (found == package.end() || !found->is_string()) return std::string(fallback);
+  std::string text = found->get<std::string>();
+  text = text.substr(0, text.find('+'));
+  std::string prefix = std::string(manager) + "@";
+  bool plain = std::all_of(text.begin() + static_cast<std::ptrdiff_t>(std::min(prefix.size(), text.size())), text.end(),
+                           [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-'; });
+  return text.starts_with(prefix) && text.size() > prefix.size() && plain ? text.substr(prefix.size()) : std::string(fallback);
+}
+
+// Steps that fill env/node_modules with what the project needs.
+void add_project_steps(Draft& draft, const Site& site, const NodeProject& project, bool with_development) {
+  const std::string& folder = project.folder;
+  auto step = [&](std::string title, std::vector<std::string> argv) {
+    draft.plan.steps.push_back({std::move(title), std::move(argv), npm_environment(), at_base("env")});
+  };
+  auto lock_read = [&](std::string_view lock) { draft.plan.manifests.push_back(join_path(folder, lock)); };
+  for (std::string_view lock : {"npm-shrinkwrap.json", "package-lock.json"}) {
+    if (!is_file(folder, lock)) continue;
+    lock_read(lock);
+    write_inputs(draft, site, project, lock);
+    draft.plan.manager = "npm";
+    std::vector<std::string> argv{"npm", "ci", "--no-audit", "--no-fund"};
+    argv.emplace_back(with_development ? "--include=dev" : "--omit=dev");
+    step("install what " + std::string(lock) + " names with npm", std::move(argv));
+    return;
+  }
+  if (is_file(folder, "pnpm-lock.yaml")) {
+    lock_read("pnpm-lock.yaml");
+    write_inputs(draft, site, project, "pnpm-lock.yaml");
+    draft.plan.manager = "pnpm";
+    std::vector<std::string> argv{"npm", "exec", "--yes", "--package=pnpm@" + manager_version(project.package, "pnpm", "9"), "--", "pnpm", "install", "--frozen-lockfile",
+                                  "--package-import-method=copy", "--store-dir=" + at_base("tmp/pnpm-store")};
+    if (!with_development) argv.emplace_back("--prod");
+    step("install what pnpm-lock.yaml names with pnpm", std::move(argv));
+    return;
+  }
+  std::string yarn = is_file(folder, "yarn.lock") ? manager_version(project.package, "yarn", "1.22.22") : std::string();
+  if (yarn.starts_with("1.")) {
+    lock_read("yarn.lock");
+    write_inputs(draft, site, project, "yarn.lock");
+    draft.plan.manager = "yarn";
+    std::vector<std::string> argv{"npm", "exec", "--yes", "--package=yarn@" + yarn, "--", "yarn", "install", "--frozen-lockfile", "--non-interactive",
+                                  "--cache-folder", at_base("tmp/yarn-cache")};
+    if (!with_development) argv.emplace_back("--production");
+    step("install what yarn.lock names with yarn", std::move(argv));
+    return;
+  }
+  if (!yarn.empty()) draft.why.emplace_back("the lock file of this version of yarn is not understood, so npm resolves the versions anew");
+  write_inputs(draft, site, project, "");
+  draft.plan.manager = "npm";
+  std::vector<std::string> argv{"npm", "install", "--no-audit", "--no-fund"};
+  argv.emplace_back(with_development ? "--include=dev" : "--omit=dev");
+  step("install what package.json names with npm", std::move(argv));
+  if (yarn.empty()) draft.why.emplace_back("there is no lock file, so npm resolves the versions once");
+}
+
+void finish_project(Draft& draft, const NodeProject& project) {
+  draft.needed = true;
+  draft.link_into = project.folder;
+  draft.path_prefix.push_back(at_base("env/node_modules/.bin"));
+  if (host_kind(join_path(project.folder, "node_modules")) == HostKind::kDirectory) {
+    draft.why.push_back("'" + project.folder + "/node_modules' was made for this host and stays behind; the packages are installed for the sandbox");
+  }
+}
+
+bool has_dependencies(const json& package) {
+  return has_entries(package, "dependencies") || has_entries(package, "optionalDependencies") || package.contains("workspaces");
+}
+
+}  // namespace
+
+Draft plan_node_project(const Command& command, const Site& site) {
+  Draft draft;
+  auto project = find_project(draft, site);
+  if (!project) return draft;
+  bool development = command.kind == Command::Kind::kNodeRunner || command.program == "tsx" || command.script_path.ends_with("ts");
+  if (!has_dependencies(project->package) && !(development && has_entries(project->package, "devDependencies"))) {
+    draft.why.push_back("'" + project->folder + "/package.json' names no dependencies, so nothing is installed");
+    return draft;
+  }
+  // Scripts such as "start": "tsx src/index.ts" are run by packages for development.
+  add_project_steps(draft, site, *project, development);
+  finish_project(draft, *project);
+  return draft;
+}
+
+Draft plan_npm_package(const Command& command, const Site& site) {
+  Draft draft;
+  std::vector<std::string> specs = command.packages;
+  std::string only = specs.size() == 1 ? npm_name_of(specs[0]) : std::string();
+  // The package runs a file of a project (npx tsx /p/server.ts): that needs the project's packages too, in the same place.
+  bool declared = false;
+  if (!site.project_start.empty()) {
+    auto project = find_project(draft, site);
+    if (project && (has_dependencies(project->package) || has_entries(project->package, "devDependencies"))) {
+      add_project_steps(draft, site, *project, true);
+      finish_project(draft, *project);
+      for (const char* member : {"dependencies", "devDependencies"}) {
+        declared |= has_entries(project->package, member) && project->package[member].contains(only) && specs[0] == only;
+      }
+    }
+  }
+  bool with_project = draft.needed;
+  for (std::string& spec : specs) {
+    if (!spec.starts_with('/')) continue;
+    auto real = canonical(spec);
+    const Root* root = real ? site.root_of(*real) : nullptr;
+    if (root == nullptr) {
+      draft.refused.push_back({spec, "this package is on the host and not in a folder that goes into the sandbox"});
+      continue;
+    }
+    add_source(draft, site, root->host, at_base("tmp/src"));
+    spec = "file:" + join_path(at_base("tmp/src"), relative_to(*real, root->host));
+    draft.plan.manifests.push_back(*real);
+  }
+  if (specs.size() == 1 && only.empty()) {
+    // What a repository or an archive is called is known only when it is there, so it gets a name from us.
+    only = "mcpbox-package";
+    specs[0] = only + "@" + specs[0];
+  }
+  if (!declared) {
+    // With a project around it, the package joins what is there instead of replacing it.
+    std::vector<std::string> argv{"npm", "install", "--prefix", at_base("env"), "--no-audit", "--no-fund", with_project ? "--no-save" : "--omit=dev"};
+    // A folder would only be linked, and the link would lead to what is deleted after the installation.
+    if (!draft.plan.sources.empty()) argv.emplace_back("--install-links");
+    argv.insert(argv.end(), command.installer_flags.begin(), command.installer_flags.end());
+    argv.emplace_back("--");
+    argv.insert(argv.end(), specs.begin(), specs.end());
+    draft.plan.steps.push_back({"install " + join(command.packages, ", ") + " with npm", std::move(argv), npm_environment(), at_base("env")});
+  }
+  draft.plan.manager = draft.plan.manager.empty() ? "npm" : draft.plan.manager;
+  draft.needed = true;
+  if (!with_project) draft.path_prefix.push_back(at_base("env/node_modules/.bin"));
+  if (specs.size() == 1) {
+    draft.plan.program = {Program::Kind::kNpmBin, only, command.executable};
+    std::string guess(base_name(command.executable.empty() ? only : command.executable));
+    draft.argv = {at_base("env/node_modules/.bin/" + guess)};
+  } else {
+    draft.argv = {at_base("env/node_modules/.bin/" + command.executable)};
+  }
+  draft.argv.insert(draft.argv.end(), command.args.begin(), command.args.end());
+  draft.why.push_back(join(command.packages, ", ") + " is installed once and then started without a registry");
+  return draft;
+}
+
+}  // namespace mcpbox::workspace

@@ -1,0 +1,287 @@
+#include "workspace/manifest_text.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cctype>
+#include <map>
+
+#include "base/text.h"
+
+namespace mcpbox::workspace {
+namespace {
+
+bool space(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
+// The argument of "-r file", "-rfile", "--requirement=file"; nullopt when the line is another option.
+std::optional<std::string> option_argument(std::string_view line, std::string_view brief, std::string_view full) {
+  if (line.starts_with(full)) {
+    std::string_view rest = line.substr(full.size());
+    if (rest.empty() || (rest[0] != '=' && !space(rest[0]))) return std::nullopt;
+    return std::string(trim(rest.substr(1)));
+  }
+  if (line.starts_with(brief) && line.size() > brief.size()) return std::string(trim(line.substr(brief.size())));
+  return std::nullopt;
+}
+
+bool is_local(std::string_view requirement) {
+  if (requirement.starts_with("./") || requirement.starts_with("../") || requirement == "." || requirement.starts_with(".[") ||
+      requirement.starts_with('/') || requirement.starts_with("file:")) {
+    return true;
+  }
+  std::string_view first = requirement.substr(0, requirement.find_first_of(" ;"));
+  if (first.find("://") != std::string_view::npos || first.find('@') != std::string_view::npos) return false;
+  return first.find('/') != std::string_view::npos || first.ends_with(".whl") || first.ends_with(".tar.gz") || first.ends_with(".zip");
+}
+
+void split_suffix(std::string_view text, RequirementLine& line) {
+  std::size_t end = std::min(text.find_first_of("[;"), text.find(" "));
+  line.target = std::string(trim(text.substr(0, end)));
+  if (line.target.starts_with("file://")) line.target.erase(0, 7);
+  else if (line.target.starts_with("file:")) line.target.erase(0, 5);
+  line.suffix = end == std::string_view::npos ? std::string() : std::string(trim(text.substr(end)));
+}
+
+// Strings of a TOML array that begins behind '[' at `at`; stops at the matching ']'.
+std::vector<std::string> string_array(std::string_view text, std::size_t at) {
+  std::vector<std::string> items;
+  while (at < text.size() && items.size() < 2000) {
+    char c = text[at];
+    if (c == ']') break;
+    if (c == '#') {
+      at = std::min(text.find('\n', at), text.size());
+    } else if (c == '"' || c == '\'') {
+      std::string item;
+      for (++at; at < text.size() && text[at] != c; ++at) {
+        if (c == '"' && text[at] == '\\' && at + 1 < text.size()) ++at;
+        item += text[at];
+      }
+      items.push_back(std::move(item));
+      ++at;
+    } else {
+      ++at;
+    }
+  }
+  return items;
+}
+
+std::string unquote(std::string_view value) {
+  value = trim(value);
+  if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'')) {
+    std::size_t end = value.find(value[0], 1);
+    if (end != std::string_view::npos) return std::string(value.substr(1, end - 1));
+  }
+  return {};
+}
+
+unsigned minor_behind(std::string_view text, std::size_t at) {
+  unsigned minor = 0;
+  std::from_chars(text.data() + at, text.data() + text.size(), minor);
+  return minor;
+}
+
+}  // namespace
+
+std::vector<RequirementLine> parse_requirements(std::string_view text) {
+  std::vector<RequirementLine> lines;
+  std::string joined;
+  auto finish = [&] {
+    std::string_view line = joined;
+    // A comment begins at "#" at the start or behind white space.
+    for (std::size_t i = 0; i < line.size(); ++i) {
+      if (line[i] == '#' && (i == 0 || space(line[i - 1]))) {
+        line = line.substr(0, i);
+        break;
+      }
+    }
+    line = trim(line);
+    if (!line.empty()) {
+      RequirementLine parsed;
+      parsed.text = std::string(line);
+      parsed.has_hash = line.find("--hash") != std::string_view::npos;
+      if (auto file = option_argument(line, "-r", "--requirement")) {
+        parsed.kind = RequirementLine::Kind::kInclude;
+        parsed.target = *file;
+      } else if (auto constraint = option_argument(line, "-c", "--constraint")) {
+        parsed.kind = RequirementLine::Kind::kConstraint;
+        parsed.target = *constraint;
+      } else if (auto editable = option_argument(line, "-e", "--editable")) {
+        bool local = is_local(*editable) || editable->find(':') == std::string::npos;
+        parsed.kind = local ? RequirementLine::Kind::kEditable : RequirementLine::Kind::kPackage;
+        // uv knows no editable install from a repository into a sealed place: what counts is the package.
+        parsed.text = *editable;
+        if (local) split_suffix(*editable, parsed);
+      } else if (line[0] == '-') {
+        parsed.kind = RequirementLine::Kind::kOption;
+      } else if (is_local(line)) {
+        parsed.kind = RequirementLine::Kind::kLocalPath;
+        split_suffix(line, parsed);
+      } else if (std::size_t at = line.find("@ file:"); at != std::string_view::npos) {
+        parsed.kind = RequirementLine::Kind::kLocalPath;
+        split_suffix(line.substr(at + 2), parsed);
+      }
+      lines.push_back(std::move(parsed));
+    }
+    joined.clear();
+  };
+  for (std::string_view line : split(text, '\n')) {
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.ends_with('\\')) {
+      joined += line.substr(0, line.size() - 1);
+      joined += ' ';
+      continue;
+    }
+    joined += line;
+    finish();
+  }
+  finish();
+  return lines;
+}
+
+std::optional<std::string> script_header(std::string_view script) {
+  std::optional<std::string> block;
+  bool inside = false;
+  std::string text;
+  std::size_t closed_at = 0;  // the block ends at the last "# ///" of the comment
+  bool closed = false;
+  for (std::string_view line : split(script, '\n')) {
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!inside) {
+      if (line == "# /// script") {
+        if (block) return std::nullopt;  // two blocks are an error
+        inside = true;
+        closed = false;
+        text.clear();
+      }
+      continue;
+    }
+    bool comment = line == "#" || line.starts_with("# ");
+    if (!comment) {
+      if (closed) block = text.substr(0, closed_at);
+      inside = false;
+      continue;
+    }
+    if (line == "# ///") {
+      closed = true;
+      closed_at = text.size();
+    }
+    text += line.size() > 2 ? line.substr(2) : std::string_view();
+    text += '\n';
+  }
+  if (inside && closed) block = text.substr(0, closed_at);
+  return block;
+}
+
+ProjectFacts read_project(std::string_view toml) {
+  ProjectFacts facts;
+  std::string table;
+  bool in_multiline = false;
+  std::string_view quotes;
+  for (std::size_t begin = 0; begin < toml.size();) {
+    std::size_t end = std::min(toml.find('\n', begin), toml.size());
+    std::string_view line = trim(toml.substr(begin, end - begin));
+    std::size_t line_begin = begin;
+    begin = end + 1;
+    if (in_multiline) {
+      if (line.find(quotes) != std::string_view::npos) in_multiline = false;
+      continue;
+    }
+    for (std::string_view mark : {std::string_view("\"\"\""), std::string_view("'''")}) {
+      std::size_t opened = line.find(mark);
+      if (opened != std::string_view::npos && line.find(mark, opened + 3) == std::string_view::npos) {
+        in_multiline = true;
+        quotes = mark;
+      }
+    }
+    if (line.empty() || line[0] == '#') continue;
+    if (line[0] == '[') {
+      std::size_t close = line.find(']');
+      table = std::string(trim(line.substr(1, close == std::string_view::npos ? close : close - 1)));
+      facts.has_project |= table == "project";
+      facts.has_build_system |= table == "build-system";
+      facts.has_poetry |= table == "tool.poetry";
+      facts.has_workspace |= table == "tool.uv.workspace";
+      continue;
+    }
+    std::size_t equals = line.find('=');
+    if (equals == std::string_view::npos) continue;
+    std::string_view key = trim(line.substr(0, equals));
+    std::string_view value = trim(line.substr(equals + 1));
+    if ((table == "project" || table.empty()) && key == "requires-python") facts.requires_python = unquote(value);
+    if ((table == "project" || table.empty()) && key == "dependencies" && value.starts_with('[')) {
+      facts.dependencies = string_array(toml, toml.find('[', line_begin) + 1);
+    }
+    if (table == "project" && key == "dynamic") {
+      for (const std::string& item : string_array(toml, toml.find('[', line_begin) + 1)) facts.dynamic_dependencies |= item == "dependencies";
+    }
+    if ((table == "tool.uv" && key == "package") || (table == "tool.poetry" && key == "package-mode")) facts.no_package |= value.starts_with("false");
+    if (table.starts_with("tool.uv.sources")) {
+      facts.has_local_sources |= value.find("path") != std::string_view::npos || value.find("workspace") != std::string_view::npos ||
+                                 key == "path" || key == "workspace";
+    }
+  }
+  return facts;
+}
+
+std::string python_for(std::string_view requires_python, unsigned image_minor) {
+  unsigned at_least = 0;
+  unsigned below = 1000;
+  for (std::string_view part : split(requires_python, ',')) {
+    part = trim(part);
+    std::size_t version = part.find("3.");
+    if (version == std::string_view::npos) continue;
+    unsigned minor = minor_behind(part, version + 2);
+    std::string_view sign = trim(part.substr(0, version));
+    if (sign == ">=" || sign == "~=" || sign == "^") at_least = std::max(at_least, minor);
+    else if (sign == ">") at_least = std::max(at_least, minor + 1);
+    else if (sign == "<") below = std::min(below, minor);
+    else if (sign == "<=") below = std::min(below, minor + 1);
+    else if (sign == "==" || sign == "===" || sign.empty()) at_least = minor, below = minor + 1;
+  }
+  if (image_minor >= at_least && image_minor < below) return {};
+  unsigned wanted = image_minor < at_least ? at_least : below - 1;
+  return "3." + std::to_string(wanted);
+}
+
+std::vector<std::string> poetry_pins(std::string_view lock) {
+  std::map<std::string, std::string> pins;
+  std::map<std::string, int> seen;
+  std::string name;
+  std::string version;
+  bool elsewhere = false;  // from a repository, a folder or a URL: a version says nothing there
+  auto finish = [&] {
+    if (!name.empty() && !version.empty() && !elsewhere) pins[name] = version;
+    if (!name.empty()) ++seen[name];
+    name.clear();
+    version.clear();
+    elsewhere = false;
+  };
+  std::string table;
+  for (std::string_view line : split(lock, '\n')) {
+    line = trim(line);
+    if (line.starts_with('[') && !line.starts_with("[[package]]") && !line.starts_with("[package.")) {
+      if (line.find('=') == std::string_view::npos) finish();
+      table = "other";
+    }
+    if (line == "[[package]]") {
+      finish();
+      table = "package";
+    } else if (line.starts_with("[package.")) {
+      table = line == "[package.source]" ? "source" : "other";
+    } else if (table == "package" && line.starts_with("name =")) {
+      name = unquote(line.substr(6));
+    } else if (table == "package" && line.starts_with("version =")) {
+      version = unquote(line.substr(9));
+    } else if (table == "source" && line.starts_with("type =")) {
+      std::string type = unquote(line.substr(6));
+      elsewhere = type != "legacy" && type != "pypi";
+    }
+  }
+  finish();
+  std::vector<std::string> result;
+  for (const auto& [package, pinned] : pins) {
+    if (seen[package] == 1) result.push_back(package + "==" + pinned);
+  }
+  return result;
+}
+
+}  // namespace mcpbox::workspace

@@ -1,0 +1,205 @@
+#include "workspace/roots.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "workspace/host_view.h"
+#include "workspace/path_text.h"
+#include "workspace/project.h"
+
+namespace mcpbox::workspace {
+namespace {
+
+std::string quoted(std::string_view path) { return "'" + printable(path, 512) + "'"; }
+
+}  // namespace
+
+RootFinder::RootFinder(const LaunchSpec& spec, const Policy& policy, Plan& plan)
+    : spec_(spec), policy_(policy), plan_(plan), denied_(policy.denied, policy.home) {
+  for (const std::string& root : policy.allowed_roots) {
+    struct stat status {};
+    if (::stat(root.c_str(), &status) == 0) allowed_.insert(sys::id_of(status));
+  }
+}
+
+std::string RootFinder::allowed_above(const std::string& folder) const {
+  for (std::string at = folder;; at = parent_of(at)) {
+    struct stat status {};
+    if (::stat(at.c_str(), &status) == 0 && allowed_.contains(sys::id_of(status))) return at;
+    if (at == "/") return {};
+  }
+}
+
+std::string RootFinder::refuse(const std::string& folder) const {
+  if (std::string reason = denied_.refuse_root(folder); !reason.empty()) return reason;
+  if (std::any_of(folder.begin(), folder.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
+    return "its name has control characters";
+  }
+  if (!allowed_above(folder).empty()) return {};
+  if (policy_.allowed_roots.empty()) return "no folder of this host is allowed; add the project's folder to the allowed roots";
+  return "it lies in none of the allowed roots (" + join(policy_.allowed_roots, ", ") + "); add the project's folder to them";
+}
+
+void RootFinder::add(const std::string& folder, const std::string& spelled, RootMode mode, Access access, const std::string& why) {
+  for (const Named& known : found_) {
+    if (known.root.host == folder && known.root.mode == mode) return;
+  }
+  Root root{.host = folder, .mode = mode, .access = access};
+  struct stat status {};
+  if (::stat(folder.c_str(), &status) == 0) {
+    root.owner_uid = status.st_uid;
+    root.owner_gid = status.st_gid;
+  }
+  found_.push_back({std::move(root), spelled});
+  plan_.why.push_back(why);
+}
+
+void RootFinder::name(const std::string& path, RootMode mode, Access access, const std::string& why) {
+  auto real = canonical(path);
+  if (!real) {
+    plan_.refused.push_back({path, "there is no such folder on this host"});
+  } else if (host_kind(*real) != HostKind::kDirectory) {
+    plan_.refused.push_back({path, "this is not a folder; name the folder that it lies in"});
+  } else if (std::string reason = refuse(*real); !reason.empty()) {
+    plan_.refused.push_back({path, std::move(reason)});
+  } else {
+    add(*real, normalise(path), mode, access, quoted(*real) + " " + why);
+  }
+}
+
+bool RootFinder::covered(const std::string& folder) const {
+  return std::any_of(found_.begin(), found_.end(), [&](const Named& known) { return is_beneath(folder, known.root.host); });
+}
+
+// One absolute path of the command line: does a folder have to go in for it, and which?
+void RootFinder::consider(const std::string& path, Role role, bool whole, const std::string& what) {
+  HostKind kind = host_kind(path);
+  if (kind == HostKind::kNothing) return;
+  std::string clean = normalise(path);
+  if (auto venv = venv_program(clean)) {
+    if (venv->project.empty()) {
+      plan_.why.push_back(what + " is in the virtual environment " + quoted(venv->environment) + ", which was made for this host and stays behind");
+      return;
+    }
+    // The link is not followed: it leads to this host's interpreter, and what counts is where the environment lies.
+    clean = venv->project;
+    kind = HostKind::kDirectory;
+    role = Role::kFolder;
+  } else if (role == Role::kProgram && is_runtime_name(base_name(clean))) {
+    plan_.why.push_back(what + " is this host's; the sandbox has its own");
+    return;
+  }
+  if (is_system_path(clean)) return;
+  auto real = canonical(clean);
+  if (!real || (role == Role::kProgram && is_system_path(*real))) return;
+  std::string folder = kind == HostKind::kDirectory ? *real : parent_of(*real);
+  if (covered(folder)) return;
+  std::string limit = allowed_above(folder);
+  std::string chosen = folder;
+  std::string reason = " is what " + what + " names";
+  if (role != Role::kData && !limit.empty()) {
+    auto project = nearest_project(folder, limit, Language::kAny);
+    // A stray package.json in a home directory does not make that a project.
+    if (project && refuse(*project).empty()) {
+      chosen = *project;
+      reason = " is the nearest folder with a manifest above what " + what + " names";
+    }
+  } else if (role == Role::kData && kind != HostKind::kDirectory) {
+    reason = " is the folder of what " + what + " names";
+  }
+  if (std::string refusal = refuse(chosen); !refusal.empty()) {
+    // Within an option or a list it may mean anything; as an argument of its own it is what the server works on.
+    auto same = [&](const Refusal& known) { return known.path == path; };
+    bool told = std::any_of(plan_.refused.begin(), plan_.refused.end(), same);
+    if (told) return;
+    if (whole) plan_.refused.push_back({path, std::move(refusal)});
+    else plan_.hints.push_back(quoted(path) + " exists on this host and is not in the sandbox: " + refusal);
+    return;
+  }
+  add(chosen, {}, RootMode::kStage, spec_.host_path_mode, quoted(chosen) + reason);
+}
+
+void RootFinder::infer(const Command& command) {
+  if (spec_.command.starts_with('/')) consider(spec_.command, Role::kProgram, true, "the command");
+  if (command.folder.starts_with('/')) consider(command.folder, Role::kFolder, true, "the project option");
+  if (command.script_path.starts_with('/')) consider(command.script_path, Role::kScript, true, "the script");
+  if (spec_.cwd && spec_.cwd->starts_with('/')) consider(*spec_.cwd, Role::kFolder, true, "the working directory");
+  for (const std::string& package : command.packages) {
+    if (package.starts_with('/')) consider(package, Role::kFolder, true, "the package");
+  }
+  struct Argument {
+    FoundPath path;
+    const std::string* text;
+  };
+  std::vector<Argument> folders;
+  std::vector<Argument> files;
+  for (const std::string& argument : spec_.args) {
+    for (FoundPath& path : find_paths(argument)) {
+      bool script = path.whole && is_script_name(path.path) && host_kind(path.path) == HostKind::kFile;
+      if (script) consider(path.path, Role::kScript, true, "the argument " + quoted(argument));
+      else (host_kind(path.path) == HostKind::kDirectory ? folders : files).push_back({std::move(path), &argument});
+    }
+  }
+  // Folders first: a file in one of them needs no folder of its own.
+  for (const auto* group : {&folders, &files}) {
+    for (const Argument& argument : *group) consider(argument.path.path, Role::kData, argument.path.whole, "the argument " + quoted(*argument.text));
+  }
+}
+
+void RootFinder::drop_covered() {
+  auto inner = [&](const Named& candidate) {
+    return std::any_of(found_.begin(), found_.end(), [&](const Named& other) {
+      return &other != &candidate && other.root.mode == candidate.root.mode && other.root.host != candidate.root.host &&
+             other.root.access == candidate.root.access && is_beneath(candidate.root.host, other.root.host);
+    });
+  };
+  std::vector<Named> kept;
+  for (const Named& candidate : found_) {
+    if (inner(candidate)) plan_.why.push_back(quoted(candidate.root.host) + " comes with the folder that it lies in");
+    else kept.push_back(candidate);
+  }
+  found_ = std::move(kept);
+}
+
+// The place of every root in the sandbox.
+void RootFinder::place() {
+  auto staged = std::count_if(found_.begin(), found_.end(), [](const Named& named) { return named.root.mode == RootMode::kStage; });
+  std::set<std::string> used;
+  for (Named& named : found_) {
+    Root& root = named.root;
+    if (policy_.same_paths || root.mode == RootMode::kBind) {
+      // As the operator writes it, because the arguments, which stay as they are, say the same.
+      root.mount = named.spelled.empty() ? root.host : named.spelled;
+    } else if (staged == 1) {
+      root.mount = policy_.workspace;
+    } else {
+      std::string base(base_name(root.host));
+      std::string name = base;
+      for (int number = 2; !used.insert(name).second; ++number) name = base + "-" + std::to_string(number);
+      root.mount = join_path(policy_.workspace, name);
+    }
+  }
+  if (staged > 1 && !policy_.same_paths) plan_.why.emplace_back("several folders go in side by side, each under its own name, and never the folder that they share");
+}
+
+void RootFinder::find(const Command& command) {
+  if (spec_.host_path) name(*spec_.host_path, RootMode::kStage, spec_.host_path_mode, "is the folder that is named for the server");
+  for (const std::string& path : spec_.more_stage) name(path, RootMode::kStage, spec_.host_path_mode, "is named to be staged");
+  for (const MountRequest& mount : spec_.mounts) {
+    name(mount.host, RootMode::kBind, mount.access, mount.access == Access::kReadOnly ? "is named to be mounted read-only" : "is named to be mounted for writing");
+  }
+  if (policy_.infer && !spec_.host_path) infer(command);
+  drop_covered();
+  place();
+  for (const Named& named : found_) plan_.roots.push_back(named.root);
+}
+
+PathMap RootFinder::path_map() const {
+  PathMap map;
+  for (const Named& named : found_) map.add(named.root.host, named.spelled, named.root.mount);
+  return map;
+}
+
+}  // namespace mcpbox::workspace

@@ -1,0 +1,176 @@
+#include "workspace/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "json/value.h"
+#include "support/temp_tree.h"
+
+namespace mcpbox::workspace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+class Planning : public ::testing::Test {
+ protected:
+  Policy policy() { return {.allowed_roots = {tree_.root()}, .workspace = "/workspace/.mcp/s/workspace", .image_id = "i1", .home = tree_.path("home/u")}; }
+  Policy run_policy() {
+    Policy result = policy();
+    result.same_paths = true;
+    result.infer = false;
+    return result;
+  }
+  Plan plan(const LaunchSpec& spec) { return plan(spec, policy()); }
+  Plan plan(const LaunchSpec& spec, const Policy& policy) {
+    auto made = make_plan(spec, policy);
+    EXPECT_TRUE(made) << (made ? "" : made.error().message());
+    return *made;
+  }
+  test::TempTree tree_;
+};
+
+TEST_F(Planning, rejects_what_cannot_be_understood) {
+  EXPECT_FALSE(make_plan({.name = "s", .command = " "}, policy()));
+  EXPECT_FALSE(make_plan({.name = "s", .command = "x", .host_path = "relative"}, policy()));
+  EXPECT_FALSE(make_plan({.name = "s", .command = "x", .cwd = "."}, policy()));
+  EXPECT_FALSE(make_plan({.name = "s", .command = "x", .args = {std::string("a\0b", 3)}}, policy()));
+  EXPECT_FALSE(make_plan({.name = "s", .command = "x", .env = {{"A=B", ""}}}, policy()));
+  EXPECT_FALSE(make_plan({.name = "s", .command = "x", .mounts = {{"notes"}}}, policy()));
+}
+
+TEST_F(Planning, an_empty_list_of_allowed_roots_forbids_all) {
+  Policy none = policy();
+  none.allowed_roots.clear();
+  Plan made = plan({.name = "s", .command = "node", .args = {tree_.file("p/i.js")}}, none);
+  ASSERT_EQ(made.refused.size(), 1u);
+  EXPECT_THAT(made.refused[0].reason, HasSubstr("no folder of this host is allowed"));
+}
+
+TEST_F(Planning, the_hash_changes_with_what_is_installed_and_with_nothing_else) {
+  tree_.file("p/requirements.txt", "six");
+  LaunchSpec spec{.name = "s", .command = "python", .args = {tree_.file("p/s.py", "1"), "--x"}};
+  std::string first = plan(spec).install->hash;
+  EXPECT_THAT(first, ::testing::MatchesRegex("[0-9a-f]{32}"));
+
+  tree_.file("p/s.py", "2");
+  LaunchSpec other{.name = "other", .command = "python", .args = {tree_.path("p/s.py")}, .env = {{"KEY", "v"}}};
+  Policy elsewhere = policy();
+  elsewhere.workspace = "/workspace/.mcp/other/workspace";
+  EXPECT_EQ(first, plan(other, elsewhere).install->hash);
+  tree_.file("q/requirements.txt", "six");
+  EXPECT_EQ(first, plan({.name = "s", .command = "python3", .args = {tree_.file("q/s.py")}}).install->hash);
+
+  Policy image = policy();
+  image.image_id = "i2";
+  EXPECT_NE(first, plan(spec, image).install->hash);
+  tree_.file("p/requirements.txt", "six==1");
+  EXPECT_NE(first, plan(spec).install->hash);
+}
+
+TEST_F(Planning, an_included_file_is_part_of_the_hash) {
+  tree_.file("p/requirements.txt", "-r base.txt");
+  tree_.file("p/base.txt", "a");
+  LaunchSpec spec{.name = "s", .command = "python", .args = {tree_.file("p/s.py")}};
+  Plan before = plan(spec);
+  EXPECT_THAT(before.install->manifests, ElementsAre(tree_.path("p/requirements.txt"), tree_.path("p/base.txt")));
+  tree_.file("p/base.txt", "b");
+  EXPECT_NE(before.install->hash, plan(spec).install->hash);
+}
+
+TEST_F(Planning, an_edit_of_a_package_project_installs_it_anew) {
+  tree_.file("p/pyproject.toml", "[build-system]\n[project]\nname='x'\n");
+  LaunchSpec spec{.name = "s", .command = "python", .args = {"-m", "x"}, .cwd = tree_.path("p")};
+  tree_.file("p/x.py", "1");
+  Plan before = plan(spec);
+  EXPECT_TRUE(before.install->needs_sources);
+  tree_.file("p/.git/index", "other");
+  EXPECT_EQ(before.install->hash, plan(spec).install->hash);
+  tree_.file("p/x.py", "2");
+  EXPECT_NE(before.install->hash, plan(spec).install->hash);
+}
+
+TEST_F(Planning, inputs_are_what_was_read_with_local_paths_where_the_installer_has_them) {
+  tree_.file("p/requirements.txt", "-e ./lib[x]\nsix\n--index-url https://i/\n");
+  tree_.file("p/lib/setup.py");
+  Plan made = plan({.name = "s", .command = "python", .args = {tree_.file("p/s.py")}});
+  ASSERT_EQ(made.install->inputs.size(), 1u);
+  std::string base = "/cache/env/" + made.install->hash;
+  EXPECT_EQ(made.install->inputs[0].path, base + "/tmp/in/requirements.txt");
+  EXPECT_EQ(made.install->inputs[0].content, base + "/tmp/src/lib[x]\nsix\n--index-url https://i/\n");
+  EXPECT_EQ(made.env.at("VIRTUAL_ENV"), base + "/env");
+  EXPECT_THAT(made.path_prefix, ElementsAre(base + "/env/bin"));
+}
+
+TEST_F(Planning, the_projects_own_scripts_do_not_run_without_its_sources) {
+  tree_.file("p/package.json", R"({"name":"p","scripts":{"prepare":"husky"},"dependencies":{"x":"1"}})");
+  Plan made = plan({.name = "s", .command = "node", .args = {tree_.file("p/i.js")}});
+  ASSERT_EQ(made.install->inputs.size(), 1u);
+  EXPECT_THAT(made.install->inputs[0].content, HasSubstr("\"x\": \"1\""));
+  EXPECT_THAT(made.install->inputs[0].content, Not(HasSubstr("husky")));
+}
+
+TEST_F(Planning, a_mounted_node_project_finds_its_packages_by_variable) {
+  tree_.file("p/package.json", R"({"dependencies":{"x":"1"}})");
+  LaunchSpec spec{.name = "s", .command = "node", .args = {tree_.file("p/i.js")}, .mounts = {{tree_.path("p")}}};
+  Plan made = plan(spec, run_policy());
+  EXPECT_EQ(made.env.at("NODE_PATH"), made.install->environment + "/node_modules");
+  EXPECT_THAT(made.roots[0].links, IsEmpty());
+  EXPECT_EQ(made.roots[0].owner_uid, ::getuid());
+}
+
+TEST_F(Planning, run_says_which_option_brings_a_path_in) {
+  tree_.file("home/u/notes/a.md");
+  tree_.file("home/u/.ssh/id");
+  LaunchSpec spec{.name = "s", .command = "npx", .args = {"pkg", tree_.path("home/u/notes"), "--key=" + tree_.path("home/u/.ssh/id"), "./server.py", "/usr/share", "/no/such"},
+                  .env = {{"DATA", tree_.path("home/u/notes/a.md")}, {"PATH", tree_.path("home")}}, .cwd = tree_.path("home/u")};
+  tree_.file("home/u/server.py");
+  Plan made = plan(spec, run_policy());
+  EXPECT_THAT(made.hints, ElementsAre(HasSubstr("working directory"), HasSubstr("add --mount " + tree_.path("home/u/notes") + " (read-only)"),
+                                      HasSubstr("is never given to a sandbox"), HasSubstr("'./server.py' exists on this host"), HasSubstr("a.md")));
+  EXPECT_THAT(made.roots, IsEmpty());
+  EXPECT_THAT(made.refused, IsEmpty());
+}
+
+TEST_F(Planning, json_has_the_documented_members) {
+  tree_.file("p/requirements.txt", "six");
+  Plan made = plan({.name = "s", .command = "python", .args = {tree_.file("p/s.py"), tree_.dir("home/u")}});
+  auto document = json::Value::parse(plan_to_json(made));
+  ASSERT_TRUE(document);
+  EXPECT_EQ((*document)["roots"].at(0)["host"].string_or(), tree_.path("p"));
+  EXPECT_EQ((*document)["roots"].at(0)["mode"].string_or(), "stage");
+  EXPECT_EQ((*document)["roots"].at(0)["access"].string_or(), "ro");
+  EXPECT_EQ((*document)["argv"].at(0).string_or(), made.argv[0]);
+  EXPECT_EQ((*document)["install"]["manager"].string_or(), "uv");
+  EXPECT_EQ((*document)["install"]["manifest"].string_or(), tree_.path("p/requirements.txt"));
+  EXPECT_EQ((*document)["install"]["steps"].size(), 2u);
+  EXPECT_EQ((*document)["refused"].at(0)["path"].string_or(), tree_.path("home/u"));
+  EXPECT_GT((*document)["why"].size(), 0u);
+  EXPECT_EQ(json::Value::parse(plan_to_json(plan({.name = "s", .command = "x"})))->operator[]("install").type(), json::Value::Type::kNull);
+}
+
+TEST(NpmBin, follows_the_rules_of_npm) {
+  auto resolve = [](const std::string& package, const std::string& bin, const std::string& json) {
+    auto path = resolve_npm_bin({Program::Kind::kNpmBin, package, bin}, json);
+    return path ? *path : std::string(code_name(path.error().code())) + ": " + path.error().message();
+  };
+  EXPECT_EQ(resolve("@s/pkg", "", R"({"name":"@s/pkg","bin":"./dist/i.js"})"), "dist/i.js");
+  EXPECT_EQ(resolve("pkg", "", R"({"name":"pkg","bin":{"other":"a.js"}})"), "a.js");
+  EXPECT_EQ(resolve("@s/pkg", "", R"({"name":"@s/pkg","bin":{"b":"b.js","pkg":"a.js"}})"), "a.js");
+  EXPECT_EQ(resolve("mcpbox-package", "", R"({"name":"pkg","bin":{"b":"b.js","pkg":"a.js"}})"), "a.js");
+  EXPECT_EQ(resolve("pkg", "", R"({"name":"pkg","bin":{"x":"a.js","y":"./a.js"}})"), "a.js");
+  EXPECT_EQ(resolve("pkg", "y", R"({"name":"pkg","bin":{"x":"a.js","y":"b.js"}})"), "b.js");
+  EXPECT_THAT(resolve("pkg", "", R"({"name":"pkg","bin":{"x":"a.js","y":"b.js"}})"), HasSubstr("it offers x, y"));
+  EXPECT_THAT(resolve("pkg", "z", R"({"name":"pkg","bin":"a.js"})"), HasSubstr("not_found"));
+  EXPECT_THAT(resolve("pkg", "", R"({"name":"pkg"})"), HasSubstr("none at all"));
+  for (const char* hostile : {"../x", "a/../../x", "/etc/passwd", "..", ""}) {
+    std::string answer = resolve("pkg", "", R"({"name":"pkg","bin":")" + std::string(hostile) + "\"}");
+    EXPECT_TRUE(answer.starts_with("data_loss") || answer == "etc/passwd") << answer;
+  }
+  EXPECT_THAT(resolve("pkg", "", "not json"), HasSubstr("data_loss"));
+}
+
+}  // namespace
+}  // namespace mcpbox::workspace

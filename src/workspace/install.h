@@ -31,6 +31,7 @@ struct Draft {
 struct Site {
   const Policy& policy;
   const std::vector<Root>& roots;
+  std::string start;          // host folder in which the program starts; empty when that is none
   std::string project_start;  // host folder in which the search for the project's manifest begins; empty when there is none
 
   // The root that covers a canonical host path; nullptr when none does.

@@ -60,21 +60,6 @@ bool needs_folder(const json& package, const std::string& folder) {
   return false;
 }
 
-// The folder whose node_modules the project uses: its own, or that of the workspace that it is a member of.
-std::string installation_folder(const std::string& project, const std::string& limit) {
-  static constexpr const char* kLocks[] = {"package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock"};
-  if (std::any_of(std::begin(kLocks), std::end(kLocks), [&](const char* lock) { return is_file(project, lock); })) return project;
-  for (std::string at = project; at != limit;) {
-    at = parent_of(at);
-    if (is_file(at, "pnpm-workspace.yaml")) return at;
-    if (!is_file(at, "package.json")) continue;
-    auto text = read_host_file(join_path(at, "package.json"), kMaxManifest);
-    json package = text ? json::parse(*text, nullptr, false) : json();
-    if (package.is_object() && package.contains("workspaces")) return at;
-  }
-  return project;
-}
-
 struct NodeProject {
   std::string folder;
   json package;
@@ -86,7 +71,8 @@ std::optional<NodeProject> find_project(Draft& draft, const Site& site) {
   if (root == nullptr) return std::nullopt;
   auto nearest = nearest_project(site.project_start, root->host, Language::kNode);
   if (!nearest || !is_file(*nearest, "package.json")) return std::nullopt;
-  std::string folder = installation_folder(*nearest, root->host);
+  std::string folder = workspace_above(*nearest, root->host).value_or(*nearest);
+  if (!is_file(folder, "package.json")) folder = *nearest;
   json package = read_package(draft, join_path(folder, "package.json"));
   if (package.is_discarded()) return std::nullopt;
   if (folder != *nearest) draft.why.push_back("'" + *nearest + "' belongs to the workspace in '" + folder + "', so that is installed");
@@ -218,8 +204,9 @@ Draft plan_npm_package(const Command& command, const Site& site) {
   }
   bool with_project = draft.needed;
   for (std::string& spec : specs) {
-    if (!spec.starts_with('/')) continue;
-    auto real = canonical(spec);
+    std::string path = spec.starts_with("file:") ? spec.substr(5) : spec;
+    if (!path.starts_with('/') && !path.starts_with("./") && !path.starts_with("../") && path != ".") continue;
+    auto real = canonical(path.starts_with('/') ? path : join_path(site.start, path));
     const Root* root = real ? site.root_of(*real) : nullptr;
     if (root == nullptr) {
       draft.refused.push_back({spec, "this package is on the host and not in a folder that goes into the sandbox"});

@@ -135,10 +135,11 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
     return join_path(at_base("tmp/src"), relative_to(folder, root->host));
   };
 
-  if (has_pyproject && is_file(folder, "uv.lock")) {
-    std::string lock = manifest(draft, join_path(folder, "uv.lock"), kMaxLock);
+  std::string lock_folder = is_file(folder, "uv.lock") ? folder : workspace_above(folder, root->host).value_or(folder);
+  if (has_pyproject && is_file(lock_folder, "uv.lock")) {
+    std::string lock = manifest(draft, join_path(lock_folder, "uv.lock"), kMaxLock);
     bool package = facts.has_build_system && !facts.no_package;
-    bool local = package || facts.has_workspace || facts.has_local_sources || lock_has_folders(lock);
+    bool local = package || lock_folder != folder || facts.has_workspace || facts.has_local_sources || lock_has_folders(lock);
     std::vector<std::string> flags;
     for (const std::string& flag : command.installer_flags) {
       if (flag.starts_with("--extra") || flag.starts_with("--group") || flag.starts_with("--all-")) flags.push_back(flag);
@@ -274,19 +275,20 @@ Draft plan_python_tool(const Command& command, const Site& site) {
   Environment environment(draft, site, command.python);
   environment.add_venv_step();
   for (const std::string& package : command.packages) {
-    if (!package.starts_with('/')) {
+    std::string path = package.substr(0, package.find('['));
+    if (!path.starts_with('/') && !path.starts_with("./") && !path.starts_with("../") && path != ".") {
       environment.require(package);
       continue;
     }
     // `uvx --from /project cmd`: built from the folder, which has to be a root.
-    auto real = canonical(package);
+    auto real = canonical(path.starts_with('/') ? path : join_path(site.start, path));
     const Root* root = real ? site.root_of(*real) : nullptr;
     if (root == nullptr) {
       draft.refused.push_back({package, "this package is on the host and not in a folder that goes into the sandbox"});
       continue;
     }
     add_source(draft, site, root->host, at_base("tmp/src"));
-    environment.require(join_path(at_base("tmp/src"), relative_to(*real, root->host)));
+    environment.require(join_path(at_base("tmp/src"), relative_to(*real, root->host)) + package.substr(path.size()));
     draft.plan.manifests.push_back(*real);
   }
   add_with(draft, site, command, environment);

@@ -110,7 +110,7 @@ std::string Planner::host_directory_of(const std::string& file) const {
 }
 
 Draft Planner::draft() {
-  Site site{policy_, plan_.roots, start_};
+  Site site{policy_, plan_.roots, start_, start_};
   if (!command_.folder.empty()) {
     std::string folder = command_.folder.starts_with('/') ? command_.folder : start_.empty() || command_.changes_directory ? start_ : join_path(start_, command_.folder);
     if (auto real = canonical(folder)) site.project_start = *real;
@@ -203,7 +203,7 @@ void Planner::install(Draft draft) {
   if (!draft.needed) return;
   InstallPlan& plan = draft.plan;
   if (!draft.link_into.empty()) {
-    Site site{policy_, plan_.roots, {}};
+    Site site{policy_, plan_.roots, {}, {}};
     auto root = std::find_if(plan_.roots.begin(), plan_.roots.end(), [&](const Root& candidate) { return &candidate == site.root_of(draft.link_into); });
     if (root != plan_.roots.end() && root->mode == RootMode::kStage) {
       std::string below = relative_to(draft.link_into, root->host);

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 
+#include "json/value.h"
 #include "workspace/host_view.h"
+#include "workspace/manifest_text.h"
 #include "workspace/path_text.h"
 
 namespace mcpbox::workspace {
@@ -30,6 +32,30 @@ std::optional<std::string> nearest_project(const std::string& folder, const std:
   for (std::string at = folder; is_beneath(at, limit); at = parent_of(at)) {
     if (has_manifest(at, language)) return at;
     if (at == "/") break;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> workspace_above(const std::string& project, const std::string& limit) {
+  constexpr std::size_t kMaxManifest = 4 << 20;
+  auto has = [](const std::string& folder, std::string_view name) { return host_kind(join_path(folder, name)) == HostKind::kFile; };
+  bool node = has(project, "package.json");
+  bool python = has(project, "pyproject.toml");
+  for (const char* lock : {"package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock", "uv.lock", "poetry.lock"}) {
+    if (has(project, lock)) return std::nullopt;
+  }
+  for (std::string at = project; at != limit && at != "/";) {
+    at = parent_of(at);
+    if (node && has(at, "pnpm-workspace.yaml")) return at;
+    if (node && has(at, "package.json")) {
+      auto text = read_host_file(join_path(at, "package.json"), kMaxManifest);
+      auto package = text ? json::Value::parse(*text) : fail(text.error());
+      if (package && (*package)["workspaces"].present()) return at;
+    }
+    if (python && has(at, "uv.lock") && has(at, "pyproject.toml")) {
+      auto text = read_host_file(join_path(at, "pyproject.toml"), kMaxManifest);
+      if (text && read_project(*text).has_workspace) return at;
+    }
   }
   return std::nullopt;
 }

@@ -15,6 +15,11 @@ bool has_manifest(const std::string& folder, Language language);
 // The nearest folder with a manifest from `folder` upwards, not above `limit`. Both canonical, `folder` beneath `limit`.
 std::optional<std::string> nearest_project(const std::string& folder, const std::string& limit, Language language);
 
+// The folder of the npm, pnpm, yarn or uv workspace that `project` may be a member of: the nearest above it, not above `limit`, whose manifest
+// declares one; nullopt when the project has its own lock file or there is none. Members need it: their packages are installed there, and
+// they depend on their siblings.
+std::optional<std::string> workspace_above(const std::string& project, const std::string& limit);
+
 // A program in a virtual environment: "<folder>/bin/<program>", or Scripts on Windows.
 struct VenvProgram {
   std::string environment;  // "/p/.venv"

@@ -76,9 +76,12 @@ bool RootFinder::covered(const std::string& folder) const {
 // One absolute path of the command line: does a folder have to go in for it, and which?
 void RootFinder::consider(const std::string& path, Role role, bool whole, const std::string& what) {
   HostKind kind = host_kind(path);
-  if (kind == HostKind::kNothing) return;
   std::string clean = normalise(path);
-  if (auto venv = venv_program(clean)) {
+  auto venv = venv_program(clean);
+  // An environment that was never made on this host still says where the project is.
+  bool unmade = kind == HostKind::kNothing && role == Role::kProgram && venv && host_kind(venv->project) == HostKind::kDirectory;
+  if (kind == HostKind::kNothing && !unmade) return;
+  if (venv) {
     if (venv->project.empty()) {
       plan_.why.push_back(what + " is in the virtual environment " + quoted(venv->environment) + ", which was made for this host and stays behind");
       return;
@@ -105,6 +108,11 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
     if (project && refuse(*project).empty()) {
       chosen = *project;
       reason = " is the nearest folder with a manifest above what " + what + " names";
+      auto workspace = workspace_above(*project, limit);
+      if (workspace && refuse(*workspace).empty()) {
+        chosen = *workspace;
+        reason = " is the workspace to which the nearest folder with a manifest above what " + what + " names belongs";
+      }
     }
   } else if (role == Role::kData && kind != HostKind::kDirectory) {
     reason = " is the folder of what " + what + " names";

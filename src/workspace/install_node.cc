@@ -19,9 +19,13 @@ constexpr std::size_t kMaxLock = 64 << 20;
 std::string at_base(std::string_view relative) { return std::string(kBase) + "/" + std::string(relative); }
 bool is_file(const std::string& folder, std::string_view name) { return host_kind(join_path(folder, name)) == HostKind::kFile; }
 
+// npm 12 neither runs the scripts of dependencies nor fetches from repositories, archives and folders unless told to, which protects a
+// developer's machine; here it would only leave native packages broken, and the installer's sandbox holds nothing to steal. As variables,
+// because older versions do not know them and npm 12 ends at unknown options.
 std::map<std::string, std::string> npm_environment() {
   return {{"npm_config_cache", at_base("tmp/npm-cache")}, {"npm_config_update_notifier", "false"}, {"npm_config_fund", "false"},
-          {"npm_config_audit", "false"}, {"npm_config_progress", "false"}};
+          {"npm_config_audit", "false"}, {"npm_config_progress", "false"}, {"npm_config_dangerously_allow_all_scripts", "true"},
+          {"npm_config_allow_git", "all"}, {"npm_config_allow_remote", "all"}, {"npm_config_allow_file", "all"}, {"npm_config_allow_directory", "all"}};
 }
 
 // package.json; a discarded value when it cannot be read or is no object.

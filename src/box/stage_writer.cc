@@ -46,8 +46,9 @@ Result<void> StageWriter::put(std::string_view bytes) {
 
 Result<void> StageWriter::begin(std::string_view path) {
   if (wire::is_stage_path(path)) return {};
-  return fail(Code::kInvalidArgument, fmt::format("stage '{}': not a plain relative path of at most {} levels and {} bytes",
-                                                  printable(path, 200), wire::kMaxStageDepth, wire::kMaxStagePath));
+  return fail(Code::kInvalidArgument,
+              fmt::format("stage '{}': not a plain relative path of at most {} levels and {} bytes",
+                          printable(path, 200), wire::kMaxStageDepth, wire::kMaxStagePath));
 }
 
 Result<void> StageWriter::directory(std::string_view path) {
@@ -86,7 +87,8 @@ Result<void> StageWriter::file(std::string_view path, std::uint64_t size, bool e
   while (left > 0) {
     auto got = read(chunk.data(), static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), left)));
     if (got && *got == 0) {
-      got = fail(Code::kAborted, fmt::format("stage '{}': it became shorter while it was read; try again", printable(path, 200)));
+      got = fail(Code::kAborted,
+                 fmt::format("stage '{}': it became shorter while it was read; try again", printable(path, 200)));
     }
     if (!got) {
       out_.reset();  // the promised bytes cannot come any more

@@ -1,4 +1,5 @@
-// Writes the stage stream (wire/stage_stream.h) that mcpbox-init unpacks. Blocking: for a pool thread, never for a loop.
+// Writes the stage stream (wire/stage_stream.h) that mcpbox-init unpacks. Blocking: for a pool thread, never for a
+// loop.
 #pragma once
 
 #include <cstdint>
@@ -12,17 +13,17 @@
 
 namespace mcpbox::box {
 
-// One archive on one descriptor. A failed write fails every later call the same way; kUnavailable means that the unpacker is gone,
-// and its own answer says why. Paths are relative, parents come first. A path or link that the format refuses is
-// kInvalidArgument and writes nothing, so that the caller can skip that entry and go on.
+// One archive on one descriptor. A failed write fails every later call the same way; kUnavailable means that the
+// unpacker is gone, and its own answer says why. Paths are relative, parents come first. A path or link that the format
+// refuses is kInvalidArgument and writes nothing, so that the caller can skip that entry and go on.
 class StageWriter {
  public:
   // Owns `out`, a blocking pipe or socket. SIGPIPE must be ignored in the process.
   explicit StageWriter(UniqueFd out) : out_(std::move(out)) {}
 
   Result<void> directory(std::string_view path);
-  // Copies exactly `size` bytes from the current position of `content`; kAborted when it ends earlier: the file changed, and
-  // the archive is broken then.
+  // Copies exactly `size` bytes from the current position of `content`; kAborted when it ends earlier: the file
+  // changed, and the archive is broken then.
   Result<void> file(std::string_view path, std::uint64_t size, bool executable, int content);
   // As above, with content that `read(buffer, capacity)` yields: 0 is the end.
   using Read = std::function<Result<std::size_t>(char* buffer, std::size_t capacity)>;

@@ -1,12 +1,12 @@
 #include "box/supervisor.h"
 
+#include <fmt/core.h>
+
+#include <algorithm>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/core.h>
-
-#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -167,7 +167,8 @@ class WireSupervisor final : public Supervisor {
     if (!answer) co_return fail(answer.error());
     auto reply = wire::decode<wire::SpawnReply>(answer->payload);
     if (!reply) co_return fail(reply.error());
-    if (answer->fds.size() != 3) co_return fail(Code::kDataLoss, "supervisor link: a new process came without its pipes");
+    if (answer->fds.size() != 3)
+      co_return fail(Code::kDataLoss, "supervisor link: a new process came without its pipes");
     co_return Spawned{reply->pid, {std::move(answer->fds[0]), std::move(answer->fds[1]), std::move(answer->fds[2])}};
   }
   Task<Result<pid_t>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) override {
@@ -192,12 +193,15 @@ class WireSupervisor final : public Supervisor {
     std::size_t next = 0;
     for (auto [there, target] : {std::pair{reply->in, &pipes.in}, {reply->out, &pipes.out}, {reply->err, &pipes.err}}) {
       if (!there) continue;
-      if (next == answer->fds.size()) co_return fail(Code::kDataLoss, "supervisor link: a process came without its pipes");
+      if (next == answer->fds.size())
+        co_return fail(Code::kDataLoss, "supervisor link: a process came without its pipes");
       *target = std::move(answer->fds[next++]);
     }
     co_return pipes;
   }
-  Task<Result<void>> close_stdin(std::string process_id) override { return done(wire::CloseStdin{std::move(process_id)}); }
+  Task<Result<void>> close_stdin(std::string process_id) override {
+    return done(wire::CloseStdin{std::move(process_id)});
+  }
   Task<Result<void>> signal(std::string process_id, int signal_number) override {
     return done(wire::Signal{std::move(process_id), signal_number});
   }
@@ -238,7 +242,9 @@ class WireSupervisor final : public Supervisor {
   Task<Result<void>> publish(std::string from, std::string to, uid_t owner) override {
     return done(wire::Publish{std::move(from), std::move(to), owner});
   }
-  Task<Result<void>> seal(std::string path, uid_t uid) override { return done(wire::Seal{std::move(path), uid}, kTreeTime); }
+  Task<Result<void>> seal(std::string path, uid_t uid) override {
+    return done(wire::Seal{std::move(path), uid}, kTreeTime);
+  }
   Task<Result<void>> remove_tree(std::string path, uid_t uid) override {
     return done(wire::RemoveTree{std::move(path), uid}, kTreeTime);
   }
@@ -298,7 +304,8 @@ Task<Result<std::unique_ptr<Supervisor>>> Supervisor::connect(asio::any_io_execu
         channel->close();
         co_return fail(reply.error());
       }
-      SupervisorInfo info{reply->version, reply->landlock_abi, reply->seccomp, reply->boot_token, printable(reply->kernel, 64)};
+      SupervisorInfo info{reply->version, reply->landlock_abi, reply->seccomp, reply->boot_token,
+                          printable(reply->kernel, 64)};
       co_return std::make_unique<WireSupervisor>(std::move(channel), std::move(info));
     }
     // Not there yet, or left over from a sandbox that is gone.

@@ -19,7 +19,8 @@ Error to_error(const wire::ErrorReply& reply) {
   return Error(wire::code_of(reply), std::move(message));
 }
 
-Result<SupervisorLink::Request> SupervisorLink::frame(wire::MessageType type, std::string_view payload, std::size_t fd_count) {
+Result<SupervisorLink::Request> SupervisorLink::frame(wire::MessageType type, std::string_view payload,
+                                                      std::size_t fd_count) {
   auto bytes = wire::encode_frame(type, ++last_id_, static_cast<std::uint16_t>(fd_count), payload);
   if (!bytes) return fail(bytes.error());
   return Request{last_id_, std::move(*bytes)};
@@ -60,7 +61,8 @@ Result<void> SupervisorLink::take(const wire::Frame& frame) {
       events_.emplace_back(std::move(*exited));
       return {};
     }
-    default: return fail(Code::kDataLoss, "supervisor link: an unknown message came");
+    default:
+      return fail(Code::kDataLoss, "supervisor link: an unknown message came");
   }
 }
 

@@ -38,7 +38,8 @@ class SupervisorLink {
     return frame(Message::kType, *payload, fd_count);
   }
 
-  // kDataLoss when the peer breaks the protocol: the connection must be closed then. Descriptors that belong to no frame are closed.
+  // kDataLoss when the peer breaks the protocol: the connection must be closed then. Descriptors that belong to no
+  // frame are closed.
   Result<void> feed(std::string_view bytes, std::vector<UniqueFd> fds);
   // What feed() found, in order.
   std::optional<Event> next();

@@ -1,10 +1,10 @@
 #include "box/supervisor_socket.h"
 
-#include <boost/asio/post.hpp>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <boost/asio/post.hpp>
 #include <cstring>
 
 #include "base/errno_error.h"
@@ -102,7 +102,8 @@ void SupervisorSocket::receive() {
         fds.emplace_back(fd);
       }
     }
-    if ((message.msg_flags & MSG_CTRUNC) != 0) return lose(lost_error("descriptors were lost; is the limit of open files reached?"));
+    if ((message.msg_flags & MSG_CTRUNC) != 0)
+      return lose(lost_error("descriptors were lost; is the limit of open files reached?"));
     if (received_) received_(std::string_view(buffer.data(), static_cast<std::size_t>(got)), std::move(fds));
     if (!socket_.is_open()) return;
   }

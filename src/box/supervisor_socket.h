@@ -3,7 +3,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-
 #include <deque>
 #include <functional>
 #include <memory>
@@ -15,8 +14,8 @@
 
 namespace mcpbox::box {
 
-// Connects at once or says why not (kUnavailable when nobody listens there yet, kNotFound when the path is missing). Paths longer than
-// sun_path go through a descriptor of their directory.
+// Connects at once or says why not (kUnavailable when nobody listens there yet, kNotFound when the path is missing).
+// Paths longer than sun_path go through a descriptor of their directory.
 Result<UniqueFd> connect_unix(const std::string& path);
 
 // Lives in a shared_ptr, because pending operations hold it. After close() no handler is called any more.

@@ -1,4 +1,5 @@
-// A stage stream: whatever the bytes are, no entry that leaves the tree reaches the sink, and any cut gives the same entries.
+// A stage stream: whatever the bytes are, no entry that leaves the tree reaches the sink, and any cut gives the same
+// entries.
 #include <cstdint>
 
 #include "box/wire/stage_stream.h"

@@ -39,7 +39,8 @@ std::string required(const char* name) {
 
 void bind(const std::string& from, const std::string& to, bool read_only) {
   check(::mount(from.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0, from.c_str());
-  if (read_only) check(::mount(nullptr, to.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0, "remount");
+  if (read_only)
+    check(::mount(nullptr, to.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0, "remount");
 }
 
 void bind_file(const std::string& from, const std::string& to) {
@@ -54,7 +55,8 @@ void build_root(const std::string& base, const std::string& build) {
   check(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "make mounts private");
   const std::string root = base + "/root";
   check(::mount("tmpfs", root.c_str(), "tmpfs", MS_NOSUID, "mode=0755") == 0, "tmpfs");
-  for (const char* name : {"proc", "dev", "workspace", "cache", ".boxrun", "tmp", "etc", "usr", "opt", "opt/tests", ".box"}) {
+  for (const char* name :
+       {"proc", "dev", "workspace", "cache", ".boxrun", "tmp", "etc", "usr", "opt", "opt/tests", ".box"}) {
     fs::create_directory(root + "/" + name);
   }
   ::chmod((root + "/tmp").c_str(), 01777);
@@ -70,7 +72,8 @@ void build_root(const std::string& base, const std::string& build) {
   }
   bind(build + "/tests", root + "/opt/tests", true);
   bind_file(build + "/bin/mcpbox-init", root + "/.box/mcpbox-init");
-  for (const char* name : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}) bind_file(name, root + name);
+  for (const char* name : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"})
+    bind_file(name, root + name);
   fs::create_directory(root + "/dev/shm");
   check(::mount("tmpfs", (root + "/dev/shm").c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") == 0, "/dev/shm");
   bind(base + "/workspace", root + "/workspace", false);
@@ -92,10 +95,12 @@ void bring_up_loopback() {
   ::close(fd);
 }
 
-// What an engine leaves: SETUID, SETGID, KILL and SETPCAP in the bounding set, and no_new_privs. Exec as root makes them effective.
+// What an engine leaves: SETUID, SETGID, KILL and SETPCAP in the bounding set, and no_new_privs. Exec as root makes
+// them effective.
 void reduce_capabilities() {
   for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
-    if (capability == CAP_SETUID || capability == CAP_SETGID || capability == CAP_KILL || capability == CAP_SETPCAP) continue;
+    if (capability == CAP_SETUID || capability == CAP_SETGID || capability == CAP_KILL || capability == CAP_SETPCAP)
+      continue;
     check(::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0, "drop a capability");
   }
   check(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
@@ -114,15 +119,22 @@ InitSandbox::InitSandbox(std::vector<std::string> extra) {
   if (::chown((base_ + "/run").c_str(), kOwner, kOwner) != 0) throw std::runtime_error("chown failed");
   ::chmod((base_ + "/run").c_str(), 0700);
 
-  std::vector<std::string> arguments{"/.box/mcpbox-init", "--control", "/.boxrun/control.sock", "--owner",
-                                     std::to_string(kOwner), "--root", "/workspace", "--root", "/cache"};
+  std::vector<std::string> arguments{"/.box/mcpbox-init",
+                                     "--control",
+                                     "/.boxrun/control.sock",
+                                     "--owner",
+                                     std::to_string(kOwner),
+                                     "--root",
+                                     "/workspace",
+                                     "--root",
+                                     "/cache"};
   arguments.insert(arguments.end(), extra.begin(), extra.end());
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
 
-  pid_ = static_cast<pid_t>(
-      ::syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  pid_ = static_cast<pid_t>(::syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | SIGCHLD,
+                                      nullptr, nullptr, nullptr, nullptr));
   if (pid_ < 0) throw std::runtime_error(std::string("clone: ") + ::strerror(errno));
   if (pid_ == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

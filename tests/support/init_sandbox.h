@@ -1,5 +1,5 @@
-// A sandbox without an engine: the real mcpbox-init as PID 1 of new pid, mount, network and IPC namespaces, with the four capabilities
-// that an engine would leave it. Needs root.
+// A sandbox without an engine: the real mcpbox-init as PID 1 of new pid, mount, network and IPC namespaces, with the
+// four capabilities that an engine would leave it. Needs root.
 #pragma once
 
 #include <sys/types.h>

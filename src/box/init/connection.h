@@ -17,7 +17,8 @@ class Connection {
  public:
   struct Handlers {
     std::function<void(const wire::Frame&, std::vector<UniqueFd>)> frame;
-    // Once, from the loop: the peer went away, broke the protocol or does not read. The owner destroys the connection then.
+    // Once, from the loop: the peer went away, broke the protocol or does not read. The owner destroys the connection
+    // then.
     std::function<void(const char* why)> closed;
   };
   // `socket` must be non-blocking.

@@ -40,7 +40,9 @@ void EventLoop::cancel(Timer timer) {
   due_.erase(found);
 }
 
-void EventLoop::defer(std::function<void()> call) { deferred_.push_back(std::move(call)); }
+void EventLoop::defer(std::function<void()> call) {
+  deferred_.push_back(std::move(call));
+}
 
 int EventLoop::wait_ms() const {
   if (!deferred_.empty()) return 0;

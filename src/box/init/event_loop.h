@@ -19,7 +19,8 @@ class EventLoop {
   using Timer = std::uint64_t;
 
   EventLoop();
-  // Level-triggered. The descriptor stays the caller's; unwatch() it before closing. Watching it again replaces events and callback.
+  // Level-triggered. The descriptor stays the caller's; unwatch() it before closing. Watching it again replaces events
+  // and callback.
   void watch(int fd, unsigned events, Ready ready);
   void unwatch(int fd);
   Timer at(Clock::time_point when, std::function<void()> call);

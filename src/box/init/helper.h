@@ -19,9 +19,10 @@ class Helpers {
  public:
   explicit Helpers(EventLoop& loop) : loop_(loop) {}
 
-  // `keep`: the only descriptors above 2 that the child inherits. `done` is called once, from the loop. At most 64 run, up to
-  // 1,024 more wait. After `limit` the child is killed and `done` gets kTimeout.
-  void start(Work work, std::vector<int> keep, std::chrono::milliseconds limit, std::function<void(Op<std::string>)> done);
+  // `keep`: the only descriptors above 2 that the child inherits. `done` is called once, from the loop. At most 64 run,
+  // up to 1,024 more wait. After `limit` the child is killed and `done` gets kTimeout.
+  void start(Work work, std::vector<int> keep, std::chrono::milliseconds limit,
+             std::function<void(Op<std::string>)> done);
   // True when the pid was one of ours.
   bool reaped(pid_t pid);
 

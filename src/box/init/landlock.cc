@@ -37,8 +37,9 @@ constexpr std::uint64_t kBindTcp = 1 << 0, kConnectTcp = 1 << 1;
 constexpr std::uint64_t kScopeAbstractUnix = 1 << 0, kScopeSignal = 1 << 1;
 
 // /sys parts: runtimes size their heaps and thread pools by them. /opt: where images put interpreters.
-constexpr const char* kSystemTrees[] = {"/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc", "/proc", "/opt",
-                                        "/sys/fs/cgroup", "/sys/devices/system/cpu"};
+constexpr const char* kSystemTrees[] = {"/usr",    "/lib", "/lib32",         "/lib64",
+                                        "/libx32", "/bin", "/sbin",          "/etc",
+                                        "/proc",   "/opt", "/sys/fs/cgroup", "/sys/devices/system/cpu"};
 constexpr const char* kReadWriteDevices[] = {"/dev/null", "/dev/zero", "/dev/full"};
 constexpr const char* kReadDevices[] = {"/dev/random", "/dev/urandom"};
 

@@ -1,7 +1,8 @@
-// Landlock for managed processes and for the unpacker (landlock(7)): file trees, TCP ports, signals and abstract sockets.
+// Landlock for managed processes and for the unpacker (landlock(7)): file trees, TCP ports, signals and abstract
+// sockets.
 //
-// Best effort by the kernel's ABI: what a kernel does not know is left out, and the ABI is reported to mcpbox, which decides
-// whether that is good enough.
+// Best effort by the kernel's ABI: what a kernel does not know is left out, and the ABI is reported to mcpbox, which
+// decides whether that is good enough.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,9 @@ struct LandlockRules {
   std::vector<std::uint16_t> bind_ports;
 };
 
-// Confines the calling thread, which must have no_new_privs and the identity that may open the paths. Paths of `rules` that do not
-// exist are an error. On failure `step` names the rule. Returns 0 or errno; 0 at once where there is no Landlock.
+// Confines the calling thread, which must have no_new_privs and the identity that may open the paths. Paths of `rules`
+// that do not exist are an error. On failure `step` names the rule. Returns 0 or errno; 0 at once where there is no
+// Landlock.
 int apply_landlock(const LandlockRules& rules, std::string& step);
 // Confines the calling thread to the directory behind one descriptor, without network.
 int apply_landlock_to_directory(int directory_fd);

@@ -56,7 +56,8 @@ void protect_from_oom() {
   }
 }
 
-// PID 1 is root without CAP_DAC_OVERRIDE and CAP_CHOWN: in the owner's 0700 directory only the owner can make the socket.
+// PID 1 is root without CAP_DAC_OVERRIDE and CAP_CHOWN: in the owner's 0700 directory only the owner can make the
+// socket.
 UniqueFd listen_on(const std::string& path, uid_t owner, std::string& problem) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;

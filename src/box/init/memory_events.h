@@ -7,8 +7,9 @@
 
 namespace mcpbox::box::init {
 
-// Watches the sandbox's own oom_kill counter: memory.events of cgroup v2 or memory.oom_control of v1 (cgroups(7)). The counter does
-// not say who was killed; a SIGKILL that we did not send, within two seconds of a rise, is taken to be explained by it.
+// Watches the sandbox's own oom_kill counter: memory.events of cgroup v2 or memory.oom_control of v1 (cgroups(7)). The
+// counter does not say who was killed; a SIGKILL that we did not send, within two seconds of a rise, is taken to be
+// explained by it.
 class MemoryEvents {
  public:
   MemoryEvents() { sample(); }

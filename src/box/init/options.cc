@@ -33,7 +33,8 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       }
     }
   }
-  if (options.control.empty() || options.control.front() != '/') return std::unexpected("--control needs an absolute path");
+  if (options.control.empty() || options.control.front() != '/')
+    return std::unexpected("--control needs an absolute path");
   return options;
 }
 

@@ -23,7 +23,8 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
     return done(refuse(Code::kAlreadyExists, "start process '" + spec.id + "'", "the id is in use; forget it first"));
   }
   if (processes_.size() >= kMaxProcesses) {
-    return done(refuse(Code::kResourceExhausted, "start process '" + spec.id + "'", "the sandbox has too many processes"));
+    return done(
+        refuse(Code::kResourceExhausted, "start process '" + spec.id + "'", "the sandbox has too many processes"));
   }
   memory_.sample();
   auto started = start_process(spec, stdio);

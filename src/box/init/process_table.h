@@ -21,7 +21,7 @@ struct Process {
   std::string id;
   pid_t pid = -1;
   uid_t uid = 0;
-  Pipes pipes;  // duplicates for a controller that comes later; never read
+  Pipes pipes;           // duplicates for a controller that comes later; never read
   bool starting = true;  // exec has not been confirmed yet
   bool running = true;
   bool killed_by_us = false;

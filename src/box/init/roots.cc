@@ -32,7 +32,8 @@ Op<Place> Roots::find(const std::string& path) const {
     if (beneath && (best == nullptr || root.path.size() > best->path.size())) best = &root;
   }
   if (best == nullptr) {
-    return refuse(Code::kPermissionDenied, "use '" + path + "'", "is beneath none of the roots that mcpbox-init works in");
+    return refuse(Code::kPermissionDenied, "use '" + path + "'",
+                  "is beneath none of the roots that mcpbox-init works in");
   }
   return Place{best->fd.get(), path == best->path ? "" : path.substr(best->path.size() + 1), path};
 }

@@ -1,7 +1,7 @@
 // The directories that mcpbox-init may work in, and the only way to a path beneath them.
 //
-// Roots are opened once at start. Resolution is openat2(2) with RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS: no name that a server
-// planted can lead anywhere else.
+// Roots are opened once at start. Resolution is openat2(2) with RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS: no name
+// that a server planted can lead anywhere else.
 #pragma once
 
 #include <string>
@@ -43,8 +43,8 @@ struct Entry {
   UniqueFd parent;
   std::string name;
 };
-// Opens the parent, which must belong to root: in a server's own directory names are the server's. Fails for a root itself.
-// With `make`, missing directories on the way are made 0711.
+// Opens the parent, which must belong to root: in a server's own directory names are the server's. Fails for a root
+// itself. With `make`, missing directories on the way are made 0711.
 Op<Entry> open_parent(const Place& place, bool make);
 
 // The names in a directory without "." and "..", at most `limit`; EOVERFLOW beyond it.

@@ -112,7 +112,8 @@ int drop_identity(uid_t uid, gid_t gid, std::string& step) {
   if (::setgroups(0, nullptr) != 0) return errno;
   if (::setresgid(gid, gid, gid) != 0) return errno;
   if (::setresuid(uid, uid, uid) != 0) return errno;
-  // What was copied from PID 1 stays unreadable for processes of the uid, whatever fs.suid_dumpable says; exec resets it.
+  // What was copied from PID 1 stays unreadable for processes of the uid, whatever fs.suid_dumpable says; exec resets
+  // it.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return errno;
   step = "drop capabilities";
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};

@@ -14,7 +14,8 @@ struct Level {
   std::vector<std::string> names;  // not yet visited
 };
 
-// A directory gets its final mode before it is entered: 0555 is enough to walk it, and works where nothing was allowed before.
+// A directory gets its final mode before it is entered: 0555 is enough to walk it, and works where nothing was allowed
+// before.
 Op<Level> enter(int parent, const std::string& name) {
   UniqueFd path(::openat(parent, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!path) return failed("open '" + name + "'");
@@ -28,8 +29,9 @@ Op<Level> enter(int parent, const std::string& name) {
 }
 
 Op<std::string> seal_all(int root, const std::string& relative) {
-  UniqueFd parent = open_beneath(root, relative.substr(0, relative.rfind('/') == std::string::npos ? 0 : relative.rfind('/')),
-                                 O_PATH | O_DIRECTORY);
+  UniqueFd parent =
+      open_beneath(root, relative.substr(0, relative.rfind('/') == std::string::npos ? 0 : relative.rfind('/')),
+                   O_PATH | O_DIRECTORY);
   if (!parent) return failed("open the directory above");
   auto top = enter(parent.get(), relative.substr(relative.rfind('/') + 1));
   if (!top) return std::unexpected(top.error());
@@ -44,7 +46,8 @@ Op<std::string> seal_all(int root, const std::string& relative) {
     const std::string name = std::move(level.names.back());
     level.names.pop_back();
     struct stat info{};
-    if (::fstatat(level.directory.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return failed("inspect '" + name + "'");
+    if (::fstatat(level.directory.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+      return failed("inspect '" + name + "'");
     if (S_ISDIR(info.st_mode)) {
       if (levels.size() == kMaxDepth) return refuse(Code::kInvalidArgument, "seal '" + name + "'", "nested too deeply");
       auto next = enter(level.directory.get(), name);

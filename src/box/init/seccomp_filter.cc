@@ -27,34 +27,103 @@ constexpr unsigned kIoUringSetup = 425, kIoUringEnter = 426, kIoUringRegister = 
 
 constexpr unsigned kDenied[] = {
     // Other processes' memory and descriptors.
-    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_kcmp, SYS_process_madvise, SYS_move_pages,
+    SYS_ptrace,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_pidfd_getfd,
+    SYS_kcmp,
+    SYS_process_madvise,
+    SYS_move_pages,
     // Kernel interfaces with a history of privilege escalation.
-    SYS_keyctl, SYS_add_key, SYS_request_key, SYS_userfaultfd, SYS_bpf, SYS_perf_event_open, SYS_fanotify_init,
+    SYS_keyctl,
+    SYS_add_key,
+    SYS_request_key,
+    SYS_userfaultfd,
+    SYS_bpf,
+    SYS_perf_event_open,
+    SYS_fanotify_init,
     // IPC that is not a file: no permission of ours covers it.
-    SYS_shmget, SYS_shmat, SYS_shmctl, SYS_shmdt, SYS_semget, SYS_semop, SYS_semtimedop, SYS_semctl, SYS_msgget, SYS_msgsnd,
-    SYS_msgrcv, SYS_msgctl, SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr,
+    SYS_shmget,
+    SYS_shmat,
+    SYS_shmctl,
+    SYS_shmdt,
+    SYS_semget,
+    SYS_semop,
+    SYS_semtimedop,
+    SYS_semctl,
+    SYS_msgget,
+    SYS_msgsnd,
+    SYS_msgrcv,
+    SYS_msgctl,
+    SYS_mq_open,
+    SYS_mq_unlink,
+    SYS_mq_timedsend,
+    SYS_mq_timedreceive,
+    SYS_mq_notify,
+    SYS_mq_getsetattr,
     // Namespaces, mounts and file handles.
-    SYS_unshare, SYS_setns, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen,
-    SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_quotactl,
+    SYS_unshare,
+    SYS_setns,
+    SYS_mount,
+    SYS_umount2,
+    SYS_pivot_root,
+    SYS_chroot,
+    SYS_move_mount,
+    SYS_open_tree,
+    SYS_fsopen,
+    SYS_fsconfig,
+    SYS_fsmount,
+    SYS_fspick,
+    SYS_mount_setattr,
+    SYS_open_by_handle_at,
+    SYS_name_to_handle_at,
+    SYS_quotactl,
     kQuotactlFd,
     // The machine.
-    SYS_kexec_load, SYS_kexec_file_load, SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_reboot, SYS_swapon,
-    SYS_swapoff, SYS_acct, SYS_syslog, SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime,
-    SYS_clock_adjtime, SYS_adjtimex, SYS_vhangup, SYS_lookup_dcookie,
+    SYS_kexec_load,
+    SYS_kexec_file_load,
+    SYS_init_module,
+    SYS_finit_module,
+    SYS_delete_module,
+    SYS_reboot,
+    SYS_swapon,
+    SYS_swapoff,
+    SYS_acct,
+    SYS_syslog,
+    SYS_sethostname,
+    SYS_setdomainname,
+    SYS_settimeofday,
+    SYS_clock_settime,
+    SYS_clock_adjtime,
+    SYS_adjtimex,
+    SYS_vhangup,
+    SYS_lookup_dcookie,
 #if defined(__x86_64__)
-    SYS_iopl, SYS_ioperm, SYS_uselib, SYS_ustat, SYS_sysfs, SYS__sysctl, SYS_create_module, SYS_get_kernel_syms,
-    SYS_query_module, SYS_nfsservctl, SYS_modify_ldt,
+    SYS_iopl,
+    SYS_ioperm,
+    SYS_uselib,
+    SYS_ustat,
+    SYS_sysfs,
+    SYS__sysctl,
+    SYS_create_module,
+    SYS_get_kernel_syms,
+    SYS_query_module,
+    SYS_nfsservctl,
+    SYS_modify_ldt,
 #endif
 };
 
-// Callers fall back when these "do not exist": libuv from io_uring to epoll, libc from clone3 to clone, whose flags can be seen.
+// Callers fall back when these "do not exist": libuv from io_uring to epoll, libc from clone3 to clone, whose flags can
+// be seen.
 constexpr unsigned kAbsent[] = {kIoUringSetup, kIoUringEnter, kIoUringRegister, SYS_clone3};
 
 constexpr unsigned kNewNamespaces = 0x7E020000;  // every CLONE_NEW* flag of clone(2)
 constexpr unsigned kTypeMask = 0xF;              // socket type without SOCK_CLOEXEC and SOCK_NONBLOCK
 
 constexpr unsigned kAllow = SECCOMP_RET_ALLOW;
-constexpr unsigned refuse(int number) { return SECCOMP_RET_ERRNO | static_cast<unsigned>(number); }
+constexpr unsigned refuse(int number) {
+  return SECCOMP_RET_ERRNO | static_cast<unsigned>(number);
+}
 
 // Appends instructions; each check leaves the accumulator as it likes, so the next one loads again.
 class Program {
@@ -171,7 +240,7 @@ std::vector<sock_filter> build_seccomp_filter(bool any_network) {
   });
   p.on_call(SYS_ioctl, [&] {
     p.load_argument(1);
-    p.ret_if_equal(TIOCSTI, refuse(EPERM));     // types into a terminal that it shares
+    p.ret_if_equal(TIOCSTI, refuse(EPERM));  // types into a terminal that it shares
     p.ret_if_equal(TIOCLINUX, refuse(EPERM));
     p.ret(kAllow);
   });

@@ -1,7 +1,7 @@
 // The seccomp filter of managed processes: a deny-list on top of what the engine filters.
 //
-// It does not rely on the engine, whose own filter allows io_uring or AF_VSOCK in some versions (security.md §2, §4.11, §9).
-// Built as plain instructions, so that a unit test can evaluate every verdict in user space.
+// It does not rely on the engine, whose own filter allows io_uring or AF_VSOCK in some versions (security.md §2, §4.11,
+// §9). Built as plain instructions, so that a unit test can evaluate every verdict in user space.
 #pragma once
 
 #include <linux/filter.h>
@@ -10,7 +10,8 @@
 
 namespace mcpbox::box::init {
 
-// `any_network` false: only TCP streams and unix sockets. UDP, MPTCP and TCP fast open would pass by Landlock's TCP rules.
+// `any_network` false: only TCP streams and unix sockets. UDP, MPTCP and TCP fast open would pass by Landlock's TCP
+// rules.
 std::vector<sock_filter> build_seccomp_filter(bool any_network);
 
 // Installs it for the calling thread, which must have no_new_privs. Returns 0 or errno.

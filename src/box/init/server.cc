@@ -19,7 +19,9 @@ constexpr std::size_t kMaxControllers = 8;
 constexpr auto kHelloTime = std::chrono::seconds(10);
 constexpr auto kLonelyTime = std::chrono::seconds(60);
 
-void complain(const char* what, const char* why) { ::dprintf(2, "mcpbox-init: %s: %s\n", what, why); }
+void complain(const char* what, const char* why) {
+  ::dprintf(2, "mcpbox-init: %s: %s\n", what, why);
+}
 
 }  // namespace
 
@@ -58,8 +60,8 @@ void Server::accept_controller() {
   socklen_t length = sizeof peer;
   if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return;
   if (peer.uid != options_.owner && peer.uid != 0) return complain("refused a controller", "it has another uid");
-  // A server may run with the owner's uid (bound folders). Controllers live outside of our pid namespace, where they have no
-  // number that we could see.
+  // A server may run with the owner's uid (bound folders). Controllers live outside of our pid namespace, where they
+  // have no number that we could see.
   if (peer.pid != 0) return complain("refused a controller", "it runs inside of the sandbox");
   if (controllers_.size() >= kMaxControllers) return complain("refused a controller", "too many are connected");
   const Serial serial = ++next_serial_;
@@ -97,8 +99,8 @@ void Server::hello(Serial serial, const wire::Frame& frame) {
   const Serial previous = std::exchange(active_, serial);
   utsname names{};
   ::uname(&names);
-  reply({serial, frame.id},
-        wire::HelloReply{std::min(request->newest, wire::kProtocolVersion), landlock_abi(), true, boot_token_, names.release});
+  reply({serial, frame.id}, wire::HelloReply{std::min(request->newest, wire::kProtocolVersion), landlock_abi(), true,
+                                             boot_token_, names.release});
   for (const auto& [id, process] : table_.all()) {
     if (!process->exit) continue;
     auto payload = wire::encode(wire::Exited{id, *process->exit});
@@ -165,7 +167,8 @@ void Server::reply_error(Origin origin, const wire::ErrorReply& error) {
   if (found == controllers_.end()) return;
   auto payload = wire::encode(error);
   // A step names paths and programs of the request, which may be as long as a string can be: cut rather than lost.
-  if (!payload) payload = wire::encode(wire::ErrorReply{error.code, error.error_number, error.step.substr(0, 1024), ""});
+  if (!payload)
+    payload = wire::encode(wire::ErrorReply{error.code, error.error_number, error.step.substr(0, 1024), ""});
   if (payload) found->second.connection->send(wire::MessageType::kErrorReply, origin.id, *payload);
 }
 

@@ -52,7 +52,8 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
     case kSpawn:
       if (auto request = wire::decode<wire::Spawn>(frame.payload)) return spawn(origin, *request, std::move(fds));
       break;
-    case kAttach: return with<wire::Attach>(origin, frame, &Server::attach);
+    case kAttach:
+      return with<wire::Attach>(origin, frame, &Server::attach);
     case kCloseStdin:
       if (auto request = wire::decode<wire::CloseStdin>(frame.payload)) {
         auto process = table_.find(request->id);
@@ -67,13 +68,16 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
         if (!process) return reply_error(origin, process.error());
         const std::string step = "signal process '" + request->id + "'";
         // Its pid is ours until it is reaped, and a reaped one is not running.
-        if (!(*process)->running) return reply_error(origin, wire::make_error(Code::kFailedPrecondition, step, "it has ended"));
+        if (!(*process)->running)
+          return reply_error(origin, wire::make_error(Code::kFailedPrecondition, step, "it has ended"));
         if (request->signal == SIGKILL) (*process)->killed_by_us = true;
-        if (::kill((*process)->pid, request->signal) != 0) return reply_error(origin, wire::make_errno_error(errno, step));
+        if (::kill((*process)->pid, request->signal) != 0)
+          return reply_error(origin, wire::make_errno_error(errno, step));
         return reply(origin, wire::Done{});
       }
       break;
-    case kKillUid: return with<wire::KillUid>(origin, frame, &Server::kill_uid);
+    case kKillUid:
+      return with<wire::KillUid>(origin, frame, &Server::kill_uid);
     case kList:
       if (wire::decode<wire::List>(frame.payload)) return reply(origin, wire::ListReply{table_.list()});
       break;
@@ -94,7 +98,8 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
         return end_sandbox();
       }
       break;
-    default: return file_operation(origin, frame);
+    default:
+      return file_operation(origin, frame);
   }
   drop(origin.connection, "a message of it cannot be decoded");
 }
@@ -138,9 +143,8 @@ void Server::kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::
   if (*killer > 0) {
     when_reaped_[*killer] = [this, origin, request, deadline] { kill_check(origin, request, deadline); };
   } else {
-    loop_.at(EventLoop::Clock::now() + milliseconds(2), [this, origin, request, deadline] {
-      kill_check(origin, request, deadline);
-    });
+    loop_.at(EventLoop::Clock::now() + milliseconds(2),
+             [this, origin, request, deadline] { kill_check(origin, request, deadline); });
   }
 }
 
@@ -150,9 +154,8 @@ void Server::kill_check(Origin origin, const wire::KillUid& request, EventLoop::
     return reply(origin, wire::KillUidReply{alive});
   }
   // What was killed needs a moment to end and to be reaped.
-  loop_.at(EventLoop::Clock::now() + milliseconds(1), [this, origin, request, deadline] {
-    kill_round(origin, request, deadline);
-  });
+  loop_.at(EventLoop::Clock::now() + milliseconds(1),
+           [this, origin, request, deadline] { kill_round(origin, request, deadline); });
 }
 
 void Server::unpack_stream(Origin origin, wire::Unpack request, std::vector<UniqueFd> fds) {
@@ -161,11 +164,12 @@ void Server::unpack_stream(Origin origin, wire::Unpack request, std::vector<Uniq
   const auto limit = milliseconds(std::min(request.timeout_ms, 3'600'000u));
   const int fd = stream->get();
   // The helper keeps time itself, so that it can clean up; ours is for a helper that hangs.
-  help(origin,
-       [this, request, stream, limit](const Answer& answer) {
-         answer(unpack(roots_, request, stream->get(), EventLoop::Clock::now() + limit));
-       },
-       {fd}, limit + std::chrono::minutes(2));
+  help(
+      origin,
+      [this, request, stream, limit](const Answer& answer) {
+        answer(unpack(roots_, request, stream->get(), EventLoop::Clock::now() + limit));
+      },
+      {fd}, limit + std::chrono::minutes(2));
 }
 
 void Server::help(Origin origin, Work work, std::vector<int> keep, milliseconds limit) {
@@ -185,57 +189,67 @@ void Server::file_operation(Origin origin, const wire::Frame& frame) {
     auto request = wire::decode<Request>(frame.payload);
     decoded = request.has_value();
     if (!decoded) return;
-    help(origin,
-         [this, request = std::move(*request), limit, operate](const Answer& answer) {
-           operate(roots_, request, EventLoop::Clock::now() + limit, answer);
-         },
-         {}, limit + std::chrono::seconds(5));
+    help(
+        origin,
+        [this, request = std::move(*request), limit, operate](const Answer& answer) {
+          operate(roots_, request, EventLoop::Clock::now() + limit, answer);
+        },
+        {}, limit + std::chrono::seconds(5));
   };
   switch (frame.type) {
     case kMakeTree:
-      run(std::in_place_type<wire::MakeTree>, kFileTime, [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
-        answer(no_bytes(make_tree(roots, request, until)));
-      });
+      run(std::in_place_type<wire::MakeTree>, kFileTime,
+          [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
+            answer(no_bytes(make_tree(roots, request, until)));
+          });
       break;
     case kShareDirectory:
-      run(std::in_place_type<wire::ShareDirectory>, kFileTime, [](const Roots& roots, const auto& request, auto, const Answer& answer) {
-        answer(no_bytes(share_directory(roots, request)));
-      });
+      run(std::in_place_type<wire::ShareDirectory>, kFileTime,
+          [](const Roots& roots, const auto& request, auto, const Answer& answer) {
+            answer(no_bytes(share_directory(roots, request)));
+          });
       break;
     case kPublish:
-      run(std::in_place_type<wire::Publish>, kTreeTime, [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
-        auto published = publish(roots, request);
-        if (!published) return answer(std::unexpected(published.error()));
-        answer(std::string());
-        remove_put_aside(*published, until);
-      });
+      run(std::in_place_type<wire::Publish>, kTreeTime,
+          [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
+            auto published = publish(roots, request);
+            if (!published) return answer(std::unexpected(published.error()));
+            answer(std::string());
+            remove_put_aside(*published, until);
+          });
       break;
     case kSeal:
-      run(std::in_place_type<wire::Seal>, kTreeTime, [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
-        answer(no_bytes(seal(roots, request, until)));
-      });
+      run(std::in_place_type<wire::Seal>, kTreeTime,
+          [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
+            answer(no_bytes(seal(roots, request, until)));
+          });
       break;
     case kRemoveTree:
-      run(std::in_place_type<wire::RemoveTree>, kTreeTime, [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
-        answer(no_bytes(remove_tree(roots, request, until)));
-      });
+      run(std::in_place_type<wire::RemoveTree>, kTreeTime,
+          [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
+            answer(no_bytes(remove_tree(roots, request, until)));
+          });
       break;
     case kWriteFile:
-      run(std::in_place_type<wire::WriteFile>, kFileTime, [](const Roots& roots, const auto& request, auto, const Answer& answer) {
-        answer(no_bytes(write_file(roots, request)));
-      });
+      run(std::in_place_type<wire::WriteFile>, kFileTime,
+          [](const Roots& roots, const auto& request, auto, const Answer& answer) {
+            answer(no_bytes(write_file(roots, request)));
+          });
       break;
     case kReadFile:
-      run(std::in_place_type<wire::ReadFile>, kFileTime, [](const Roots& roots, const auto& request, auto, const Answer& answer) {
-        answer(as_bytes(read_file(roots, request)));
-      });
+      run(std::in_place_type<wire::ReadFile>, kFileTime,
+          [](const Roots& roots, const auto& request, auto, const Answer& answer) {
+            answer(as_bytes(read_file(roots, request)));
+          });
       break;
     case kListDirectory:
-      run(std::in_place_type<wire::ListDirectory>, kFileTime, [](const Roots& roots, const auto& request, auto, const Answer& answer) {
-        answer(as_bytes(list_directory(roots, request)));
-      });
+      run(std::in_place_type<wire::ListDirectory>, kFileTime,
+          [](const Roots& roots, const auto& request, auto, const Answer& answer) {
+            answer(as_bytes(list_directory(roots, request)));
+          });
       break;
-    default: decoded = false;
+    default:
+      decoded = false;
   }
   if (!decoded) drop(origin.connection, "a message of it cannot be decoded");
 }

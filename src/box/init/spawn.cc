@@ -11,7 +11,9 @@
 namespace mcpbox::box::init {
 namespace {
 
-bool has_nul(const std::string& text) { return text.find('\0') != std::string::npos; }
+bool has_nul(const std::string& text) {
+  return text.find('\0') != std::string::npos;
+}
 
 bool is_id(const std::string& id) {
   return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
@@ -48,7 +50,9 @@ Op<void> make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
 }  // namespace
 
 Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
-  const auto bad = [&](const char* why) { return refuse(Code::kInvalidArgument, "start process '" + spec.id + "'", why); };
+  const auto bad = [&](const char* why) {
+    return refuse(Code::kInvalidArgument, "start process '" + spec.id + "'", why);
+  };
   if (!is_id(spec.id)) return bad("the id must match [a-z0-9-]{1,64}");
   if (fd_count != 0 && fd_count != 3) return bad("it needs three descriptors or none");
   if (spec.argv.empty() || spec.argv.front().empty()) return bad("argv is empty");
@@ -60,7 +64,8 @@ Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
   if (spec.cwd.empty() || spec.cwd.front() != '/' || has_nul(spec.cwd)) return bad("cwd must be absolute");
   if (std::any_of(spec.argv.begin(), spec.argv.end(), has_nul)) return bad("argv has a NUL byte");
   for (const std::string& entry : spec.env) {
-    if (has_nul(entry) || entry.find('=') == std::string::npos || entry.front() == '=') return bad("env is not NAME=value");
+    if (has_nul(entry) || entry.find('=') == std::string::npos || entry.front() == '=')
+      return bad("env is not NAME=value");
   }
   for (const auto* list : {&spec.confine.read_write, &spec.confine.read_only}) {
     for (const std::string& path : *list) {

@@ -16,8 +16,8 @@ struct Pipes {
 
 struct Started {
   pid_t pid = -1;
-  Pipes pipes;       // our ends; empty when the caller's descriptors were used
-  UniqueFd report;   // end of file: the program runs; otherwise an ErrorReply, then end of file. Non-blocking.
+  Pipes pipes;      // our ends; empty when the caller's descriptors were used
+  UniqueFd report;  // end of file: the program runs; otherwise an ErrorReply, then end of file. Non-blocking.
 };
 
 // Refuses what no process may have (uid 0, relative paths, NUL in strings). No I/O.

@@ -11,8 +11,8 @@
 namespace mcpbox::box::init {
 namespace {
 
-// Effective group of the caller for as long as it lives. Members may give their own files to the group (chown(2)), and it
-// lets root, who has no DAC_OVERRIDE here, write in directories of the group.
+// Effective group of the caller for as long as it lives. Members may give their own files to the group (chown(2)), and
+// it lets root, who has no DAC_OVERRIDE here, write in directories of the group.
 class AsGroup {
  public:
   explicit AsGroup(gid_t gid) : ok_(::setegid(gid) == 0) {}
@@ -77,7 +77,8 @@ Op<void> make_owned_directories(int parent, const std::vector<std::string>& name
 
 Op<void> make_tree(const Roots& roots, const wire::MakeTree& request, Clock::time_point deadline) {
   for (const std::string& child : request.children) {
-    if (!wire::is_plain_name(child)) return refuse(Code::kInvalidArgument, "make '" + child + "'", "must be a single name");
+    if (!wire::is_plain_name(child))
+      return refuse(Code::kInvalidArgument, "make '" + child + "'", "must be a single name");
   }
   if (!request.children.empty() && (request.uid == 0 || request.gid == 0)) {
     return refuse(Code::kInvalidArgument, "make '" + request.path + "'", "uid and gid must not be 0");

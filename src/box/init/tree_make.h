@@ -11,8 +11,9 @@
 
 namespace mcpbox::box::init {
 
-// Makes the directories uid:gid 0700 in `parent` (root's). They are made in a directory with a random name that only this group can
-// enter and then renamed into place: `parent` is never writable for anybody but root. EEXIST when one is there.
+// Makes the directories uid:gid 0700 in `parent` (root's). They are made in a directory with a random name that only
+// this group can enter and then renamed into place: `parent` is never writable for anybody but root. EEXIST when one is
+// there.
 Op<void> make_owned_directories(int parent, const std::vector<std::string>& names, uid_t uid, gid_t gid,
                                 Clock::time_point deadline);
 

@@ -84,7 +84,9 @@ Op<void> empty_directory(int path_fd) {
 namespace {
 
 // The identity for a directory of `uid`: its group if it has one of its own.
-gid_t group_of(const struct stat& info) { return info.st_gid != 0 ? info.st_gid : static_cast<gid_t>(info.st_uid); }
+gid_t group_of(const struct stat& info) {
+  return info.st_gid != 0 ? info.st_gid : static_cast<gid_t>(info.st_uid);
+}
 
 Op<void> remove_owned(int parent, const std::string& name, const struct stat& info, Clock::time_point deadline) {
   UniqueFd path(::openat(parent, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));

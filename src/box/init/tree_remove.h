@@ -1,5 +1,5 @@
-// Removes, publishes and seals trees whose content belongs to a server. All functions run in helpers, as root; what lies in a
-// server's directory is only touched by a child that is that server.
+// Removes, publishes and seals trees whose content belongs to a server. All functions run in helpers, as root; what
+// lies in a server's directory is only touched by a child that is that server.
 #pragma once
 
 #include "box/init/roots.h"
@@ -7,8 +7,8 @@
 
 namespace mcpbox::box::init {
 
-// Empties the directory behind an O_PATH descriptor as its owner (the caller's uid). Never holds more than a few descriptors
-// and never recurses: deep directories are first moved up. Directories without permissions are given some.
+// Empties the directory behind an O_PATH descriptor as its owner (the caller's uid). Never holds more than a few
+// descriptors and never recurses: deep directories are first moved up. Directories without permissions are given some.
 Op<void> empty_directory(int path_fd);
 
 // Removes `name` from `parent` (root's): root's own directories down to 16 levels, and in them whatever `uid` has.
@@ -17,7 +17,8 @@ Op<void> remove_entry(int parent, const std::string& name, uid_t uid, Clock::tim
 Op<void> remove_tree(const Roots& roots, const wire::RemoveTree& request, Clock::time_point deadline);
 Op<void> seal(const Roots& roots, const wire::Seal& request, Clock::time_point deadline);
 
-// The first half renames; the second, which the requester need not wait for, removes what publish() has put aside in `parent`.
+// The first half renames; the second, which the requester need not wait for, removes what publish() has put aside in
+// `parent`.
 struct Published {
   UniqueFd parent;
 };

@@ -18,12 +18,15 @@ namespace {
 
 std::unexpected<Error> trouble(const char* what, std::string_view path) {
   // No strerror(3): it would bring the whole of gettext into the static program. The number tells.
-  return fail(code_of_errno(errno), std::string(what) + " '" + std::string(path) + "' (errno " + std::to_string(errno) + ")");
+  return fail(code_of_errno(errno),
+              std::string(what) + " '" + std::string(path) + "' (errno " + std::to_string(errno) + ")");
 }
 
 constexpr std::size_t kChunk = 256 * 1024;
 
-bool all_zero(std::string_view bytes) { return bytes.find_first_not_of('\0') == std::string_view::npos; }
+bool all_zero(std::string_view bytes) {
+  return bytes.find_first_not_of('\0') == std::string_view::npos;
+}
 
 // Reads until the end entry; the sender may leave the descriptor open or non-blocking.
 Op<std::string> read_stream(int stream, int directory) {
@@ -113,7 +116,8 @@ Result<void> TreeWriter::file_end() {
 Result<void> TreeWriter::link(std::string_view path, std::string_view target) {
   std::string name;
   const int parent = parent_of(path, name);
-  if (parent < 0 || ::symlinkat(std::string(target).c_str(), parent, name.c_str()) != 0) return trouble("make link", path);
+  if (parent < 0 || ::symlinkat(std::string(target).c_str(), parent, name.c_str()) != 0)
+    return trouble("make link", path);
   return {};
 }
 
@@ -132,7 +136,8 @@ Op<std::string> unpack(const Roots& roots, const wire::Unpack& request, int stre
     if (!parent) return std::unexpected(parent.error());
     entry = std::move(*parent);
     struct stat there{};
-    if (::fstatat(entry.parent.get(), entry.name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0) return failed(step, EEXIST);
+    if (::fstatat(entry.parent.get(), entry.name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0)
+      return failed(step, EEXIST);
     auto made = make_owned_directories(entry.parent.get(), {entry.name}, request.uid, request.gid, deadline);
     if (!made) {
       made.error().step = step + ": " + made.error().step;

@@ -1,8 +1,8 @@
 // Reads and writes the fields of a message: little endian, bounded, one description for both directions.
 //
-// A message type has `template <class V, class S> static void fields(V& v, S& s)` that calls v(s.member) for each member in
-// wire order. The Encoder appends them, the Decoder takes them from untrusted bytes. Both stop at the first problem and
-// remember it; decoding never allocates more than a small multiple of the bytes that are really there.
+// A message type has `template <class V, class S> static void fields(V& v, S& s)` that calls v(s.member) for each
+// member in wire order. The Encoder appends them, the Decoder takes them from untrusted bytes. Both stop at the first
+// problem and remember it; decoding never allocates more than a small multiple of the bytes that are really there.
 #pragma once
 
 #include <cstdint>

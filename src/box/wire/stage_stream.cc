@@ -89,7 +89,9 @@ bool is_stage_link(std::string_view path, std::string_view target) {
   return true;
 }
 
-std::string stage_directory(std::string_view path) { return start(Kind::kDirectory, path); }
+std::string stage_directory(std::string_view path) {
+  return start(Kind::kDirectory, path);
+}
 
 std::string stage_file(std::string_view path, std::uint64_t size, bool executable) {
   Encoder encoder;
@@ -124,7 +126,8 @@ Result<void> StageReader::entry(std::uint64_t bytes) {
 Result<bool> StageReader::header() {
   if (!magic_) {
     const std::size_t have = std::min(pending_.size(), kStageMagic.size());
-    if (std::string_view(pending_).substr(0, have) != kStageMagic.substr(0, have)) return malformed("wrong magic or version");
+    if (std::string_view(pending_).substr(0, have) != kStageMagic.substr(0, have))
+      return malformed("wrong magic or version");
     if (have < kStageMagic.size()) return false;
     magic_ = true;
     pending_.erase(0, have);

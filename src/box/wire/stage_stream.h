@@ -6,8 +6,8 @@
 //     3 link        u16 length, path, u16 length, target
 //     255 end       u64 entries, u64 bytes of content: what the reader must have counted itself
 //
-// Little endian. Paths are relative; a directory comes before what is in it. Both sides are hostile to each other here: the
-// tree is a stranger's, and the unpacker runs next to strangers.
+// Little endian. Paths are relative; a directory comes before what is in it. Both sides are hostile to each other here:
+// the tree is a stranger's, and the unpacker runs next to strangers.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,9 @@ constexpr std::string_view kStageEnvironments = "/cache/env/";
 bool is_plain_name(std::string_view name);
 // Components joined by '/', within the limits above.
 bool is_stage_path(std::string_view path);
-// A link at `path` that cannot lead out of the tree: relative, and ".." only in front and not more often than `path` is deep.
-// (A ".." behind a name could climb out through another link.) Or one into the sealed environments: kStageEnvironments and plain names.
+// A link at `path` that cannot lead out of the tree: relative, and ".." only in front and not more often than `path` is
+// deep. (A ".." behind a name could climb out through another link.) Or one into the sealed environments:
+// kStageEnvironments and plain names.
 bool is_stage_link(std::string_view path, std::string_view target);
 
 struct StageTotals {

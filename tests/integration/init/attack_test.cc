@@ -42,7 +42,8 @@ class InitAttack : public Init {
 };
 
 TEST_F(InitAttack, on_a_neighbours_process_fails) {
-  for (const char* name : {"environ", "mem", "stdout", "cwd", "root", "oom", "ptrace", "vm_readv", "pidfd_getfd", "kill", "prlimit"}) {
+  for (const char* name :
+       {"environ", "mem", "stdout", "cwd", "root", "oom", "ptrace", "vm_readv", "pidfd_getfd", "kill", "prlimit"}) {
     EXPECT_TRUE(attack(name, victim_pid()).starts_with("blocked")) << name;
   }
   EXPECT_TRUE(attack("signal_init").starts_with("blocked"));
@@ -55,8 +56,8 @@ TEST_F(InitAttack, on_files_fails) {
   EXPECT_TRUE(attack("read", home + "/secret").starts_with("blocked"));
   EXPECT_TRUE(attack("write", home + "/secret").starts_with("blocked"));
   EXPECT_TRUE(attack("rename", home).starts_with("blocked"));
-  for (const char* path : {"/workspace/x", "/workspace/.mcp/x", "/tmp/x", "/usr/x", "/etc/x", "/.box/mcpbox-init", "/.boxrun/x",
-                           "/cache/x", "/opt/tests/x", "/x"}) {
+  for (const char* path : {"/workspace/x", "/workspace/.mcp/x", "/tmp/x", "/usr/x", "/etc/x", "/.box/mcpbox-init",
+                           "/.boxrun/x", "/cache/x", "/opt/tests/x", "/x"}) {
     EXPECT_TRUE(attack("write", path).starts_with("blocked")) << path;
   }
   EXPECT_TRUE(attack("read", "/.box/mcpbox-init").starts_with("blocked"));
@@ -67,7 +68,8 @@ TEST_F(InitAttack, on_files_fails) {
 }
 
 TEST_F(InitAttack, over_sockets_fails) {
-  for (const char* name : {"tcp", "mptcp", "fast_open"}) EXPECT_TRUE(attack(name, "7777").starts_with("blocked")) << name;
+  for (const char* name : {"tcp", "mptcp", "fast_open"})
+    EXPECT_TRUE(attack(name, "7777").starts_with("blocked")) << name;
   EXPECT_TRUE(attack("listen", "3128").starts_with("blocked"));
   EXPECT_TRUE(attack("abstract", "victim").starts_with("blocked"));
   EXPECT_TRUE(attack("control").starts_with("blocked"));
@@ -85,7 +87,8 @@ TEST_F(InitAttack, over_sockets_fails) {
 }
 
 TEST_F(InitAttack, on_the_kernel_fails) {
-  for (const char* name : {"sysv", "mqueue", "io_uring", "unshare", "clone_newuser", "mount", "keyctl", "bpf", "userfaultfd"}) {
+  for (const char* name :
+       {"sysv", "mqueue", "io_uring", "unshare", "clone_newuser", "mount", "keyctl", "bpf", "userfaultfd"}) {
     EXPECT_TRUE(attack(name).starts_with("blocked")) << name;
   }
 #if defined(__x86_64__)

@@ -89,7 +89,8 @@ TEST_F(InitFiles, makes_a_tree_that_only_its_owner_can_use) {
 }
 
 TEST_F(InitFiles, works_beneath_its_roots_only) {
-  for (const char* path : {"/etc/x", "/workspace2/x", "/", "relative", "/workspace/../etc/x", "/workspace//x", "/workspace/./x"}) {
+  for (const char* path :
+       {"/etc/x", "/workspace2/x", "/", "relative", "/workspace/../etc/x", "/workspace//x", "/workspace/./x"}) {
     EXPECT_FALSE(run(supervisor->make_tree(path, kAlice, kAlice, {}))) << path;
     EXPECT_FALSE(run(supervisor->remove_tree(path, kAlice))) << path;
     EXPECT_FALSE(run(supervisor->write_file(path, "x"))) << path;
@@ -193,7 +194,8 @@ TEST_F(InitFiles, unpacks_into_a_shared_directory) {
   EXPECT_TRUE(fs::exists(sandbox->workspace() + "/project/f"));
   ASSERT_TRUE(run(supervisor->make_tree("/workspace/other", kAlice, kAlice, {})));
   ASSERT_TRUE(run(supervisor->share_directory("/workspace/other", kAlice)));
-  EXPECT_FALSE(unpack_bytes("/workspace/other", std::string(box::wire::kStageMagic) + box::wire::stage_directory("d"), true));
+  EXPECT_FALSE(
+      unpack_bytes("/workspace/other", std::string(box::wire::kStageMagic) + box::wire::stage_directory("d"), true));
   EXPECT_TRUE(fs::is_empty(sandbox->workspace() + "/other"));
 }
 
@@ -226,8 +228,10 @@ TEST_F(InitFiles, publishes_over_an_older_generation) {
 
 TEST_F(InitFiles, seals_a_tree_for_everybody_to_read) {
   ASSERT_TRUE(run(supervisor->make_tree("/cache/env/h", kAlice, kAlice, {"env"})));
-  auto fill = spec("fill", {"sh", "-c", "mkdir -p a/b dark; echo x > a/b/f; echo y > dark/g; printf '#!/bin/sh\\necho tool\\n' > t; "
-                                        "chmod 4777 t; chmod 0 a/b/f; chmod 0 dark; ln -s a l"});
+  auto fill =
+      spec("fill", {"sh", "-c",
+                    "mkdir -p a/b dark; echo x > a/b/f; echo y > dark/g; printf '#!/bin/sh\\necho tool\\n' > t; "
+                    "chmod 4777 t; chmod 0 a/b/f; chmod 0 dark; ln -s a l"});
   fill.cwd = "/cache/env/h/env";
   fill.confine.read_write = {fill.cwd};
   ASSERT_EQ(output_of(fill).exit.code, 0);
@@ -237,7 +241,8 @@ TEST_F(InitFiles, seals_a_tree_for_everybody_to_read) {
   for (const char* path : {"", "/a", "/a/b", "/dark"}) EXPECT_EQ(inspect(root + path).st_mode & 07777, 0555u) << path;
   EXPECT_EQ(inspect(root + "/t").st_mode & 07777, 0555u);
   EXPECT_EQ(inspect(root + "/a/b/f").st_mode & 07777, 0444u);
-  auto other = spec("other", {"sh", "-c", "/cache/env/h/env/t; cat /cache/env/h/env/dark/g; echo z > /cache/env/h/env/new"}, kBob);
+  auto other = spec(
+      "other", {"sh", "-c", "/cache/env/h/env/t; cat /cache/env/h/env/dark/g; echo z > /cache/env/h/env/new"}, kBob);
   other.confine.read_only = {"/cache/env/h/env"};
   EXPECT_EQ(output_of(other).out, "tool\ny\n");
   EXPECT_FALSE(fs::exists(root + "/new"));
@@ -267,7 +272,8 @@ TEST_F(InitFiles, reads_and_writes_small_files) {
   EXPECT_EQ(run(supervisor->read_file("/workspace/.mcp/a/marker", 100)).value(), "two");
   // Not into a directory of a server: the names there are the server's.
   EXPECT_EQ(run(supervisor->write_file("/workspace/.mcp/a/home/x", "x")).error().code(), Code::kPermissionDenied);
-  auto fill = spec("fill", {"sh", "-c", "echo mine > f; mkfifo p; ln -s /etc/passwd l; mkdir d; head -c 2000 /dev/zero > big"});
+  auto fill =
+      spec("fill", {"sh", "-c", "echo mine > f; mkfifo p; ln -s /etc/passwd l; mkdir d; head -c 2000 /dev/zero > big"});
   fill.cwd = "/workspace/.mcp/a/home";
   fill.confine.read_write = {fill.cwd};
   ASSERT_EQ(output_of(fill).exit.code, 0);

@@ -30,7 +30,8 @@ TEST_F(InitKill, reaches_daemons_that_ignore_sigterm) {
   auto what = spec("daemon", {"/opt/tests/test_daemonize"});
   auto spawned = must_spawn(what);
   EXPECT_EQ(read_line(spawned.pipes.out.get()), "daemon is up");
-  EXPECT_EQ(exit_of("daemon").code, 0);  // the one that we started is gone; its grandchild lives in a session of its own
+  EXPECT_EQ(exit_of("daemon").code,
+            0);  // the one that we started is gone; its grandchild lives in a session of its own
   auto polite = run(supervisor->kill_uid(kAlice, SIGTERM));
   ASSERT_TRUE(polite);
   EXPECT_EQ(*polite, 1u);
@@ -57,8 +58,10 @@ TEST_F(InitKill, refuses_root_and_other_signals) {
 TEST_F(InitKill, reaps_every_orphan) {
   EXPECT_EQ(output_of(spec("orphans", {"sh", "-c", "for i in 1 2 3 4 5; do (true & ) ; done"})).exit.code, 0);
   EXPECT_EQ(*run(supervisor->kill_uid(kAlice, SIGKILL)), 0u);
-  EXPECT_EQ(output_of(spec("zombies", {"sh", "-c", "grep -l '^State:.*Z' /proc/[0-9]*/status 2>/dev/null | wc -l"}, kBob)).out,
-            "0\n");
+  EXPECT_EQ(
+      output_of(spec("zombies", {"sh", "-c", "grep -l '^State:.*Z' /proc/[0-9]*/status 2>/dev/null | wc -l"}, kBob))
+          .out,
+      "0\n");
 }
 
 }  // namespace

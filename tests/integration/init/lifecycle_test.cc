@@ -96,7 +96,8 @@ TEST_F(InitLifecycle, survives_garbage_and_a_controller_that_does_not_read) {
   ASSERT_TRUE(run(supervisor->write_file("/workspace/big", std::string(1 << 20, 'x'))));
   auto deaf = box::connect_unix(sandbox->socket());
   ASSERT_TRUE(deaf);
-  std::string requests = *box::wire::encode_frame(box::wire::MessageType::kHello, 1, 0, *box::wire::encode(box::wire::Hello{}));
+  std::string requests =
+      *box::wire::encode_frame(box::wire::MessageType::kHello, 1, 0, *box::wire::encode(box::wire::Hello{}));
   for (std::uint64_t id = 2; id < 40; ++id) {
     requests += *box::wire::encode_frame(box::wire::MessageType::kReadFile, id, 0,
                                          *box::wire::encode(box::wire::ReadFile{"/workspace/big", 1 << 20}));

@@ -78,12 +78,16 @@ TEST_F(InitProcess, has_no_capability_no_new_privileges_and_a_filter) {
 }
 
 TEST_F(InitProcess, inherits_only_its_three_descriptors) {
-  const auto listed = output_of(spec("fds", {"sh", "-c", "for f in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/self/fd/$f && echo $f; done; true"})).out;
+  const auto listed =
+      output_of(
+          spec("fds", {"sh", "-c", "for f in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/self/fd/$f && echo $f; done; true"}))
+          .out;
   EXPECT_EQ(listed, "0\n1\n2\n");
 }
 
 TEST_F(InitProcess, gets_limits_umask_and_priority) {
-  auto what = spec("limits", {"sh", "-c", "ulimit -n; ulimit -u; ulimit -c; umask; nice; cat /proc/self/oom_score_adj"});
+  auto what =
+      spec("limits", {"sh", "-c", "ulimit -n; ulimit -u; ulimit -c; umask; nice; cat /proc/self/oom_score_adj"});
   what.limits.open_files = 333;
   what.limits.processes = 77;
   what.nice = 5;

@@ -59,7 +59,8 @@ std::string hello_reply() {
 
 TEST(SupervisorConnect, gives_up_in_time_when_nobody_is_there) {
   boost::asio::io_context loop;
-  auto none = test::run_task(loop, Supervisor::connect(loop.get_executor(), "/tmp/no-such-folder/control.sock", milliseconds(50)));
+  auto none = test::run_task(
+      loop, Supervisor::connect(loop.get_executor(), "/tmp/no-such-folder/control.sock", milliseconds(50)));
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code(), Code::kTimeout);
 }
@@ -76,7 +77,8 @@ TEST(SupervisorConnect, reaches_paths_longer_than_an_address) {
   boost::asio::io_context loop;
   FakeInit init("/" + std::string(150, 'd'));
   auto thread = init.answer(hello_reply());
-  auto supervisor = test::run_task(loop, Supervisor::connect(loop.get_executor(), init.path(), std::chrono::seconds(10)));
+  auto supervisor =
+      test::run_task(loop, Supervisor::connect(loop.get_executor(), init.path(), std::chrono::seconds(10)));
   thread.join();
   ASSERT_TRUE(supervisor) << supervisor.error().message();
   EXPECT_EQ((*supervisor)->info().boot_token, 5u);
@@ -109,7 +111,8 @@ TEST(Supervisor, fails_what_waits_when_the_link_is_lost_and_says_so_once) {
   boost::asio::io_context loop;
   FakeInit init;
   auto thread = init.answer(hello_reply());
-  auto supervisor = test::run_task(loop, Supervisor::connect(loop.get_executor(), init.path(), std::chrono::seconds(10)));
+  auto supervisor =
+      test::run_task(loop, Supervisor::connect(loop.get_executor(), init.path(), std::chrono::seconds(10)));
   thread.join();
   ASSERT_TRUE(supervisor);
   int lost = 0;

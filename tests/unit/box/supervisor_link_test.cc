@@ -38,9 +38,10 @@ TEST(SupervisorLink, refuses_a_request_that_is_too_large) {
 }
 
 TEST(SupervisorLink, finds_replies_and_events_in_any_cut) {
-  const std::string bytes = frame(wire::MessageType::kReply, 1, "one") +
-                            frame(wire::MessageType::kExited, 0, *wire::encode(wire::Exited{"p", {3, 0, false, 1, 2, 3}})) +
-                            frame(wire::MessageType::kErrorReply, 2, *wire::encode(wire::make_errno_error(ENOENT, "exec 'foo'")));
+  const std::string bytes =
+      frame(wire::MessageType::kReply, 1, "one") +
+      frame(wire::MessageType::kExited, 0, *wire::encode(wire::Exited{"p", {3, 0, false, 1, 2, 3}})) +
+      frame(wire::MessageType::kErrorReply, 2, *wire::encode(wire::make_errno_error(ENOENT, "exec 'foo'")));
   for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
     SupervisorLink link;
     ASSERT_TRUE(link.feed(bytes.substr(0, cut), {}));
@@ -54,7 +55,8 @@ TEST(SupervisorLink, finds_replies_and_events_in_any_cut) {
     auto error = link.next();
     ASSERT_TRUE(error);
     EXPECT_EQ(std::get<SupervisorLink::Reply>(*error).id, 2u);
-    EXPECT_EQ(std::get<SupervisorLink::Reply>(*error).payload.error().message(), "exec 'foo': No such file or directory");
+    EXPECT_EQ(std::get<SupervisorLink::Reply>(*error).payload.error().message(),
+              "exec 'foo': No such file or directory");
     EXPECT_EQ(std::get<SupervisorLink::Reply>(*error).payload.error().code(), Code::kNotFound);
     EXPECT_FALSE(link.next());
   }

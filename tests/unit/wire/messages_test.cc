@@ -33,7 +33,9 @@ Spawn some_spawn() {
   spawn.confine = {{"/a", "/b"}, {"/c"}, {3128, 65535}, {}, true};
   return spawn;
 }
-Exit some_exit() { return {3, -1, true, 1, ~0ull, 1 << 20}; }
+Exit some_exit() {
+  return {3, -1, true, 1, ~0ull, 1 << 20};
+}
 
 TEST(Messages, come_back_as_they_were) {
   check_round_trip(Hello{1, 7});
@@ -73,7 +75,9 @@ TEST(Messages, without_members_take_no_bytes) {
   EXPECT_TRUE(decode<Done>(""));
 }
 
-TEST(Messages, are_little_endian) { EXPECT_EQ(*encode(Hello{1, 0x01020304}), std::string("\1\0\0\0\4\3\2\1", 8)); }
+TEST(Messages, are_little_endian) {
+  EXPECT_EQ(*encode(Hello{1, 0x01020304}), std::string("\1\0\0\0\4\3\2\1", 8));
+}
 
 TEST(Messages, refuse_lengths_that_the_input_does_not_have) {
   EXPECT_FALSE(decode<Attach>(std::string("\xff\xff\xff\xff", 4)));
@@ -109,7 +113,8 @@ TEST(Messages, turn_an_unknown_code_into_an_internal_error) {
 
 TEST(Frame, comes_back_from_any_cut) {
   const std::string payload = *encode(some_spawn());
-  const std::string bytes = *encode_frame(MessageType::kSpawn, 42, 3, payload) + *encode_frame(MessageType::kList, 43, 0, "");
+  const std::string bytes =
+      *encode_frame(MessageType::kSpawn, 42, 3, payload) + *encode_frame(MessageType::kList, 43, 0, "");
   for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
     FrameReader reader;
     std::vector<std::pair<std::uint64_t, std::string>> got;
@@ -136,8 +141,8 @@ TEST(Frame, refuses_hostile_headers_at_once_and_for_good) {
     out[4] = static_cast<char>(version);
     return out;
   };
-  for (const std::string& bytes : {header(0, 1, 0), header(11, 1, 0), header(0xffffffff, 1, 0), header(kMaxFrame - 3, 1, 0),
-                                   header(12, 2, 0), header(12, 1, kMaxFds + 1)}) {
+  for (const std::string& bytes : {header(0, 1, 0), header(11, 1, 0), header(0xffffffff, 1, 0),
+                                   header(kMaxFrame - 3, 1, 0), header(12, 2, 0), header(12, 1, kMaxFds + 1)}) {
     FrameReader reader;
     reader.feed(bytes);
     EXPECT_EQ(reader.next().error().code(), Code::kDataLoss);

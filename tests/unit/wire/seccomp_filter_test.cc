@@ -33,18 +33,29 @@ unsigned evaluate(const std::vector<sock_filter>& program, const seccomp_data& d
         if (op.k % 4 != 0 || op.k + 4 > sizeof data) throw std::out_of_range("load");
         std::memcpy(&accumulator, reinterpret_cast<const char*>(&data) + op.k, 4);
         break;
-      case BPF_ALU | BPF_AND | BPF_K: accumulator &= op.k; break;
-      case BPF_JMP | BPF_JEQ | BPF_K: at += accumulator == op.k ? op.jt : op.jf; break;
-      case BPF_JMP | BPF_JGE | BPF_K: at += accumulator >= op.k ? op.jt : op.jf; break;
-      case BPF_JMP | BPF_JSET | BPF_K: at += (accumulator & op.k) != 0 ? op.jt : op.jf; break;
-      case BPF_RET | BPF_K: return op.k;
-      default: throw std::logic_error("unknown instruction");
+      case BPF_ALU | BPF_AND | BPF_K:
+        accumulator &= op.k;
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        at += accumulator == op.k ? op.jt : op.jf;
+        break;
+      case BPF_JMP | BPF_JGE | BPF_K:
+        at += accumulator >= op.k ? op.jt : op.jf;
+        break;
+      case BPF_JMP | BPF_JSET | BPF_K:
+        at += (accumulator & op.k) != 0 ? op.jt : op.jf;
+        break;
+      case BPF_RET | BPF_K:
+        return op.k;
+      default:
+        throw std::logic_error("unknown instruction");
     }
   }
   throw std::logic_error("the program has no end");
 }
 
-unsigned verdict(bool any_network, long number, std::initializer_list<std::uint64_t> arguments = {}, unsigned arch = kArch) {
+unsigned verdict(bool any_network, long number, std::initializer_list<std::uint64_t> arguments = {},
+                 unsigned arch = kArch) {
   static const auto closed = build_seccomp_filter(false);
   static const auto open = build_seccomp_filter(true);
   seccomp_data data{};
@@ -54,15 +65,17 @@ unsigned verdict(bool any_network, long number, std::initializer_list<std::uint6
   for (const std::uint64_t argument : arguments) data.args[i++] = argument;
   return evaluate(any_network ? open : closed, data);
 }
-constexpr unsigned error(int number) { return SECCOMP_RET_ERRNO | static_cast<unsigned>(number); }
+constexpr unsigned error(int number) {
+  return SECCOMP_RET_ERRNO | static_cast<unsigned>(number);
+}
 
 TEST(SeccompFilter, fits_the_kernels_limit) {
   EXPECT_LE(build_seccomp_filter(false).size(), static_cast<std::size_t>(BPF_MAXINSNS));
 }
 
 TEST(SeccompFilter, lets_ordinary_calls_through) {
-  for (const long number : {SYS_read, SYS_write, SYS_execve, SYS_futex, SYS_mmap, SYS_openat, SYS_connect, SYS_bind, SYS_exit_group,
-                            SYS_kill, SYS_epoll_pwait, SYS_statx, SYS_memfd_create, SYS_accept4}) {
+  for (const long number : {SYS_read, SYS_write, SYS_execve, SYS_futex, SYS_mmap, SYS_openat, SYS_connect, SYS_bind,
+                            SYS_exit_group, SYS_kill, SYS_epoll_pwait, SYS_statx, SYS_memfd_create, SYS_accept4}) {
     EXPECT_EQ(verdict(false, number), SECCOMP_RET_ALLOW) << number;
   }
 }
@@ -75,25 +88,50 @@ TEST(SeccompFilter, kills_foreign_architectures) {
 }
 
 TEST(SeccompFilter, refuses_what_reaches_beyond_the_process) {
-  for (const long number : {SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_keyctl, SYS_add_key,
-                            SYS_request_key, SYS_userfaultfd, SYS_bpf, SYS_perf_event_open, SYS_shmget, SYS_semget, SYS_msgget,
-                            SYS_mq_open, SYS_unshare, SYS_setns, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_open_by_handle_at,
-                            SYS_kexec_load, SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_reboot, SYS_swapon}) {
+  for (const long number : {SYS_ptrace,
+                            SYS_process_vm_readv,
+                            SYS_process_vm_writev,
+                            SYS_pidfd_getfd,
+                            SYS_keyctl,
+                            SYS_add_key,
+                            SYS_request_key,
+                            SYS_userfaultfd,
+                            SYS_bpf,
+                            SYS_perf_event_open,
+                            SYS_shmget,
+                            SYS_semget,
+                            SYS_msgget,
+                            SYS_mq_open,
+                            SYS_unshare,
+                            SYS_setns,
+                            SYS_mount,
+                            SYS_umount2,
+                            SYS_pivot_root,
+                            SYS_open_by_handle_at,
+                            SYS_kexec_load,
+                            SYS_init_module,
+                            SYS_finit_module,
+                            SYS_delete_module,
+                            SYS_reboot,
+                            SYS_swapon}) {
     EXPECT_EQ(verdict(false, number), error(EPERM)) << number;
     EXPECT_EQ(verdict(true, number), error(EPERM)) << number;
   }
 }
 
 TEST(SeccompFilter, hides_what_callers_can_do_without) {
-  for (const long number : {425L, 426L, 427L, static_cast<long>(SYS_clone3)}) EXPECT_EQ(verdict(true, number), error(ENOSYS)) << number;
+  for (const long number : {425L, 426L, 427L, static_cast<long>(SYS_clone3)})
+    EXPECT_EQ(verdict(true, number), error(ENOSYS)) << number;
 }
 
 TEST(SeccompFilter, allows_threads_and_forks_but_no_namespaces) {
   EXPECT_EQ(verdict(false, SYS_clone, {SIGCHLD}), SECCOMP_RET_ALLOW);
-  EXPECT_EQ(verdict(false, SYS_clone, {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS}),
-            SECCOMP_RET_ALLOW);
+  EXPECT_EQ(
+      verdict(false, SYS_clone, {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS}),
+      SECCOMP_RET_ALLOW);
   EXPECT_EQ(verdict(false, SYS_clone, {CLONE_VM | CLONE_VFORK | SIGCHLD}), SECCOMP_RET_ALLOW);
-  for (const unsigned flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP}) {
+  for (const unsigned flag :
+       {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP}) {
     EXPECT_EQ(verdict(false, SYS_clone, {flag | SIGCHLD}), error(EPERM)) << flag;
   }
 }

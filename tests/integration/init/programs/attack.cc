@@ -28,7 +28,9 @@
 
 namespace {
 
-bool can_open(const std::string& path, int flags) { return ::open(path.c_str(), flags, 0600) >= 0; }
+bool can_open(const std::string& path, int flags) {
+  return ::open(path.c_str(), flags, 0600) >= 0;
+}
 
 sockaddr_in loopback(int port) {
   sockaddr_in address{};

@@ -18,7 +18,8 @@ int main() {
   name.sun_family = AF_UNIX;
   ::strcpy(name.sun_path + 1, "victim");
   const int local = ::socket(AF_UNIX, SOCK_STREAM, 0);
-  if (::bind(local, reinterpret_cast<sockaddr*>(&name), offsetof(sockaddr_un, sun_path) + 7) != 0 || ::listen(local, 8) != 0) {
+  if (::bind(local, reinterpret_cast<sockaddr*>(&name), offsetof(sockaddr_un, sun_path) + 7) != 0 ||
+      ::listen(local, 8) != 0) {
     return 2;
   }
   ::printf("ready\n");

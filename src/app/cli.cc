@@ -112,7 +112,10 @@ int run_command_line(int argc, char** argv) {
   verb = app.add_subcommand("ps", "List the servers with their state");
   add_socket(verb, common);
   add_format(verb, common);
-  verb->callback([&] { code = list_servers(client()); });
+  ListOptions list;
+  verb->add_flag("--phases", list.phases, "Show how long each phase of the start took");
+  verb->add_option("--wait", list.wait, "Wait up to so many seconds until every server is connected, stopped or failed")->type_name("SECONDS");
+  verb->callback([&] { code = list_servers(client(), list); });
 
   std::string server;
   verb = app.add_subcommand("tools", "List the tools of a server, or of all");

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <optional>
@@ -17,7 +19,7 @@
 #include "json/raw.h"
 #include "json/text.h"
 #include "json/value.h"
-#include "net/task_group.h"
+#include "net/wait.h"
 
 namespace mcpbox::app {
 namespace {
@@ -42,6 +44,16 @@ int with_client(const ClientOptions& options, Verb verb) {
 std::string age(std::int64_t milliseconds) { return milliseconds <= 0 ? "" : human_milliseconds(static_cast<double>(milliseconds)); }
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+void print_phases(const Value& servers) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Value& server : servers.elements()) {
+    for (const Value& phase : server["phases"].elements()) {
+      rows.push_back({server["name"].string_or(), phase["phase"].string_or(), human_milliseconds(static_cast<double>(phase["ms"].integer_or(0)))});
+    }
+  }
+  fmt::print("\n{}", format_table({"SERVER", "PHASE", "TOOK"}, rows));
+}
 
 void print_servers(const Value& servers) {
   std::vector<std::vector<std::string>> rows;
@@ -134,18 +146,36 @@ Task<int> change_server(DaemonClient& client, const ClientOptions& options, std:
 
 }  // namespace
 
-int list_servers(const ClientOptions& options) {
+int list_servers(const ClientOptions& options, const ListOptions& list) {
   return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
-    auto body = co_await client.get("/v1/servers");
-    if (!body) co_return report(client, body.error());
-    if (options.json) {
-      fmt::print("{}", *body);
-      co_return kOk;
+    using Clock = std::chrono::steady_clock;
+    const auto began = Clock::now();
+    const auto deadline = began + seconds(list.wait);
+    Result<std::string> body;
+    for (;;) {
+      const auto left = std::chrono::duration_cast<seconds>(deadline - Clock::now()).count();
+      const std::string path = list.wait > 0 ? fmt::format("/v1/wait?timeout={}", std::max<long>(left, 1)) : "/v1/servers";
+      body = co_await client.get(path, seconds(list.wait + 30));
+      if (body || list.wait == 0 || body.error().code() != Code::kUnavailable || Clock::now() >= deadline) break;
+      // It starts: first its socket, then the image.
+      if (client.no_daemon() && Clock::now() - began > seconds(15)) break;
+      co_await net::sleep_for(std::chrono::milliseconds(200));
     }
+    if (!body) co_return report(client, body.error());
     const auto parsed = Value::parse(*body);
     if (!parsed) co_return report(client, parsed.error());
-    print_servers((*parsed)["servers"]);
-    co_return kOk;
+    bool all = true;
+    for (const Value& server : (*parsed)["servers"].elements()) {
+      const std::string state = server["state"].string_or();
+      all = all && (state == "connected" || state == "stopped");
+    }
+    if (options.json) {
+      fmt::print("{}", *body);
+    } else {
+      print_servers((*parsed)["servers"]);
+      if (list.phases) print_phases((*parsed)["servers"]);
+    }
+    co_return list.wait == 0 || all ? kOk : kNotConnected;
   });
 }
 

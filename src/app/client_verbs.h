@@ -11,7 +11,12 @@ struct ClientOptions {
   bool json = false;  // --format json
 };
 
-int list_servers(const ClientOptions& options);
+struct ListOptions {
+  bool phases = false;  // how long each phase of the start took
+  unsigned wait = 0;    // seconds to wait until every server is connected, stopped or failed; also for the daemon itself to come up
+};
+// With `wait`: kNotConnected when a server that should run does not.
+int list_servers(const ClientOptions& options, const ListOptions& list);
 int list_tools(const ClientOptions& options, const std::string& server);  // empty = of all servers
 
 struct CallOptions {

@@ -49,6 +49,13 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   co_return setup;
 }
 
+std::vector<std::string> denied_places(const Paths& paths, const std::string& engine_address) {
+  std::vector<std::string> places{paths.state_dir, paths.run_dir};
+  constexpr std::string_view kUnix = "unix://";
+  if (engine_address.starts_with(kUnix)) places.push_back(engine_address.substr(kUnix.size()));
+  return places;
+}
+
 Result<std::string> resolve_ca_bundle(const std::string& setting) {
   if (setting == "none") return std::string();
   const bool automatic = setting.empty() || setting == "system";

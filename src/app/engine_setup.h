@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "app/paths.h"
 #include "app/progress.h"
@@ -24,6 +25,9 @@ struct EngineSetup {
 // `image` empty = the runner image, built if it is missing. Errors: kUnavailable when no engine answers.
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                                         std::string ca_bundle, ProgressPrinter& progress);
+
+// What servers are never shown: mcpbox's own directories and the engine's socket.
+std::vector<std::string> denied_places(const Paths& paths, const std::string& engine_address);
 
 // "" and "system" = the host's own bundle where there is one, "none" = none, else the path, which must be readable.
 Result<std::string> resolve_ca_bundle(const std::string& setting);

@@ -152,7 +152,11 @@ class Run {
     hosting::InstallerOptions installing;
     installing.session = session;
     installing.env = hosting::registry_settings_of_user();
-    for (const workspace::Root& root : plan->roots) installing.allowed_roots.push_back(root.host);
+    hosting::StagePolicy policy;
+    for (const workspace::Root& root : plan->roots) policy.allowed_roots.push_back(root.host);
+    policy.rules.denied = denied_places(*paths, setup_.info.address);
+    policy.rules.home = paths->home;
+    installing.policy = policy;
     hosting::Installer installer(*setup_.engine, executor, runtime_.pool, std::move(installing));
 
     session.name = "run-" + random_hex(6);
@@ -182,7 +186,7 @@ class Run {
     inputs.gid = user->second;
     inputs.env = std::move(*env);
     inputs.timeout = std::chrono::seconds(options_.timeout_sec);
-    for (const workspace::Root& root : plan->roots) inputs.allowed_roots.push_back(root.host);
+    inputs.policy = std::move(policy);
     inputs.plan = std::move(*plan);
     inputs.on_phase = [this](hosting::Phase phase) {
       progress_.step(phase == hosting::Phase::kDepInstall ? "preparing dependencies" : "staging");

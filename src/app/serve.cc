@@ -104,7 +104,9 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.run_dir = paths->run_dir;
     hosting.image = setup->image_id;
     hosting.ca_bundle = *ca_bundle;
-    hosting.home = paths->home;
+    hosting.policy.allowed_roots = settings.allowed_roots;
+    hosting.policy.denied = denied_places(*paths, setup->info.address);
+    hosting.policy.home = paths->home;
     hosting.settings = std::move(settings);
     hosting::Host host(*setup->engine, executor, runtime.pool, std::move(hosting));
     gateway::ControlContext made{host, setup->info, setup->image_reference, options.config, request_stop, std::chrono::steady_clock::now()};
@@ -201,8 +203,10 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
   for (const config::ServerSettings& settings : loaded->servers) {
     names.push_back(settings.name);
     if (settings.name != server) continue;
-    const char* home = ::getenv("HOME");
-    auto plan = hosting::plan_server(settings, loaded->allowed_roots, home != nullptr ? home : "", loaded->box.image);
+    hosting::PlanPolicy policy;
+    policy.allowed_roots = loaded->allowed_roots;
+    if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
+    auto plan = hosting::plan_server(settings, policy, loaded->box.image);
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
     print_plan(*plan, as_json);
     return plan->refused.empty() ? kOk : kFailed;

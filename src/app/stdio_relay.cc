@@ -129,7 +129,7 @@ void StdioRelay::read_server() {
   const mcp::StdioFilter::Pieces& pieces =
       ended ? filter_.server_ended() : filter_.from_server({buffer_.data(), static_cast<std::size_t>(size)});
   write_pieces(client_out_, pieces.client);
-  for (const std::string_view line : pieces.noise) write_log_line(line);
+  for (const std::string_view piece : pieces.noise) write_log_bytes(piece);
   if (ended) server_out_.reset();
 }
 

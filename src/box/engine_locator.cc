@@ -61,7 +61,7 @@ std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
 Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options) {
   auto candidates = engine_candidates(options);
   const bool named = candidates.size() == 1;
-  options.docker.connect_timeout = std::min(options.docker.connect_timeout, std::chrono::milliseconds(3000));
+  options.docker.connect_timeout = std::min(options.docker.connect_timeout, std::chrono::milliseconds(10000));
   std::string tried;
   for (auto& candidate : candidates) {
     if (!candidate.address) {
@@ -72,7 +72,7 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
     std::string problem = named ? std::string() : reject(candidate.address->unix_socket);
     if (problem.empty()) {
       auto probing = options.docker;
-      probing.call_timeout = std::min(probing.call_timeout, std::chrono::milliseconds(3000));
+      probing.call_timeout = std::min(probing.call_timeout, std::chrono::milliseconds(10000));
       auto probe = make_docker_engine(executor, *candidate.address, probing);
       auto info = co_await probe->probe();
       if (info) {

@@ -35,7 +35,7 @@ struct LocatedEngine {
   EngineInfo info;
 };
 
-// The first candidate that answers within 3 s. A socket that was not named explicitly must belong to root or to us: whoever
+// The first candidate that answers within 10 s. A socket that was not named explicitly must belong to root or to us: whoever
 // owns the engine sees everything. kUnavailable lists what was tried and says how to start an engine.
 Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options);
 

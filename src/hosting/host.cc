@@ -29,7 +29,7 @@ InstallerOptions installer_options(const HostOptions& options) {
   InstallerOptions installer;
   installer.session = session_defaults(options);
   for (const auto& [name, value] : options.settings.box.install_env) installer.env[name] = std::string(value.text.reveal());
-  installer.allowed_roots = options.settings.allowed_roots;
+  installer.policy = options.policy.staging();
   return installer;
 }
 
@@ -41,8 +41,7 @@ Host::Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::as
     : tasks_(executor, "host"),
       sessions_(engine, executor, [this](std::shared_ptr<SharedSession> session) { tasks_.spawn("loss", tell_loss(std::move(session))); }),
       installer_(engine, executor, pool, installer_options(options)),
-      context_{engine,         executor, pool, sessions_, installer_, session_defaults(options), options.image, options.settings.allowed_roots,
-               options.home} {
+      context_{engine,         executor, pool, sessions_, installer_, session_defaults(options), options.image, options.policy} {
   for (config::ServerSettings& settings : options.settings.servers) {
     const bool enabled = settings.enable;
     servers_.push_back(std::make_unique<HostedServer>(context_, std::move(settings)));

@@ -25,7 +25,7 @@ struct HostOptions {
   std::string run_dir;
   std::string image;      // engine id of the image for servers that name none
   std::string ca_bundle;  // host path; empty = none
-  std::string home;
+  PlanPolicy policy;
 };
 
 // The name of the volume with the environments of this instance.

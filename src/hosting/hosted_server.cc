@@ -21,6 +21,7 @@ constexpr std::chrono::seconds kGrace{2};
 
 Redactor redactor_for(const config::ServerSettings& settings) {
   Redactor redact;
+  for (const Secret& secret : settings.secrets) redact.add(secret);
   for (const auto* values : {&settings.env, &settings.box.env}) {
     for (const auto& [name, value] : *values) {
       if (value.secret) redact.add(value.text);
@@ -68,7 +69,10 @@ void HostedServer::enter(ServerState state, Phase phase) {
 void HostedServer::close_phase() {
   const bool timed = phase_ != Phase::kNone && phase_ != Phase::kRuntime &&
                      (state_ == ServerState::kPreparing || state_ == ServerState::kConnecting);
-  if (timed) phases_.push_back({phase_, std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - phase_began_)});
+  if (!timed) return;
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - phase_began_);
+  phases_.push_back({phase_, took});
+  if (took > std::chrono::seconds(1)) log::info(settings_.name, "{} took {}", name_of(phase_), human_milliseconds(static_cast<double>(took.count())));
 }
 
 void HostedServer::request_stop() {
@@ -156,7 +160,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
     }
     image = found->id;
   }
-  auto work = [this, image] { return plan_server(settings_, context_.allowed_roots, context_.home, image); };
+  auto work = [this, image] { return plan_server(settings_, context_.policy, image); };
   auto plan = co_await offload(context_.pool, std::move(work));
   if (!plan) co_return fail(std::move(plan).error());
   if (!plan->refused.empty()) {
@@ -196,11 +200,14 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   for (const auto* values : {&settings_.box.env, &settings_.env}) {
     for (const auto& [name, value] : *values) inputs.env[name] = std::string(value.text.reveal());
   }
-  inputs.allowed_roots = context_.allowed_roots;
+  inputs.policy = context_.policy.staging();
   inputs.timeout = settings_.box.startup_timeout;
   inputs.restage = fresh_;
   inputs.on_phase = [this](Phase phase) { enter(ServerState::kPreparing, phase); };
-  inputs.on_progress = [this](std::string_view line) { log_.line(LogSource::kMcpbox, line); };
+  inputs.on_progress = [this](std::string_view line) {
+    log_.line(LogSource::kMcpbox, line);
+    if (!line.starts_with(' ')) log::info(settings_.name, "{}", line);  // a step; its output is indented
+  };
   auto launch = co_await prepare_launch((*session)->session(), context_.installer, context_.pool, std::move(inputs));
   if (!launch) co_return fail(std::move(launch).error());
   for (const std::string& note : launch->notes) log_.line(LogSource::kMcpbox, note);

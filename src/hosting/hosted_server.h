@@ -35,8 +35,7 @@ struct HostContext {
   Installer& installer;
   box::SessionOptions session_defaults;  // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
   std::string default_image;  // engine id of the image that is used where a server names none
-  std::vector<std::string> allowed_roots;
-  std::string home;
+  PlanPolicy policy;
 };
 
 struct PhaseTime {

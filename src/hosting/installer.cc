@@ -74,7 +74,6 @@ Task<Result<InstalledEnvironment>> Installer::read_complete(box::Supervisor& rea
 Task<Result<void>> Installer::install(const InstallRequest& request) {
   const workspace::InstallPlan& plan = *request.plan.install;
   const Clock::time_point deadline = Clock::now() + request.timeout;
-  const bool with_sources = plan.needs_sources || !plan.manifests.empty();
 
   box::SessionOptions options = options_.session;
   options.name = fmt::format("install-{}", plan.hash.substr(0, 16));
@@ -84,16 +83,6 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   options.workspace_volume.clear();
   options.ephemeral = true;
   options.labels["io.mcpbox.kind"] = "install";
-  if (with_sources) {
-    for (const workspace::Root& root : request.plan.roots) {
-      if (root.mode == workspace::RootMode::kBind) {
-        options.profile.mounts.push_back({box::Mount::Kind::kBind, root.host, root.mount, true, 0});
-      } else if (!root.mount.starts_with(fmt::format("{}/", box::kWorkspaceMount))) {
-        options.profile.mounts.push_back({box::Mount::Kind::kScratch, "", root.mount, false, 0});
-      }
-    }
-  }
-
   std::unique_ptr<box::Session> session;
   bool waited = false;
   for (;;) {
@@ -133,25 +122,13 @@ Task<Result<void>> Installer::run_steps(box::Session& session, const InstallRequ
   std::vector<std::string> children{"env", "home", "tmp"};
   if (auto made = co_await supervisor.make_tree(tree, uid, uid, std::move(children)); !made) co_return made;
 
-  std::vector<std::string> read_write{tree};
-  if (plan.needs_sources || !plan.manifests.empty()) {
-    for (const workspace::Root& root : request.plan.roots) {
-      read_write.push_back(root.mount);
-      if (root.mode == workspace::RootMode::kBind) continue;
-      const bool below_workspace = root.mount.starts_with(fmt::format("{}/", box::kWorkspaceMount));
-      StageTarget target;
-      target.uid = uid;
-      target.gid = uid;
-      if (below_workspace) {
-        auto parent = co_await supervisor.make_tree(root.mount.substr(0, root.mount.rfind('/')), uid, uid, {});
-        if (!parent) co_return parent;
-      } else {
-        auto shared = co_await supervisor.share_directory(root.mount, uid);
-        if (!shared) co_return shared;
-      }
-      auto staged = co_await stage_root(pool_, supervisor, root, options_.allowed_roots, target, below_workspace);
-      if (!staged) co_return fail(std::move(staged).error().with_context(fmt::format("staging {}", root.host)));
-    }
+  const std::vector<std::string> read_write{tree + "/env", tree + "/home", tree + "/tmp"};
+  if (!plan.inputs.empty() || !plan.sources.empty()) {
+    StageTarget target;
+    target.uid = uid;
+    target.gid = uid;
+    auto staged = co_await stage_install_inputs(pool_, supervisor, plan, tree + "/tmp", options_.policy, target);
+    if (!staged) co_return fail(std::move(staged).error().with_context("bringing in what the installation needs"));
   }
 
   net::Signal exited(executor_);
@@ -187,6 +164,7 @@ Task<Result<void>> Installer::run_steps(box::Session& session, const InstallRequ
     spec.limits.processes = 512;
     spec.limits.file_bytes = 2ull << 30;
     spec.confine.read_write = read_write;
+    if (inputs.ca_bundle) spec.confine.read_only.emplace_back(box::kCaBundleMount);
     spec.confine.any_network = true;
 
     exit.reset();

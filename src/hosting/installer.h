@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "box/engine.h"
 #include "box/session.h"
+#include "hosting/stager.h"
 #include "net/task.h"
 #include "net/wait.h"
 #include "workspace/plan.h"
@@ -27,7 +28,7 @@ namespace mcpbox::hosting {
 struct InstallerOptions {
   box::SessionOptions session;  // instance, init_path, run_dir, ca_bundle, cache_volume; name and profile.network are set here
   std::map<std::string, std::string> env;  // box.install_env: PIP_INDEX_URL …
-  std::vector<std::string> allowed_roots;
+  StagePolicy policy;
 };
 
 struct InstallRequest {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/text.h"
@@ -88,10 +89,18 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
 
   phase(Phase::kStage);
   std::vector<std::string> children{"home", "tmp"};
+  std::vector<std::string> read_write{tree + "/home", tree + "/tmp"};
+  // Without a folder of the host the server still has a place to start in.
+  const std::string workspace = tree + "/workspace";
+  const bool own_workspace =
+      std::none_of(plan.roots.begin(), plan.roots.end(), [&](const workspace::Root& root) { return root.mount.starts_with(workspace); });
+  if (own_workspace) {
+    children.emplace_back("workspace");
+    read_write.push_back(workspace);
+  }
   if (auto made = co_await supervisor.make_tree(tree, inputs.uid, inputs.gid, std::move(children)); !made) {
     co_return fail(std::move(made).error());
   }
-  std::vector<std::string> read_write{tree + "/home", tree + "/tmp"};
   std::vector<std::string> read_only;
   for (const workspace::Root& root : plan.roots) {
     const bool writable = root.access == workspace::Access::kReadWrite;
@@ -120,7 +129,7 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
     } else if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared) {
       co_return fail(std::move(shared).error());
     }
-    auto staged = co_await stage_root(pool, supervisor, root, inputs.allowed_roots, target, swap);
+    auto staged = co_await stage_root(pool, supervisor, root, inputs.policy, target, swap);
     if (!staged) co_return fail(std::move(staged).error().with_context(fmt::format("staging {}", printable(root.host))));
     launch.staged_entries += staged->entries;
     launch.staged_bytes += staged->bytes;

@@ -26,7 +26,7 @@ struct LaunchInputs {
   gid_t gid = 0;
   workspace::Plan plan;
   std::map<std::string, std::string> env;  // the server's own variables, secrets among them; plan.env wins over it
-  std::vector<std::string> allowed_roots;
+  StagePolicy policy;
   std::chrono::seconds timeout{300};
   bool restage = false;      // also what the server may have changed
   std::function<void(Phase)> on_phase;                     // may be empty

@@ -113,9 +113,7 @@ Task<void> McpDriver::read_stdout() {
       framer_.feed({buffer.data(), size});
       for (auto item = framer_.next(); item.item != mcp::LineFramer::Item::kNone; item = framer_.next()) {
         if (item.item == mcp::LineFramer::Item::kTooLong) {
-          log_.line(LogSource::kMcpbox, fmt::format("a line of {} on stdout is longer than {}; it was dropped, and the request that it "
-                                                    "answers will time out. It began: {}",
-                                                    human_bytes(item.length), human_bytes(kMaxLine), printable(item.line, 200)));
+          session_.on_too_long(item.line, item.tail, item.length, Clock::now());
           continue;
         }
         session_.on_line(item.line, Clock::now());

@@ -12,8 +12,15 @@ workspace::Access access_of(config::Access access) {
 
 }  // namespace
 
-Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const std::vector<std::string>& allowed_roots, const std::string& home,
-                                    const std::string& image_id) {
+StagePolicy PlanPolicy::staging() const {
+  StagePolicy policy;
+  policy.allowed_roots = allowed_roots;
+  policy.rules.denied = denied;
+  policy.rules.home = home;
+  return policy;
+}
+
+Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const PlanPolicy& host, const std::string& image_id) {
   workspace::LaunchSpec spec;
   spec.name = settings.name;
   spec.command = settings.command;
@@ -27,10 +34,11 @@ Result<workspace::Plan> plan_server(const config::ServerSettings& settings, cons
   for (const config::MountSettings& mount : settings.box.mounts) spec.mounts.push_back({mount.host, access_of(mount.access)});
 
   workspace::Policy policy;
-  policy.allowed_roots = allowed_roots;
+  policy.allowed_roots = host.allowed_roots;
+  policy.denied = host.denied;
   policy.workspace = process_tree(process_id(settings.name)) + "/workspace";
   policy.image_id = image_id;
-  policy.home = home;
+  policy.home = host.home;
   return workspace::make_plan(spec, policy);
 }
 

@@ -6,13 +6,22 @@
 
 #include "base/result.h"
 #include "config/settings.h"
+#include "hosting/stager.h"
 #include "workspace/plan.h"
 
 namespace mcpbox::hosting {
 
+// What of this host servers may be shown.
+struct PlanPolicy {
+  std::vector<std::string> allowed_roots;
+  std::vector<std::string> denied;  // the engine's socket, mcpbox's own directories
+  std::string home;                 // of the operator
+
+  StagePolicy staging() const;
+};
+
 // What starting the server would bring in, run and install. Reads the host's directories; changes nothing and asks no engine. What the
 // policy forbids is in Plan::refused.
-Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const std::vector<std::string>& allowed_roots, const std::string& home,
-                                    const std::string& image_id);
+Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const PlanPolicy& host, const std::string& image_id);
 
 }  // namespace mcpbox::hosting

@@ -4,11 +4,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
-
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include "base/digest.h"
 #include "base/errno_error.h"
@@ -18,73 +21,134 @@
 namespace mcpbox::hosting {
 namespace {
 
-// workspace's walk and box's stream do not know each other; they meet here.
+using workspace::StageReport;
+
+// workspace's walk and box's stream do not know each other; they meet here. `prefix` is empty or ends with '/'.
 class StreamSink final : public workspace::StageSink {
  public:
-  explicit StreamSink(box::StageWriter& writer) : writer_(writer) {}
-  Result<void> directory(std::string_view path) override { return writer_.directory(path); }
+  StreamSink(box::StageWriter& writer, std::string prefix) : writer_(writer), prefix_(std::move(prefix)) {}
+  Result<void> directory(std::string_view path) override { return writer_.directory(prefix_ + std::string(path)); }
   Result<void> file(std::string_view path, std::uint64_t size, bool executable, int fd) override {
-    return writer_.file(path, size, executable, fd);
+    return writer_.file(prefix_ + std::string(path), size, executable, fd);
   }
-  Result<void> symlink(std::string_view path, std::string_view target) override { return writer_.symlink(path, target); }
+  Result<void> symlink(std::string_view path, std::string_view target) override {
+    return writer_.symlink(prefix_ + std::string(path), target);
+  }
 
  private:
   box::StageWriter& writer_;
+  std::string prefix_;
 };
 
-Result<workspace::StageReport> walk_into(UniqueFd stream, const workspace::Root& root,
-                                         const std::vector<std::string>& allowed_roots) {
-  box::StageWriter writer(std::move(stream));
-  StreamSink sink(writer);
-  auto report = workspace::walk(root.host, allowed_roots, workspace::StageLimits{}, sink);
-  if (!report) return report;
-  for (const workspace::Root::Link& link : root.links) {
-    if (auto added = writer.symlink(link.path, link.target); !added) return fail(std::move(added).error());
-  }
-  if (auto finished = writer.finish(); !finished) return fail(std::move(finished).error());
-  return report;
-}
+using Fill = std::function<Result<StageReport>(box::StageWriter&)>;
 
-}  // namespace
-
-Task<Result<workspace::StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
-                                                const workspace::Root& root, std::vector<std::string> allowed_roots,
-                                                StageTarget target, bool swap) {
+// Runs `fill` on the pool while PID 1 unpacks what it writes. The job has copies of all it needs, so that it can be
+// abandoned: when this coroutine is cancelled the pipe breaks, and the job ends by that.
+Task<Result<StageReport>> stream_into(boost::asio::thread_pool& pool, box::Supervisor& supervisor, std::string destination, bool existing,
+                                      StageTarget target, Fill fill) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) co_return fail(errno_error(errno, "pipe for staging"));
   UniqueFd read_end(ends[0]);
-  const std::string destination = swap ? fmt::format("{}.{}", root.mount, random_hex(4)) : root.mount;
+  UniqueFd write_end(ends[1]);
+  ::fcntl(write_end.get(), F_SETPIPE_SZ, 1 << 20);  // fewer switches between the two; the default will do too
 
-  // Both ends work at the same time: the walk fills the pipe from the pool, PID 1 empties it. The walk has copies of all it needs, so
-  // that it can be abandoned: when this coroutine is cancelled the pipe breaks, and the walk ends by that.
-  const auto executor = co_await boost::asio::this_coro::executor;
-  struct Walk {
-    std::optional<Result<workspace::StageReport>> report;
+  struct Job {
+    std::optional<Result<StageReport>> report;
     net::Signal done;
-    explicit Walk(boost::asio::any_io_executor e) : done(std::move(e)) {}
+    explicit Job(boost::asio::any_io_executor executor) : done(std::move(executor)) {}
   };
-  const auto walk = std::make_shared<Walk>(executor);
-  boost::asio::post(pool, [walk, executor, root, allowed_roots, stream = UniqueFd(ends[1])]() mutable {
-    auto report = walk_into(std::move(stream), root, allowed_roots);
-    boost::asio::post(executor, [walk, report = std::move(report)]() mutable {
-      walk->report = std::move(report);
-      walk->done.notify();
+  const auto executor = co_await boost::asio::this_coro::executor;
+  const auto job = std::make_shared<Job>(executor);
+  boost::asio::post(pool, [job, executor, fill = std::move(fill), out = std::move(write_end)]() mutable {
+    box::StageWriter writer(std::move(out));
+    auto report = fill(writer);
+    if (report) {
+      if (auto finished = writer.finish(); !finished) report = fail(std::move(finished).error());
+    }
+    boost::asio::post(executor, [job, report = std::move(report)]() mutable {
+      job->report = std::move(report);
+      job->done.notify();
     });
   });
-  auto unpacked = co_await supervisor.unpack(destination, target.uid, target.gid, !swap, std::move(read_end), target.timeout);
-  while (!walk->report) co_await walk->done.wait();
-  auto& walked = *walk->report;
-
-  // A refusal of the walk is the cause; the unpacker then only saw a stream that broke off.
-  const bool pipe_broke = !walked && walked.error().code() == Code::kUnavailable;
-  if (!walked && !pipe_broke) co_return fail(std::move(walked).error());
+  auto unpacked =
+      co_await supervisor.unpack(std::move(destination), target.uid, target.gid, existing, std::move(read_end), target.timeout);
+  while (!job->report) co_await job->done.wait();
+  Result<StageReport>& report = *job->report;
+  // A refusal of the walk is the cause; the unpacker then only saw a stream that broke off. And the other way round.
+  if (!report && report.error().code() != Code::kUnavailable) co_return std::move(report);
   if (!unpacked) co_return fail(std::move(unpacked).error());
-  if (!walked) co_return fail(std::move(walked).error());
-  if (swap) {
+  co_return std::move(report);
+}
+
+constexpr int kAttempts = 3;
+
+}  // namespace
+
+Task<Result<StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root, StagePolicy policy,
+                                     StageTarget target, bool swap) {
+  const Fill fill = [root, policy](box::StageWriter& writer) -> Result<StageReport> {
+    StreamSink sink(writer, "");
+    auto report = workspace::walk(root.host, policy.allowed_roots, {}, sink, nullptr, policy.rules);
+    if (!report) return report;
+    for (const workspace::Root::Link& link : root.links) {
+      if (auto added = writer.symlink(link.path, link.target); !added) return fail(std::move(added).error());
+    }
+    return report;
+  };
+  for (int attempt = 1;; ++attempt) {
+    std::string destination = swap ? fmt::format("{}.{}", root.mount, random_hex(4)) : root.mount;
+    auto report = co_await stream_into(pool, supervisor, destination, !swap, target, fill);
+    if (!report && report.error().code() == Code::kAborted && attempt < kAttempts && swap) continue;
+    if (!report || !swap) co_return report;
     auto published = co_await supervisor.publish(destination, root.mount, target.uid);
     if (!published) co_return fail(std::move(published).error());
+    co_return report;
   }
-  co_return std::move(walked);
+}
+
+Task<Result<StageReport>> stage_install_inputs(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::InstallPlan plan,
+                                               std::string directory, StagePolicy policy, StageTarget target) {
+  const std::string base = directory + "/";
+  for (const workspace::InstallInput& input : plan.inputs) {
+    if (!input.path.starts_with(base)) co_return fail(Code::kInternal, fmt::format("install input {} is not beneath {}", input.path, base));
+  }
+  for (const workspace::InstallSource& source : plan.sources) {
+    if (!source.path.starts_with(base)) co_return fail(Code::kInternal, fmt::format("install source {} is not beneath {}", source.path, base));
+  }
+  const Fill fill = [plan, base, policy](box::StageWriter& writer) -> Result<StageReport> {
+    std::set<std::string> made;
+    // The directories above `path`, each once.
+    const auto make_parents = [&](const std::string& path) -> Result<void> {
+      for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+        if (!made.insert(path.substr(0, slash)).second) continue;
+        if (auto done = writer.directory(path.substr(0, slash)); !done) return done;
+      }
+      return {};
+    };
+    StageReport total;
+    for (const workspace::InstallInput& input : plan.inputs) {
+      const std::string path = input.path.substr(base.size());
+      if (auto done = make_parents(path); !done) return fail(std::move(done).error());
+      std::size_t sent = 0;
+      const box::StageWriter::Read read = [&](char* buffer, std::size_t capacity) -> Result<std::size_t> {
+        const std::size_t size = input.content.copy(buffer, capacity, sent);
+        sent += size;
+        return size;
+      };
+      if (auto done = writer.file(path, input.content.size(), false, read); !done) return fail(std::move(done).error());
+    }
+    for (const workspace::InstallSource& source : plan.sources) {
+      const std::string path = source.path.substr(base.size());
+      if (auto done = make_parents(path + "/"); !done) return fail(std::move(done).error());
+      StreamSink sink(writer, path + "/");
+      auto report = workspace::walk(source.host, policy.allowed_roots, {}, sink, nullptr, policy.rules);
+      if (!report) return report;
+      total.entries += report->entries;
+      total.bytes += report->bytes;
+    }
+    return total;
+  };
+  co_return co_await stream_into(pool, supervisor, std::move(directory), true, target, fill);
 }
 
 }  // namespace mcpbox::hosting

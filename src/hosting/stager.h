@@ -1,4 +1,4 @@
-// Brings a planned root into a sandbox: walks it on the host, streams it, has PID 1 unpack it as the server's user.
+// Brings host folders into a sandbox: walks them on the host, streams them, has PID 1 unpack them as the right user.
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>
@@ -22,9 +22,21 @@ struct StageTarget {
   std::chrono::milliseconds timeout{120'000};
 };
 
+// What may be read, and by which rules.
+struct StagePolicy {
+  std::vector<std::string> allowed_roots;
+  workspace::StageRules rules;
+};
+
 // `root.mount` becomes a fresh copy of `root.host`. With `swap` the copy is unpacked beside the old one and renamed over it, so that
-// a running server never sees half a tree; without it `root.mount` is an existing empty directory (a scratch mount).
-Task<Result<workspace::StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, const workspace::Root& root,
-                                                std::vector<std::string> allowed_roots, StageTarget target, bool swap);
+// a running server never sees half a tree; without it `root.mount` is an existing empty directory (a scratch mount). A folder that changes
+// while it is read is read again, three times at most.
+Task<Result<workspace::StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
+                                                StagePolicy policy, StageTarget target, bool swap);
+
+// Puts an installation's inputs and sources where its steps expect them: beneath `directory`, which exists and is empty.
+Task<Result<workspace::StageReport>> stage_install_inputs(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
+                                                          workspace::InstallPlan plan, std::string directory, StagePolicy policy,
+                                                          StageTarget target);
 
 }  // namespace mcpbox::hosting

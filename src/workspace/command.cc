@@ -14,6 +14,7 @@ namespace {
 using Names = std::initializer_list<std::string_view>;
 
 bool in(std::string_view name, Names names) { return std::find(names.begin(), names.end(), name) != names.end(); }
+bool in(std::string_view name, const std::vector<std::string_view>& names) { return std::find(names.begin(), names.end(), name) != names.end(); }
 
 // Walks over a runner's own options. next() gives one option at a time with its value where it takes one, and stops at the first word
 // that belongs to the program.
@@ -57,7 +58,7 @@ class Options {
  private:
   const std::vector<std::string>& args_;
   std::size_t at_;
-  Names with_value_;
+  std::vector<std::string_view> with_value_;  // a copy: the list's array ends with the caller's expression
 };
 
 // Takes the first of `rest` as the package or program; the others are the server's.

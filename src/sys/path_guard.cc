@@ -16,7 +16,8 @@ namespace {
 
 std::atomic<bool> openat2_missing{false};
 
-// The id of the mount that `fd` lies on, from fdinfo(5): it also tells bind mounts of one file system apart. -1 without /proc.
+// The id of the mount that `fd` lies on, from fdinfo(5): it also tells bind mounts of one file system apart. -1 without
+// /proc.
 long mount_of(int fd) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
@@ -33,12 +34,13 @@ bool same_mount(int a, int b) {
   long left = mount_of(a);
   long right = mount_of(b);
   if (left >= 0 && right >= 0) return left == right;
-  struct stat one {};
-  struct stat other {};
+  struct stat one{};
+  struct stat other{};
   return ::fstat(a, &one) == 0 && ::fstat(b, &other) == 0 && one.st_dev == other.st_dev;
 }
 
-std::expected<UniqueFd, int> by_components(int directory, const std::string& path, int flags, const BeneathOptions& options) {
+std::expected<UniqueFd, int> by_components(int directory, const std::string& path, int flags,
+                                           const BeneathOptions& options) {
   UniqueFd here;
   int at = directory;
   std::size_t begin = 0;
@@ -50,7 +52,7 @@ std::expected<UniqueFd, int> by_components(int directory, const std::string& pat
     // The type is looked at through O_PATH first: opening a FIFO or a device has effects.
     UniqueFd next(::openat(at, name.empty() ? "." : name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     if (!next) return std::unexpected(errno);
-    struct stat status {};
+    struct stat status{};
     if (::fstat(next.get(), &status) != 0) return std::unexpected(errno);
     if (!options.cross_mounts && !same_mount(at, next.get())) return std::unexpected(EXDEV);
     if (S_ISLNK(status.st_mode) && !(last && (flags & O_PATH) != 0)) return std::unexpected(ELOOP);
@@ -68,13 +70,15 @@ std::expected<UniqueFd, int> by_components(int directory, const std::string& pat
 
 }  // namespace
 
-std::expected<UniqueFd, int> open_beneath(int directory, const std::string& path, int flags, const BeneathOptions& options) {
+std::expected<UniqueFd, int> open_beneath(int directory, const std::string& path, int flags,
+                                          const BeneathOptions& options) {
   if (path.empty()) return std::unexpected(ENOENT);
   if (path.front() == '/') return std::unexpected(EXDEV);
   if (path.find('\0') != std::string::npos) return std::unexpected(EINVAL);
   flags |= O_CLOEXEC | O_NOFOLLOW;
-  if (options.force_fallback || openat2_missing.load(std::memory_order_relaxed)) return by_components(directory, path, flags, options);
-  struct open_how how {};
+  if (options.force_fallback || openat2_missing.load(std::memory_order_relaxed))
+    return by_components(directory, path, flags, options);
+  struct open_how how{};
   how.flags = static_cast<unsigned>(flags);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
   if (!options.cross_mounts) how.resolve |= RESOLVE_NO_XDEV;
@@ -84,7 +88,8 @@ std::expected<UniqueFd, int> open_beneath(int directory, const std::string& path
     if (fd >= 0) return UniqueFd(static_cast<int>(fd));
     if (errno == EAGAIN && attempt < 64) continue;
     if (errno == EINTR) continue;
-    // Old seccomp profiles answer EPERM to system calls that they do not know; openat2 itself never returns it for O_RDONLY.
+    // Old seccomp profiles answer EPERM to system calls that they do not know; openat2 itself never returns it for
+    // O_RDONLY.
     if (errno == ENOSYS || errno == EPERM) {
       if (errno == ENOSYS) openat2_missing.store(true, std::memory_order_relaxed);
       return by_components(directory, path, flags, options);
@@ -94,7 +99,8 @@ std::expected<UniqueFd, int> open_beneath(int directory, const std::string& path
 }
 
 Result<UniqueFd> open_directory(const std::string& absolute) {
-  if (absolute.empty() || absolute.front() != '/') return fail(Code::kInvalidArgument, "'" + absolute + "' is not an absolute path");
+  if (absolute.empty() || absolute.front() != '/')
+    return fail(Code::kInvalidArgument, "'" + absolute + "' is not an absolute path");
   UniqueFd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root) return fail(errno_error(errno, "open /"));
   std::size_t begin = absolute.find_first_not_of('/');
@@ -103,7 +109,7 @@ Result<UniqueFd> open_directory(const std::string& absolute) {
   while (rest.back() == '/') rest.pop_back();
   auto opened = open_beneath(root.get(), rest, O_PATH | O_DIRECTORY);
   if (!opened) return fail(errno_error(opened.error(), "open " + absolute));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(opened->get(), &status) != 0) return fail(errno_error(errno, "stat " + absolute));
   if (!S_ISDIR(status.st_mode)) return fail(errno_error(S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR, "open " + absolute));
   return std::move(*opened);

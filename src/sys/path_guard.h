@@ -1,7 +1,7 @@
 // Opens files beneath a directory that an attacker may be changing at the same time, without ever leaving it.
 //
-// openat2(2) with RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS (Linux 5.6); where the kernel or a seccomp filter does not have it
-// (ENOSYS, EPERM), one openat(O_NOFOLLOW) per component does the same, more slowly.
+// openat2(2) with RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS (Linux 5.6); where the kernel or a seccomp filter does
+// not have it (ENOSYS, EPERM), one openat(O_NOFOLLOW) per component does the same, more slowly.
 #pragma once
 
 #include <sys/stat.h>
@@ -22,19 +22,24 @@ struct FileId {
   auto operator<=>(const FileId&) const = default;
 };
 
-inline FileId id_of(const struct stat& status) { return {status.st_dev, status.st_ino}; }
+inline FileId id_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino};
+}
 
 struct BeneathOptions {
-  bool cross_mounts = true;      // false: EXDEV at a mount point (RESOLVE_NO_XDEV)
-  bool force_fallback = false;   // for tests of the slow way
+  bool cross_mounts = true;     // false: EXDEV at a mount point (RESOLVE_NO_XDEV)
+  bool force_fallback = false;  // for tests of the slow way
 };
 
-// Opens `path` (relative, no "..", not empty) beneath `directory`. `flags` as for openat; O_CLOEXEC is added, and O_NOFOLLOW too. With
-// O_PATH a symbolic link as the last component gives a descriptor of the link itself; everywhere else a link is an error.
-// Returns the descriptor or the errno: ELOOP for a link, EXDEV for a path that leaves the directory or, without cross_mounts, its mount.
-std::expected<UniqueFd, int> open_beneath(int directory, const std::string& path, int flags, const BeneathOptions& options = {});
+// Opens `path` (relative, no "..", not empty) beneath `directory`. `flags` as for openat; O_CLOEXEC is added, and
+// O_NOFOLLOW too. With O_PATH a symbolic link as the last component gives a descriptor of the link itself; everywhere
+// else a link is an error. Returns the descriptor or the errno: ELOOP for a link, EXDEV for a path that leaves the
+// directory or, without cross_mounts, its mount.
+std::expected<UniqueFd, int> open_beneath(int directory, const std::string& path, int flags,
+                                          const BeneathOptions& options = {});
 
-// Opens an absolute, canonical directory path from "/" downwards, following no links: kPermissionDenied when one is in the way.
+// Opens an absolute, canonical directory path from "/" downwards, following no links: kPermissionDenied when one is in
+// the way.
 Result<UniqueFd> open_directory(const std::string& absolute);
 
 // Opens again what an O_PATH descriptor refers to: exactly that inode, never what has its name by now. Returns errno.

@@ -13,14 +13,19 @@ namespace {
 
 using Names = std::initializer_list<std::string_view>;
 
-bool in(std::string_view name, Names names) { return std::find(names.begin(), names.end(), name) != names.end(); }
-bool in(std::string_view name, const std::vector<std::string_view>& names) { return std::find(names.begin(), names.end(), name) != names.end(); }
+bool in(std::string_view name, Names names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+bool in(std::string_view name, const std::vector<std::string_view>& names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
-// Walks over a runner's own options. next() gives one option at a time with its value where it takes one, and stops at the first word
-// that belongs to the program.
+// Walks over a runner's own options. next() gives one option at a time with its value where it takes one, and stops at
+// the first word that belongs to the program.
 class Options {
  public:
-  Options(const std::vector<std::string>& args, std::size_t at, Names with_value) : args_(args), at_(at), with_value_(with_value) {}
+  Options(const std::vector<std::string>& args, std::size_t at, Names with_value)
+      : args_(args), at_(at), with_value_(with_value) {}
 
   // False at the end of the options. name is "-p" or "--package"; value is empty for a switch.
   bool next() {
@@ -48,7 +53,9 @@ class Options {
     }
     return true;
   }
-  std::vector<std::string> rest() const { return {args_.begin() + static_cast<std::ptrdiff_t>(std::min(at_, args_.size())), args_.end()}; }
+  std::vector<std::string> rest() const {
+    return {args_.begin() + static_cast<std::ptrdiff_t>(std::min(at_, args_.size())), args_.end()};
+  }
   std::string as_written() const { return has_value ? name + "=" + value : name; }
 
   std::string name;
@@ -72,36 +79,94 @@ std::string take_first(Command& command, std::vector<std::string> rest) {
 
 void parse_npx(Command& command, const std::vector<std::string>& args, std::size_t at) {
   command.kind = Command::Kind::kNpmPackage;
-  Options options(args, at, {"-p", "--package", "-c", "--call", "--registry", "--prefix", "-C", "--cache", "--userconfig", "--loglevel", "--node-options",
-                             "-n", "--node-arg", "-w", "--workspace", "--shell", "--script-shell", "--allow-build", "--cafile"});
+  Options options(args, at,
+                  {"-p", "--package", "-c", "--call", "--registry", "--prefix", "-C", "--cache", "--userconfig",
+                   "--loglevel", "--node-options", "-n", "--node-arg", "-w", "--workspace", "--shell", "--script-shell",
+                   "--allow-build", "--cafile"});
   while (options.next()) {
-    if (in(options.name, {"-p", "--package"})) command.packages.push_back(options.value);
-    else if (in(options.name, {"-c", "--call"})) command.unsupported = "a shell line (" + options.name + ") is not started in a sandbox; name the package's program instead";
-    else if (options.name == "--registry" || options.name.starts_with("--@")) command.installer_flags.push_back(options.as_written());
-    else if (in(options.name, {"--legacy-peer-deps", "--ignore-scripts", "--force"})) command.installer_flags.push_back(options.name);
-    else if (!in(options.name, {"-y", "--yes", "-q", "--quiet", "-s", "--silent"})) command.dropped.push_back(options.as_written());
+    if (in(options.name, {"-p", "--package"}))
+      command.packages.push_back(options.value);
+    else if (in(options.name, {"-c", "--call"}))
+      command.unsupported =
+          "a shell line (" + options.name + ") is not started in a sandbox; name the package's program instead";
+    else if (options.name == "--registry" || options.name.starts_with("--@"))
+      command.installer_flags.push_back(options.as_written());
+    else if (in(options.name, {"--legacy-peer-deps", "--ignore-scripts", "--force"}))
+      command.installer_flags.push_back(options.name);
+    else if (!in(options.name, {"-y", "--yes", "-q", "--quiet", "-s", "--silent"}))
+      command.dropped.push_back(options.as_written());
   }
   bool named = !command.packages.empty();
   std::string first = take_first(command, options.rest());
-  // npx itself accepts its options behind the package too when they stand before "--"; what is there is the server's for us.
-  if (!named) command.packages.push_back(first);
-  else command.executable = first;
+  // npx itself accepts its options behind the package too when they stand before "--"; what is there is the server's
+  // for us.
+  if (!named)
+    command.packages.push_back(first);
+  else
+    command.executable = first;
   if (first.empty() && command.unsupported.empty()) {
     if (!named) command.unsupported = "no package is named behind " + std::string(base_name(command.program));
   }
 }
 
-const Names kUvOptions = {"--from", "--with", "--with-editable", "--with-requirements", "--python", "-p", "--index-url", "-i", "--extra-index-url", "--index",
-    "--default-index", "--find-links", "-f", "--directory", "--project", "--prerelease", "--resolution", "--constraints", "--constraint", "-c", "--overrides",
-    "--override", "--build-constraints", "-b", "--env-file", "--extra", "--group", "--only-group", "--no-group", "--package", "--cache-dir", "--config-file",
-    "--color", "--link-mode", "--exclude-newer", "--python-platform", "--refresh-package", "--reinstall-package", "--upgrade-package", "-P", "--keyring-provider",
-    "--index-strategy", "--allow-insecure-host", "--config-setting", "-C", "--no-binary-package", "--no-build-package", "-w", "--fork-strategy", "--spec",
-    "--pip-args", "--suffix"};
+const Names kUvOptions = {"--from",
+                          "--with",
+                          "--with-editable",
+                          "--with-requirements",
+                          "--python",
+                          "-p",
+                          "--index-url",
+                          "-i",
+                          "--extra-index-url",
+                          "--index",
+                          "--default-index",
+                          "--find-links",
+                          "-f",
+                          "--directory",
+                          "--project",
+                          "--prerelease",
+                          "--resolution",
+                          "--constraints",
+                          "--constraint",
+                          "-c",
+                          "--overrides",
+                          "--override",
+                          "--build-constraints",
+                          "-b",
+                          "--env-file",
+                          "--extra",
+                          "--group",
+                          "--only-group",
+                          "--no-group",
+                          "--package",
+                          "--cache-dir",
+                          "--config-file",
+                          "--color",
+                          "--link-mode",
+                          "--exclude-newer",
+                          "--python-platform",
+                          "--refresh-package",
+                          "--reinstall-package",
+                          "--upgrade-package",
+                          "-P",
+                          "--keyring-provider",
+                          "--index-strategy",
+                          "--allow-insecure-host",
+                          "--config-setting",
+                          "-C",
+                          "--no-binary-package",
+                          "--no-build-package",
+                          "-w",
+                          "--fork-strategy",
+                          "--spec",
+                          "--pip-args",
+                          "--suffix"};
 
 // The options that uvx, uv tool run, uv run and pipx run share. False when it is none of them.
 bool take_python_option(Command& command, const Options& option) {
   if (in(option.name, {"--with", "-w", "--with-editable"})) {
-    // uv takes several packages in one --with, separated by commas; a comma within brackets or behind a comparison belongs to a version.
+    // uv takes several packages in one --with, separated by commas; a comma within brackets or behind a comparison
+    // belongs to a version.
     std::string item;
     int depth = 0;
     std::string_view text = option.value;
@@ -109,7 +174,8 @@ bool take_python_option(Command& command, const Options& option) {
       bool end = i == text.size();
       if (!end && text[i] == '[') ++depth;
       if (!end && text[i] == ']') --depth;
-      bool version_follows = !end && text[i] == ',' && i + 1 < text.size() && std::string_view("<>=!~ ").find(text[i + 1]) != std::string_view::npos;
+      bool version_follows = !end && text[i] == ',' && i + 1 < text.size() &&
+                             std::string_view("<>=!~ ").find(text[i + 1]) != std::string_view::npos;
       if (end || (text[i] == ',' && depth == 0 && !version_follows)) {
         if (!item.empty()) command.with.push_back(item);
         item.clear();
@@ -124,9 +190,12 @@ bool take_python_option(Command& command, const Options& option) {
   } else if (in(option.name, {"--directory", "--project"})) {
     command.folder = option.value;
     command.changes_directory = option.name == "--directory";
-  } else if (in(option.name, {"-i", "--index-url", "--extra-index-url", "--index", "--default-index", "--prerelease", "--resolution", "--exclude-newer",
-                              "--index-strategy", "--allow-insecure-host", "--keyring-provider", "--native-tls", "--no-build", "--no-binary", "--pre"})) {
-    command.installer_flags.push_back(option.name == "-i" ? "--index-url=" + option.value : option.name == "--pre" ? "--prerelease=allow" : option.as_written());
+  } else if (in(option.name, {"-i", "--index-url", "--extra-index-url", "--index", "--default-index", "--prerelease",
+                              "--resolution", "--exclude-newer", "--index-strategy", "--allow-insecure-host",
+                              "--keyring-provider", "--native-tls", "--no-build", "--no-binary", "--pre"})) {
+    command.installer_flags.push_back(option.name == "-i"      ? "--index-url=" + option.value
+                                      : option.name == "--pre" ? "--prerelease=allow"
+                                                               : option.as_written());
   } else {
     return false;
   }
@@ -138,8 +207,10 @@ void parse_uvx(Command& command, const std::vector<std::string>& args, std::size
   Options options(args, at, kUvOptions);
   std::string from;
   while (options.next()) {
-    if (in(options.name, {"--from", "--spec"})) from = options.value;
-    else if (!take_python_option(command, options)) command.dropped.push_back(options.as_written());
+    if (in(options.name, {"--from", "--spec"}))
+      from = options.value;
+    else if (!take_python_option(command, options))
+      command.dropped.push_back(options.as_written());
   }
   std::string first = take_first(command, options.rest());
   if (first.empty()) {
@@ -149,7 +220,8 @@ void parse_uvx(Command& command, const std::vector<std::string>& args, std::size
   command.packages.push_back(python_requirement_of(from.empty() ? first : from));
   command.executable = from.empty() ? python_name_of(first) : first;
   if (!command.executable.empty()) return;
-  // The name of a repository or an archive is only a guess at what it installs, but uv guesses no better without fetching it.
+  // The name of a repository or an archive is only a guess at what it installs, but uv guesses no better without
+  // fetching it.
   std::string_view tail = base_name(std::string_view(first).substr(0, first.find_first_of("#?")));
   tail = tail.substr(0, tail.find('@'));
   if (tail.ends_with(".git")) tail.remove_suffix(4);
@@ -173,12 +245,16 @@ void parse_uv_run(Command& command, const std::vector<std::string>& args, std::s
       command.dropped.push_back(options.as_written());
     }
   }
-  if (command.executable.empty()) command.executable = take_first(command, options.rest());
-  else command.args = options.rest();
+  if (command.executable.empty())
+    command.executable = take_first(command, options.rest());
+  else
+    command.args = options.rest();
   if (command.executable.empty()) command.unsupported = "uv run names no program";
-  if (!command.module && (command.executable.ends_with(".py") || command.executable.ends_with(".pyw"))) command.script = true;
+  if (!command.module && (command.executable.ends_with(".py") || command.executable.ends_with(".pyw")))
+    command.script = true;
   if (command.script) command.script_path = command.executable;
-  if (is_python_name(command.executable) && !command.module && !command.args.empty() && command.args.front().ends_with(".py")) {
+  if (is_python_name(command.executable) && !command.module && !command.args.empty() &&
+      command.args.front().ends_with(".py")) {
     command.script_path = command.args.front();
   }
 }
@@ -227,7 +303,8 @@ void parse_poetry(Command& command, const std::vector<std::string>& args) {
   command.kind = Command::Kind::kPythonRun;
   command.executable = rest[1];
   command.args.assign(rest.begin() + 2, rest.end());
-  if (is_python_name(command.executable) && !command.args.empty() && command.args.front().ends_with(".py")) command.script_path = command.args.front();
+  if (is_python_name(command.executable) && !command.args.empty() && command.args.front().ends_with(".py"))
+    command.script_path = command.args.front();
 }
 
 void parse_node_runner(Command& command, std::string_view name, const std::vector<std::string>& args) {
@@ -239,7 +316,8 @@ void parse_node_runner(Command& command, std::string_view name, const std::vecto
   auto rest = options.rest();
   auto at = static_cast<std::size_t>(args.size() - rest.size());
   std::string_view verb = rest.empty() ? std::string_view() : std::string_view(rest[0]);
-  if ((name == "npm" && in(verb, {"exec", "x"})) || (name == "pnpm" && verb == "dlx") || (name == "yarn" && verb == "dlx") || (name == "bun" && verb == "x")) {
+  if ((name == "npm" && in(verb, {"exec", "x"})) || (name == "pnpm" && verb == "dlx") ||
+      (name == "yarn" && verb == "dlx") || (name == "bun" && verb == "x")) {
     parse_npx(command, args, at + 1);
     return;
   }
@@ -281,7 +359,9 @@ Command parse_command(const std::string& program, const std::vector<std::string>
     parse_interpreter(command, args, {"-W", "-X", "--check-hash-based-pycs"});
   } else if (name == "node" || name == "nodejs" || name == "tsx") {
     command.kind = Command::Kind::kNode;
-    parse_interpreter(command, args, {"-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions", "--env-file", "--tsconfig"});
+    parse_interpreter(command, args,
+                      {"-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions",
+                       "--env-file", "--tsconfig"});
   } else if (name == "npx" || name == "pnpx" || name == "bunx") {
     parse_npx(command, args, 0);
   } else if (name == "npm" || name == "pnpm" || name == "yarn" || name == "bun") {
@@ -297,14 +377,18 @@ Command parse_command(const std::string& program, const std::vector<std::string>
   } else {
     command.args = args;
     if (name == "docker" || name == "podman") {
-      command.unsupported = "a server that is itself a container cannot be started in a sandbox; name the program that its image runs, or use the image as the sandbox's";
+      command.unsupported =
+          "a server that is itself a container cannot be started in a sandbox; name the program that its image runs, "
+          "or use the image as the sandbox's";
     }
   }
   return command;
 }
 
 std::string npm_name_of(const std::string& spec) {
-  if (spec.empty() || spec.find("://") != std::string::npos || spec.starts_with('.') || spec.starts_with('/') || spec.starts_with('~')) return {};
+  if (spec.empty() || spec.find("://") != std::string::npos || spec.starts_with('.') || spec.starts_with('/') ||
+      spec.starts_with('~'))
+    return {};
   std::size_t slash = spec.find('/');
   std::size_t version = spec.find('@', 1);
   std::string name = spec.substr(0, version);
@@ -321,14 +405,19 @@ std::string npm_name_of(const std::string& spec) {
 std::string python_name_of(const std::string& spec) {
   std::size_t end = spec.find_first_of("[<>=!~;@ (");
   std::string name = spec.substr(0, end);
-  if (name.empty() || name.find('/') != std::string::npos || name.find(':') != std::string::npos || name[0] == '.' || name[0] == '-') return {};
-  if (end == std::string::npos && (name.ends_with(".whl") || name.ends_with(".tar.gz") || name.ends_with(".zip"))) return {};
+  if (name.empty() || name.find('/') != std::string::npos || name.find(':') != std::string::npos || name[0] == '.' ||
+      name[0] == '-')
+    return {};
+  if (end == std::string::npos && (name.ends_with(".whl") || name.ends_with(".tar.gz") || name.ends_with(".zip")))
+    return {};
   return name;
 }
 
 std::string python_requirement_of(const std::string& spec) {
   std::size_t at = spec.find('@');
-  if (at == std::string::npos || at == 0 || spec.find("://") != std::string::npos || spec[at - 1] == ' ' || spec.find('/') < at) return spec;
+  if (at == std::string::npos || at == 0 || spec.find("://") != std::string::npos || spec[at - 1] == ' ' ||
+      spec.find('/') < at)
+    return spec;
   std::string version = spec.substr(at + 1);
   if (version == "latest" || version.empty()) return spec.substr(0, at);
   return spec.substr(0, at) + "==" + version;

@@ -16,7 +16,7 @@ namespace mcpbox::workspace {
 namespace {
 
 std::optional<sys::FileId> identify(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return std::nullopt;
   return sys::id_of(status);
 }
@@ -24,7 +24,7 @@ std::optional<sys::FileId> identify(const std::string& path) {
 // "/a/b/c" → "/a/b", "/a", "/".
 std::vector<std::string> parents(const std::string& path) {
   std::vector<std::string> result;
-  for (std::string at = parent_of(path); ; at = parent_of(at)) {
+  for (std::string at = parent_of(path);; at = parent_of(at)) {
     result.push_back(at);
     if (at == "/") return result;
   }
@@ -47,9 +47,26 @@ std::vector<std::string> home_directories() {
   return homes;
 }
 
-constexpr std::array<std::string_view, 20> kSystem{"/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/usr", "/bin",
-    "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/var/lib/kubelet",
-    "/var/lib/dpkg", "/var/spool"};
+constexpr std::array<std::string_view, 20> kSystem{"/etc",
+                                                   "/proc",
+                                                   "/sys",
+                                                   "/dev",
+                                                   "/boot",
+                                                   "/run",
+                                                   "/var/run",
+                                                   "/usr",
+                                                   "/bin",
+                                                   "/sbin",
+                                                   "/lib",
+                                                   "/lib32",
+                                                   "/lib64",
+                                                   "/libx32",
+                                                   "/var/lib/docker",
+                                                   "/var/lib/containerd",
+                                                   "/var/lib/containers",
+                                                   "/var/lib/kubelet",
+                                                   "/var/lib/dpkg",
+                                                   "/var/spool"};
 
 }  // namespace
 
@@ -58,7 +75,8 @@ DeniedPlaces::DeniedPlaces(const std::vector<std::string>& more, const std::stri
   add("/home", "the folder of all home directories", false);
   add("/Users", "the folder of all home directories", false);
   for (std::string_view place : kSystem) add(std::string(place), "a part of the system", true);
-  for (const std::string& place : more) add(place, "a place that mcpbox or the container engine needs for itself", true);
+  for (const std::string& place : more)
+    add(place, "a place that mcpbox or the container engine needs for itself", true);
   for (const std::string& place : home_directories()) add(place, "a whole home directory", false);
   add("/root", "a whole home directory", false);
   if (!home.empty()) add(home, "a whole home directory", false);
@@ -95,7 +113,8 @@ std::string DeniedPlaces::refuse_root(const std::string& path) const {
   }
   if (is_credential_name(path)) return "a folder of this name holds credentials and is never given to a sandbox";
   for (const std::string& parent : parents(path)) {
-    if (is_credential_name(parent)) return "this lies in " + parent + ", which holds credentials and is never given to a sandbox";
+    if (is_credential_name(parent))
+      return "this lies in " + parent + ", which holds credentials and is never given to a sandbox";
     auto parent_id = identify(parent);
     if (!parent_id) continue;
     auto found = places_.find(*parent_id);
@@ -107,7 +126,8 @@ std::string DeniedPlaces::refuse_root(const std::string& path) const {
 }
 
 bool is_credential_name(std::string_view path) {
-  static constexpr std::array<std::string_view, 13> kNames{".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".gcloud", ".netrc",
+  static constexpr std::array<std::string_view, 13> kNames{
+      ".ssh",   ".gnupg",           ".aws",    ".azure",          ".kube",  ".docker", ".gcloud", ".netrc",
       "_netrc", ".git-credentials", ".pgpass", ".password-store", ".pypirc"};
   std::size_t slash = path.rfind('/');
   std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
@@ -119,10 +139,12 @@ bool is_credential_name(std::string_view path) {
 
 bool is_system_path(std::string_view path) {
   if (path == "/") return true;
-  static constexpr std::array<std::string_view, 14> kOwn{"/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/usr", "/bin",
-      "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+  static constexpr std::array<std::string_view, 14> kOwn{"/etc", "/proc",    "/sys",   "/dev",   "/boot",
+                                                         "/run", "/var/run", "/usr",   "/bin",   "/sbin",
+                                                         "/lib", "/lib32",   "/lib64", "/libx32"};
   // These are the sandbox's own as they stand, but people keep projects in them.
-  return path == "/tmp" || path == "/var/tmp" || std::any_of(kOwn.begin(), kOwn.end(), [&](std::string_view own) { return is_beneath(path, own); });
+  return path == "/tmp" || path == "/var/tmp" ||
+         std::any_of(kOwn.begin(), kOwn.end(), [&](std::string_view own) { return is_beneath(path, own); });
 }
 
 }  // namespace mcpbox::workspace

@@ -1,4 +1,5 @@
-// Places of a host that are never staged or mounted, whoever asks: security.md's list, both as the folder itself and as a parent of it.
+// Places of a host that are never staged or mounted, whoever asks, both as the folder itself and as
+// a parent of it.
 //
 // Compared by identity (device, inode), so that a link or a bind mount of such a place is refused as well.
 #pragma once
@@ -15,11 +16,12 @@ namespace mcpbox::workspace {
 
 class DeniedPlaces {
  public:
-  // `more`: the engine's socket, mcpbox's own state folders: denied with all that is beneath and above them. `home`: the operator's home
-  // directory; it and every other user's are denied as a whole, projects in them are not.
+  // `more`: the engine's socket, mcpbox's own state folders: denied with all that is beneath and above them. `home`:
+  // the operator's home directory; it and every other user's are denied as a whole, projects in them are not.
   explicit DeniedPlaces(const std::vector<std::string>& more = {}, const std::string& home = {});
 
-  // Empty when the canonical, absolute folder `path` may be used as a root; else why not: "'/etc' belongs to the system".
+  // Empty when the canonical, absolute folder `path` may be used as a root; else why not: "'/etc' belongs to the
+  // system".
   std::string refuse_root(const std::string& path) const;
   // Is this the identity of a denied place itself? For directories found during a walk.
   bool is_denied(sys::FileId id) const { return places_.contains(id); }
@@ -36,8 +38,8 @@ class DeniedPlaces {
   std::map<sys::FileId, std::string> above_;  // a parent of a denied place → that place
 };
 
-// A folder or file by whose name alone we know that it holds credentials: ".ssh", ".netrc". `path` is relative or absolute; its last
-// component decides, for ".config/gcloud" the last two.
+// A folder or file by whose name alone we know that it holds credentials: ".ssh", ".netrc". `path` is relative or
+// absolute; its last component decides, for ".config/gcloud" the last two.
 bool is_credential_name(std::string_view path);
 
 // Is this the system's own part of a file tree, which a sandbox has its own of: /usr, /etc, /proc, /tmp …? Lexical.

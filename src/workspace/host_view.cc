@@ -13,8 +13,9 @@
 namespace mcpbox::workspace {
 
 HostKind host_kind(const std::string& path) {
-  struct stat status {};
-  if (path.empty() || path.find('\0') != std::string::npos || ::stat(path.c_str(), &status) != 0) return HostKind::kNothing;
+  struct stat status{};
+  if (path.empty() || path.find('\0') != std::string::npos || ::stat(path.c_str(), &status) != 0)
+    return HostKind::kNothing;
   if (S_ISREG(status.st_mode)) return HostKind::kFile;
   return S_ISDIR(status.st_mode) ? HostKind::kDirectory : HostKind::kOther;
 }
@@ -41,8 +42,9 @@ Result<std::string> read_host_file(const std::string& path, std::size_t limit) {
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   std::string shown = "'" + printable(path, 512) + "'";
   if (!file) return fail(errno_error(errno, "read " + shown));
-  struct stat status {};
-  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return fail(Code::kInvalidArgument, shown + " is not a regular file");
+  struct stat status{};
+  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode))
+    return fail(Code::kInvalidArgument, shown + " is not a regular file");
   auto text = sys::read_all(file.get(), limit);
   if (!text) return fail(text.error().with_context(shown));
   return text;

@@ -1,4 +1,5 @@
-// Reading the host for decisions: what a path is, where it really lies, what a manifest says. Never for content that is staged.
+// Reading the host for decisions: what a path is, where it really lies, what a manifest says. Never for content that is
+// staged.
 #pragma once
 
 #include <sys/stat.h>
@@ -13,9 +14,10 @@ namespace mcpbox::workspace {
 
 enum class HostKind { kNothing, kFile, kDirectory, kOther };
 
-HostKind host_kind(const std::string& path);                         // follows links
-std::optional<std::string> canonical(const std::string& path);       // realpath(3); nullopt when it does not exist
-// The real place of `path` even when its last components do not exist yet: the existing part resolved, the rest appended.
+HostKind host_kind(const std::string& path);                    // follows links
+std::optional<std::string> canonical(const std::string& path);  // realpath(3); nullopt when it does not exist
+// The real place of `path` even when its last components do not exist yet: the existing part resolved, the rest
+// appended.
 std::string canonical_prefix(const std::string& path);
 // A small regular file; follows links, so the caller has checked canonical(). Never blocks on a FIFO.
 Result<std::string> read_host_file(const std::string& path, std::size_t limit);

@@ -12,12 +12,18 @@ using Classifier = int (*)(int);
 // The C locale's classes; git uses the same, bytewise.
 Classifier classifier(std::string_view name) {
   static constexpr std::array<std::pair<std::string_view, Classifier>, 12> kClasses{{
-      {"alnum", [](int c) { return std::isalnum(c); }}, {"alpha", [](int c) { return std::isalpha(c); }},
-      {"blank", [](int c) { return c == ' ' || c == '\t' ? 1 : 0; }}, {"cntrl", [](int c) { return std::iscntrl(c); }},
-      {"digit", [](int c) { return std::isdigit(c); }}, {"graph", [](int c) { return std::isgraph(c); }},
-      {"lower", [](int c) { return std::islower(c); }}, {"print", [](int c) { return std::isprint(c); }},
-      {"punct", [](int c) { return std::ispunct(c); }}, {"space", [](int c) { return std::isspace(c); }},
-      {"upper", [](int c) { return std::isupper(c); }}, {"xdigit", [](int c) { return std::isxdigit(c); }},
+      {"alnum", [](int c) { return std::isalnum(c); }},
+      {"alpha", [](int c) { return std::isalpha(c); }},
+      {"blank", [](int c) { return c == ' ' || c == '\t' ? 1 : 0; }},
+      {"cntrl", [](int c) { return std::iscntrl(c); }},
+      {"digit", [](int c) { return std::isdigit(c); }},
+      {"graph", [](int c) { return std::isgraph(c); }},
+      {"lower", [](int c) { return std::islower(c); }},
+      {"print", [](int c) { return std::isprint(c); }},
+      {"punct", [](int c) { return std::ispunct(c); }},
+      {"space", [](int c) { return std::isspace(c); }},
+      {"upper", [](int c) { return std::isupper(c); }},
+      {"xdigit", [](int c) { return std::isxdigit(c); }},
   }};
   for (const auto& [known, function] : kClasses) {
     if (known == name) return function;
@@ -51,7 +57,8 @@ Glob::Glob(std::string_view pattern, bool path_mode) : path_mode_(path_mode) {
     } else if (c == '*') {
       std::size_t end = pattern.find_first_not_of('*', at);
       if (end == std::string_view::npos) end = pattern.size();
-      // git compares a literal prefix by itself and globs the rest, so "**" right behind a literal prefix counts as at the start.
+      // git compares a literal prefix by itself and globs the rest, so "**" right behind a literal prefix counts as at
+      // the start.
       bool starts = at == 0 || pattern[at - 1] == '/' || literal_so_far;
       bool slash_next = end < pattern.size() && pattern[end] == '/';
       bool escaped_slash_next = pattern.substr(end).starts_with("\\/");
@@ -72,6 +79,12 @@ Glob::Glob(std::string_view pattern, bool path_mode) : path_mode_(path_mode) {
       ++at;
     }
   }
+  auto is_byte = [](const Token& token) { return token.kind == Kind::kByte; };
+  auto wild = std::find_if_not(tokens_.begin(), tokens_.end(), is_byte);
+  for (auto token = tokens_.begin(); token != wild; ++token) prefix_ += static_cast<char>(token->byte);
+  if (wild == tokens_.end()) return;
+  for (auto token = tokens_.rbegin(); is_byte(*token); ++token)
+    suffix_.insert(suffix_.begin(), static_cast<char>(token->byte));
 }
 
 // Reads the class whose '[' is before `at`; false when it is malformed.
@@ -118,8 +131,11 @@ bool Glob::add_set(std::string_view pattern, std::size_t& at) {
 
 // All positions of the pattern that the text read so far can have reached, advanced byte by byte: no backtracking.
 bool Glob::matches(std::string_view text) const {
-  if (malformed_) return false;
+  if (malformed_ || text.size() < prefix_.size() + suffix_.size() || !text.starts_with(prefix_) ||
+      !text.ends_with(suffix_))
+    return false;
   const std::size_t count = tokens_.size();
+  if (prefix_.size() == count) return text.size() == count;
   std::vector<char> now(count + 1, 0);
   std::vector<char> next(count + 1, 0);
   // Positions that are reached without reading: tokens that match the empty text.
@@ -149,7 +165,9 @@ bool Glob::matches(std::string_view text) const {
         case Kind::kStar:
           if (c != '/') next[i] = 1;
           break;
-        case Kind::kAny: next[i] = 1; break;
+        case Kind::kAny:
+          next[i] = 1;
+          break;
         case Kind::kAnyDirectories:
           next[i] = 2;
           if (c == '/') next[i + 1] = 1;
@@ -158,6 +176,7 @@ bool Glob::matches(std::string_view text) const {
     }
     settle(next);
     now.swap(next);
+    if (std::all_of(now.begin(), now.end(), [](char state) { return state == 0; })) return false;
   }
   return now[count] != 0;
 }
@@ -174,8 +193,10 @@ IgnoreRules::IgnoreRules(std::string_view text) {
     // Trailing spaces do not count unless a backslash protects them.
     std::size_t length = 0;
     for (std::size_t i = 0; i < line.size(); ++i) {
-      if (line[i] == '\\' && i + 1 < line.size()) length = ++i + 1;
-      else if (line[i] != ' ') length = i + 1;
+      if (line[i] == '\\' && i + 1 < line.size())
+        length = ++i + 1;
+      else if (line[i] != ' ')
+        length = i + 1;
     }
     line = line.substr(0, length);
     if (line.empty() || line.front() == '#') continue;
@@ -203,13 +224,15 @@ std::optional<bool> IgnoreRules::decide(std::string_view path, bool is_directory
 
 bool ignored_by_default(std::string_view directory_name) {
   static constexpr std::array<std::string_view, 16> kNames{
-      ".git", ".hg", ".svn", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".venv", "node_modules",
-      ".tox", ".nox", ".cache", ".uv-cache", ".langbot", ".ipynb_checkpoints"};
+      ".git",        ".hg",         ".svn",     "__pycache__",       ".pytest_cache", ".mypy_cache",
+      ".ruff_cache", ".hypothesis", ".venv",    "node_modules",      ".tox",          ".nox",
+      ".cache",      ".uv-cache",   ".langbot", ".ipynb_checkpoints"};
   return std::find(kNames.begin(), kNames.end(), directory_name) != kNames.end();
 }
 
 bool may_be_virtual_environment(std::string_view directory_name) {
-  return directory_name == "venv" || directory_name == "env" || directory_name == ".env" || directory_name == "virtualenv";
+  return directory_name == "venv" || directory_name == "env" || directory_name == ".env" ||
+         directory_name == "virtualenv";
 }
 
 }  // namespace mcpbox::workspace

@@ -1,7 +1,7 @@
 // Which names of a staged folder stay behind: `.mcpboxignore` files in gitignore syntax, and built-in defaults.
 //
-// The rules are those of gitignore(5), checked against git itself in the tests. The files come from the staged folder, so they
-// are hostile: matching is at most (pattern × path) steps, size and number of patterns are bounded.
+// The rules are those of gitignore(5), checked against git itself in the tests. The files come from the staged folder,
+// so they are hostile: matching is at most (pattern × path) steps, size and number of patterns are bounded.
 #pragma once
 
 #include <bitset>
@@ -15,8 +15,8 @@ namespace mcpbox::workspace {
 // One glob of gitignore syntax, compiled.
 class Glob {
  public:
-  // `path_mode`: '*', '?' and classes do not match '/', and "**" as a whole component matches any number of components. Malformed globs
-  // (unclosed class, trailing backslash) match nothing, as in git.
+  // `path_mode`: '*', '?' and classes do not match '/', and "**" as a whole component matches any number of components.
+  // Malformed globs (unclosed class, trailing backslash) match nothing, as in git.
   Glob(std::string_view pattern, bool path_mode);
   bool matches(std::string_view text) const;
 
@@ -30,6 +30,9 @@ class Glob {
   bool add_set(std::string_view pattern, std::size_t& at);
 
   std::vector<Token> tokens_;
+  // The bytes at which it must begin and end: most names fail here, without a run of the automaton.
+  std::string prefix_;
+  std::string suffix_;
   std::vector<std::bitset<256>> sets_;
   bool path_mode_;
   bool malformed_ = false;
@@ -43,8 +46,9 @@ class IgnoreRules {
 
   explicit IgnoreRules(std::string_view text);
 
-  // What the last matching pattern says about `path`, relative to the directory of the file: true = ignored, false = kept by "!", nullopt =
-  // no pattern matches. Parents are not looked at: who walks does not descend into what is ignored.
+  // What the last matching pattern says about `path`, relative to the directory of the file: true = ignored, false =
+  // kept by "!", nullopt = no pattern matches. Parents are not looked at: who walks does not descend into what is
+  // ignored.
   std::optional<bool> decide(std::string_view path, bool is_directory) const;
   bool empty() const { return rules_.empty(); }
 
@@ -58,8 +62,9 @@ class IgnoreRules {
   std::vector<Rule> rules_;
 };
 
-// Names of directories that are never part of a server's code: version control, caches, and what an installer makes anew. A folder
-// that is called "env" or "venv" is one of them only when it is a virtual environment; that is for the caller to see.
+// Names of directories that are never part of a server's code: version control, caches, and what an installer makes
+// anew. A folder that is called "env" or "venv" is one of them only when it is a virtual environment; that is for the
+// caller to see.
 bool ignored_by_default(std::string_view directory_name);
 bool may_be_virtual_environment(std::string_view directory_name);
 

@@ -21,7 +21,7 @@ struct Draft {
   std::string program;                    // not empty: replaces argv[0]
   std::map<std::string, std::string> env;
   std::vector<std::string> path_prefix;
-  std::string link_into;                  // host folder that wants node_modules -> <environment>/node_modules
+  std::string link_into;  // host folder that wants node_modules -> <environment>/node_modules
   std::vector<Refusal> refused;
   std::vector<std::string> why;
   std::vector<std::string> hints;
@@ -31,15 +31,16 @@ struct Draft {
 struct Site {
   const Policy& policy;
   const std::vector<Root>& roots;
-  std::string start;          // host folder in which the program starts; empty when that is none
-  std::string project_start;  // host folder in which the search for the project's manifest begins; empty when there is none
+  std::string start;  // host folder in which the program starts; empty when that is none
+  std::string
+      project_start;  // host folder in which the search for the project's manifest begins; empty when there is none
 
   // The root that covers a canonical host path; nullptr when none does.
   const Root* root_of(const std::string& path) const;
 };
 
-// requirements.txt, pyproject.toml, setup.py, setup.cfg, script headers, uvx and its likes. `interpreter`: the command itself is one of a
-// virtual environment or "python", so it is replaced by the environment's.
+// requirements.txt, pyproject.toml, setup.py, setup.cfg, script headers, uvx and its likes. `interpreter`: the command
+// itself is one of a virtual environment or "python", so it is replaced by the environment's.
 Draft plan_python_project(const Command& command, const Site& site);
 Draft plan_python_tool(const Command& command, const Site& site);
 // package.json with lock files; npx and its likes.

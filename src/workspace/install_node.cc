@@ -1,6 +1,5 @@
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/text.h"
 #include "workspace/host_view.h"
@@ -16,16 +15,49 @@ using nlohmann::json;
 constexpr std::size_t kMaxManifest = 4 << 20;
 constexpr std::size_t kMaxLock = 64 << 20;
 
-std::string at_base(std::string_view relative) { return std::string(kBase) + "/" + std::string(relative); }
-bool is_file(const std::string& folder, std::string_view name) { return host_kind(join_path(folder, name)) == HostKind::kFile; }
+std::string at_base(std::string_view relative) {
+  return std::string(kBase) + "/" + std::string(relative);
+}
+bool is_file(const std::string& folder, std::string_view name) {
+  return host_kind(join_path(folder, name)) == HostKind::kFile;
+}
 
-// npm 12 neither runs the scripts of dependencies nor fetches from repositories, archives and folders unless told to, which protects a
-// developer's machine; here it would only leave native packages broken, and the installer's sandbox holds nothing to steal. As variables,
-// because older versions do not know them and npm 12 ends at unknown options.
+// npm 12 neither runs the scripts of dependencies nor fetches from repositories, archives and folders unless told to,
+// which protects a developer's machine; here it would only leave native packages broken, and the installer's sandbox
+// holds nothing to steal. As variables, because older versions do not know them and npm 12 ends at unknown options.
 std::map<std::string, std::string> npm_environment() {
-  return {{"npm_config_cache", at_base("tmp/npm-cache")}, {"npm_config_update_notifier", "false"}, {"npm_config_fund", "false"},
-          {"npm_config_audit", "false"}, {"npm_config_progress", "false"}, {"npm_config_dangerously_allow_all_scripts", "true"},
-          {"npm_config_allow_git", "all"}, {"npm_config_allow_remote", "all"}, {"npm_config_allow_file", "all"}, {"npm_config_allow_directory", "all"}};
+  return {{"npm_config_cache", at_base("tmp/npm-cache")},
+          {"npm_config_update_notifier", "false"},
+          {"npm_config_fund", "false"},
+          {"npm_config_audit", "false"},
+          {"npm_config_progress", "false"},
+          {"npm_config_dangerously_allow_all_scripts", "true"},
+          {"npm_config_allow_git", "all"},
+          {"npm_config_allow_remote", "all"},
+          {"npm_config_allow_file", "all"},
+          {"npm_config_allow_directory", "all"}};
+}
+
+// nlohmann writes nested values by recursion, so a file of brackets could end the program.
+bool too_deep(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (in_string) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > 100) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
 }
 
 // package.json; a discarded value when it cannot be read or is no object.
@@ -36,7 +68,7 @@ json read_package(Draft& draft, const std::string& path) {
     return json(json::value_t::discarded);
   }
   draft.plan.manifests.push_back(path);
-  json package = json::parse(*text, nullptr, false);
+  json package = too_deep(*text) ? json(json::value_t::discarded) : json::parse(*text, nullptr, false);
   if (!package.is_object()) {
     draft.refused.push_back({path, "it is no JSON object; npm cannot read it either"});
     return json(json::value_t::discarded);
@@ -58,7 +90,9 @@ bool needs_folder(const json& package, const std::string& folder) {
     for (const auto& [name, version] : found->items()) {
       if (!version.is_string()) continue;
       const auto& text = version.get_ref<const std::string&>();
-      if (text.starts_with("file:") || text.starts_with("link:") || text.starts_with("workspace:") || text.starts_with("portal:") || text.starts_with('.')) return true;
+      if (text.starts_with("file:") || text.starts_with("link:") || text.starts_with("workspace:") ||
+          text.starts_with("portal:") || text.starts_with('.'))
+        return true;
     }
   }
   return false;
@@ -79,7 +113,8 @@ std::optional<NodeProject> find_project(Draft& draft, const Site& site) {
   if (!is_file(folder, "package.json")) folder = *nearest;
   json package = read_package(draft, join_path(folder, "package.json"));
   if (package.is_discarded()) return std::nullopt;
-  if (folder != *nearest) draft.why.push_back("'" + *nearest + "' belongs to the workspace in '" + folder + "', so that is installed");
+  if (folder != *nearest)
+    draft.why.push_back("'" + *nearest + "' belongs to the workspace in '" + folder + "', so that is installed");
   return NodeProject{folder, std::move(package)};
 }
 
@@ -93,13 +128,19 @@ void write_inputs(Draft& draft, const Site& site, const NodeProject& project, st
   json package = project.package;
   // "prepare" and the like build the project from sources that are not here; what the dependencies bring runs.
   package.erase("scripts");
-  draft.plan.inputs.push_back({at_base("env/package.json"), package.dump(2, ' ', false, json::error_handler_t::replace) + "\n"});
+  draft.plan.inputs.push_back(
+      {at_base("env/package.json"), package.dump(2, ' ', false, json::error_handler_t::replace) + "\n"});
   if (!lock.empty()) {
     auto text = read_host_file(join_path(project.folder, lock), kMaxLock);
-    if (text) draft.plan.inputs.push_back({at_base("env/" + std::string(lock)), std::move(*text)});
-    else draft.refused.push_back({join_path(project.folder, lock), text.error().message()});
+    if (text)
+      draft.plan.inputs.push_back({at_base("env/" + std::string(lock)), std::move(*text)});
+    else
+      draft.refused.push_back({join_path(project.folder, lock), text.error().message()});
   }
-  if (is_file(project.folder, ".npmrc")) draft.hints.push_back("'" + project.folder + "/.npmrc' is not given to the installation, because it may hold credentials; name a registry in the configuration");
+  if (is_file(project.folder, ".npmrc"))
+    draft.hints.push_back("'" + project.folder +
+                          "/.npmrc' is not given to the installation, because it may hold credentials; name a registry "
+                          "in the configuration");
 }
 
 std::string manager_version(const json& package, std::string_view manager, std::string_view fallback) {
@@ -108,9 +149,11 @@ std::string manager_version(const json& package, std::string_view manager, std::
   std::string text = found->get<std::string>();
   text = text.substr(0, text.find('+'));
   std::string prefix = std::string(manager) + "@";
-  bool plain = std::all_of(text.begin() + static_cast<std::ptrdiff_t>(std::min(prefix.size(), text.size())), text.end(),
-                           [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-'; });
-  return text.starts_with(prefix) && text.size() > prefix.size() && plain ? text.substr(prefix.size()) : std::string(fallback);
+  bool plain =
+      std::all_of(text.begin() + static_cast<std::ptrdiff_t>(std::min(prefix.size(), text.size())), text.end(),
+                  [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-'; });
+  return text.starts_with(prefix) && text.size() > prefix.size() && plain ? text.substr(prefix.size())
+                                                                          : std::string(fallback);
 }
 
 // Steps that fill env/node_modules with what the project needs.
@@ -134,8 +177,16 @@ void add_project_steps(Draft& draft, const Site& site, const NodeProject& projec
     lock_read("pnpm-lock.yaml");
     write_inputs(draft, site, project, "pnpm-lock.yaml");
     draft.plan.manager = "pnpm";
-    std::vector<std::string> argv{"npm", "exec", "--yes", "--package=pnpm@" + manager_version(project.package, "pnpm", "9"), "--", "pnpm", "install", "--frozen-lockfile",
-                                  "--package-import-method=copy", "--store-dir=" + at_base("tmp/pnpm-store")};
+    std::vector<std::string> argv{"npm",
+                                  "exec",
+                                  "--yes",
+                                  "--package=pnpm@" + manager_version(project.package, "pnpm", "9"),
+                                  "--",
+                                  "pnpm",
+                                  "install",
+                                  "--frozen-lockfile",
+                                  "--package-import-method=copy",
+                                  "--store-dir=" + at_base("tmp/pnpm-store")};
     if (!with_development) argv.emplace_back("--prod");
     step("install what pnpm-lock.yaml names with pnpm", std::move(argv));
     return;
@@ -145,13 +196,24 @@ void add_project_steps(Draft& draft, const Site& site, const NodeProject& projec
     lock_read("yarn.lock");
     write_inputs(draft, site, project, "yarn.lock");
     draft.plan.manager = "yarn";
-    std::vector<std::string> argv{"npm", "exec", "--yes", "--package=yarn@" + yarn, "--", "yarn", "install", "--frozen-lockfile", "--non-interactive",
-                                  "--cache-folder", at_base("tmp/yarn-cache")};
+    std::vector<std::string> argv{"npm",
+                                  "exec",
+                                  "--yes",
+                                  "--package=yarn@" + yarn,
+                                  "--",
+                                  "yarn",
+                                  "install",
+                                  "--frozen-lockfile",
+                                  "--non-interactive",
+                                  "--cache-folder",
+                                  at_base("tmp/yarn-cache")};
     if (!with_development) argv.emplace_back("--production");
     step("install what yarn.lock names with yarn", std::move(argv));
     return;
   }
-  if (!yarn.empty()) draft.why.emplace_back("the lock file of this version of yarn is not understood, so npm resolves the versions anew");
+  if (!yarn.empty())
+    draft.why.emplace_back(
+        "the lock file of this version of yarn is not understood, so npm resolves the versions anew");
   write_inputs(draft, site, project, "");
   draft.plan.manager = "npm";
   std::vector<std::string> argv{"npm", "install", "--no-audit", "--no-fund"};
@@ -165,12 +227,15 @@ void finish_project(Draft& draft, const NodeProject& project) {
   draft.link_into = project.folder;
   draft.path_prefix.push_back(at_base("env/node_modules/.bin"));
   if (host_kind(join_path(project.folder, "node_modules")) == HostKind::kDirectory) {
-    draft.why.push_back("'" + project.folder + "/node_modules' was made for this host and stays behind; the packages are installed for the sandbox");
+    draft.why.push_back(
+        "'" + project.folder +
+        "/node_modules' was made for this host and stays behind; the packages are installed for the sandbox");
   }
 }
 
 bool has_dependencies(const json& package) {
-  return has_entries(package, "dependencies") || has_entries(package, "optionalDependencies") || package.contains("workspaces");
+  return has_entries(package, "dependencies") || has_entries(package, "optionalDependencies") ||
+         package.contains("workspaces");
 }
 
 }  // namespace
@@ -179,7 +244,8 @@ Draft plan_node_project(const Command& command, const Site& site) {
   Draft draft;
   auto project = find_project(draft, site);
   if (!project) return draft;
-  bool development = command.kind == Command::Kind::kNodeRunner || command.program == "tsx" || command.script_path.ends_with("ts");
+  bool development =
+      command.kind == Command::Kind::kNodeRunner || command.program == "tsx" || command.script_path.ends_with("ts");
   if (!has_dependencies(project->package) && !(development && has_entries(project->package, "devDependencies"))) {
     draft.why.push_back("'" + project->folder + "/package.json' names no dependencies, so nothing is installed");
     return draft;
@@ -194,7 +260,8 @@ Draft plan_npm_package(const Command& command, const Site& site) {
   Draft draft;
   std::vector<std::string> specs = command.packages;
   std::string only = specs.size() == 1 ? npm_name_of(specs[0]) : std::string();
-  // The package runs a file of a project (npx tsx /p/server.ts): that needs the project's packages too, in the same place.
+  // The package runs a file of a project (npx tsx /p/server.ts): that needs the project's packages too, in the same
+  // place.
   bool declared = false;
   if (!site.project_start.empty()) {
     auto project = find_project(draft, site);
@@ -202,7 +269,8 @@ Draft plan_npm_package(const Command& command, const Site& site) {
       add_project_steps(draft, site, *project, true);
       finish_project(draft, *project);
       for (const char* member : {"dependencies", "devDependencies"}) {
-        declared |= has_entries(project->package, member) && project->package[member].contains(only) && specs[0] == only;
+        declared |=
+            has_entries(project->package, member) && project->package[member].contains(only) && specs[0] == only;
       }
     }
   }
@@ -227,13 +295,20 @@ Draft plan_npm_package(const Command& command, const Site& site) {
   }
   if (!declared) {
     // With a project around it, the package joins what is there instead of replacing it.
-    std::vector<std::string> argv{"npm", "install", "--prefix", at_base("env"), "--no-audit", "--no-fund", with_project ? "--no-save" : "--omit=dev"};
+    std::vector<std::string> argv{"npm",
+                                  "install",
+                                  "--prefix",
+                                  at_base("env"),
+                                  "--no-audit",
+                                  "--no-fund",
+                                  with_project ? "--no-save" : "--omit=dev"};
     // A folder would only be linked, and the link would lead to what is deleted after the installation.
     if (!draft.plan.sources.empty()) argv.emplace_back("--install-links");
     argv.insert(argv.end(), command.installer_flags.begin(), command.installer_flags.end());
     argv.emplace_back("--");
     argv.insert(argv.end(), specs.begin(), specs.end());
-    draft.plan.steps.push_back({"install " + join(command.packages, ", ") + " with npm", std::move(argv), npm_environment(), at_base("env")});
+    draft.plan.steps.push_back(
+        {"install " + join(command.packages, ", ") + " with npm", std::move(argv), npm_environment(), at_base("env")});
   }
   draft.plan.manager = draft.plan.manager.empty() ? "npm" : draft.plan.manager;
   draft.needed = true;

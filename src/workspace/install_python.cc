@@ -15,11 +15,16 @@ namespace {
 constexpr std::size_t kMaxManifest = 4 << 20;
 constexpr std::size_t kMaxLock = 32 << 20;
 
-std::string at_base(std::string_view relative) { return std::string(kBase) + "/" + std::string(relative); }
+std::string at_base(std::string_view relative) {
+  return std::string(kBase) + "/" + std::string(relative);
+}
 
 std::map<std::string, std::string> uv_environment(bool fetch_python) {
-  std::map<std::string, std::string> env{{"UV_CACHE_DIR", at_base("tmp/uv-cache")}, {"UV_LINK_MODE", "copy"}, {"UV_NO_PROGRESS", "1"},
-                                         {"UV_COMPILE_BYTECODE", "1"}, {"UV_PYTHON_DOWNLOADS", fetch_python ? "automatic" : "never"}};
+  std::map<std::string, std::string> env{{"UV_CACHE_DIR", at_base("tmp/uv-cache")},
+                                         {"UV_LINK_MODE", "copy"},
+                                         {"UV_NO_PROGRESS", "1"},
+                                         {"UV_COMPILE_BYTECODE", "1"},
+                                         {"UV_PYTHON_DOWNLOADS", fetch_python ? "automatic" : "never"}};
   // Beside the packages, so that the sealed environment carries its interpreter with it.
   if (fetch_python) env["UV_PYTHON_INSTALL_DIR"] = at_base("env/.python");
   return env;
@@ -34,7 +39,9 @@ class Environment {
     if (python.starts_with("python")) python = python.substr(6);
     fetch_ = !python.empty() && python != "3" && python != own;
     python_ = fetch_ ? python : "/usr/bin/python3";
-    if (fetch_) draft.why.push_back("Python " + python + " is asked for and the sandbox has " + own + ", so the installation fetches it");
+    if (fetch_)
+      draft.why.push_back("Python " + python + " is asked for and the sandbox has " + own +
+                          ", so the installation fetches it");
   }
 
   void require(std::string argument) { arguments_.push_back(std::move(argument)); }
@@ -46,14 +53,17 @@ class Environment {
          {"uv", "venv", "--quiet", "--allow-existing", "--python", python_, at_base("env")});
   }
   void add_sync_step(const std::string& folder, bool install_project, const std::vector<std::string>& flags) {
-    std::vector<std::string> argv{"uv", "sync", "--frozen", "--no-dev", "--no-editable", "--python", at_base("env/bin/python"), "--project", folder};
+    std::vector<std::string> argv{
+        "uv",        "sync", "--frozen", "--no-dev", "--no-editable", "--python", at_base("env/bin/python"),
+        "--project", folder};
     if (!install_project) argv.emplace_back("--no-install-project");
     argv.insert(argv.end(), flags.begin(), flags.end());
     step("install what uv.lock names", std::move(argv)).env["UV_PROJECT_ENVIRONMENT"] = at_base("env");
   }
   void add_install_step(const std::string& title) {
     if (arguments_.empty()) return;
-    std::vector<std::string> argv{"uv", "pip", "install", "--python", at_base("env/bin/python"), "--compile-bytecode", "--link-mode", "copy"};
+    std::vector<std::string> argv{
+        "uv", "pip", "install", "--python", at_base("env/bin/python"), "--compile-bytecode", "--link-mode", "copy"};
     argv.insert(argv.end(), flags_.begin(), flags_.end());
     argv.insert(argv.end(), arguments_.begin(), arguments_.end());
     step(title, std::move(argv));
@@ -98,9 +108,12 @@ std::string manifest(Draft& draft, const std::string& path, std::size_t limit = 
   return std::move(*text);
 }
 
-bool is_file(const std::string& folder, std::string_view name) { return host_kind(join_path(folder, name)) == HostKind::kFile; }
+bool is_file(const std::string& folder, std::string_view name) {
+  return host_kind(join_path(folder, name)) == HostKind::kFile;
+}
 
-void use_requirements(Draft& draft, const Site& site, Environment& environment, const std::string& file, std::string_view option) {
+void use_requirements(Draft& draft, const Site& site, Environment& environment, const std::string& file,
+                      std::string_view option) {
   auto collected = collect_requirements(draft, site, file);
   if (!collected) return;
   environment.require(std::string(option));
@@ -120,8 +133,8 @@ bool lock_has_folders(std::string_view lock) {
 }
 
 // The project in `folder`. False when its manifests ask for nothing.
-bool plan_folder(Draft& draft, const Site& site, const Command& command, const std::string& folder, Environment& environment, const ProjectFacts& facts,
-                 bool has_pyproject) {
+bool plan_folder(Draft& draft, const Site& site, const Command& command, const std::string& folder,
+                 Environment& environment, const ProjectFacts& facts, bool has_pyproject) {
   const Root* root = site.root_of(folder);
   bool requirements = is_file(folder, "requirements.txt");
   bool setup = is_file(folder, "setup.py");
@@ -139,10 +152,12 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
   if (has_pyproject && is_file(lock_folder, "uv.lock")) {
     std::string lock = manifest(draft, join_path(lock_folder, "uv.lock"), kMaxLock);
     bool package = facts.has_build_system && !facts.no_package;
-    bool local = package || lock_folder != folder || facts.has_workspace || facts.has_local_sources || lock_has_folders(lock);
+    bool local =
+        package || lock_folder != folder || facts.has_workspace || facts.has_local_sources || lock_has_folders(lock);
     std::vector<std::string> flags;
     for (const std::string& flag : command.installer_flags) {
-      if (flag.starts_with("--extra") || flag.starts_with("--group") || flag.starts_with("--all-")) flags.push_back(flag);
+      if (flag.starts_with("--extra") || flag.starts_with("--group") || flag.starts_with("--all-"))
+        flags.push_back(flag);
     }
     environment.add_venv_step();
     if (local) {
@@ -157,13 +172,16 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
   }
 
   bool poetry_lock = is_file(folder, "poetry.lock") && (facts.has_poetry || facts.has_project);
-  bool only_pins = poetry_lock && facts.has_poetry && (facts.no_package || (!facts.has_build_system && !facts.has_project));
+  bool only_pins =
+      poetry_lock && facts.has_poetry && (facts.no_package || (!facts.has_build_system && !facts.has_project));
   bool package = !only_pins && !facts.no_package &&
-                 (facts.has_build_system || facts.dynamic_dependencies || (facts.has_poetry && !facts.has_project) || setup || setup_cfg);
+                 (facts.has_build_system || facts.dynamic_dependencies || (facts.has_poetry && !facts.has_project) ||
+                  setup || setup_cfg);
   bool anything = false;
   if (poetry_lock) {
     std::string pins;
-    for (const std::string& pin : poetry_pins(manifest(draft, join_path(folder, "poetry.lock"), kMaxLock))) pins += pin + "\n";
+    for (const std::string& pin : poetry_pins(manifest(draft, join_path(folder, "poetry.lock"), kMaxLock)))
+      pins += pin + "\n";
     input(draft, "poetry-pins.txt", pins);
     environment.require(only_pins ? "-r" : "-c");
     environment.require(at_base("tmp/in/poetry-pins.txt"));
@@ -176,13 +194,16 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
       if (flag.starts_with("--extra=")) extras += (extras.empty() ? "" : ",") + flag.substr(8);
     }
     environment.require(sources() + (extras.empty() ? "" : "[" + extras + "]"));
-    draft.why.push_back("'" + folder + "' is a Python package, so it is built and installed together with what it needs; an edit installs it anew");
+    draft.why.push_back(
+        "'" + folder +
+        "' is a Python package, so it is built and installed together with what it needs; an edit installs it anew");
     anything = true;
   } else if (facts.has_project && !facts.dependencies.empty()) {
     input(draft, "pyproject.toml", *read_host_file(join_path(folder, "pyproject.toml"), kMaxManifest));
     environment.require("-r");
     environment.require(at_base("tmp/in/pyproject.toml"));
-    draft.why.emplace_back("pyproject.toml has no [build-system], so only the dependencies that it names are installed");
+    draft.why.emplace_back(
+        "pyproject.toml has no [build-system], so only the dependencies that it names are installed");
     anything = true;
   }
   if (requirements) {
@@ -198,7 +219,8 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
 std::string script_file(const Command& command, const Site& site) {
   if (command.script_path.empty()) return {};
   if (command.script_path.starts_with('/')) return canonical(command.script_path).value_or("");
-  return site.project_start.empty() ? std::string() : canonical(join_path(site.project_start, command.script_path)).value_or("");
+  return site.project_start.empty() ? std::string()
+                                    : canonical(join_path(site.project_start, command.script_path)).value_or("");
 }
 
 void add_with(Draft& draft, const Site& site, const Command& command, Environment& environment) {
@@ -208,7 +230,8 @@ void add_with(Draft& draft, const Site& site, const Command& command, Environmen
   }
   for (const std::string& package : command.with) environment.require(package);
   for (const std::string& flag : command.installer_flags) {
-    if (!flag.starts_with("--extra=") && !flag.starts_with("--group") && !flag.starts_with("--all-")) environment.flag(flag);
+    if (!flag.starts_with("--extra=") && !flag.starts_with("--group") && !flag.starts_with("--all-"))
+      environment.flag(flag);
   }
 }
 
@@ -218,10 +241,11 @@ Draft plan_python_project(const Command& command, const Site& site) {
   Draft draft;
   std::optional<std::string> folder;
   if (!site.project_start.empty()) {
-    if (const Root* root = site.root_of(site.project_start)) folder = nearest_project(site.project_start, root->host, Language::kPython);
+    if (const Root* root = site.root_of(site.project_start))
+      folder = nearest_project(site.project_start, root->host, Language::kPython);
   }
-  // uv takes a script's own header instead of the project around it; an interpreter knows no headers, but where no manifest says
-  // anything, the header is all that can be meant.
+  // uv takes a script's own header instead of the project around it; an interpreter knows no headers, but where no
+  // manifest says anything, the header is all that can be meant.
   std::string script = script_file(command, site);
   std::optional<std::string> header;
   if (!script.empty() && site.root_of(script) != nullptr && (command.kind == Command::Kind::kPythonRun || !folder)) {
@@ -239,7 +263,8 @@ Draft plan_python_project(const Command& command, const Site& site) {
   }
   std::string python = command.python;
   if (python.empty() && folder && command.kind == Command::Kind::kPythonRun && is_file(*folder, ".python-version")) {
-    if (auto text = read_host_file(join_path(*folder, ".python-version"), 4096)) python = std::string(trim(std::string_view(*text).substr(0, text->find('\n'))));
+    if (auto text = read_host_file(join_path(*folder, ".python-version"), 4096))
+      python = std::string(trim(std::string_view(*text).substr(0, text->find('\n'))));
   }
   if (python.empty()) python = python_for(facts.requires_python, site.policy.python_minor);
   Environment environment(draft, site, python);
@@ -265,7 +290,8 @@ Draft plan_python_project(const Command& command, const Site& site) {
   }
   if (!planned) return draft;
   add_with(draft, site, command, environment);
-  environment.add_install_step(header ? "install what the script's header names with uv" : "install the project's requirements with uv");
+  environment.add_install_step(header ? "install what the script's header names with uv"
+                                      : "install the project's requirements with uv");
   environment.finish();
   return draft;
 }
@@ -296,7 +322,8 @@ Draft plan_python_tool(const Command& command, const Site& site) {
   environment.finish();
   draft.argv = {at_base("env/bin/" + command.executable)};
   draft.argv.insert(draft.argv.end(), command.args.begin(), command.args.end());
-  draft.why.push_back("'" + command.executable + "' is installed once from " + join(command.packages, ", ") + " and then started without a package index");
+  draft.why.push_back("'" + command.executable + "' is installed once from " + join(command.packages, ", ") +
+                      " and then started without a package index");
   return draft;
 }
 

@@ -1,8 +1,8 @@
 #include "workspace/manifest_text.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cctype>
+#include <charconv>
 #include <map>
 
 #include "base/text.h"
@@ -10,7 +10,9 @@
 namespace mcpbox::workspace {
 namespace {
 
-bool space(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+bool space(char c) {
+  return c == ' ' || c == '\t' || c == '\r';
+}
 
 // The argument of "-r file", "-rfile", "--requirement=file"; nullopt when the line is another option.
 std::optional<std::string> option_argument(std::string_view line, std::string_view brief, std::string_view full) {
@@ -24,20 +26,23 @@ std::optional<std::string> option_argument(std::string_view line, std::string_vi
 }
 
 bool is_local(std::string_view requirement) {
-  if (requirement.starts_with("./") || requirement.starts_with("../") || requirement == "." || requirement.starts_with(".[") ||
-      requirement.starts_with('/') || requirement.starts_with("file:")) {
+  if (requirement.starts_with("./") || requirement.starts_with("../") || requirement == "." ||
+      requirement.starts_with(".[") || requirement.starts_with('/') || requirement.starts_with("file:")) {
     return true;
   }
   std::string_view first = requirement.substr(0, requirement.find_first_of(" ;"));
   if (first.find("://") != std::string_view::npos || first.find('@') != std::string_view::npos) return false;
-  return first.find('/') != std::string_view::npos || first.ends_with(".whl") || first.ends_with(".tar.gz") || first.ends_with(".zip");
+  return first.find('/') != std::string_view::npos || first.ends_with(".whl") || first.ends_with(".tar.gz") ||
+         first.ends_with(".zip");
 }
 
 void split_suffix(std::string_view text, RequirementLine& line) {
   std::size_t end = std::min(text.find_first_of("[;"), text.find(" "));
   line.target = std::string(trim(text.substr(0, end)));
-  if (line.target.starts_with("file://")) line.target.erase(0, 7);
-  else if (line.target.starts_with("file:")) line.target.erase(0, 5);
+  if (line.target.starts_with("file://"))
+    line.target.erase(0, 7);
+  else if (line.target.starts_with("file:"))
+    line.target.erase(0, 5);
   line.suffix = end == std::string_view::npos ? std::string() : std::string(trim(text.substr(end)));
 }
 
@@ -211,12 +216,15 @@ ProjectFacts read_project(std::string_view toml) {
       facts.dependencies = string_array(toml, toml.find('[', line_begin) + 1);
     }
     if (table == "project" && key == "dynamic") {
-      for (const std::string& item : string_array(toml, toml.find('[', line_begin) + 1)) facts.dynamic_dependencies |= item == "dependencies";
+      for (const std::string& item : string_array(toml, toml.find('[', line_begin) + 1))
+        facts.dynamic_dependencies |= item == "dependencies";
     }
-    if ((table == "tool.uv" && key == "package") || (table == "tool.poetry" && key == "package-mode")) facts.no_package |= value.starts_with("false");
+    if ((table == "tool.uv" && key == "package") || (table == "tool.poetry" && key == "package-mode"))
+      facts.no_package |= value.starts_with("false");
     if (table.starts_with("tool.uv.sources")) {
-      facts.has_local_sources |= value.find("path") != std::string_view::npos || value.find("workspace") != std::string_view::npos ||
-                                 key == "path" || key == "workspace";
+      facts.has_local_sources |= value.find("path") != std::string_view::npos ||
+                                 value.find("workspace") != std::string_view::npos || key == "path" ||
+                                 key == "workspace";
     }
   }
   return facts;
@@ -231,11 +239,16 @@ std::string python_for(std::string_view requires_python, unsigned image_minor) {
     if (version == std::string_view::npos) continue;
     unsigned minor = minor_behind(part, version + 2);
     std::string_view sign = trim(part.substr(0, version));
-    if (sign == ">=" || sign == "~=" || sign == "^") at_least = std::max(at_least, minor);
-    else if (sign == ">") at_least = std::max(at_least, minor + 1);
-    else if (sign == "<") below = std::min(below, minor);
-    else if (sign == "<=") below = std::min(below, minor + 1);
-    else if (sign == "==" || sign == "===" || sign.empty()) at_least = minor, below = minor + 1;
+    if (sign == ">=" || sign == "~=" || sign == "^")
+      at_least = std::max(at_least, minor);
+    else if (sign == ">")
+      at_least = std::max(at_least, minor + 1);
+    else if (sign == "<")
+      below = std::min(below, minor);
+    else if (sign == "<=")
+      below = std::min(below, minor + 1);
+    else if (sign == "==" || sign == "===" || sign.empty())
+      at_least = minor, below = minor + 1;
   }
   if (image_minor >= at_least && image_minor < below) return {};
   unsigned wanted = image_minor < at_least ? at_least : below - 1;

@@ -10,7 +10,9 @@ namespace {
 
 // The path of an executable within its package, cleaned; empty when it would lead out of it.
 std::string inside(std::string_view path) {
-  if (path.empty() || path.size() > 4096 || path.find('\0') != std::string_view::npos || path.find('\\') != std::string_view::npos) return {};
+  if (path.empty() || path.size() > 4096 || path.find('\0') != std::string_view::npos ||
+      path.find('\\') != std::string_view::npos)
+    return {};
   int depth = 0;
   for (std::string_view part : split(path, '/')) {
     if (part == ".." && --depth < 0) return {};
@@ -22,8 +24,8 @@ std::string inside(std::string_view path) {
 
 }  // namespace
 
-// npm's own rule (libnpmexec get-bin-from-manifest): the only one, else the one that is called like the package, else, when all are one
-// file, any of them.
+// npm's own rule (libnpmexec get-bin-from-manifest): the only one, else the one that is called like the package, else,
+// when all are one file, any of them.
 Result<std::string> resolve_npm_bin(const Program& program, const std::string& package_json) {
   auto document = json::Value::parse(package_json, {.max_bytes = 4u << 20});
   std::string package = "package '" + printable(program.package) + "'";
@@ -51,12 +53,15 @@ Result<std::string> resolve_npm_bin(const Program& program, const std::string& p
   }
   if (chosen == nullptr && program.bin_name.empty() && files.size() == 1) chosen = &offered.front().second;
   if (chosen == nullptr) {
-    std::string which = program.bin_name.empty() ? "no executable of its own name" : "no executable '" + printable(program.bin_name) + "'";
+    std::string which = program.bin_name.empty() ? "no executable of its own name"
+                                                 : "no executable '" + printable(program.bin_name) + "'";
     if (names.size() > 20) names.resize(20);
-    return fail(Code::kNotFound, package + " has " + which + (names.empty() ? "; it offers none at all" : "; it offers " + join(names, ", ")));
+    return fail(Code::kNotFound, package + " has " + which +
+                                     (names.empty() ? "; it offers none at all" : "; it offers " + join(names, ", ")));
   }
   std::string path = inside(*chosen);
-  if (path.empty()) return fail(Code::kDataLoss, package + " names an executable outside of itself: '" + printable(*chosen, 200) + "'");
+  if (path.empty())
+    return fail(Code::kDataLoss, package + " names an executable outside of itself: '" + printable(*chosen, 200) + "'");
   return path;
 }
 

@@ -56,7 +56,8 @@ std::string_view base_name(std::string_view path) {
 
 bool looks_like_windows(std::string_view text) {
   if (text.starts_with("\\\\")) return true;
-  return text.size() >= 3 && std::isalpha(static_cast<unsigned char>(text[0])) != 0 && text[1] == ':' && (text[2] == '\\' || text[2] == '/');
+  return text.size() >= 3 && std::isalpha(static_cast<unsigned char>(text[0])) != 0 && text[1] == ':' &&
+         (text[2] == '\\' || text[2] == '/');
 }
 
 }  // namespace mcpbox::workspace

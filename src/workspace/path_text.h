@@ -6,9 +6,11 @@
 
 namespace mcpbox::workspace {
 
-// Absolute `path` without ".", "..", double and trailing slashes: "/a/./b//../c/" → "/a/c". ".." above "/" stays at "/".
+// Absolute `path` without ".", "..", double and trailing slashes: "/a/./b//../c/" → "/a/c". ".." above "/" stays at
+// "/".
 std::string normalise(std::string_view path);
-// True when `path` is `root` or beneath it, by whole components: "/a/bc" is not beneath "/a/b". Both absolute and normalised.
+// True when `path` is `root` or beneath it, by whole components: "/a/bc" is not beneath "/a/b". Both absolute and
+// normalised.
 bool is_beneath(std::string_view path, std::string_view root);
 // What follows `root` in `path`, which is beneath it: "" or "b/c".
 std::string relative_to(std::string_view path, std::string_view root);

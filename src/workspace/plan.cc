@@ -16,22 +16,28 @@
 namespace mcpbox::workspace {
 namespace {
 
-constexpr std::string_view kPlannerVersion = "1";  // part of every hash: raise it when the same plan would install something else
+constexpr std::string_view kPlannerVersion =
+    "1";  // part of every hash: raise it when the same plan would install something else
 
-std::string quoted(std::string_view path) { return "'" + printable(path, 512) + "'"; }
+std::string quoted(std::string_view path) {
+  return "'" + printable(path, 512) + "'";
+}
 
 Result<void> check(const LaunchSpec& spec) {
   auto bad = [](const std::string& text) { return text.find('\0') != std::string::npos; };
-  if (trim(spec.command).empty()) return fail(Code::kInvalidArgument, "server '" + printable(spec.name) + "' has no command");
+  if (trim(spec.command).empty())
+    return fail(Code::kInvalidArgument, "server '" + printable(spec.name) + "' has no command");
   std::vector<std::string> paths = spec.more_stage;
   for (const MountRequest& mount : spec.mounts) paths.push_back(mount.host);
   if (spec.host_path) paths.push_back(*spec.host_path);
   if (spec.cwd) paths.push_back(*spec.cwd);
   for (const std::string& path : paths) {
-    if (!path.starts_with('/')) return fail(Code::kInvalidArgument, quoted(path) + " is not an absolute path; write the whole path");
+    if (!path.starts_with('/'))
+      return fail(Code::kInvalidArgument, quoted(path) + " is not an absolute path; write the whole path");
     if (bad(path)) return fail(Code::kInvalidArgument, quoted(path) + " has a NUL byte");
   }
-  if (bad(spec.command) || std::any_of(spec.args.begin(), spec.args.end(), bad)) return fail(Code::kInvalidArgument, "the command line has a NUL byte");
+  if (bad(spec.command) || std::any_of(spec.args.begin(), spec.args.end(), bad))
+    return fail(Code::kInvalidArgument, "the command line has a NUL byte");
   for (const auto& [name, value] : spec.env) {
     if (name.empty() || name.find('=') != std::string::npos || bad(name) || bad(value)) {
       return fail(Code::kInvalidArgument, "the variable '" + printable(name) + "' cannot be part of an environment");
@@ -63,16 +69,19 @@ class Planner {
   RootFinder finder_;
   PathMap map_;
   Command command_;
-  std::string start_;    // host folder where the program starts; empty when that is no host folder
+  std::string start_;  // host folder where the program starts; empty when that is no host folder
   std::optional<VenvProgram> venv_;
 };
 
 // The host folder in which the program starts, and the same in the sandbox.
 void Planner::choose_directories() {
-  auto staged = std::find_if(plan_.roots.begin(), plan_.roots.end(), [](const Root& root) { return root.mode == RootMode::kStage; });
+  auto staged = std::find_if(plan_.roots.begin(), plan_.roots.end(),
+                             [](const Root& root) { return root.mode == RootMode::kStage; });
   std::string wanted = spec_.cwd.value_or("");
   if (command_.changes_directory && !command_.folder.empty()) {
-    wanted = command_.folder.starts_with('/') ? command_.folder : join_path(wanted.empty() && staged != plan_.roots.end() ? staged->host : wanted, command_.folder);
+    wanted = command_.folder.starts_with('/')
+                 ? command_.folder
+                 : join_path(wanted.empty() && staged != plan_.roots.end() ? staged->host : wanted, command_.folder);
     plan_.why.push_back("the command asks to start in " + quoted(wanted));
   }
   if (auto mapped = wanted.starts_with('/') ? map_.map(wanted) : std::nullopt) {
@@ -81,14 +90,19 @@ void Planner::choose_directories() {
     return;
   }
   if (!wanted.empty() && wanted.starts_with('/')) {
-    if (is_system_path(wanted) || (host_kind(wanted) == HostKind::kNothing && is_beneath(normalise(wanted), "/workspace"))) {
+    if (is_system_path(wanted) ||
+        (host_kind(wanted) == HostKind::kNothing && is_beneath(normalise(wanted), "/workspace"))) {
       plan_.cwd = normalise(wanted);
       return;
     }
     bool exists = host_kind(wanted) != HostKind::kNothing;
-    bool told = std::any_of(plan_.refused.begin(), plan_.refused.end(), [&](const Refusal& refusal) { return refusal.path == wanted; });
-    if (!exists && !told) plan_.refused.push_back({wanted, "the working directory does not exist on this host"});
-    else if (!told) plan_.hints.push_back("the working directory " + quoted(wanted) + " is not in the sandbox; add --stage or --mount with it");
+    bool told = std::any_of(plan_.refused.begin(), plan_.refused.end(),
+                            [&](const Refusal& refusal) { return refusal.path == wanted; });
+    if (!exists && !told)
+      plan_.refused.push_back({wanted, "the working directory does not exist on this host"});
+    else if (!told)
+      plan_.hints.push_back("the working directory " + quoted(wanted) +
+                            " is not in the sandbox; add --stage or --mount with it");
   }
   if (staged != plan_.roots.end()) {
     plan_.cwd = staged->mount;
@@ -112,28 +126,36 @@ std::string Planner::host_directory_of(const std::string& file) const {
 Draft Planner::draft() {
   Site site{policy_, plan_.roots, start_, start_};
   if (!command_.folder.empty()) {
-    std::string folder = command_.folder.starts_with('/') ? command_.folder : start_.empty() || command_.changes_directory ? start_ : join_path(start_, command_.folder);
+    std::string folder = command_.folder.starts_with('/')               ? command_.folder
+                         : start_.empty() || command_.changes_directory ? start_
+                                                                        : join_path(start_, command_.folder);
     if (auto real = canonical(folder)) site.project_start = *real;
   } else if (venv_ && !venv_->project.empty()) {
     site.project_start = canonical_prefix(venv_->project);
-  } else if (std::string folder = host_directory_of(command_.script_path); !folder.empty() && command_.kind != Command::Kind::kPythonRun) {
+  } else if (std::string folder = host_directory_of(command_.script_path);
+             !folder.empty() && command_.kind != Command::Kind::kPythonRun) {
     site.project_start = folder;
   } else if (command_.kind == Command::Kind::kOther && spec_.command.find('/') != std::string::npos) {
     if (std::string beside = host_directory_of(spec_.command); !beside.empty()) site.project_start = beside;
   }
   switch (command_.kind) {
     case Command::Kind::kPython:
-    case Command::Kind::kPythonRun: return plan_python_project(command_, site);
-    case Command::Kind::kPythonTool: return plan_python_tool(command_, site);
+    case Command::Kind::kPythonRun:
+      return plan_python_project(command_, site);
+    case Command::Kind::kPythonTool:
+      return plan_python_tool(command_, site);
     case Command::Kind::kNode:
-    case Command::Kind::kNodeRunner: return plan_node_project(command_, site);
+    case Command::Kind::kNodeRunner:
+      return plan_node_project(command_, site);
     case Command::Kind::kNpmPackage: {
       // Only a script among the arguments makes the package a runner for a project.
-      auto script = std::find_if(command_.args.begin(), command_.args.end(), [](const std::string& argument) { return is_script_name(argument); });
+      auto script = std::find_if(command_.args.begin(), command_.args.end(),
+                                 [](const std::string& argument) { return is_script_name(argument); });
       site.project_start = script == command_.args.end() ? std::string() : host_directory_of(*script);
       return plan_npm_package(command_, site);
     }
-    case Command::Kind::kOther: break;
+    case Command::Kind::kOther:
+      break;
   }
   if (venv_) return plan_python_project(command_, site);
   // A bare name, or a script that brings its interpreter: whatever the project has may be what it needs.
@@ -150,11 +172,14 @@ std::string Planner::program(const Draft& draft) {
   if (venv_) {
     if (draft.needed) return environment_bin + (venv_->interpreter ? "python" : venv_->program);
     if (venv_->interpreter) {
-      plan_.hints.push_back("the packages in " + quoted(venv_->environment) +
-                            " are not in the sandbox, and no requirements.txt or pyproject.toml says what they are; add one beside it");
+      plan_.hints.push_back(
+          "the packages in " + quoted(venv_->environment) +
+          " are not in the sandbox, and no requirements.txt or pyproject.toml says what they are; add one beside it");
       return "python3";
     }
-    plan_.refused.push_back({written, "it is in a virtual environment of this host, and no requirements.txt or pyproject.toml says what to install instead; add one to the project"});
+    plan_.refused.push_back({written,
+                             "it is in a virtual environment of this host, and no requirements.txt or pyproject.toml "
+                             "says what to install instead; add one to the project"});
     return written;
   }
   if (!written.starts_with('/')) return written;
@@ -176,20 +201,27 @@ void Planner::command_line(const Draft& draft) {
   } else if (command_.kind == Command::Kind::kPythonRun) {
     std::string bin = draft.needed ? std::string(kBase) + "/env/bin/" : std::string();
     std::string python = draft.needed ? bin + "python" : "python3";
-    if (command_.module) argv = {python, "-m", command_.executable};
-    else if (command_.script) argv = {python, map_.rewrite(command_.executable)};
-    else if (is_python_name(command_.executable)) argv = {python};
-    else if (command_.executable.find('/') != std::string::npos) argv = {map_.rewrite(command_.executable)};
-    else argv = {bin + command_.executable};
+    if (command_.module)
+      argv = {python, "-m", command_.executable};
+    else if (command_.script)
+      argv = {python, map_.rewrite(command_.executable)};
+    else if (is_python_name(command_.executable))
+      argv = {python};
+    else if (command_.executable.find('/') != std::string::npos)
+      argv = {map_.rewrite(command_.executable)};
+    else
+      argv = {bin + command_.executable};
     for (const std::string& argument : command_.args) argv.push_back(map_.rewrite(argument));
-    plan_.why.push_back(draft.needed ? "the program is started from the installed environment, not by " + std::string(base_name(command_.program))
+    plan_.why.push_back(draft.needed ? "the program is started from the installed environment, not by " +
+                                           std::string(base_name(command_.program))
                                      : "there is no project to install, so the program is started directly");
   } else {
     argv.push_back(program(draft));
     for (const std::string& argument : command_.args) argv.push_back(map_.rewrite(argument));
   }
   plan_.argv = std::move(argv);
-  for (const std::string& option : command_.dropped) plan_.why.push_back("the option " + quoted(option) + " means nothing in a sandbox and is left out");
+  for (const std::string& option : command_.dropped)
+    plan_.why.push_back("the option " + quoted(option) + " means nothing in a sandbox and is left out");
 }
 
 void Planner::environment(const Draft& draft) {
@@ -204,13 +236,17 @@ void Planner::install(Draft draft) {
   InstallPlan& plan = draft.plan;
   if (!draft.link_into.empty()) {
     Site site{policy_, plan_.roots, {}, {}};
-    auto root = std::find_if(plan_.roots.begin(), plan_.roots.end(), [&](const Root& candidate) { return &candidate == site.root_of(draft.link_into); });
+    auto root = std::find_if(plan_.roots.begin(), plan_.roots.end(),
+                             [&](const Root& candidate) { return &candidate == site.root_of(draft.link_into); });
     if (root != plan_.roots.end() && root->mode == RootMode::kStage) {
       std::string below = relative_to(draft.link_into, root->host);
-      root->links.push_back({below.empty() ? "node_modules" : below + "/node_modules", std::string(kBase) + "/env/node_modules"});
+      root->links.push_back(
+          {below.empty() ? "node_modules" : below + "/node_modules", std::string(kBase) + "/env/node_modules"});
     } else {
       plan_.env["NODE_PATH"] = std::string(kBase) + "/env/node_modules";
-      plan_.why.emplace_back("the project is mounted and not copied, so its packages are found by NODE_PATH: CommonJS modules see them, ES modules do not; stage it instead");
+      plan_.why.emplace_back(
+          "the project is mounted and not copied, so its packages are found by NODE_PATH: CommonJS modules see them, "
+          "ES modules do not; stage it instead");
     }
   }
   Sha256 digest;
@@ -227,7 +263,8 @@ void Planner::install(Draft draft) {
     for (const auto& [name, value] : step.env) field(name + "=" + value);
     field(step.cwd);
   }
-  std::sort(plan.inputs.begin(), plan.inputs.end(), [](const InstallInput& a, const InstallInput& b) { return a.path < b.path; });
+  std::sort(plan.inputs.begin(), plan.inputs.end(),
+            [](const InstallInput& a, const InstallInput& b) { return a.path < b.path; });
   for (const InstallInput& input : plan.inputs) {
     field(input.path);
     field(input.content);
@@ -237,7 +274,8 @@ void Planner::install(Draft draft) {
 
   std::string base = join_path(policy_.cache, plan.hash);
   auto settle = [&](std::string& text) {
-    for (std::size_t at = text.find(kBase); at != std::string::npos; at = text.find(kBase, at + base.size())) text.replace(at, kBase.size(), base);
+    for (std::size_t at = text.find(kBase); at != std::string::npos; at = text.find(kBase, at + base.size()))
+      text.replace(at, kBase.size(), base);
   };
   plan.environment = base + "/env";
   for (InstallStep& step : plan.steps) {
@@ -269,17 +307,23 @@ void Planner::hints() {
     std::string folder = kind == HostKind::kDirectory ? normalise(path) : parent_of(normalise(path));
     std::string hint = quoted(shown) + " exists on this host and is not in the sandbox";
     std::string denied = DeniedPlaces(policy_.denied, policy_.home).refuse_root(canonical_prefix(folder));
-    if (!denied.empty()) hint += ": " + denied;
-    else if (policy_.infer) hint += "; add " + quoted(folder) + " to the server's mounts";
-    else hint += fmt::format("; add --mount {0} (read-only), --mount {0}:rw or --stage {0}", printable(folder, 512));
+    if (!denied.empty())
+      hint += ": " + denied;
+    else if (policy_.infer)
+      hint += "; add " + quoted(folder) + " to the server's mounts";
+    else
+      hint += fmt::format("; add --mount {0} (read-only), --mount {0}:rw or --stage {0}", printable(folder, 512));
     if (std::find(plan_.hints.begin(), plan_.hints.end(), hint) == plan_.hints.end()) plan_.hints.push_back(hint);
   };
   if (policy_.infer && !spec_.host_path) return;  // inference has judged every path
-  if (spec_.command.starts_with('/') && !is_runtime_name(base_name(spec_.command)) && !venv_) missing(spec_.command, spec_.command);
+  if (spec_.command.starts_with('/') && !is_runtime_name(base_name(spec_.command)) && !venv_)
+    missing(spec_.command, spec_.command);
   for (const std::string& argument : spec_.args) {
     for (const FoundPath& found : find_paths(argument)) missing(found.path, found.path);
-    bool relative = !argument.starts_with('/') && !argument.starts_with('-') && argument.find("://") == std::string::npos;
-    if (relative && spec_.cwd && !is_covered(*spec_.cwd) && (argument.starts_with("./") || argument.starts_with("../") || is_script_name(argument))) {
+    bool relative =
+        !argument.starts_with('/') && !argument.starts_with('-') && argument.find("://") == std::string::npos;
+    if (relative && spec_.cwd && !is_covered(*spec_.cwd) &&
+        (argument.starts_with("./") || argument.starts_with("../") || is_script_name(argument))) {
       missing(normalise(join_path(*spec_.cwd, argument)), argument);
     }
   }
@@ -295,7 +339,9 @@ Plan Planner::run() {
   map_ = finder_.path_map();
   choose_directories();
   std::string full = spec_.command.starts_with('/') ? spec_.command
-                     : spec_.command.find('/') != std::string::npos && !start_.empty() ? join_path(start_, spec_.command) : std::string();
+                     : spec_.command.find('/') != std::string::npos && !start_.empty()
+                         ? join_path(start_, spec_.command)
+                         : std::string();
   if (!full.empty()) venv_ = venv_program(normalise(full));
   if (!command_.unsupported.empty()) {
     plan_.refused.push_back({command_.program, command_.unsupported});

@@ -1,6 +1,8 @@
-// Decides what of the host a server needs, where it appears in the sandbox, and what must be installed before it can start.
+// Decides what of the host a server needs, where it appears in the sandbox, and what must be installed before it can
+// start.
 //
-// Pure but for reading the host's directories: nothing is changed, no engine is asked. Every decision has its reason in `why`.
+// Pure but for reading the host's directories: nothing is changed, no engine is asked. Every decision has its reason in
+// `why`.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +33,10 @@ struct LaunchSpec {
   std::string command;
   std::vector<std::string> args;
   std::map<std::string, std::string> env;
-  std::optional<std::string> cwd;        // host path; relative to it nothing is guessed
-  std::optional<std::string> host_path;  // box.host_path or --stage: stage this folder; else inferred from command and args
-  std::vector<std::string> more_stage;   // further --stage folders
+  std::optional<std::string> cwd;  // host path; relative to it nothing is guessed
+  std::optional<std::string>
+      host_path;  // box.host_path or --stage: stage this folder; else inferred from command and args
+  std::vector<std::string> more_stage;        // further --stage folders
   Access host_path_mode = Access::kReadOnly;  // may the server write to its copy?
   std::vector<MountRequest> mounts;
 };
@@ -41,14 +44,16 @@ struct LaunchSpec {
 // Where and under which rules.
 struct Policy {
   std::vector<std::string> allowed_roots;  // host folders that may be staged or mounted from; empty forbids all
-  bool same_paths = false;       // `mcpbox run`: a root appears at its host path; else below `workspace`
-  bool infer = true;             // may a root be inferred from command and args (the daemon) or only be named (run)
+  bool same_paths = false;                 // `mcpbox run`: a root appears at its host path; else below `workspace`
+  bool infer = true;  // may a root be inferred from command and args (the daemon) or only be named (run)
   std::string workspace = "/workspace";  // this server's own directory in the sandbox, "/workspace/.mcp/<id>/workspace"
   std::string cache = "/cache/env";      // content-addressed environments, "<cache>/<hash>/env"
-  std::string image_id;          // part of every environment's hash
-  std::string home;              // the operator's home directory; never staged as a whole
-  std::vector<std::string> denied;  // the engine's socket, mcpbox's state folders: nothing of them, above or beneath is a root
-  unsigned python_minor = 11;    // the image's /usr/bin/python3 is 3.<this>; another version is fetched where a project asks for one
+  std::string image_id;                  // part of every environment's hash
+  std::string home;                      // the operator's home directory; never staged as a whole
+  std::vector<std::string>
+      denied;  // the engine's socket, mcpbox's state folders: nothing of them, above or beneath is a root
+  unsigned python_minor =
+      11;  // the image's /usr/bin/python3 is 3.<this>; another version is fetched where a project asks for one
 };
 
 struct Root {
@@ -58,8 +63,9 @@ struct Root {
   Access access = Access::kReadOnly;
   std::uint32_t owner_uid = 0;  // of the host folder; a kBind root's server runs as this user
   std::uint32_t owner_gid = 0;
-  // Links to be made in the staged copy, besides what the folder has: `path` relative to the root, `target` absolute and into an
-  // environment ("node_modules" → "<environment>/node_modules", because Node searches upward from the script).
+  // Links to be made in the staged copy, besides what the folder has: `path` relative to the root, `target` absolute
+  // and into an environment ("node_modules" → "<environment>/node_modules", because Node searches upward from the
+  // script).
   struct Link {
     std::string path;
     std::string target;
@@ -86,14 +92,15 @@ struct Program {
   std::string bin_name;  // kNpmBin: asked for by --package=… NAME; empty = the package's default
 };
 
-// A small file that the steps read, as the planner read it (so what is installed is what was hashed). To be written before the first step.
+// A small file that the steps read, as the planner read it (so what is installed is what was hashed). To be written
+// before the first step.
 struct InstallInput {
   std::string path;  // absolute in the sandbox, beneath "<cache>/<hash>/"
   std::string content;
 };
 
-// A host folder that the steps read as a whole: to be staged (walk(), the same ignore rules) at `path` and writable for the installer,
-// because build back ends write beside the code. Independent of where the server's own copy is.
+// A host folder that the steps read as a whole: to be staged (walk(), the same ignore rules) at `path` and writable for
+// the installer, because build back ends write beside the code. Independent of where the server's own copy is.
 struct InstallSource {
   std::string host;
   std::string path;  // absolute in the sandbox, beneath "<cache>/<hash>/"
@@ -105,9 +112,9 @@ struct InstallPlan {
   std::vector<InstallInput> inputs;
   std::vector<InstallSource> sources;
   std::vector<InstallStep> steps;
-  std::string hash;                    // lower-case hexadecimal, 32 digits: content address of the result
-  std::string environment;             // "<cache>/<hash>/env", the directory that the steps fill
-  bool needs_sources = false;          // `sources` is not empty; their contents are part of the hash
+  std::string hash;            // lower-case hexadecimal, 32 digits: content address of the result
+  std::string environment;     // "<cache>/<hash>/env", the directory that the steps fill
+  bool needs_sources = false;  // `sources` is not empty; their contents are part of the hash
   Program program;
 };
 
@@ -120,20 +127,22 @@ struct Plan {
   std::vector<Root> roots;
   std::vector<std::string> argv;  // in sandbox paths
   std::string cwd;                // in the sandbox
-  std::map<std::string, std::string> env;  // the server's own variables with paths rewritten, plus PATH prefix, VIRTUAL_ENV …
-  std::vector<std::string> path_prefix;    // directories to put in front of PATH
+  std::map<std::string, std::string>
+      env;  // the server's own variables with paths rewritten, plus PATH prefix, VIRTUAL_ENV …
+  std::vector<std::string> path_prefix;  // directories to put in front of PATH
   std::optional<InstallPlan> install;
-  std::vector<Refusal> refused;    // not empty: the server must not be started; make_plan still returns the whole picture
-  std::vector<std::string> hints;  // for `mcpbox run`: "'/home/u/notes' exists on this host and is not in the sandbox; add --mount …"
-  std::vector<std::string> why;    // one sentence per decision
+  std::vector<Refusal> refused;  // not empty: the server must not be started; make_plan still returns the whole picture
+  std::vector<std::string>
+      hints;  // for `mcpbox run`: "'/home/u/notes' exists on this host and is not in the sandbox; add --mount …"
+  std::vector<std::string> why;  // one sentence per decision
 };
 
-// kInvalidArgument for a request that cannot be understood (empty command, relative host_path, NUL bytes); what a policy forbids is in
-// Plan::refused.
+// kInvalidArgument for a request that cannot be understood (empty command, relative host_path, NUL bytes); what a
+// policy forbids is in Plan::refused.
 Result<Plan> make_plan(const LaunchSpec& spec, const Policy& policy);
 
-// JSON of `mcpbox explain --format json`: roots[{host, mount, mode, access}], argv, cwd, env, install{manager, manifest, steps, hash}
-// or null, refused[{path, reason}], hints, why.
+// JSON of `mcpbox explain --format json`: roots[{host, mount, mode, access}], argv, cwd, env, install{manager,
+// manifest, steps, hash} or null, refused[{path, reason}], hints, why.
 std::string plan_to_json(const Plan& plan);
 
 // From the text of <environment>/node_modules/<package>/package.json (hostile): the path of the executable to start,

@@ -22,7 +22,8 @@ std::string plan_to_json(const Plan& plan) {
       steps.push_back({{"title", step.title}, {"argv", step.argv}, {"env", step.env}, {"cwd", step.cwd}});
     }
     json sources = json::array();
-    for (const InstallSource& source : plan.install->sources) sources.push_back({{"host", source.host}, {"path", source.path}});
+    for (const InstallSource& source : plan.install->sources)
+      sources.push_back({{"host", source.host}, {"path", source.path}});
     install = {{"manager", plan.install->manager},
                {"manifest", plan.install->manifests.empty() ? json(nullptr) : json(plan.install->manifests.front())},
                {"manifests", plan.install->manifests},
@@ -33,8 +34,15 @@ std::string plan_to_json(const Plan& plan) {
   }
   json refused = json::array();
   for (const Refusal& refusal : plan.refused) refused.push_back({{"path", refusal.path}, {"reason", refusal.reason}});
-  json document{{"roots", std::move(roots)}, {"argv", plan.argv}, {"cwd", plan.cwd}, {"env", plan.env}, {"path_prefix", plan.path_prefix},
-                {"install", std::move(install)}, {"refused", std::move(refused)}, {"hints", plan.hints}, {"why", plan.why}};
+  json document{{"roots", std::move(roots)},
+                {"argv", plan.argv},
+                {"cwd", plan.cwd},
+                {"env", plan.env},
+                {"path_prefix", plan.path_prefix},
+                {"install", std::move(install)},
+                {"refused", std::move(refused)},
+                {"hints", plan.hints},
+                {"why", plan.why}};
   // Paths are bytes and need not be UTF-8.
   return document.dump(2, ' ', false, json::error_handler_t::replace);
 }

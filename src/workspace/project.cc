@@ -24,7 +24,8 @@ bool digits_and_dots(std::string_view text) {
 
 bool has_manifest(const std::string& folder, Language language) {
   auto has = [&](std::string_view name) { return host_kind(join_path(folder, name)) == HostKind::kFile; };
-  bool python = language != Language::kNode && (has("requirements.txt") || has("pyproject.toml") || has("setup.py") || has("setup.cfg"));
+  bool python = language != Language::kNode &&
+                (has("requirements.txt") || has("pyproject.toml") || has("setup.py") || has("setup.cfg"));
   return python || (language != Language::kPython && has("package.json"));
 }
 
@@ -38,10 +39,13 @@ std::optional<std::string> nearest_project(const std::string& folder, const std:
 
 std::optional<std::string> workspace_above(const std::string& project, const std::string& limit) {
   constexpr std::size_t kMaxManifest = 4 << 20;
-  auto has = [](const std::string& folder, std::string_view name) { return host_kind(join_path(folder, name)) == HostKind::kFile; };
+  auto has = [](const std::string& folder, std::string_view name) {
+    return host_kind(join_path(folder, name)) == HostKind::kFile;
+  };
   bool node = has(project, "package.json");
   bool python = has(project, "pyproject.toml");
-  for (const char* lock : {"package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock", "uv.lock", "poetry.lock"}) {
+  for (const char* lock :
+       {"package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock", "uv.lock", "poetry.lock"}) {
     if (has(project, lock)) return std::nullopt;
   }
   for (std::string at = project; at != limit && at != "/";) {
@@ -87,18 +91,20 @@ bool is_python_name(std::string_view program) {
 std::string python_version_of(std::string_view program) {
   if (!program.starts_with("python")) return {};
   std::string_view version = program.substr(6);
-  return version.find('.') == std::string_view::npos || !digits_and_dots(version) ? std::string() : std::string(version);
+  return version.find('.') == std::string_view::npos || !digits_and_dots(version) ? std::string()
+                                                                                  : std::string(version);
 }
 
 bool is_script_name(std::string_view file) {
-  static constexpr std::array<std::string_view, 14> kEndings{".py", ".pyw", ".pyz", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx", ".sh", ".rb",
-      ".jar"};
+  static constexpr std::array<std::string_view, 14> kEndings{".py",  ".pyw", ".pyz", ".js",  ".mjs", ".cjs", ".ts",
+                                                             ".mts", ".cts", ".jsx", ".tsx", ".sh",  ".rb",  ".jar"};
   return std::any_of(kEndings.begin(), kEndings.end(), [&](std::string_view ending) { return file.ends_with(ending); });
 }
 
 bool is_runtime_name(std::string_view program) {
-  static constexpr std::array<std::string_view, 22> kRuntimes{"node", "nodejs", "npm", "npx", "pnpm", "pnpx", "yarn", "bun", "bunx", "deno", "tsx", "uv", "uvx",
-      "pipx", "poetry", "pip", "pip3", "sh", "bash", "env", "java", "ruby"};
+  static constexpr std::array<std::string_view, 22> kRuntimes{
+      "node", "nodejs", "npm",  "npx",    "pnpm", "pnpx", "yarn", "bun",  "bunx", "deno", "tsx",
+      "uv",   "uvx",    "pipx", "poetry", "pip",  "pip3", "sh",   "bash", "env",  "java", "ruby"};
   return is_python_name(program) || one_of(program, kRuntimes);
 }
 

@@ -12,12 +12,13 @@ enum class Language { kPython, kNode, kAny };
 // Has the folder a manifest of that language: requirements.txt, pyproject.toml, setup.py, setup.cfg; package.json?
 bool has_manifest(const std::string& folder, Language language);
 
-// The nearest folder with a manifest from `folder` upwards, not above `limit`. Both canonical, `folder` beneath `limit`.
+// The nearest folder with a manifest from `folder` upwards, not above `limit`. Both canonical, `folder` beneath
+// `limit`.
 std::optional<std::string> nearest_project(const std::string& folder, const std::string& limit, Language language);
 
-// The folder of the npm, pnpm, yarn or uv workspace that `project` may be a member of: the nearest above it, not above `limit`, whose manifest
-// declares one; nullopt when the project has its own lock file or there is none. Members need it: their packages are installed there, and
-// they depend on their siblings.
+// The folder of the npm, pnpm, yarn or uv workspace that `project` may be a member of: the nearest above it, not above
+// `limit`, whose manifest declares one; nullopt when the project has its own lock file or there is none. Members need
+// it: their packages are installed there, and they depend on their siblings.
 std::optional<std::string> workspace_above(const std::string& project, const std::string& limit);
 
 // A program in a virtual environment: "<folder>/bin/<program>", or Scripts on Windows.
@@ -28,14 +29,15 @@ struct VenvProgram {
   bool interpreter = false;
 };
 
-// `path` as it is written, absolute and normalised: links are not followed, because an interpreter in a virtual environment is always
-// a link to the system's. An environment is what has a pyvenv.cfg or, as far as nothing is there, is called .venv, venv, env or .env.
+// `path` as it is written, absolute and normalised: links are not followed, because an interpreter in a virtual
+// environment is always a link to the system's. An environment is what has a pyvenv.cfg or, as far as nothing is there,
+// is called .venv, venv, env or .env.
 std::optional<VenvProgram> venv_program(const std::string& path);
 
 bool is_python_name(std::string_view program);  // python, python3, python3.12, pypy3
 // "3.12" of "python3.12"; empty of "python3".
 std::string python_version_of(std::string_view program);
-bool is_script_name(std::string_view file);     // .py, .js, .mjs, .ts …
+bool is_script_name(std::string_view file);  // .py, .js, .mjs, .ts …
 // node, npx, uv, uvx, bun … : what an image has of its own and a path on this host says nothing about.
 bool is_runtime_name(std::string_view program);
 

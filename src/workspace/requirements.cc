@@ -34,7 +34,8 @@ class Collector {
 };
 
 // A folder or archive of the project itself: where the installer finds it.
-std::optional<std::string> Collector::local(const RequirementLine& line, const std::string& folder, const std::string& file) {
+std::optional<std::string> Collector::local(const RequirementLine& line, const std::string& folder,
+                                            const std::string& file) {
   std::string written = line.target.empty() ? "." : line.target;
   auto real = canonical(written.starts_with('/') ? written : join_path(folder, written));
   if (!real) {
@@ -42,7 +43,8 @@ std::optional<std::string> Collector::local(const RequirementLine& line, const s
     return std::nullopt;
   }
   if (!is_beneath(*real, root_->host)) {
-    refuse(*real, "'" + file + "' names it and it lies outside of '" + root_->host + "', the folder that goes into the sandbox");
+    refuse(*real, "'" + file + "' names it and it lies outside of '" + root_->host +
+                      "', the folder that goes into the sandbox");
     return std::nullopt;
   }
   std::string source = std::string(kBase) + "/tmp/src";
@@ -85,7 +87,8 @@ std::optional<std::string> Collector::collect(const std::string& file, const std
         std::string_view option = line.kind == RequirementLine::Kind::kInclude ? "-r " : "-c ";
         if (line.target.find("://") != std::string::npos) {
           result += std::string(option) + line.target + "\n";
-          draft_.why.push_back("'" + *real + "' includes " + line.target + ", whose content is not part of the environment's hash");
+          draft_.why.push_back("'" + *real + "' includes " + line.target +
+                               ", whose content is not part of the environment's hash");
           break;
         }
         auto included = collect(line.target.starts_with('/') ? line.target : join_path(folder, line.target), *real);
@@ -100,13 +103,16 @@ std::optional<std::string> Collector::collect(const std::string& file, const std
         auto place = local(line, folder, *real);
         if (!place) return std::nullopt;
         if (line.kind == RequirementLine::Kind::kEditable) {
-          draft_.why.push_back("'" + line.text + "' is installed as a copy, not editable: the environment is sealed and shared");
+          draft_.why.push_back("'" + line.text +
+                               "' is installed as a copy, not editable: the environment is sealed and shared");
         }
         result += *place + "\n";
         break;
       }
       case RequirementLine::Kind::kPackage:
-      case RequirementLine::Kind::kOption: result += line.text + "\n"; break;
+      case RequirementLine::Kind::kOption:
+        result += line.text + "\n";
+        break;
     }
   }
   for (const InstallInput& known : draft_.plan.inputs) {
@@ -129,7 +135,8 @@ void add_source(Draft& draft, const Site& site, const std::string& host, const s
   for (const InstallSource& known : draft.plan.sources) {
     if (known.path == path) return;
   }
-  auto digest = tree_digest(host, site.policy.allowed_roots, {}, nullptr, {.denied = site.policy.denied, .home = site.policy.home});
+  auto digest = tree_digest(host, site.policy.allowed_roots, {}, nullptr,
+                            {.denied = site.policy.denied, .home = site.policy.home});
   if (!digest) {
     draft.refused.push_back({host, digest.error().message()});
     return;

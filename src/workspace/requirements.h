@@ -13,8 +13,9 @@ struct CollectedRequirements {
   bool any_hash = false;  // pip's rule: one hash anywhere means that all need one
 };
 
-// Reads `file` (host path) and the files that it includes, which must lie in the same root; writes them to draft.plan.inputs with local paths
-// rewritten, adds the folder of local packages to the sources. nullopt and an entry in draft.refused when one is missing or outside.
+// Reads `file` (host path) and the files that it includes, which must lie in the same root; writes them to
+// draft.plan.inputs with local paths rewritten, adds the folder of local packages to the sources. nullopt and an entry
+// in draft.refused when one is missing or outside.
 std::optional<CollectedRequirements> collect_requirements(Draft& draft, const Site& site, const std::string& file);
 
 }  // namespace mcpbox::workspace

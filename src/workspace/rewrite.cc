@@ -12,7 +12,12 @@ namespace {
 using Replace = std::function<std::optional<std::string>(const std::string&)>;
 
 std::string percent_decode(std::string_view text) {
-  auto hex = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; };
+  auto hex = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+  };
   std::string result;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
@@ -53,7 +58,8 @@ std::optional<std::string> replace_file_url(std::string_view text, const Replace
   std::size_t end = rest.find_first_of("?#");
   auto replaced = replace(percent_decode(rest.substr(0, end)));
   if (!replaced) return std::nullopt;
-  return "file://" + percent_encode(*replaced) + std::string(end == std::string_view::npos ? std::string_view() : rest.substr(end));
+  return "file://" + percent_encode(*replaced) +
+         std::string(end == std::string_view::npos ? std::string_view() : rest.substr(end));
 }
 
 // The value of an option or the whole argument; nullopt when nothing was replaced.
@@ -90,14 +96,17 @@ std::string replace_paths(std::string_view text, const Replace& replace) {
   std::size_t prefix = 0;
   if (std::size_t equals = text.find('='); equals != std::string_view::npos && is_key(text.substr(0, equals))) {
     prefix = equals + 1;
-  } else if (text.size() > 3 && text[0] == '-' && std::isalpha(static_cast<unsigned char>(text[1])) != 0 && text[2] == '/') {
+  } else if (text.size() > 3 && text[0] == '-' && std::isalpha(static_cast<unsigned char>(text[1])) != 0 &&
+             text[2] == '/') {
     prefix = 2;  // -I/usr/include
   } else if (text.starts_with("@/")) {
     prefix = 1;
   }
   // "--define=NAME=/path" has a second name.
   std::string_view value = text.substr(prefix);
-  if (std::size_t equals = value.find('='); prefix > 0 && equals != std::string_view::npos && is_key(value.substr(0, equals))) prefix += equals + 1;
+  if (std::size_t equals = value.find('=');
+      prefix > 0 && equals != std::string_view::npos && is_key(value.substr(0, equals)))
+    prefix += equals + 1;
   auto replaced = replace_value(text.substr(prefix), replace);
   return replaced ? std::string(text.substr(0, prefix)) + *replaced : std::string(text);
 }
@@ -114,11 +123,13 @@ std::vector<FoundPath> find_paths(std::string_view text) {
 void PathMap::add(const std::string& host, const std::string& spelled, const std::string& mount) {
   entries_.push_back({host, mount});
   if (!spelled.empty() && normalise(spelled) != host) entries_.push_back({normalise(spelled), mount});
-  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.host.size() > b.host.size(); });
+  std::sort(entries_.begin(), entries_.end(),
+            [](const Entry& a, const Entry& b) { return a.host.size() > b.host.size(); });
 }
 
 const PathMap::Entry* PathMap::covering(const std::string& clean) const {
-  auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return is_beneath(clean, entry.host); });
+  auto found =
+      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return is_beneath(clean, entry.host); });
   return found == entries_.end() ? nullptr : &*found;
 }
 

@@ -12,21 +12,23 @@
 namespace mcpbox::workspace {
 namespace {
 
-std::string quoted(std::string_view path) { return "'" + printable(path, 512) + "'"; }
+std::string quoted(std::string_view path) {
+  return "'" + printable(path, 512) + "'";
+}
 
 }  // namespace
 
 RootFinder::RootFinder(const LaunchSpec& spec, const Policy& policy, Plan& plan)
     : spec_(spec), policy_(policy), plan_(plan), denied_(policy.denied, policy.home) {
   for (const std::string& root : policy.allowed_roots) {
-    struct stat status {};
+    struct stat status{};
     if (::stat(root.c_str(), &status) == 0) allowed_.insert(sys::id_of(status));
   }
 }
 
 std::string RootFinder::allowed_above(const std::string& folder) const {
   for (std::string at = folder;; at = parent_of(at)) {
-    struct stat status {};
+    struct stat status{};
     if (::stat(at.c_str(), &status) == 0 && allowed_.contains(sys::id_of(status))) return at;
     if (at == "/") return {};
   }
@@ -34,20 +36,24 @@ std::string RootFinder::allowed_above(const std::string& folder) const {
 
 std::string RootFinder::refuse(const std::string& folder) const {
   if (std::string reason = denied_.refuse_root(folder); !reason.empty()) return reason;
-  if (std::any_of(folder.begin(), folder.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
+  if (std::any_of(folder.begin(), folder.end(),
+                  [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
     return "its name has control characters";
   }
   if (!allowed_above(folder).empty()) return {};
-  if (policy_.allowed_roots.empty()) return "no folder of this host is allowed; add the project's folder to the allowed roots";
-  return "it lies in none of the allowed roots (" + join(policy_.allowed_roots, ", ") + "); add the project's folder to them";
+  if (policy_.allowed_roots.empty())
+    return "no folder of this host is allowed; add the project's folder to the allowed roots";
+  return "it lies in none of the allowed roots (" + join(policy_.allowed_roots, ", ") +
+         "); add the project's folder to them";
 }
 
-void RootFinder::add(const std::string& folder, const std::string& spelled, RootMode mode, Access access, const std::string& why) {
+void RootFinder::add(const std::string& folder, const std::string& spelled, RootMode mode, Access access,
+                     const std::string& why) {
   for (const Named& known : found_) {
     if (known.root.host == folder && known.root.mode == mode) return;
   }
   Root root{.host = folder, .mode = mode, .access = access};
-  struct stat status {};
+  struct stat status{};
   if (::stat(folder.c_str(), &status) == 0) {
     root.owner_uid = status.st_uid;
     root.owner_gid = status.st_gid;
@@ -70,7 +76,8 @@ void RootFinder::name(const std::string& path, RootMode mode, Access access, con
 }
 
 bool RootFinder::covered(const std::string& folder) const {
-  return std::any_of(found_.begin(), found_.end(), [&](const Named& known) { return is_beneath(folder, known.root.host); });
+  return std::any_of(found_.begin(), found_.end(),
+                     [&](const Named& known) { return is_beneath(folder, known.root.host); });
 }
 
 // One absolute path of the command line: does a folder have to go in for it, and which?
@@ -79,11 +86,13 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
   std::string clean = normalise(path);
   auto venv = venv_program(clean);
   // An environment that was never made on this host still says where the project is.
-  bool unmade = kind == HostKind::kNothing && role == Role::kProgram && venv && host_kind(venv->project) == HostKind::kDirectory;
+  bool unmade =
+      kind == HostKind::kNothing && role == Role::kProgram && venv && host_kind(venv->project) == HostKind::kDirectory;
   if (kind == HostKind::kNothing && !unmade) return;
   if (venv) {
     if (venv->project.empty()) {
-      plan_.why.push_back(what + " is in the virtual environment " + quoted(venv->environment) + ", which was made for this host and stays behind");
+      plan_.why.push_back(what + " is in the virtual environment " + quoted(venv->environment) +
+                          ", which was made for this host and stays behind");
       return;
     }
     // The link is not followed: it leads to this host's interpreter, and what counts is where the environment lies.
@@ -122,8 +131,10 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
     auto same = [&](const Refusal& known) { return known.path == path; };
     bool told = std::any_of(plan_.refused.begin(), plan_.refused.end(), same);
     if (told) return;
-    if (whole) plan_.refused.push_back({path, std::move(refusal)});
-    else plan_.hints.push_back(quoted(path) + " exists on this host and is not in the sandbox: " + refusal);
+    if (whole)
+      plan_.refused.push_back({path, std::move(refusal)});
+    else
+      plan_.hints.push_back(quoted(path) + " exists on this host and is not in the sandbox: " + refusal);
     return;
   }
   add(chosen, {}, RootMode::kStage, spec_.host_path_mode, quoted(chosen) + reason);
@@ -146,13 +157,16 @@ void RootFinder::infer(const Command& command) {
   for (const std::string& argument : spec_.args) {
     for (FoundPath& path : find_paths(argument)) {
       bool script = path.whole && is_script_name(path.path) && host_kind(path.path) == HostKind::kFile;
-      if (script) consider(path.path, Role::kScript, true, "the argument " + quoted(argument));
-      else (host_kind(path.path) == HostKind::kDirectory ? folders : files).push_back({std::move(path), &argument});
+      if (script)
+        consider(path.path, Role::kScript, true, "the argument " + quoted(argument));
+      else
+        (host_kind(path.path) == HostKind::kDirectory ? folders : files).push_back({std::move(path), &argument});
     }
   }
   // Folders first: a file in one of them needs no folder of its own.
   for (const auto* group : {&folders, &files}) {
-    for (const Argument& argument : *group) consider(argument.path.path, Role::kData, argument.path.whole, "the argument " + quoted(*argument.text));
+    for (const Argument& argument : *group)
+      consider(argument.path.path, Role::kData, argument.path.whole, "the argument " + quoted(*argument.text));
   }
 }
 
@@ -165,15 +179,18 @@ void RootFinder::drop_covered() {
   };
   std::vector<Named> kept;
   for (const Named& candidate : found_) {
-    if (inner(candidate)) plan_.why.push_back(quoted(candidate.root.host) + " comes with the folder that it lies in");
-    else kept.push_back(candidate);
+    if (inner(candidate))
+      plan_.why.push_back(quoted(candidate.root.host) + " comes with the folder that it lies in");
+    else
+      kept.push_back(candidate);
   }
   found_ = std::move(kept);
 }
 
 // The place of every root in the sandbox.
 void RootFinder::place() {
-  auto staged = std::count_if(found_.begin(), found_.end(), [](const Named& named) { return named.root.mode == RootMode::kStage; });
+  auto staged = std::count_if(found_.begin(), found_.end(),
+                              [](const Named& named) { return named.root.mode == RootMode::kStage; });
   std::set<std::string> used;
   for (Named& named : found_) {
     Root& root = named.root;
@@ -189,14 +206,19 @@ void RootFinder::place() {
       root.mount = join_path(policy_.workspace, name);
     }
   }
-  if (staged > 1 && !policy_.same_paths) plan_.why.emplace_back("several folders go in side by side, each under its own name, and never the folder that they share");
+  if (staged > 1 && !policy_.same_paths)
+    plan_.why.emplace_back(
+        "several folders go in side by side, each under its own name, and never the folder that they share");
 }
 
 void RootFinder::find(const Command& command) {
-  if (spec_.host_path) name(*spec_.host_path, RootMode::kStage, spec_.host_path_mode, "is the folder that is named for the server");
-  for (const std::string& path : spec_.more_stage) name(path, RootMode::kStage, spec_.host_path_mode, "is named to be staged");
+  if (spec_.host_path)
+    name(*spec_.host_path, RootMode::kStage, spec_.host_path_mode, "is the folder that is named for the server");
+  for (const std::string& path : spec_.more_stage)
+    name(path, RootMode::kStage, spec_.host_path_mode, "is named to be staged");
   for (const MountRequest& mount : spec_.mounts) {
-    name(mount.host, RootMode::kBind, mount.access, mount.access == Access::kReadOnly ? "is named to be mounted read-only" : "is named to be mounted for writing");
+    name(mount.host, RootMode::kBind, mount.access,
+         mount.access == Access::kReadOnly ? "is named to be mounted read-only" : "is named to be mounted for writing");
   }
   if (policy_.infer && !spec_.host_path) infer(command);
   drop_covered();

@@ -41,11 +41,16 @@ bool link_stays_inside(std::string_view path, std::string_view target) {
 
 std::string_view kind_of(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFIFO: return "FIFO";
-    case S_IFSOCK: return "socket";
-    case S_IFCHR: return "character device";
-    case S_IFBLK: return "block device";
-    default: return "unknown kind of file";
+    case S_IFIFO:
+      return "FIFO";
+    case S_IFSOCK:
+      return "socket";
+    case S_IFCHR:
+      return "character device";
+    case S_IFBLK:
+      return "block device";
+    default:
+      return "unknown kind of file";
   }
 }
 
@@ -57,7 +62,8 @@ bool same_content(const struct stat& before, const struct stat& after) {
 
 class Walk {
  public:
-  Walk(const std::string& host, const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop, const StageRules& rules)
+  Walk(const std::string& host, const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop,
+       const StageRules& rules)
       : host_(host), limits_(limits), sink_(sink), stop_(stop), rules_(rules), denied_(rules.denied, rules.home) {}
 
   Result<StageReport> run(UniqueFd root);
@@ -77,7 +83,8 @@ class Walk {
   Result<void> visit_file(Frame& frame, const std::string& name, int path_fd, const std::string& path);
   Result<void> visit_link(int path_fd, const std::string& path);
   Result<void> count(std::uint64_t apparent, std::uint64_t real);
-  std::optional<std::string> ignored(int path_fd, std::string_view name, const std::string& path, bool is_directory) const;
+  std::optional<std::string> ignored(int path_fd, std::string_view name, const std::string& path,
+                                     bool is_directory) const;
   void skip(const std::string& path, std::string reason) {
     ++report_.skipped_total;
     if (report_.skipped.size() < kMaxReported) report_.skipped.push_back({path, std::move(reason)});
@@ -98,7 +105,8 @@ class Walk {
 Result<StageReport> Walk::run(UniqueFd root) {
   if (auto entered = enter(root.get(), ""); !entered) return fail(entered.error());
   while (!stack_.empty()) {
-    if (stop_ != nullptr && stop_->load(std::memory_order_relaxed)) return fail(Code::kCancelled, "staging of " + shown("") + " was cancelled");
+    if (stop_ != nullptr && stop_->load(std::memory_order_relaxed))
+      return fail(Code::kCancelled, "staging of " + shown("") + " was cancelled");
     Frame& frame = stack_.back();
     if (frame.next == frame.names.size()) {
       stack_.pop_back();
@@ -131,7 +139,7 @@ Result<void> Walk::enter(int path_fd, std::string path) {
   frame.path = std::move(path);
   if (std::binary_search(frame.names.begin(), frame.names.end(), kIgnoreFile)) {
     auto held = sys::open_beneath(frame.fd.get(), std::string(kIgnoreFile), O_PATH, {.cross_mounts = false});
-    struct stat status {};
+    struct stat status{};
     if (held && ::fstat(held->get(), &status) == 0 && S_ISREG(status.st_mode)) {
       if (auto file = sys::reopen(held->get(), O_RDONLY | O_NONBLOCK)) {
         auto text = sys::read_all(file->get(), IgnoreRules::kMaxBytes);
@@ -145,12 +153,14 @@ Result<void> Walk::enter(int path_fd, std::string path) {
 }
 
 // The reason why `name` stays behind; nullopt when it goes in.
-std::optional<std::string> Walk::ignored(int path_fd, std::string_view name, const std::string& path, bool is_directory) const {
+std::optional<std::string> Walk::ignored(int path_fd, std::string_view name, const std::string& path,
+                                         bool is_directory) const {
   // The nearest file decides; built-in rules only where none says anything, so "!.git/" brings a default back.
   for (std::size_t i = stack_.size(); i-- > 0;) {
     const Frame& frame = stack_[i];
     if (!frame.ignore) continue;
-    std::string_view below = frame.path.empty() ? std::string_view(path) : std::string_view(path).substr(frame.path.size() + 1);
+    std::string_view below =
+        frame.path.empty() ? std::string_view(path) : std::string_view(path).substr(frame.path.size() + 1);
     if (auto decided = frame.ignore->decide(below, is_directory)) {
       if (*decided) return "ignored by " + join_path(frame.path, kIgnoreFile).substr(frame.path.empty() ? 1 : 0);
       return std::nullopt;
@@ -169,13 +179,19 @@ Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path
   auto held = sys::open_beneath(frame.fd.get(), name, O_PATH, {.cross_mounts = false});
   if (!held) {
     switch (held.error()) {
-      case EXDEV: skip(path, "another file system is mounted here"); return {};
-      case ENOENT: return {};  // deleted since the directory was read
-      case EACCES: skip(path, "not readable"); return {};
-      default: return fail(errno_error(held.error(), "open " + shown(path)));
+      case EXDEV:
+        skip(path, "another file system is mounted here");
+        return {};
+      case ENOENT:
+        return {};  // deleted since the directory was read
+      case EACCES:
+        skip(path, "not readable");
+        return {};
+      default:
+        return fail(errno_error(held.error(), "open " + shown(path)));
     }
   }
-  struct stat status {};
+  struct stat status{};
   if (::fstat(held->get(), &status) != 0) return fail(errno_error(errno, "stat " + shown(path)));
   bool is_directory = S_ISDIR(status.st_mode);
   if (auto reason = ignored(held->get(), name, path, is_directory)) {
@@ -197,8 +213,10 @@ Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path
     return {};
   }
   if (stack_.size() > std::min(limits_.depth, kMaxDepth)) {
-    return fail(Code::kResourceExhausted, fmt::format("{} is nested more than {} folders deep; leave it out with .mcpboxignore or raise the "
-                                                      "limit", shown(path), std::min(limits_.depth, kMaxDepth)));
+    return fail(Code::kResourceExhausted,
+                fmt::format("{} is nested more than {} folders deep; leave it out with .mcpboxignore or raise the "
+                            "limit",
+                            shown(path), std::min(limits_.depth, kMaxDepth)));
   }
   if (auto counted = count(0, 0); !counted) return counted;
   if (auto taken = sink_.directory(path); !taken) return taken;
@@ -222,7 +240,8 @@ Result<void> Walk::visit_file(Frame& frame, const std::string& name, int path_fd
   for (int attempt = 0;; ++attempt) {
     // What path_fd holds is known to be a regular file, so opening it has no effects and never blocks.
     auto file = sys::reopen(path_fd, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    if (!file && file.error() == ENOENT) file = sys::open_beneath(frame.fd.get(), name, O_RDONLY | O_NONBLOCK | O_NOCTTY, {.cross_mounts = false});
+    if (!file && file.error() == ENOENT)
+      file = sys::open_beneath(frame.fd.get(), name, O_RDONLY | O_NONBLOCK | O_NOCTTY, {.cross_mounts = false});
     if (!file) {
       if (file.error() == EACCES || file.error() == EPERM) {
         skip(path, "not readable");
@@ -230,7 +249,7 @@ Result<void> Walk::visit_file(Frame& frame, const std::string& name, int path_fd
       }
       return fail(errno_error(file.error(), "open " + shown(path)));
     }
-    struct stat before {};
+    struct stat before{};
     if (::fstat(file->get(), &before) != 0) return fail(errno_error(errno, "stat " + shown(path)));
     if (!S_ISREG(before.st_mode)) {
       skip(path, std::string(kind_of(before.st_mode)));
@@ -238,19 +257,23 @@ Result<void> Walk::visit_file(Frame& frame, const std::string& name, int path_fd
     }
     auto size = static_cast<std::uint64_t>(before.st_size);
     if (size > limits_.file_bytes) {
-      return fail(Code::kResourceExhausted, fmt::format("{} has {}, more than the {} that one file may have; leave it out with .mcpboxignore or "
-                                                        "raise the limit", shown(path), human_bytes(size), human_bytes(limits_.file_bytes)));
+      return fail(Code::kResourceExhausted,
+                  fmt::format("{} has {}, more than the {} that one file may have; leave it out with .mcpboxignore or "
+                              "raise the limit",
+                              shown(path), human_bytes(size), human_bytes(limits_.file_bytes)));
     }
     if (attempt == 0) {
       if (auto counted = count(size, static_cast<std::uint64_t>(before.st_blocks) * 512); !counted) return counted;
     }
     auto taken = sink_.file(path, size, (before.st_mode & 0111) != 0, file->get());
     if (!taken && taken.error().code() != Code::kAborted) return taken;
-    struct stat after {};
+    struct stat after{};
     if (::fstat(file->get(), &after) != 0) return fail(errno_error(errno, "stat " + shown(path)));
     if (taken && same_content(before, after)) return {};
     if (attempt > 0 || !sink_.replaces_files()) {
-      return fail(Code::kAborted, shown(path) + " changed while it was read; start over when it is at rest, or leave it out with .mcpboxignore");
+      return fail(Code::kAborted,
+                  shown(path) +
+                      " changed while it was read; start over when it is at rest, or leave it out with .mcpboxignore");
     }
   }
 }
@@ -260,13 +283,17 @@ Result<void> Walk::count(std::uint64_t apparent, std::uint64_t real) {
   report_.bytes += apparent;
   real_bytes_ += real;
   if (report_.entries > limits_.entries) {
-    return fail(Code::kResourceExhausted, fmt::format("{} has more than {} files and folders; leave some out with .mcpboxignore or raise the "
-                                                      "limit", shown(""), limits_.entries));
+    return fail(Code::kResourceExhausted,
+                fmt::format("{} has more than {} files and folders; leave some out with .mcpboxignore or raise the "
+                            "limit",
+                            shown(""), limits_.entries));
   }
   // A sparse file counts with its apparent size, a file of few bytes with what its blocks take.
   if (std::uint64_t counted = std::max(report_.bytes, real_bytes_); counted > limits_.bytes) {
-    return fail(Code::kResourceExhausted, fmt::format("{} has more than {} ({} counted so far); leave some out with .mcpboxignore or raise the "
-                                                      "limit", shown(""), human_bytes(limits_.bytes), human_bytes(counted)));
+    return fail(Code::kResourceExhausted,
+                fmt::format("{} has more than {} ({} counted so far); leave some out with .mcpboxignore or raise the "
+                            "limit",
+                            shown(""), human_bytes(limits_.bytes), human_bytes(counted)));
   }
   return {};
 }
@@ -284,7 +311,7 @@ Result<UniqueFd> open_root(const std::string& host, const std::vector<std::strin
     }
     if (host == base) return root;
     auto opened = sys::open_beneath(root->get(), relative_to(host, base), O_PATH);
-    struct stat status {};
+    struct stat status{};
     if (opened && ::fstat(opened->get(), &status) != 0) opened = std::unexpected(errno);
     if (opened && S_ISDIR(status.st_mode)) return std::move(*opened);
     int reason = !opened ? opened.error() : S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR;
@@ -294,10 +321,10 @@ Result<UniqueFd> open_root(const std::string& host, const std::vector<std::strin
   auto opened = sys::open_directory(host);
   if (!opened) return fail(trouble.value_or(opened.error()));
   for (std::string at = host;; at = parent_of(at)) {
-    struct stat here {};
+    struct stat here{};
     if (auto fd = sys::open_directory(at); fd && ::fstat(fd->get(), &here) == 0) {
       for (const std::string& allowed : allowed_roots) {
-        struct stat there {};
+        struct stat there{};
         auto root = sys::open_directory(normalise(allowed));
         if (root && ::fstat(root->get(), &there) == 0 && sys::id_of(here) == sys::id_of(there)) return opened;
       }
@@ -305,13 +332,15 @@ Result<UniqueFd> open_root(const std::string& host, const std::vector<std::strin
     if (at == "/") break;
   }
   if (trouble) return fail(std::move(*trouble));
-  return fail(Code::kPermissionDenied, "'" + printable(host, 512) + "' lies in none of the allowed folders; add its folder to the allowed ones");
+  return fail(Code::kPermissionDenied,
+              "'" + printable(host, 512) + "' lies in none of the allowed folders; add its folder to the allowed ones");
 }
 
 }  // namespace
 
-Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots, const StageLimits& limits, StageSink& sink,
-                         const std::atomic<bool>* stop, const StageRules& rules) {
+Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
+                         const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop,
+                         const StageRules& rules) {
   if (!host.starts_with('/') || host.find('\0') != std::string::npos) {
     return fail(Code::kInvalidArgument, "'" + printable(host, 512) + "' is not an absolute path");
   }
@@ -322,10 +351,11 @@ Result<StageReport> walk(const std::string& host, const std::vector<std::string>
   if (std::string why = walking.denied().refuse_root(clean); !why.empty()) {
     return fail(Code::kPermissionDenied, "'" + printable(clean, 512) + "': " + why);
   }
-  struct stat status {};
+  struct stat status{};
   if (::fstat(root->get(), &status) != 0) return fail(errno_error(errno, "stat " + clean));
   // Asked of the open folder too, because the name may lead elsewhere since it was judged.
-  if (walking.denied().is_denied(sys::id_of(status))) return fail(Code::kPermissionDenied, "'" + printable(clean, 512) + "' was exchanged for a denied place");
+  if (walking.denied().is_denied(sys::id_of(status)))
+    return fail(Code::kPermissionDenied, "'" + printable(clean, 512) + "' was exchanged for a denied place");
   return walking.run(std::move(*root));
 }
 

@@ -1,7 +1,7 @@
 // Walks a host folder that is to be staged, without ever leaving it, and hands what it finds to a sink.
 //
-// security.md §6.5: openat2 beneath, no links followed, no other mounts, types allowed: directory, regular file, symlink that stays
-// inside. Modes are reduced to "executable or not". Blocking: run it on a pool thread.
+// openat2 beneath, no links followed, no other mounts, types allowed: directory, regular file,
+// symlink that stays inside. Modes are reduced to "executable or not". Blocking: run it on a pool thread.
 #pragma once
 
 #include <atomic>
@@ -16,28 +16,28 @@ namespace mcpbox::workspace {
 
 struct StageLimits {
   std::uint64_t entries = 50'000;
-  std::uint64_t bytes = 1ull << 30;       // apparent and real
+  std::uint64_t bytes = 1ull << 30;  // apparent and real
   std::uint64_t file_bytes = 512ull << 20;
-  unsigned depth = 32;                    // of folders below the root; never more than 63
+  unsigned depth = 32;  // of folders below the root; never more than 63
 };
 
 struct StageRules {
-  bool defaults = true;              // leave out .git, __pycache__, .venv, node_modules … (workspace/ignore.h)
-  std::vector<std::string> denied;   // Policy::denied
-  std::string home;                  // Policy::home
+  bool defaults = true;             // leave out .git, __pycache__, .venv, node_modules … (workspace/ignore.h)
+  std::vector<std::string> denied;  // Policy::denied
+  std::string home;                 // Policy::home
 };
 
-// Receives the tree in pre-order; a directory comes before its content. Paths are relative to the root; siblings come in byte order. An
-// error stops the walk and is returned from it.
+// Receives the tree in pre-order; a directory comes before its content. Paths are relative to the root; siblings come
+// in byte order. An error stops the walk and is returned from it.
 class StageSink {
  public:
   virtual ~StageSink() = default;
-  // True when a second file() of the path that was given last replaces the first. Then a file that changed while it was read is read
-  // once more; else the walk ends with kAborted at once, and the caller starts over.
+  // True when a second file() of the path that was given last replaces the first. Then a file that changed while it was
+  // read is read once more; else the walk ends with kAborted at once, and the caller starts over.
   virtual bool replaces_files() const { return false; }
   virtual Result<void> directory(std::string_view path) = 0;
-  // `fd` is open for reading at offset 0 and closed by the walk afterwards; exactly `size` bytes are to be read. A file that
-  // shrank meanwhile is padded by nothing: return kAborted.
+  // `fd` is open for reading at offset 0 and closed by the walk afterwards; exactly `size` bytes are to be read. A file
+  // that shrank meanwhile is padded by nothing: return kAborted.
   virtual Result<void> file(std::string_view path, std::uint64_t size, bool executable, int fd) = 0;
   virtual Result<void> symlink(std::string_view path, std::string_view target) = 0;
 };
@@ -49,20 +49,23 @@ struct StageReport {
     std::string path;
     std::string reason;  // "FIFO", "link that leaves the folder", "ignored by .mcpboxignore", "credentials"
   };
-  std::vector<Skipped> skipped;         // at most 200 named,
-  std::uint64_t skipped_total = 0;      // all counted
+  std::vector<Skipped> skipped;     // at most 200 named,
+  std::uint64_t skipped_total = 0;  // all counted
 };
 
-// `host` must lie beneath one of `allowed_roots` (by identity) and contain or be none of the denied places (`/`, home directories,
-// /etc, engine and credential folders …): kPermissionDenied says which. Both are canonical absolute paths; a link in one of them is
-// refused. kResourceExhausted names the quota and what was counted. kAborted: a file changed while it was read; walking once more
-// usually helps. `stop` set to true ends the walk with kCancelled. A link is handed over only when its target is relative, has ".."
-// only in front, and stays in the folder.
-Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots, const StageLimits& limits, StageSink& sink,
-                         const std::atomic<bool>* stop = nullptr, const StageRules& rules = {});
+// `host` must lie beneath one of `allowed_roots` (by identity) and contain or be none of the denied places (`/`, home
+// directories, /etc, engine and credential folders …): kPermissionDenied says which. Both are canonical absolute paths;
+// a link in one of them is refused. kResourceExhausted names the quota and what was counted. kAborted: a file changed
+// while it was read; walking once more usually helps. `stop` set to true ends the walk with kCancelled. A link is
+// handed over only when its target is relative, has ".." only in front, and stays in the folder.
+Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
+                         const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop = nullptr,
+                         const StageRules& rules = {});
 
-// SHA-256 over names, kinds, executable bits and contents of what walk() hands over. Equal for equal trees wherever they lie.
-Result<std::string> tree_digest(const std::string& host, const std::vector<std::string>& allowed_roots, const StageLimits& limits,
-                                const std::atomic<bool>* stop = nullptr, const StageRules& rules = {});
+// SHA-256 over names, kinds, executable bits and contents of what walk() hands over. Equal for equal trees wherever
+// they lie.
+Result<std::string> tree_digest(const std::string& host, const std::vector<std::string>& allowed_roots,
+                                const StageLimits& limits, const std::atomic<bool>* stop = nullptr,
+                                const StageRules& rules = {});
 
 }  // namespace mcpbox::workspace

@@ -70,8 +70,8 @@ class DigestSink final : public StageSink {
 
 }  // namespace
 
-Result<std::string> tree_digest(const std::string& host, const std::vector<std::string>& allowed_roots, const StageLimits& limits,
-                                const std::atomic<bool>* stop, const StageRules& rules) {
+Result<std::string> tree_digest(const std::string& host, const std::vector<std::string>& allowed_roots,
+                                const StageLimits& limits, const std::atomic<bool>* stop, const StageRules& rules) {
   DigestSink sink;
   if (auto walked = walk(host, allowed_roots, limits, sink, stop, rules); !walked) return fail(walked.error());
   return sink.finish();

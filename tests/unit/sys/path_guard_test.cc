@@ -47,7 +47,7 @@ TEST_P(PathGuard, hands_out_a_link_itself_for_o_path) {
   tree_.link("link", "/etc/passwd");
   auto link = open("link", O_PATH);
   ASSERT_TRUE(link);
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::fstat(link->get(), &status), 0);
   EXPECT_TRUE(S_ISLNK(status.st_mode));
 }

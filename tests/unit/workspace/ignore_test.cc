@@ -12,7 +12,8 @@ namespace mcpbox::workspace {
 namespace {
 
 TEST(IgnoreRules, follow_the_examples_of_the_manual_page) {
-  IgnoreRules rules("# comment\n\n*.log\n!keep.log\n/top\nbuild/\ndoc/*.txt\nfoo/**/bar\n\\#hash\n\\!bang\ntrailing\\ \nspaced   \n");
+  IgnoreRules rules(
+      "# comment\n\n*.log\n!keep.log\n/top\nbuild/\ndoc/*.txt\nfoo/**/bar\n\\#hash\n\\!bang\ntrailing\\ \nspaced   \n");
   EXPECT_EQ(rules.decide("a.log", false), true);
   EXPECT_EQ(rules.decide("deep/a.log", false), true);
   EXPECT_EQ(rules.decide("keep.log", false), false);
@@ -42,16 +43,22 @@ std::vector<std::pair<std::string, bool>> candidate_paths() {
   std::vector<std::pair<std::string, bool>> result;
   for (const char* directory : {"a", "b", "ab", "a/b", "a/b/a", "foo", "foo/bar", "foo/a", "foox", "foox/y", "a-b"}) {
     result.emplace_back(directory, true);
-    for (const char* file : {"x", "a.c", "b.o", "bar.c", "]", "-", "A", "7", " s", "foo]"}) result.emplace_back(std::string(directory) + "/" + file, false);
+    for (const char* file : {"x", "a.c", "b.o", "bar.c", "]", "-", "A", "7", " s", "foo]"})
+      result.emplace_back(std::string(directory) + "/" + file, false);
   }
-  for (const char* file : {"x", "a.c", "b.o", "#x", "!x", "foobar", "\\x", "x y", "*"}) result.emplace_back(file, false);
+  for (const char* file : {"x", "a.c", "b.o", "#x", "!x", "foobar", "\\x", "x y", "*"})
+    result.emplace_back(file, false);
   return result;
 }
 
 std::string random_pattern(std::mt19937& random) {
-  static const std::vector<std::string> kPieces{"a", "b", "foo", "bar", "x", "ab", ".c", ".o", "*", "*", "**", "**/", "/**", "/", "/", "?", "[ab]",
-      "[!a]", "[^b]", "[a-c]", "[]]", "[]-]", "[[:alpha:]]", "[[:digit:]x]", "[[:bad:]]", "[a", "[\\]]", "[--0]", "\\a", "\\*", "\\", "!", "#", " ", "\\ ",
-      "***", "y", "A", "-", "[[:upper:]a]", "[[:a]", "[z-a]"};
+  static const std::vector<std::string> kPieces{
+      "a",         "b",    "foo",   "bar",   "x",   "ab",   ".c",          ".o",
+      "*",         "*",    "**",    "**/",   "/**", "/",    "/",           "?",
+      "[ab]",      "[!a]", "[^b]",  "[a-c]", "[]]", "[]-]", "[[:alpha:]]", "[[:digit:]x]",
+      "[[:bad:]]", "[a",   "[\\]]", "[--0]", "\\a", "\\*",  "\\",          "!",
+      "#",         " ",    "\\ ",   "***",   "y",   "A",    "-",           "[[:upper:]a]",
+      "[[:a]",     "[z-a]"};
   std::string pattern = random() % 5 == 0 ? "!" : "";
   if (random() % 5 == 0) pattern += "/";
   for (unsigned count = 1 + random() % 5; count > 0; --count) pattern += kPieces[random() % kPieces.size()];
@@ -72,18 +79,25 @@ TEST(IgnoreRules, agree_with_git_on_random_patterns) {
   auto paths = candidate_paths();
   std::string list;
   for (const auto& [path, is_directory] : paths) {
-    if (is_directory) tree.dir("repo/" + path);
-    else tree.file("repo/" + path);
+    if (is_directory)
+      tree.dir("repo/" + path);
+    else
+      tree.file("repo/" + path);
     list += path + '\0';
   }
   tree.file("list", list);
-  ASSERT_EQ(std::system(("cd '" + tree.path("repo") + "' && git init -q . && git config core.excludesFile /dev/null").c_str()), 0);
+  ASSERT_EQ(std::system(
+                ("cd '" + tree.path("repo") + "' && git init -q . && git config core.excludesFile /dev/null").c_str()),
+            0);
   std::mt19937 random(20261121);
   for (int round = 0; round < 250; ++round) {
     std::string text;
-    for (unsigned lines = 1 + random() % 4; lines > 0; --lines) text += random_pattern(random) + (random() % 8 == 0 ? "\r\n" : "\n");
+    for (unsigned lines = 1 + random() % 4; lines > 0; --lines)
+      text += random_pattern(random) + (random() % 8 == 0 ? "\r\n" : "\n");
     tree.file("repo/.gitignore", text);
-    int status = std::system(("cd '" + tree.path("repo") + "' && git check-ignore --no-index -z --stdin < ../list > ../ignored 2>../error").c_str());
+    int status = std::system(
+        ("cd '" + tree.path("repo") + "' && git check-ignore --no-index -z --stdin < ../list > ../ignored 2>../error")
+            .c_str());
     ASSERT_TRUE(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 1);
     std::ifstream file(tree.path("ignored"), std::ios::binary);
     std::string output((std::istreambuf_iterator<char>(file)), {});

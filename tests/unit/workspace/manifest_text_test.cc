@@ -13,12 +13,14 @@ using Kind = RequirementLine::Kind;
 
 TEST(Requirements, tell_packages_files_folders_and_options_apart) {
   auto lines = parse_requirements(
-      "# c\nsix==1 # why\nurl#egg@1\n-r a.txt\n--requirement=b.txt\n-cc.txt\n-e .\n-e ./lib[x] ; python_version>'3'\n-e git+https://h/r#egg=x\n"
+      "# c\nsix==1 # why\nurl#egg@1\n-r a.txt\n--requirement=b.txt\n-cc.txt\n-e .\n-e ./lib[x] ; "
+      "python_version>'3'\n-e git+https://h/r#egg=x\n"
       "./w.whl\npkg @ file:///p/x\npkg @ https://h/x\n--pre\nlib/sub\nsix \\\n --hash=sha256:0\r\n");
   std::vector<Kind> kinds;
   for (const auto& line : lines) kinds.push_back(line.kind);
-  EXPECT_THAT(kinds, ElementsAre(Kind::kPackage, Kind::kPackage, Kind::kInclude, Kind::kInclude, Kind::kConstraint, Kind::kEditable, Kind::kEditable,
-                                 Kind::kPackage, Kind::kLocalPath, Kind::kLocalPath, Kind::kPackage, Kind::kOption, Kind::kLocalPath, Kind::kPackage));
+  EXPECT_THAT(kinds, ElementsAre(Kind::kPackage, Kind::kPackage, Kind::kInclude, Kind::kInclude, Kind::kConstraint,
+                                 Kind::kEditable, Kind::kEditable, Kind::kPackage, Kind::kLocalPath, Kind::kLocalPath,
+                                 Kind::kPackage, Kind::kOption, Kind::kLocalPath, Kind::kPackage));
   EXPECT_EQ(lines[0].text, "six==1");
   EXPECT_EQ(lines[3].target, "b.txt");
   EXPECT_EQ(lines[4].target, "c.txt");
@@ -39,8 +41,10 @@ TEST(ScriptHeader, is_found_where_pep_723_says) {
 }
 
 TEST(Project, facts_are_read_past_strings_and_comments) {
-  auto facts = read_project("[project]\nname='x'\ndescription = \"\"\"\n[build-system]\n\"\"\"\ndynamic = [\"version\"]\nrequires-python = \">=3.11\"\n"
-                            "dependencies = [\"a[b]>=1\", # ]\n 'c; x == \"]\"',\n]\n[tool.uv.sources]\nlib = { path = \"../lib\" }\n");
+  auto facts = read_project(
+      "[project]\nname='x'\ndescription = \"\"\"\n[build-system]\n\"\"\"\ndynamic = [\"version\"]\nrequires-python = "
+      "\">=3.11\"\n"
+      "dependencies = [\"a[b]>=1\", # ]\n 'c; x == \"]\"',\n]\n[tool.uv.sources]\nlib = { path = \"../lib\" }\n");
   EXPECT_TRUE(facts.has_project);
   EXPECT_FALSE(facts.has_build_system);
   EXPECT_FALSE(facts.dynamic_dependencies);
@@ -62,8 +66,10 @@ TEST(PythonFor, asks_for_another_only_when_the_image_will_not_do) {
 }
 
 TEST(PoetryPins, leave_out_what_is_not_from_an_index) {
-  EXPECT_THAT(poetry_pins("[[package]]\nname = \"a\"\nversion = \"1\"\n\n[[package]]\nname = \"g\"\nversion = \"2\"\n\n[package.source]\ntype = \"git\"\n\n"
-                          "[[package]]\nname = \"d\"\nversion = \"1\"\n[[package]]\nname = \"d\"\nversion = \"2\"\n\n[metadata]\nname = \"no\"\n"),
+  EXPECT_THAT(poetry_pins("[[package]]\nname = \"a\"\nversion = \"1\"\n\n[[package]]\nname = \"g\"\nversion = "
+                          "\"2\"\n\n[package.source]\ntype = \"git\"\n\n"
+                          "[[package]]\nname = \"d\"\nversion = \"1\"\n[[package]]\nname = \"d\"\nversion = "
+                          "\"2\"\n\n[metadata]\nname = \"no\"\n"),
               ElementsAre("a==1"));
 }
 
@@ -72,7 +78,9 @@ TEST(Names, of_npm_specs) {
   EXPECT_EQ(npm_name_of("pkg@1"), "pkg");
   EXPECT_EQ(npm_name_of("@s/pkg@latest"), "@s/pkg");
   EXPECT_EQ(npm_name_of("alias@npm:real@1"), "alias");
-  for (const char* other : {"github:u/r", "u/r", "git+https://h/r.git", "https://h/x.tgz", "./x", "/x", "x.tgz", "@scope"}) EXPECT_EQ(npm_name_of(other), "") << other;
+  for (const char* other :
+       {"github:u/r", "u/r", "git+https://h/r.git", "https://h/x.tgz", "./x", "/x", "x.tgz", "@scope"})
+    EXPECT_EQ(npm_name_of(other), "") << other;
 }
 
 TEST(Names, of_python_requirements) {

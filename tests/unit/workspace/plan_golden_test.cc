@@ -1,5 +1,5 @@
-// The golden tables of planning: a tree, a command line, what comes of it. {T} is the tree's place, {W} the server's workspace, {E} the
-// environment that the plan installs.
+// The golden tables of planning: a tree, a command line, what comes of it. {T} is the tree's place, {W} the server's
+// workspace, {E} the environment that the plan installs.
 #include <gtest/gtest.h>
 
 #include "base/text.h"
@@ -10,7 +10,8 @@ namespace mcpbox::workspace {
 namespace {
 
 std::string replace_all(std::string text, const std::string& what, const std::string& by) {
-  for (std::size_t at = text.find(what); !what.empty() && at != std::string::npos; at = text.find(what, at + by.size())) text.replace(at, what.size(), by);
+  for (std::size_t at = text.find(what); !what.empty() && at != std::string::npos; at = text.find(what, at + by.size()))
+    text.replace(at, what.size(), by);
   return text;
 }
 
@@ -19,23 +20,30 @@ struct Case {
   std::vector<std::string> tree;  // "file", "folder/", "link->target", "file=content"
   std::vector<std::string> command;
   std::vector<std::string> expected;  // lines of render(), all of them, in order
-  std::vector<std::string> options;   // "cwd=…", "host_path=…", "stage=…", "mount=…", "env=NAME=value", "allow=…", "run"
+  std::vector<std::string> options;  // "cwd=…", "host_path=…", "stage=…", "mount=…", "env=NAME=value", "allow=…", "run"
 };
 
 void build(const test::TempTree& tree, const std::vector<std::string>& entries) {
   for (std::string entry : entries) {
     entry = replace_all(entry, "{T}", tree.root());
-    if (std::size_t arrow = entry.find("->"); arrow != std::string::npos) tree.link(entry.substr(0, arrow), entry.substr(arrow + 2));
-    else if (entry.ends_with('/')) tree.dir(entry);
-    else if (std::size_t equals = entry.find('='); equals != std::string::npos) tree.file(entry.substr(0, equals), entry.substr(equals + 1));
-    else tree.file(entry, "x");
+    if (std::size_t arrow = entry.find("->"); arrow != std::string::npos)
+      tree.link(entry.substr(0, arrow), entry.substr(arrow + 2));
+    else if (entry.ends_with('/'))
+      tree.dir(entry);
+    else if (std::size_t equals = entry.find('='); equals != std::string::npos)
+      tree.file(entry.substr(0, equals), entry.substr(equals + 1));
+    else
+      tree.file(entry, "x");
   }
 }
 
 std::vector<std::string> render(const Plan& plan, const LaunchSpec& spec, const test::TempTree& tree) {
   std::vector<std::string> lines;
   for (const Root& root : plan.roots) {
-    lines.push_back(std::string(root.mode == RootMode::kStage ? "stage " : root.access == Access::kReadWrite ? "bind-rw " : "bind ") + root.host + " " + root.mount);
+    lines.push_back(std::string(root.mode == RootMode::kStage       ? "stage "
+                                : root.access == Access::kReadWrite ? "bind-rw "
+                                                                    : "bind ") +
+                    root.host + " " + root.mount);
     for (const auto& link : root.links) lines.push_back("link " + link.path + " -> " + link.target);
   }
   lines.push_back("argv " + join(plan.argv, " "));
@@ -50,9 +58,12 @@ std::vector<std::string> render(const Plan& plan, const LaunchSpec& spec, const 
   for (const auto& refusal : plan.refused) lines.push_back("refused " + refusal.path);
   for (std::string& line : lines) {
     line = replace_all(line, tree.root(), "{T}");
-    if (plan.install) line = replace_all(replace_all(line, plan.install->environment, "{E}"), "/cache/env/" + plan.install->hash, "{B}");
+    if (plan.install)
+      line =
+          replace_all(replace_all(line, plan.install->environment, "{E}"), "/cache/env/" + plan.install->hash, "{B}");
     line = replace_all(line, "/workspace/.mcp/s/workspace", "{W}");
-    line = replace_all(line, "uv pip install --python {E}/bin/python --compile-bytecode --link-mode copy", "uv-install");
+    line =
+        replace_all(line, "uv pip install --python {E}/bin/python --compile-bytecode --link-mode copy", "uv-install");
     line = replace_all(line, "uv venv --quiet --allow-existing --python", "uv-venv");
     line = replace_all(line, "npm install --prefix {E} --no-audit --no-fund", "npm-install");
   }
@@ -68,7 +79,10 @@ TEST_P(PlanGolden, holds) {
   auto here = [&](const std::string& text) { return replace_all(text, "{T}", tree.root()); };
   LaunchSpec spec{.name = "s", .command = here(test.command[0])};
   for (std::size_t i = 1; i < test.command.size(); ++i) spec.args.push_back(here(test.command[i]));
-  Policy policy{.allowed_roots = {tree.root()}, .workspace = "/workspace/.mcp/s/workspace", .image_id = "sha256:1", .home = tree.path("home/u")};
+  Policy policy{.allowed_roots = {tree.root()},
+                .workspace = "/workspace/.mcp/s/workspace",
+                .image_id = "sha256:1",
+                .home = tree.path("home/u")};
   for (const std::string& option : test.options) {
     std::size_t equals = option.find('=');
     std::string key = option.substr(0, equals);
@@ -84,16 +98,20 @@ TEST_P(PlanGolden, holds) {
   }
   auto plan = make_plan(spec, policy);
   ASSERT_TRUE(plan) << plan.error().message();
-  EXPECT_EQ(join(render(*plan, spec, tree), "\n"), join(test.expected, "\n")) << "why:\n" << join(plan->why, "\n") << "\nhints:\n" << join(plan->hints, "\n")
-                                                                              << "\nrefused: " << (plan->refused.empty() ? "" : plan->refused[0].reason);
+  EXPECT_EQ(join(render(*plan, spec, tree), "\n"), join(test.expected, "\n"))
+      << "why:\n"
+      << join(plan->why, "\n") << "\nhints:\n"
+      << join(plan->hints, "\n") << "\nrefused: " << (plan->refused.empty() ? "" : plan->refused[0].reason);
 }
 
-std::string name_of(const ::testing::TestParamInfo<Case>& info) { return info.param.name; }
+std::string name_of(const ::testing::TestParamInfo<Case>& info) {
+  return info.param.name;
+}
 
 const std::string kVenv = "step uv-venv /usr/bin/python3 {E}";
 const std::string kRequirements = "step uv-install -r {B}/tmp/in/requirements.txt";
 
-// langbot-box.md §6 with K4 to K7, and what issue 5 adds.
+// clang-format off
 INSTANTIATE_TEST_SUITE_P(Python, PlanGolden, ::testing::ValuesIn(std::vector<Case>{
     {"symlinked_venv_interpreter", {"p/requirements.txt=six", "p/server.py", "p/.venv/pyvenv.cfg", "p/.venv/bin/python->/usr/bin/python3"},
      {"{T}/p/.venv/bin/python", "{T}/p/server.py"},
@@ -268,6 +286,8 @@ INSTANTIATE_TEST_SUITE_P(Run, PlanGolden, ::testing::ValuesIn(std::vector<Case>{
      {"bind {T}/real {T}/alias", "argv {E}/node_modules/.bin/pkg {T}/alias", "cwd {T}/alias", "step npm-install --omit=dev -- pkg"}, {"run", "mount={T}/alias"}},
     {"denied_folder", {"home/u/"}, {"npx", "pkg"}, {"argv {E}/node_modules/.bin/pkg", "cwd {W}", "step npm-install --omit=dev -- pkg", "refused {T}/home/u"}, {"run", "stage={T}/home/u"}},
 }), name_of);
+
+// clang-format on
 
 }  // namespace
 }  // namespace mcpbox::workspace

@@ -16,7 +16,12 @@ using ::testing::Not;
 
 class Planning : public ::testing::Test {
  protected:
-  Policy policy() { return {.allowed_roots = {tree_.root()}, .workspace = "/workspace/.mcp/s/workspace", .image_id = "i1", .home = tree_.path("home/u")}; }
+  Policy policy() {
+    return {.allowed_roots = {tree_.root()},
+            .workspace = "/workspace/.mcp/s/workspace",
+            .image_id = "i1",
+            .home = tree_.path("home/u")};
+  }
   Policy run_policy() {
     Policy result = policy();
     result.same_paths = true;
@@ -112,6 +117,14 @@ TEST_F(Planning, the_projects_own_scripts_do_not_run_without_its_sources) {
   EXPECT_THAT(made.install->inputs[0].content, Not(HasSubstr("husky")));
 }
 
+TEST_F(Planning, a_package_json_of_brackets_is_refused) {
+  tree_.file("p/package.json",
+             R"({"dependencies":{"x":"1"},"a":)" + std::string(500'000, '[') + std::string(500'000, ']') + "}");
+  Plan made = plan({.name = "s", .command = "node", .args = {tree_.file("p/i.js")}});
+  ASSERT_EQ(made.refused.size(), 1u);
+  EXPECT_EQ(made.refused[0].path, tree_.path("p/package.json"));
+}
+
 TEST_F(Planning, a_mounted_node_project_finds_its_packages_by_variable) {
   tree_.file("p/package.json", R"({"dependencies":{"x":"1"}})");
   LaunchSpec spec{.name = "s", .command = "node", .args = {tree_.file("p/i.js")}, .mounts = {{tree_.path("p")}}};
@@ -124,12 +137,18 @@ TEST_F(Planning, a_mounted_node_project_finds_its_packages_by_variable) {
 TEST_F(Planning, run_says_which_option_brings_a_path_in) {
   tree_.file("home/u/notes/a.md");
   tree_.file("home/u/.ssh/id");
-  LaunchSpec spec{.name = "s", .command = "npx", .args = {"pkg", tree_.path("home/u/notes"), "--key=" + tree_.path("home/u/.ssh/id"), "./server.py", "/usr/share", "/no/such"},
-                  .env = {{"DATA", tree_.path("home/u/notes/a.md")}, {"PATH", tree_.path("home")}}, .cwd = tree_.path("home/u")};
+  LaunchSpec spec{.name = "s",
+                  .command = "npx",
+                  .args = {"pkg", tree_.path("home/u/notes"), "--key=" + tree_.path("home/u/.ssh/id"), "./server.py",
+                           "/usr/share", "/no/such"},
+                  .env = {{"DATA", tree_.path("home/u/notes/a.md")}, {"PATH", tree_.path("home")}},
+                  .cwd = tree_.path("home/u")};
   tree_.file("home/u/server.py");
   Plan made = plan(spec, run_policy());
-  EXPECT_THAT(made.hints, ElementsAre(HasSubstr("working directory"), HasSubstr("add --mount " + tree_.path("home/u/notes") + " (read-only)"),
-                                      HasSubstr("is never given to a sandbox"), HasSubstr("'./server.py' exists on this host"), HasSubstr("a.md")));
+  EXPECT_THAT(made.hints, ElementsAre(HasSubstr("working directory"),
+                                      HasSubstr("add --mount " + tree_.path("home/u/notes") + " (read-only)"),
+                                      HasSubstr("is never given to a sandbox"),
+                                      HasSubstr("'./server.py' exists on this host"), HasSubstr("a.md")));
   EXPECT_THAT(made.roots, IsEmpty());
   EXPECT_THAT(made.refused, IsEmpty());
 }
@@ -148,7 +167,8 @@ TEST_F(Planning, json_has_the_documented_members) {
   EXPECT_EQ((*document)["install"]["steps"].size(), 2u);
   EXPECT_EQ((*document)["refused"].at(0)["path"].string_or(), tree_.path("home/u"));
   EXPECT_GT((*document)["why"].size(), 0u);
-  EXPECT_EQ(json::Value::parse(plan_to_json(plan({.name = "s", .command = "x"})))->operator[]("install").type(), json::Value::Type::kNull);
+  EXPECT_EQ(json::Value::parse(plan_to_json(plan({.name = "s", .command = "x"})))->operator[]("install").type(),
+            json::Value::Type::kNull);
 }
 
 TEST(NpmBin, follows_the_rules_of_npm) {

@@ -30,8 +30,10 @@ struct MemorySink final : StageSink {
   }
   Result<void> file(std::string_view path, std::uint64_t size, bool executable, int fd) override {
     std::string content;
-    if (keep_content) content = *sys::read_all(fd, 1 << 20);
-    else content = std::to_string(size);
+    if (keep_content)
+      content = *sys::read_all(fd, 1 << 20);
+    else
+      content = std::to_string(size);
     if (after_file) after_file(path);
     entries.push_back(std::string(path) + (executable ? "*=" : "=") + content);
     return {};
@@ -95,8 +97,9 @@ TEST_F(Stage, skips_and_reports_what_is_neither_file_nor_directory_nor_inner_lin
   ASSERT_TRUE(report);
   EXPECT_THAT(sink_.entries, ElementsAre("dangling->sub/nothing", "loop->loop", "sub/"));
   EXPECT_THAT(reasons(*report),
-              UnorderedElementsAre("fifo: FIFO", "zero: character device", "sock: socket", "absolute: link that leaves the folder",
-                                   "up: link that leaves the folder", "sub/hidden_up: link that leaves the folder"));
+              UnorderedElementsAre("fifo: FIFO", "zero: character device", "sock: socket",
+                                   "absolute: link that leaves the folder", "up: link that leaves the folder",
+                                   "sub/hidden_up: link that leaves the folder"));
 }
 
 TEST_F(Stage, skips_another_mount_in_the_folder) {
@@ -128,8 +131,9 @@ TEST_F(Stage, leaves_caches_and_environments_behind_but_not_packages_of_the_same
   tree_.file("p/dist/index.js");
   auto report = stage();
   ASSERT_TRUE(report);
-  EXPECT_THAT(sink_.entries, ElementsAre(".env=KEY=1", "dist/", "dist/index.js=", "pkg/", "pkg/build/", "pkg/build/x.py=", "pkg/env/",
-                                         "pkg/env/__init__.py=", "pkg/venv/", "pkg/venv/__init__.py="));
+  EXPECT_THAT(sink_.entries,
+              ElementsAre(".env=KEY=1", "dist/", "dist/index.js=", "pkg/", "pkg/build/", "pkg/build/x.py=", "pkg/env/",
+                          "pkg/env/__init__.py=", "pkg/venv/", "pkg/venv/__init__.py="));
   EXPECT_EQ(report->skipped_total, 5u);
 }
 
@@ -144,9 +148,11 @@ TEST_F(Stage, obeys_ignore_files_at_every_level_and_lets_them_bring_defaults_bac
   tree_.file("p/vendor/node_modules/m.js");
   auto report = stage();
   ASSERT_TRUE(report);
-  EXPECT_THAT(sink_.entries, ElementsAre(::testing::StartsWith(".mcpboxignore="), "sub/", ::testing::StartsWith("sub/.mcpboxignore="), "sub/keep.log=",
-                                         "sub/only_top=", "vendor/", "vendor/node_modules/", "vendor/node_modules/m.js="));
-  EXPECT_THAT(reasons(*report), ElementsAre("a.log: ignored by .mcpboxignore", "only_top: ignored by .mcpboxignore", "sub/b.log: ignored by .mcpboxignore"));
+  EXPECT_THAT(sink_.entries, ElementsAre(::testing::StartsWith(".mcpboxignore="), "sub/",
+                                         ::testing::StartsWith("sub/.mcpboxignore="), "sub/keep.log=", "sub/only_top=",
+                                         "vendor/", "vendor/node_modules/", "vendor/node_modules/m.js="));
+  EXPECT_THAT(reasons(*report), ElementsAre("a.log: ignored by .mcpboxignore", "only_top: ignored by .mcpboxignore",
+                                            "sub/b.log: ignored by .mcpboxignore"));
 }
 
 TEST_F(Stage, never_hands_over_credentials) {
@@ -234,7 +240,9 @@ TEST_F(Stage, reads_a_changed_file_once_more_when_the_sink_can_take_it_back) {
 TEST_F(Stage, gives_up_on_a_file_that_keeps_changing) {
   tree_.file("p/f", "1");
   int calls = 0;
-  sink_.after_file = [&](std::string_view) { tree_.file("p/f", std::string(static_cast<std::size_t>(++calls) + 10, 'x')); };
+  sink_.after_file = [&](std::string_view) {
+    tree_.file("p/f", std::string(static_cast<std::size_t>(++calls) + 10, 'x'));
+  };
   for (bool replaces : {false, true}) {
     calls = 0;
     sink_.replaces = replaces;
@@ -269,7 +277,9 @@ TEST_F(Stage, refuses_denied_places_their_parents_and_their_aliases) {
     auto result = walk(path, {"/"}, {.entries = 5}, sink, nullptr, rules);
     return !result && result.error().code() == Code::kPermissionDenied;
   };
-  for (const char* path : {"/", "/etc", "/etc/ssl", "/usr", "/usr/bin", "/proc", "/sys", "/dev", "/root", "/var", "/home"}) EXPECT_TRUE(refused(path)) << path;
+  for (const char* path :
+       {"/", "/etc", "/etc/ssl", "/usr", "/usr/bin", "/proc", "/sys", "/dev", "/root", "/var", "/home"})
+    EXPECT_TRUE(refused(path)) << path;
   EXPECT_TRUE(refused(tree_.path("state")));
   EXPECT_TRUE(refused(tree_.path("state/inner")));
   EXPECT_TRUE(refused(tree_.root()));
@@ -289,7 +299,7 @@ TEST_F(Stage, ends_when_told_to_stop) {
   EXPECT_EQ(result.error().code(), Code::kCancelled);
 }
 
-// The attack of security.md §4.9 S5: a plain recursive copy leaked in every run.
+// A plain recursive copy leaks in every run of this attack.
 TEST_F(Stage, leaks_nothing_while_a_directory_is_exchanged_for_a_link) {
   tree_.file("secret/canary", "CANARY");
   tree_.file("p/d/canary", "harmless");
@@ -306,8 +316,10 @@ TEST_F(Stage, leaks_nothing_while_a_directory_is_exchanged_for_a_link) {
   int completed = 0;
   for (int run = 0; run < 200; ++run) {
     auto report = stage();
-    if (report) ++completed;
-    else EXPECT_EQ(report.error().code(), Code::kAborted) << report.error().message();
+    if (report)
+      ++completed;
+    else
+      EXPECT_EQ(report.error().code(), Code::kAborted) << report.error().message();
     for (const std::string& entry : sink_.entries) EXPECT_THAT(entry, ::testing::Not(HasSubstr("CANARY")));
   }
   done = true;

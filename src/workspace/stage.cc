@@ -12,6 +12,7 @@
 #include "sys/directory.h"
 #include "sys/path_guard.h"
 #include "workspace/denied.h"
+#include "workspace/host_view.h"
 #include "workspace/ignore.h"
 #include "workspace/path_text.h"
 
@@ -302,7 +303,8 @@ Result<void> Walk::count(std::uint64_t apparent, std::uint64_t real) {
 Result<UniqueFd> open_root(const std::string& host, const std::vector<std::string>& allowed_roots) {
   std::optional<Error> trouble;
   for (const std::string& allowed : allowed_roots) {
-    std::string base = normalise(allowed);
+    // The operator's own words, so links in them are followed; none in what lies beneath.
+    std::string base = canonical(allowed).value_or(normalise(allowed));
     if (!is_beneath(host, base)) continue;
     auto root = sys::open_directory(base);
     if (!root) {
@@ -325,8 +327,7 @@ Result<UniqueFd> open_root(const std::string& host, const std::vector<std::strin
     if (auto fd = sys::open_directory(at); fd && ::fstat(fd->get(), &here) == 0) {
       for (const std::string& allowed : allowed_roots) {
         struct stat there{};
-        auto root = sys::open_directory(normalise(allowed));
-        if (root && ::fstat(root->get(), &there) == 0 && sys::id_of(here) == sys::id_of(there)) return opened;
+        if (::stat(allowed.c_str(), &there) == 0 && sys::id_of(here) == sys::id_of(there)) return opened;
       }
     }
     if (at == "/") break;

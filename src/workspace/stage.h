@@ -54,10 +54,10 @@ struct StageReport {
 };
 
 // `host` must lie beneath one of `allowed_roots` (by identity) and contain or be none of the denied places (`/`, home
-// directories, /etc, engine and credential folders …): kPermissionDenied says which. Both are canonical absolute paths;
-// a link in one of them is refused. kResourceExhausted names the quota and what was counted. kAborted: a file changed
-// while it was read; walking once more usually helps. `stop` set to true ends the walk with kCancelled. A link is
-// handed over only when its target is relative, has ".." only in front, and stays in the folder.
+// directories, /etc, engine and credential folders …): kPermissionDenied says which. `host` is a canonical
+// absolute path; a link in it is refused. kResourceExhausted names the quota and what was counted. kAborted: a file
+// changed while it was read; walking once more usually helps. `stop` set to true ends the walk with kCancelled. A link
+// is handed over only when its target is relative, has ".." only in front, and stays in the folder.
 Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
                          const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop = nullptr,
                          const StageRules& rules = {});

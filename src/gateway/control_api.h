@@ -3,14 +3,14 @@
 //   GET  /v1/status                     engine, image, uptime, version
 //   GET  /v1/servers                    every server, as in view_to_json
 //   GET  /v1/servers/NAME/tools         its tools, objects as the server sent them
-//   POST /v1/servers/NAME/call          {"tool": NAME, "arguments": {…}} → {"result": …} or {"error": …}
+//   POST /v1/servers/NAME/call          {"tool": NAME, "arguments": {…}} → {"result": …} or {"rpc_error": …}
 //   GET  /v1/servers/NAME/logs          ?after=SEQ&follow=1: a JSON object per line
 //   POST /v1/servers/NAME/restart       ?fresh=1
 //   POST /v1/servers/NAME/stop
 //   POST /v1/shutdown                   stops everything, removes the sandboxes, ends the daemon
 //   GET  /v1/wait                       ?timeout=SECONDS: answers like /v1/servers once every server settled
 //
-// An error is {"error": {"code": "not_found", "message": "…"}} with the HTTP status that fits.
+// An error is {"error": {"code": "not_found", "message": "…"}} with the HTTP status that fits. Users read docs/control-api.md.
 #pragma once
 
 #include <functional>

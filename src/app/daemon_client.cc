@@ -51,6 +51,7 @@ Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
   request.unix_socket = socket_;
   if (request.max_body_bytes != 0) request.max_body_bytes = 64u << 20;
   auto response = co_await client_.fetch(std::move(request));
+  no_daemon_ = false;
   if (!response) {
     no_daemon_ = response.error().code() == Code::kUnavailable;
     if (!no_daemon_) co_return fail(std::move(response).error());

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "app/daemon_client.h"
@@ -42,6 +43,15 @@ log::Level level_of(const std::string& name) {
   if (name == "warning") return log::Level::kWarning;
   if (name == "error") return log::Level::kError;
   return log::Level::kInfo;
+}
+
+Task<void> find_engine(boost::asio::any_io_executor executor, std::string address, std::string image, std::string ca_bundle,
+                       ProgressPrinter& progress, net::Signal& changed, std::optional<Result<EngineSetup>>& out) {
+  struct Notify {
+    net::Signal& changed;
+    ~Notify() { changed.notify(); }
+  } const notify{changed};
+  out = co_await set_up_engine(executor, std::move(address), std::move(image), std::move(ca_bundle), progress);
 }
 
 Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
@@ -91,7 +101,19 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   int code = kOk;
   ProgressPrinter progress(options.verbose);
   std::string address = options.engine.empty() ? settings.engine.address : options.engine;
-  auto setup = co_await set_up_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress);
+  // Building the image takes minutes; a stop that is asked for meanwhile cancels it.
+  std::optional<Result<EngineSetup>> found;
+  net::TaskGroup starting(executor, "engine");
+  starting.spawn("engine", find_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress, stop, found));
+  while (!found && starting.running() > 0 && !stopping) co_await stop.wait();
+  co_await starting.stop();
+  if (!found) {
+    log::info("daemon", "stopped before the engine and the image were ready");
+    co_await (*server)->stop();
+    co_await tasks.stop();
+    co_return stopping ? kOk : kFailed;
+  }
+  Result<EngineSetup>& setup = *found;
   if (!setup) {
     progress.done();
     code = complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);

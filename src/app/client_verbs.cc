@@ -70,37 +70,6 @@ void print_servers(const Value& servers) {
   fmt::print("{}", format_table({"SERVER", "STATE", "TOOLS", "RESTARTS", "UP", "SANDBOX", "WHAT"}, rows));
 }
 
-// key=value is text; key:=JSON is any value.
-Result<std::string> arguments_json(const CallOptions& call) {
-  if (!call.json.empty()) {
-    std::string text = call.json;
-    if (text == "-") {
-      text.clear();
-      char buffer[4096];
-      for (ssize_t size = 0; (size = ::read(0, buffer, sizeof buffer)) > 0;) {
-        text.append(buffer, static_cast<std::size_t>(size));
-        if (text.size() > (4u << 20)) return fail(Code::kInvalidArgument, "the arguments on stdin are larger than 4 MiB");
-      }
-    }
-    if (!json::valid_object(text)) return fail(Code::kInvalidArgument, "--json needs a JSON object, like '{\"a\": 1}'");
-    return json::on_one_line(text);
-  }
-  std::string out = "{";
-  for (const std::string& argument : call.arguments) {
-    const std::size_t equals = argument.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return fail(Code::kInvalidArgument, fmt::format("'{}' is no argument; write key=text, key:=JSON, or --json '{{…}}'", printable(argument, 80)));
-    }
-    const bool raw = argument[equals - 1] == ':';
-    const std::string key = argument.substr(0, raw ? equals - 1 : equals);
-    const std::string value = argument.substr(equals + 1);
-    if (raw && !json::valid(value)) return fail(Code::kInvalidArgument, fmt::format("the value of '{}' is no JSON: {}", key, printable(value, 80)));
-    if (out.size() > 1) out += ',';
-    out += json::quote(key) + ":" + (raw ? json::on_one_line(value) : json::quote(value));
-  }
-  return out + "}";
-}
-
 // A tool's answer for people: text blocks as text, others by kind and size.
 void print_result(const Value& result) {
   for (const Value& block : result["content"].elements()) {
@@ -145,6 +114,36 @@ Task<int> change_server(DaemonClient& client, const ClientOptions& options, std:
 }
 
 }  // namespace
+
+Result<std::string> call_arguments(const CallOptions& call) {
+  if (!call.json.empty()) {
+    std::string text = call.json;
+    if (text == "-") {
+      text.clear();
+      char buffer[4096];
+      for (ssize_t size = 0; (size = ::read(0, buffer, sizeof buffer)) > 0;) {
+        text.append(buffer, static_cast<std::size_t>(size));
+        if (text.size() > (4u << 20)) return fail(Code::kInvalidArgument, "the arguments on stdin are larger than 4 MiB");
+      }
+    }
+    if (!json::valid_object(text)) return fail(Code::kInvalidArgument, "--json needs a JSON object, like '{\"a\": 1}'");
+    return json::on_one_line(text);
+  }
+  std::string out = "{";
+  for (const std::string& argument : call.arguments) {
+    const std::size_t equals = argument.find('=');
+    const bool raw = equals != std::string::npos && equals > 0 && argument[equals - 1] == ':';
+    const std::string key = equals == std::string::npos ? "" : argument.substr(0, raw ? equals - 1 : equals);
+    if (key.empty()) {
+      return fail(Code::kInvalidArgument, fmt::format("'{}' is no argument; write key=text, key:=JSON, or --json '{{…}}'", printable(argument, 80)));
+    }
+    const std::string value = argument.substr(equals + 1);
+    if (raw && !json::valid(value)) return fail(Code::kInvalidArgument, fmt::format("the value of '{}' is no JSON: {}", key, printable(value, 80)));
+    if (out.size() > 1) out += ',';
+    out += json::quote(key) + ":" + (raw ? json::on_one_line(value) : json::quote(value));
+  }
+  return out + "}";
+}
 
 int list_servers(const ClientOptions& options, const ListOptions& list) {
   return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
@@ -221,7 +220,7 @@ int list_tools(const ClientOptions& options, const std::string& server) {
 }
 
 int call_tool(const ClientOptions& options, const CallOptions& call) {
-  auto arguments = arguments_json(call);
+  auto arguments = call_arguments(call);
   if (!arguments) {
     fmt::print(stderr, "mcpbox: {}\n", arguments.error().message());
     return kUsage;

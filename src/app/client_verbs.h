@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
+
 namespace mcpbox::app {
 
 struct ClientOptions {
@@ -25,6 +27,8 @@ struct CallOptions {
   std::vector<std::string> arguments;  // key=value; key:=JSON for other types than text
   std::string json;                    // --json: the whole arguments object, "-" = from stdin
 };
+// The arguments object as JSON text. kInvalidArgument names what cannot be read.
+Result<std::string> call_arguments(const CallOptions& call);
 int call_tool(const ClientOptions& options, const CallOptions& call);
 
 int show_logs(const ClientOptions& options, const std::string& server, bool follow);

@@ -90,7 +90,8 @@ void StdioRelay::run() {
     if (ready(kServerErr)) read_server_err();
     if (ready(kClientOut)) {
       flush(client_out_);
-      if ((polled[kClientOut].revents & (POLLERR | POLLNVAL)) != 0) client_out_.broken = true;
+      // A pipe without a reader gives POLLERR, a socket whose peer is closed POLLHUP.
+      if ((polled[kClientOut].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) client_out_.broken = true;
     }
     if (ready(kServerIn)) flush(server_in_);
     if (ready(kLog)) flush(log_);
@@ -101,6 +102,7 @@ void StdioRelay::run() {
     }
     in_flight_.store(filter_.in_flight(), std::memory_order_relaxed);
   }
+  if (!abandoned_) drain(log_);
 }
 
 void StdioRelay::read_client() {
@@ -233,11 +235,15 @@ void StdioRelay::flush(Outlet& outlet) {
 
 void StdioRelay::fail_pending(std::string_view message) {
   write_text(client_out_, filter_.take_error_replies(message));
+  drain(client_out_);
+}
+
+void StdioRelay::drain(Outlet& outlet) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-  while (client_out_.waiting() && std::chrono::steady_clock::now() < deadline) {
-    pollfd polled{client_out_.fd.get(), POLLOUT, 0};
+  while (outlet.waiting() && std::chrono::steady_clock::now() < deadline) {
+    pollfd polled{outlet.fd.get(), POLLOUT, 0};
     ::poll(&polled, 1, 200);
-    flush(client_out_);
+    flush(outlet);
   }
 }
 

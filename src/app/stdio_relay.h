@@ -59,6 +59,7 @@ class StdioRelay {
   void write_pieces(Outlet& outlet, const std::vector<std::string_view>& pieces);
   void write_text(Outlet& outlet, std::string_view text);
   void flush(Outlet& outlet);
+  void drain(Outlet& outlet);  // two seconds at most
   void write_log_line(std::string_view line);
   void write_log_bytes(std::string_view bytes);
   void read_client();

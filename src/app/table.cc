@@ -30,7 +30,7 @@ std::string format_table(const std::vector<std::string>& head, const std::vector
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) {
       line += row[i];
-      if (i + 1 < row.size()) line.append(widths[i] - width_of(row[i]) + 2, ' ');
+      if (i + 1 < row.size() && i < widths.size()) line.append(widths[i] - width_of(row[i]) + 2, ' ');
     }
     while (line.ends_with(' ')) line.pop_back();
     out += line + "\n";

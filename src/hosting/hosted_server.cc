@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <boost/asio/this_coro.hpp>
 #include <utility>
 
 #include "base/log.h"
@@ -19,16 +20,8 @@ using Clock = std::chrono::steady_clock;
 // Stdio transport, "Shutdown": close stdin, wait, SIGTERM, wait, SIGKILL. The waits are those of the official SDKs.
 constexpr std::chrono::seconds kGrace{2};
 
-Redactor redactor_for(const config::ServerSettings& settings) {
-  Redactor redact;
-  for (const Secret& secret : settings.secrets) redact.add(secret);
-  for (const auto* values : {&settings.env, &settings.box.env}) {
-    for (const auto& [name, value] : *values) {
-      if (value.secret) redact.add(value.text);
-    }
-  }
-  return redact;
-}
+// How long the last output of a process that ended is waited for: a child that it left may hold the pipes open.
+constexpr std::chrono::milliseconds kDrain{300};
 
 }  // namespace
 
@@ -124,6 +117,7 @@ Task<void> HostedServer::run() {
 }
 
 Task<Result<void>> HostedServer::attempt() {
+  enter(ServerState::kPreparing, Phase::kSessionCreate);
   phases_.clear();
   attempt_log_start_ = log_.last_sequence();
   // Starting can take minutes (an installation); a stop or a restart that is asked for meanwhile cancels it.
@@ -150,7 +144,6 @@ Task<void> HostedServer::start_into(std::optional<Result<std::unique_ptr<Running
 }
 
 Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
-  enter(ServerState::kPreparing, Phase::kSessionCreate);
   std::string image = context_.default_image;
   if (settings_.box.image) {
     auto found = co_await context_.engine.image(*settings_.box.image);
@@ -171,7 +164,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
     }
     co_return fail(Code::kPermissionDenied, text);
   }
-  auto user = user_for(*plan, server_uid(context_.session_defaults.instance, settings_.name));
+  auto user = user_for(*plan, server_uid(context_.session_defaults.instance, settings_.name, context_.session_defaults.uids));
   if (!user) co_return fail(std::move(user).error());
 
   box::SessionOptions options = context_.session_defaults;
@@ -229,6 +222,8 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
         raw->lost = how;
         changed_.notify();
       });
+  // Cancelled half-way it would leave a process that nobody knows; from here on a stop is carried out by finish().
+  co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
   auto spawned = co_await supervisor.spawn(std::move(launch->process));
   if (!spawned) {
     // A program that is not there will not be there in two seconds either.
@@ -266,6 +261,7 @@ Task<Result<void>> HostedServer::serve(Running& running) {
   for (;;) {
     if (asked()) break;
     if (running.ended()) {
+      co_await drain(running);
       if (state_ == ServerState::kConnected) phase_ = Phase::kRuntime;
       outcome = fail(death_of(running));
       break;
@@ -276,9 +272,21 @@ Task<Result<void>> HostedServer::serve(Running& running) {
       // A server that dies in its first second is better told by its exit.
       const auto soon = Clock::now() + std::chrono::milliseconds(500);
       while (!running.ended() && Clock::now() < soon) (void)co_await changed_.wait_until(soon);
+      if (running.ended()) co_await drain(running);
       const std::string tail = log_.tail(attempt_log_start_);
       if (!tail.empty()) error = Error(error.code(), fmt::format("{}. The server's last words:\n{}", error.message(), tail));
       outcome = running.ended() ? fail(death_of(running)) : fail(std::move(error));
+      break;
+    }
+    if (driver.output_ended()) {
+      // Its exit is on its way, as a rule.
+      const auto soon = Clock::now() + std::chrono::seconds(1);
+      while (!running.ended() && !asked() && Clock::now() < soon) (void)co_await changed_.wait_until(soon);
+      if (running.ended() || asked()) continue;
+      if (state_ == ServerState::kConnected) phase_ = Phase::kRuntime;
+      const std::string tail = log_.tail(attempt_log_start_);
+      outcome = fail(Code::kUnavailable, fmt::format("the server closed its stdout and goes on running, so it cannot answer any more{}{}",
+                                                     tail.empty() ? "" : ". Its last words:\n", tail));
       break;
     }
     if (state_ != ServerState::kConnected && state == SessionState::kReady && driver.session().tools_known()) {
@@ -290,6 +298,11 @@ Task<Result<void>> HostedServer::serve(Running& running) {
     co_await changed_.wait();
   }
   co_return outcome;
+}
+
+Task<void> HostedServer::drain(Running& running) {
+  const auto until = Clock::now() + kDrain;
+  while (!running.driver->drained() && !running.lost && Clock::now() < until) (void)co_await changed_.wait_until(until);
 }
 
 Task<void> HostedServer::finish(std::unique_ptr<Running> running, Error reason) {
@@ -327,11 +340,16 @@ Task<void> HostedServer::settle(Clock::time_point deadline) {
   while ((!settled() || asked()) && Clock::now() < deadline) (void)co_await changed_.wait_until(deadline);
 }
 
+std::string HostedServer::not_connected() const {
+  if (state_ == ServerState::kConnected) return fmt::format("server '{}' is being stopped", settings_.name);
+  std::string why = fmt::format("server '{}' is {}", settings_.name, name_of(state_));
+  if (error_) why += fmt::format(" ({}): {}", name_of(phase_), error_->message());
+  return why;
+}
+
 Task<Result<mcp::CallReply>> HostedServer::call_tool(std::string tool, std::string arguments_json) {
   if (state_ != ServerState::kConnected || !running_) {
-    std::string why = fmt::format("server '{}' is {}", settings_.name, name_of(state_));
-    if (error_) why += fmt::format(" ({}): {}", name_of(phase_), error_->message());
-    co_return fail(Code::kFailedPrecondition, why);
+    co_return fail(Code::kFailedPrecondition, not_connected());
   }
   std::string params = fmt::format(R"({{"name":{},"arguments":{}}})", json::quote(tool), arguments_json);
   auto reply = co_await running_->driver->call("tools/call", std::move(params), settings_.tool_call_timeout);
@@ -341,9 +359,7 @@ Task<Result<mcp::CallReply>> HostedServer::call_tool(std::string tool, std::stri
 
 Result<std::vector<mcp::Tool>> HostedServer::tools() const {
   if (state_ != ServerState::kConnected || !running_) {
-    std::string why = fmt::format("server '{}' is {}", settings_.name, name_of(state_));
-    if (error_) why += fmt::format(" ({}): {}", name_of(phase_), error_->message());
-    return fail(Code::kFailedPrecondition, why);
+    return fail(Code::kFailedPrecondition, not_connected());
   }
   return running_->driver->session().tools();
 }

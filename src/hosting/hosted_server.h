@@ -91,9 +91,11 @@ class HostedServer {
   Task<void> start_into(std::optional<Result<std::unique_ptr<Running>>>& out);
   Task<Result<std::unique_ptr<Running>>> start();
   Task<Result<void>> serve(Running& running);
+  Task<void> drain(Running& running);
   Task<void> finish(std::unique_ptr<Running> running, Error reason);
   void enter(ServerState state, Phase phase);
   void close_phase();
+  std::string not_connected() const;
   Error death_of(const Running& running) const;
   bool asked() const { return stop_wanted_ || restart_wanted_ || shut_down_wanted_; }
 

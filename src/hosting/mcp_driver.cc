@@ -38,7 +38,7 @@ void McpDriver::start(std::function<void()> on_change) {
   session_.start(Clock::now());
   tasks_.spawn("stdout", read_stdout());
   tasks_.spawn("stdin", write_stdin());
-  tasks_.spawn("stderr", read_all(executor_, std::move(err_), [this](std::string_view bytes) { log_.stderr_bytes(bytes); }));
+  tasks_.spawn("stderr", read_stderr());
   tasks_.spawn("timers", run_timers());
   pump();
 }
@@ -95,7 +95,9 @@ Task<Result<mcp::CallReply>> McpDriver::call(std::string method, std::string par
 }
 
 void McpDriver::pump() {
-  for (std::string& line : session_.take_output()) pending_ += line;
+  for (std::string& line : session_.take_output()) {
+    if (!input_broken_) pending_ += line;
+  }
   for (mcp::Completion& completion : session_.take_completions()) finished_.insert_or_assign(completion.id, std::move(completion.reply));
   for (const std::string& line : session_.take_log()) log_.line(LogSource::kStdout, line);
   if (!pending_.empty()) writable_.notify();
@@ -127,6 +129,13 @@ Task<void> McpDriver::read_stdout() {
   pump();
 }
 
+Task<void> McpDriver::read_stderr() {
+  co_await read_all(executor_, std::move(err_), [this](std::string_view bytes) { log_.stderr_bytes(bytes); });
+  log_.stderr_end();
+  errors_ended_ = true;
+  pump();
+}
+
 Task<void> McpDriver::write_stdin() {
   std::string writing;
   for (;;) {
@@ -136,7 +145,12 @@ Task<void> McpDriver::write_stdin() {
     writing.swap(pending_);
     auto [error, size] = co_await boost::asio::async_write(in_, boost::asio::buffer(writing),
                                                            boost::asio::as_tuple(boost::asio::use_awaitable));
-    if (error) co_return;  // the process is going away; its exit says how
+    if (error) {
+      // The process is going away; its exit says how.
+      input_broken_ = true;
+      pending_.clear();
+      co_return;
+    }
   }
 }
 

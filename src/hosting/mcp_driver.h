@@ -40,7 +40,10 @@ class McpDriver {
   void close_stdin();
 
   const mcp::ClientSession& session() const { return session_; }
+  // End of its stdout: there will be no answer any more, also when the process lives on.
   bool output_ended() const { return output_ended_; }
+  // Everything that it wrote was read.
+  bool drained() const { return output_ended_ && errors_ended_; }
 
   // Returns when the server answered, the time was up, or the session ended. Cancelling the coroutine cancels the request.
   Task<Result<mcp::CallReply>> call(std::string method, std::string params, std::chrono::milliseconds timeout);
@@ -48,6 +51,7 @@ class McpDriver {
 
  private:
   Task<void> read_stdout();
+  Task<void> read_stderr();
   Task<void> write_stdin();
   Task<void> run_timers();
   void pump();  // after every input: hand out completions, output and log lines
@@ -67,6 +71,8 @@ class McpDriver {
   std::function<void()> on_change_;
   unsigned callers_ = 0;
   bool output_ended_ = false;
+  bool errors_ended_ = false;
+  bool input_broken_ = false;
   net::TaskGroup tasks_;
 };
 

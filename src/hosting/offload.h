@@ -2,7 +2,9 @@
 #pragma once
 
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -20,7 +22,9 @@ template <class Work, class T = std::invoke_result_t<Work>>
 Task<T> offload(boost::asio::thread_pool& pool, Work work) {
   auto executor = co_await boost::asio::this_coro::executor;
   auto initiate = [&pool, executor](auto handler, Work job) {
-    boost::asio::post(pool, [executor, handler = std::move(handler), job = std::move(job)]() mutable {
+    // The loop has to go on although nothing on it waits but this.
+    auto busy = boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
+    boost::asio::post(pool, [executor = std::move(busy), handler = std::move(handler), job = std::move(job)]() mutable {
       T value = job();
       boost::asio::post(executor, [handler = std::move(handler), value = std::move(value)]() mutable {
         std::move(handler)(std::move(value));

@@ -11,6 +11,7 @@ constexpr std::size_t kMaxLines = 2'000;
 constexpr std::size_t kMaxBytes = 512u << 10;
 constexpr std::size_t kMaxLine = 16u << 10;
 constexpr std::size_t kMaxTail = 4u << 10;
+constexpr std::size_t kMaxSecret = 4u << 10;
 
 }  // namespace
 
@@ -19,7 +20,9 @@ void ServerLog::line(LogSource source, std::string_view text) {
   entry.sequence = next_++;
   entry.time = std::chrono::system_clock::now();
   entry.source = source;
-  entry.text = redact_(text.substr(0, kMaxLine));
+  // Redacted before it is cut: half a secret is not recognised any more.
+  entry.text = redact_(text.substr(0, kMaxLine + kMaxSecret));
+  if (entry.text.size() > kMaxLine) entry.text.resize(kMaxLine);
   bytes_ += entry.text.size();
   lines_.push_back(std::move(entry));
   while (lines_.size() > kMaxLines || (bytes_ > kMaxBytes && lines_.size() > 1)) {

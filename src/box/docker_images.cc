@@ -149,7 +149,12 @@ Task<Result<void>> docker_ensure_volume(DockerClient& client, std::string name, 
   call.path = "/volumes/create";
   call.json_body = dump_json(json{{"Name", name}, {"Driver", "local"}, {"Labels", labels}});
   call.timeout = client.options().start_timeout;
-  auto answer = co_await client.call(std::move(call));  // an existing one of that name is answered with its description
+  auto made = co_await client.call(std::move(call));  // fine with an existing one of that name
+  if (!made) co_return fail(std::move(made).error().with_context("volume '" + name + "'"));
+  // Asked again, because an engine that was started since then answers the creation without labels and options (Docker 20.10).
+  DockerClient::Call look;
+  look.path = "/volumes/" + name;
+  auto answer = co_await client.call(std::move(look));
   if (!answer) co_return fail(std::move(answer).error().with_context("volume '" + name + "'"));
   auto parsed = parse_docker_json(*answer, "a volume");
   if (!parsed) co_return fail(std::move(parsed).error());

@@ -12,6 +12,17 @@ workspace::Access access_of(config::Access access) {
 
 }  // namespace
 
+Redactor redactor_for(const config::ServerSettings& settings) {
+  Redactor redact;
+  for (const Secret& secret : settings.secrets) redact.add(secret);
+  for (const auto* values : {&settings.env, &settings.box.env}) {
+    for (const auto& [name, value] : *values) {
+      if (value.secret) redact.add(value.text);
+    }
+  }
+  return redact;
+}
+
 StagePolicy PlanPolicy::staging() const {
   StagePolicy policy;
   policy.allowed_roots = allowed_roots;

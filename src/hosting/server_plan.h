@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/redact.h"
 #include "base/result.h"
 #include "config/settings.h"
 #include "hosting/stager.h"
@@ -19,6 +20,9 @@ struct PlanPolicy {
 
   StagePolicy staging() const;
 };
+
+// Knows every secret of the server's settings.
+Redactor redactor_for(const config::ServerSettings& settings);
 
 // What starting the server would bring in, run and install. Reads the host's directories; changes nothing and asks no engine. What the
 // policy forbids is in Plan::refused.

@@ -425,5 +425,33 @@ TEST_F(DockerEngineTest, a_dead_engine_is_unavailable) {
   EXPECT_EQ(code_of(run(engine->image("r:1"))), Code::kUnavailable);
 }
 
+// Docker 20.10 that was restarted answers a creation for a volume that exists with neither labels nor options.
+TEST_F(DockerEngineTest, judges_a_volume_by_its_description_not_by_the_answer_to_its_creation) {
+  json described{{"Name", "v"}, {"Driver", "local"}, {"Labels", {{"io.mcpbox.managed", "1"}, {"io.mcpbox.instance", "one"}}}, {"Options", nullptr}};
+  std::mutex mutex;
+  FakeEngine server(FakeEngine::docker([&](const FakeEngine::Request& request) {
+    std::lock_guard lock(mutex);
+    if (request.is("POST", "/volumes/create")) {
+      return FakeEngine::json(201, R"({"Name":"v","Driver":"local","Labels":null,"Options":null})");
+    }
+    if (request.is("GET", "/volumes/v")) return FakeEngine::json(200, described.dump());
+    return FakeEngine::json(404, R"({"message":"page not found"})");
+  }));
+  auto engine = connect(server);
+  const Labels ours{{"io.mcpbox.instance", "one"}};
+  EXPECT_EQ(text_of(run(engine->ensure_volume("v", ours))), "no error");
+  for (const auto& [key, value] : {std::pair<std::string, json>{"Labels", {{"io.mcpbox.managed", "1"}, {"io.mcpbox.instance", "two"}}},
+                                   {"Options", {{"type", "none"}, {"o", "bind"}, {"device", "/etc"}}},
+                                   {"Driver", "nfs"}}) {
+    std::unique_lock lock(mutex);
+    const json before = described;
+    described[key] = value;
+    lock.unlock();
+    EXPECT_EQ(code_of(run(engine->ensure_volume("v", ours))), Code::kAlreadyExists) << key;
+    lock.lock();
+    described = before;
+  }
+}
+
 }  // namespace
 }  // namespace mcpbox::box

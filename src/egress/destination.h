@@ -1,0 +1,48 @@
+// Which addresses the proxy may connect to at all, whatever the policy of a server says: the daemon's network settings.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/secret.h"
+#include "egress/host_name.h"
+#include "egress/ip_address.h"
+
+namespace mcpbox::egress {
+
+// A proxy of the company's, which then resolves the names.
+struct UpstreamProxy {
+  HostPort address;
+  Secret authorization;  // value of Proxy-Authorization; empty = none
+
+  // "http://[user:password@]host:port". The operator's own configuration: its address is not judged.
+  static Result<UpstreamProxy> parse(std::string_view url);
+};
+
+struct NetworkSettings {
+  std::map<std::string, IpAddress> hosts;  // instead of DNS; the address is judged like any other
+  std::vector<Cidr> allow_private;         // exceptions, for rules that name exactly one host
+  std::optional<UpstreamProxy> upstream;
+};
+
+class Destinations {
+ public:
+  Destinations() = default;
+  explicit Destinations(NetworkSettings settings) : settings_(std::move(settings)) {}
+  void configure(NetworkSettings settings) { settings_ = std::move(settings); }
+  const NetworkSettings& settings() const { return settings_; }
+
+  // Judges the address that is about to be connected to. `named`: the deciding rule names exactly this host.
+  // kPermissionDenied says which kind of address it is and what would allow it.
+  Result<void> check(const IpAddress& address, bool named);
+
+ private:
+  NetworkSettings settings_;
+  HostAddresses own_;
+};
+
+}  // namespace mcpbox::egress

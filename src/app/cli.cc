@@ -57,9 +57,13 @@ void add_socket(CLI::App* verb, Common& common) {
 }
 
 void add_run_options(CLI::App* verb, RunOptions& run) {
-  verb->add_option("--stage", run.stage, "Show the server a copy of this folder at the same path; may be repeated")->type_name("DIR");
-  verb->add_option("--mount", run.mounts, "Show the server the folder itself, read-only unless :rw; may be repeated")->type_name("DIR[:ro|rw]");
-  verb->add_option("--env", run.env, "Variable for the server; NAME alone passes ours on; may be repeated")->type_name("NAME[=VALUE]");
+  // One value each: taking all that follows, an option would also take the -- that parts our options from the server's.
+  const auto one_each = [&](const char* name, std::vector<std::string>& values, const char* what, const char* type) {
+    verb->add_option(name, values, what)->type_name(type)->allow_extra_args(false);
+  };
+  one_each("--stage", run.stage, "Show the server a copy of this folder at the same path; may be repeated", "DIR");
+  one_each("--mount", run.mounts, "Show the server the folder itself, read-only unless :rw; may be repeated", "DIR[:ro|rw]");
+  one_each("--env", run.env, "Variable for the server; NAME alone passes ours on; may be repeated", "NAME[=VALUE]");
   verb->add_option("--image", run.image, "Image to use instead of the runner image")->type_name("IMAGE");
 }
 

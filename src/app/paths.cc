@@ -9,6 +9,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/digest.h"
@@ -119,6 +122,18 @@ Result<std::string> instance_id(const std::string& state_dir) {
     if (linked != 0 && number != EEXIST) return fail(errno_error(number, path));
   }
   return fail(Code::kInternal, fmt::format("{} cannot be read back", path));
+}
+
+void remove_stale_files(const Paths& paths, const std::string& instance, bool keep_socket) {
+  if (!keep_socket) ::unlink(paths.socket.c_str());
+  const std::string prefix = fmt::format("mcpbox-{}-", instance.substr(0, 8));
+  std::error_code ignored;
+  for (std::filesystem::directory_iterator at(paths.run_dir, ignored), end; !ignored && at != end; at.increment(ignored)) {
+    const std::string name = at->path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    ::unlink((paths.run_dir + "/" + name + "/control.sock").c_str());
+    ::rmdir((paths.run_dir + "/" + name).c_str());
+  }
 }
 
 Result<std::string> find_init() {

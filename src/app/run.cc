@@ -17,6 +17,7 @@
 
 #include "app/engine_setup.h"
 #include "app/exit_code.h"
+#include "app/guardian.h"
 #include "app/paths.h"
 #include "app/progress.h"
 #include "app/run_plan.h"
@@ -30,6 +31,7 @@
 #include "hosting/identity.h"
 #include "hosting/installer.h"
 #include "hosting/launch.h"
+#include "hosting/owner.h"
 #include "net/task_group.h"
 #include "net/wait.h"
 
@@ -47,16 +49,14 @@ void say(std::string_view text) { fmt::print(stderr, "mcpbox: {}\n", text); }
 
 int exit_status(const box::ProcessExit& exit) { return exit.signal != 0 ? 128 + exit.signal : exit.code; }
 
-// Sandboxes of runs that were killed between making and starting them. All others end by themselves.
+// Sandboxes that were made and never started, by runs that were killed together with their guardian. All others end by themselves.
 Task<void> sweep(box::Engine& engine, std::string instance) {
-  box::Labels labels = box::instance_labels(instance);
-  labels["io.mcpbox.kind"] = "run";
-  auto found = co_await engine.list(std::move(labels));
+  auto found = co_await engine.list(box::instance_labels(instance));
   if (!found) co_return;
   for (const box::SandboxState& sandbox : *found) {
     if (sandbox.running) continue;
-    const auto owner = sandbox.labels.find("io.mcpbox.owner");
-    if (owner != sandbox.labels.end() && process_is_alive(owner->second)) continue;
+    const auto owner = sandbox.labels.find(hosting::kOwnerLabel);
+    if (owner == sandbox.labels.end() || hosting::process_is_alive(owner->second)) continue;
     (void)co_await engine.remove(sandbox.id);
   }
 }
@@ -64,8 +64,8 @@ Task<void> sweep(box::Engine& engine, std::string instance) {
 // Everything that one run needs while its server lives.
 class Run {
  public:
-  Run(Runtime& runtime, const RunOptions& options)
-      : runtime_(runtime), options_(options), progress_(options.verbose), changed_(runtime.loop.get_executor()),
+  Run(Runtime& runtime, const RunOptions& options, Guardian& guardian)
+      : runtime_(runtime), options_(options), guardian_(guardian), progress_(options.verbose), changed_(runtime.loop.get_executor()),
         tasks_(runtime.loop.get_executor(), "run") {}
 
   Task<int> run() {
@@ -78,7 +78,8 @@ class Run {
     std::optional<int> code;
     net::TaskGroup starting(executor, "start");
     starting.spawn("start", start(code));
-    while (starting.running() > 0 && !stop_) co_await changed_.wait();
+    // Not starting.running(): what fails without waiting once has said so before this waits, and counts as running for a moment more.
+    while (!started_ && !code && !stop_) co_await changed_.wait();
     co_await starting.stop();
     progress_.done();
     if (!code && !started_) code = kRunCannotStart;
@@ -162,7 +163,10 @@ class Run {
     session.name = "run-" + random_hex(6);
     session.ephemeral = true;
     session.labels["io.mcpbox.kind"] = "run";
-    session.labels["io.mcpbox.owner"] = own_process();
+    session.labels[hosting::kOwnerLabel] = hosting::own_process();
+    std::vector<std::string> names{box::Session::sandbox_name(session)};
+    if (plan->install) names.push_back(hosting::Installer::sandbox_name(*instance, *plan->install));
+    guardian_.watch(setup_.info.address, *instance, paths->run_dir, names);
     session.profile.network = options_.network == "on" ? box::NetworkMode::kBridge : box::NetworkMode::kNone;
     session.profile.mounts = hosting::mounts_for(*plan);
     progress_.step("making the sandbox");
@@ -340,6 +344,7 @@ class Run {
 
   Runtime& runtime_;
   const RunOptions& options_;
+  Guardian& guardian_;
   ProgressPrinter progress_;
   net::Signal changed_;
   net::TaskGroup tasks_;
@@ -365,10 +370,13 @@ class Run {
 }  // namespace
 
 int run_server(const RunOptions& options) {
-  return run_on_loop([&options](Runtime& runtime) -> Task<int> {
-    Run run(runtime, options);
+  Guardian guardian = Guardian::start();
+  const int code = run_on_loop([&](Runtime& runtime) -> Task<int> {
+    Run run(runtime, options, guardian);
     co_return co_await run.run();
   });
+  guardian.dismiss();
+  return code;
 }
 
 }  // namespace mcpbox::app

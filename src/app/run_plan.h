@@ -19,8 +19,4 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
 // For people, or as JSON, on stdout.
 void print_plan(const workspace::Plan& plan, bool as_json);
 
-// "<boot id>:<pid>:<start time>": names a process so that another one with its pid is not taken for it.
-std::string own_process();
-bool process_is_alive(const std::string& name);
-
 }  // namespace mcpbox::app

@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <utility>
 
 #include "base/errno_error.h"
 #include "base/log.h"
+#include "net/wait.h"
 
 namespace mcpbox::box {
 namespace {
@@ -136,6 +138,12 @@ Task<Result<void>> Session::connect(boost::asio::any_io_executor executor) {
 
 Task<std::string> Session::describe_loss() {
   auto state = co_await engine_.inspect(sandbox_.id);
+  // The supervisor's end is seen here before the engine has taken note of it.
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+  while (state && state->running && std::chrono::steady_clock::now() < patience) {
+    co_await net::sleep_for(std::chrono::milliseconds(100));
+    state = co_await engine_.inspect(sandbox_.id);
+  }
   if (!state) {
     if (state.error().code() == Code::kNotFound) co_return "the sandbox was removed from outside mcpbox";
     co_return fmt::format("the engine does not say what became of the sandbox: {}", state.error().message());

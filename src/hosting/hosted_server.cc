@@ -337,7 +337,9 @@ Task<void> HostedServer::settle(Clock::time_point deadline) {
   const auto settled = [this] {
     return state_ == ServerState::kConnected || state_ == ServerState::kError || state_ == ServerState::kStopped;
   };
-  while ((!settled() || asked()) && Clock::now() < deadline) (void)co_await changed_.wait_until(deadline);
+  // A stop stays wanted while the server is stopped.
+  const auto pending = [this] { return restart_wanted_ || shut_down_wanted_ || (stop_wanted_ && state_ != ServerState::kStopped); };
+  while ((!settled() || pending()) && Clock::now() < deadline) (void)co_await changed_.wait_until(deadline);
 }
 
 std::string HostedServer::not_connected() const {

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "hosting/environment.h"
 #include "hosting/identity.h"
+#include "hosting/owner.h"
 #include "hosting/process_io.h"
 #include "hosting/server_log.h"
 #include "hosting/stager.h"
@@ -28,6 +29,8 @@ constexpr std::size_t kPackageJsonLimit = 1u << 20;
 
 // "<cache>/<hash>": the directory above the environment.
 std::string tree_of(const workspace::InstallPlan& plan) { return plan.environment.substr(0, plan.environment.rfind('/')); }
+
+std::string session_name(const workspace::InstallPlan& plan) { return fmt::format("install-{}", plan.hash.substr(0, 16)); }
 
 }  // namespace
 
@@ -71,18 +74,40 @@ Task<Result<InstalledEnvironment>> Installer::read_complete(box::Supervisor& rea
   co_return InstalledEnvironment{manifest["program"].get<std::string>(), true};
 }
 
+std::string Installer::sandbox_name(const std::string& instance, const workspace::InstallPlan& plan) {
+  box::SessionOptions options;
+  options.instance = instance;
+  options.name = session_name(plan);
+  return box::Session::sandbox_name(options);
+}
+
+Task<bool> Installer::remove_abandoned(const box::SessionOptions& options) {
+  box::Labels labels = box::instance_labels(options.instance);
+  labels["io.mcpbox.session"] = options.name;
+  auto found = co_await engine_.list(std::move(labels));
+  if (!found) co_return false;
+  for (const box::SandboxState& sandbox : *found) {
+    const auto owner = sandbox.labels.find(kOwnerLabel);
+    if (sandbox.running || owner == sandbox.labels.end() || process_is_alive(owner->second)) continue;
+    auto removed = co_await engine_.remove(sandbox.id);
+    co_return removed.has_value();
+  }
+  co_return false;
+}
+
 Task<Result<void>> Installer::install(const InstallRequest& request) {
   const workspace::InstallPlan& plan = *request.plan.install;
   const Clock::time_point deadline = Clock::now() + request.timeout;
 
   box::SessionOptions options = options_.session;
-  options.name = fmt::format("install-{}", plan.hash.substr(0, 16));
+  options.name = session_name(plan);
   options.profile.network = box::NetworkMode::kBridge;
   options.profile.mounts.clear();
   options.cache_writable = true;
   options.workspace_volume.clear();
   options.ephemeral = true;
   options.labels["io.mcpbox.kind"] = "install";
+  options.labels[kOwnerLabel] = own_process();
   std::unique_ptr<box::Session> session;
   bool waited = false;
   for (;;) {
@@ -92,6 +117,7 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
       break;
     }
     if (opened.error().code() != Code::kAlreadyExists) co_return fail(std::move(opened).error());
+    if (co_await remove_abandoned(options)) continue;
     if (!waited && request.progress) request.progress("another mcpbox installs the same environment; waiting for it");
     waited = true;
     if (Clock::now() >= deadline) {

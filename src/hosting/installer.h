@@ -50,9 +50,14 @@ class Installer {
   // `reader` is any session that mounts the cache. Errors name the step, its exit code, the last lines that matter, and what to do.
   Task<Result<InstalledEnvironment>> ensure(box::Supervisor& reader, InstallRequest request);
 
+  // The sandbox in which this would be installed; one at a time on an engine.
+  static std::string sandbox_name(const std::string& instance, const workspace::InstallPlan& plan);
+
  private:
   Task<Result<InstalledEnvironment>> read_complete(box::Supervisor& reader, const workspace::InstallPlan& plan);
   Task<Result<void>> install(const InstallRequest& request);
+  // A process that was killed between making and starting its sandbox would hold the name for ever. True when it was removed.
+  Task<bool> remove_abandoned(const box::SessionOptions& options);
   Task<Result<void>> run_steps(box::Session& session, const InstallRequest& request, std::chrono::steady_clock::time_point deadline);
 
   box::Engine& engine_;

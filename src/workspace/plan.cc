@@ -182,6 +182,7 @@ std::string Planner::program(const Draft& draft) {
                              "says what to install instead; add one to the project"});
     return written;
   }
+  if (written == "python") return "python3";  // Debian's images have no program of the first name, all others have both
   if (!written.starts_with('/')) return written;
   if (auto mapped = map_.map(written)) return *mapped;
   if (is_beneath(normalise(written), "/usr") || is_beneath(normalise(written), "/bin")) return written;

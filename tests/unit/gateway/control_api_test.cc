@@ -1,0 +1,219 @@
+// The routes with a host whose engine is down: every answer but that of a connected server.
+#include "gateway/control_api.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "support/no_engine.h"
+#include "support/run_task.h"
+
+namespace mcpbox::gateway {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+struct Recorded final : net::Responder {
+  unsigned status = 0;
+  std::string type;
+  std::string body;
+  bool ended = false;
+  Task<Result<void>> send(unsigned code, std::string content_type, std::string text) override {
+    EXPECT_EQ(status, 0u) << "answered twice";
+    status = code;
+    type = std::move(content_type);
+    body = std::move(text);
+    ended = true;
+    co_return Result<void>{};
+  }
+  Task<Result<void>> begin(unsigned code, std::string content_type) override {
+    EXPECT_EQ(status, 0u) << "answered twice";
+    status = code;
+    type = std::move(content_type);
+    co_return Result<void>{};
+  }
+  Task<Result<void>> write(std::string chunk) override {
+    body += chunk;
+    co_return Result<void>{};
+  }
+  Task<Result<void>> end() override {
+    ended = true;
+    co_return Result<void>{};
+  }
+  Json json() const { return Json::parse(body, nullptr, false); }
+};
+
+struct ControlApiTest : testing::Test {
+  boost::asio::io_context loop;
+  boost::asio::thread_pool pool{1};
+  test::NoEngine engine;
+  std::unique_ptr<hosting::Host> host;
+  std::unique_ptr<ControlContext> context;
+  net::HttpHandler handler;
+  bool shutdown_asked = false;
+
+  void SetUp() override {
+    hosting::HostOptions options;
+    options.instance = std::string(32, 'a');
+    options.image = "sha256:1";
+    for (const char* name : {"off", "We.ird_1"}) {
+      config::ServerSettings server;
+      server.name = name;
+      server.enable = false;
+      server.command = "true";
+      options.settings.servers.push_back(std::move(server));
+    }
+    config::ServerSettings failing;
+    failing.name = "failing";
+    failing.command = "true";
+    options.settings.servers.push_back(std::move(failing));
+    host = std::make_unique<hosting::Host>(engine, loop.get_executor(), pool, std::move(options));
+    context = std::make_unique<ControlContext>(
+        ControlContext{*host, {}, "image:tag", "mcpbox.yaml", [this] { shutdown_asked = true; }, std::chrono::steady_clock::now()});
+    context->engine.kind = "docker";
+    handler = control_handler(*context);
+    host->start();
+  }
+  void TearDown() override {
+    auto stop = [this]() -> Task<int> {
+      (void)co_await host->stop();
+      co_return 0;
+    };
+    test::run_task(loop, stop());
+    pool.join();
+  }
+  std::unique_ptr<Recorded> ask(std::string method, std::string path, std::string body = "", std::map<std::string, std::string> query = {},
+                                std::string type = "application/json") {
+    net::ServedRequest request;
+    request.method = std::move(method);
+    request.path = std::move(path);
+    request.query = std::move(query);
+    request.body = std::move(body);
+    request.content_type = std::move(type);
+    auto out = std::make_unique<Recorded>();
+    auto run = [&]() -> Task<int> {
+      co_await handler(std::move(request), *out);
+      co_return 0;
+    };
+    test::run_task(loop, run());
+    EXPECT_TRUE(out->ended);
+    return out;
+  }
+};
+
+TEST_F(ControlApiTest, status_says_engine_image_and_configuration) {
+  const auto out = ask("GET", "/v1/status");
+  EXPECT_EQ(out->status, 200u);
+  EXPECT_EQ(out->json()["engine"]["kind"], "docker");
+  EXPECT_EQ(out->json()["image"], "image:tag");
+  EXPECT_EQ(out->json()["config"], "mcpbox.yaml");
+}
+
+TEST_F(ControlApiTest, servers_are_listed_in_the_order_of_the_file) {
+  const Json servers = ask("GET", "/v1/servers")->json()["servers"];
+  ASSERT_EQ(servers.size(), 3u);
+  EXPECT_EQ(servers[0]["name"], "off");
+  EXPECT_EQ(servers[0]["state"], "stopped");
+  EXPECT_EQ(servers[2]["name"], "failing");
+}
+
+TEST_F(ControlApiTest, unknown_routes_methods_and_servers_are_404_in_json) {
+  for (const auto& [method, path] : std::vector<std::pair<std::string, std::string>>{{"GET", "/"},
+                                                                                     {"GET", "/v1"},
+                                                                                     {"GET", "/v2/servers"},
+                                                                                     {"DELETE", "/v1/servers"},
+                                                                                     {"POST", "/v1/servers"},
+                                                                                     {"GET", "/v1/shutdown"},
+                                                                                     {"GET", "/v1/servers/off"},
+                                                                                     {"GET", "/v1/servers/off/call"},
+                                                                                     {"GET", "/v1/servers/off/tools/x"},
+                                                                                     {"GET", "/v1/servers//tools"},
+                                                                                     {"GET", "/v1/servers/nobody/tools"}}) {
+    const auto out = ask(method, path);
+    EXPECT_EQ(out->status, 404u) << method << ' ' << path;
+    EXPECT_EQ(out->json()["error"]["code"], "not_found") << path;
+  }
+  EXPECT_THAT(ask("GET", "/v1/servers/nobody/tools")->body, HasSubstr("off, We.ird_1, failing"));
+  EXPECT_FALSE(shutdown_asked);
+}
+
+TEST_F(ControlApiTest, a_server_that_does_not_run_says_so_for_tools_and_calls) {
+  const auto tools = ask("GET", "/v1/servers/off/tools");
+  EXPECT_EQ(tools->status, 409u);
+  EXPECT_THAT(tools->body, HasSubstr("server 'off' is stopped"));
+  const auto call = ask("POST", "/v1/servers/We.ird_1/call", R"({"tool":"x","arguments":{}})");
+  EXPECT_EQ(call->status, 409u);
+}
+
+TEST_F(ControlApiTest, a_call_needs_json_with_a_tool_and_an_object) {
+  EXPECT_EQ(ask("POST", "/v1/servers/off/call", R"({"tool":"x"})", {}, "text/plain")->status, 415u);
+  for (const char* body : {"", "{", "[]", "{}", R"({"tool":1})", R"({"tool":"x","arguments":[]})", R"({"tool":"x","arguments":"{}"})"}) {
+    EXPECT_EQ(ask("POST", "/v1/servers/off/call", body)->status, 400u) << body;
+  }
+}
+
+TEST_F(ControlApiTest, an_engine_that_is_down_is_in_the_servers_error_and_a_stop_ends_the_retries) {
+  auto failed = [this]() -> Task<int> {
+    hosting::HostedServer& server = **host->find("failing");
+    while (server.view().error.empty()) co_await server.changed().wait();
+    co_return 0;
+  };
+  test::run_task(loop, failed());
+  EXPECT_THAT(ask("GET", "/v1/servers")->json()["servers"][2]["error"].get<std::string>(), HasSubstr("the engine is down"));
+  const auto stopped = ask("POST", "/v1/servers/failing/stop");
+  EXPECT_EQ(stopped->status, 200u);
+  EXPECT_EQ(stopped->json()["state"], "stopped");
+  EXPECT_EQ(stopped->json()["error"], "");
+  EXPECT_EQ(ask("GET", "/v1/wait", "", {{"timeout", "60"}})->status, 200u);
+}
+
+TEST_F(ControlApiTest, logs_come_as_lines_of_json_after_a_number) {
+  hosting::ServerLog& log = (*host->find("off"))->log();
+  log.line(hosting::LogSource::kStderr, "one");
+  log.line(hosting::LogSource::kStdout, "two \xff\x1b");
+  const auto all = ask("GET", "/v1/servers/off/logs");
+  EXPECT_EQ(all->type, "application/x-ndjson");
+  const std::size_t newline = all->body.find('\n');
+  const Json first = Json::parse(all->body.substr(0, newline), nullptr, false);
+  EXPECT_EQ(first["seq"], 1);
+  EXPECT_EQ(first["text"], "one");
+  EXPECT_EQ(first["source"], "stderr");
+  const Json second = Json::parse(all->body.substr(newline + 1), nullptr, false);
+  EXPECT_EQ(second["source"], "stdout") << "bytes that are no UTF-8 must not break the JSON";
+  EXPECT_EQ(ask("GET", "/v1/servers/off/logs", "", {{"after", "2"}})->body, "");
+  EXPECT_THAT(ask("GET", "/v1/servers/off/logs", "", {{"after", "1x"}})->body, HasSubstr("one"));
+}
+
+TEST_F(ControlApiTest, a_follower_gets_what_is_logged_later_and_ends_with_its_reader) {
+  hosting::ServerLog& log = (*host->find("off"))->log();
+  log.line(hosting::LogSource::kStderr, "early");
+  net::ServedRequest request;
+  request.method = "GET";
+  request.path = "/v1/servers/off/logs";
+  request.query = {{"follow", "1"}};
+  Recorded out;
+  auto follow = [&]() -> Task<int> {
+    co_await handler(request, out);
+    co_return 0;
+  };
+  bool added = false;
+  const auto got = test::run_cancelled(loop, follow(), [&] {
+    if (!added && out.body.find("early") != std::string::npos) {
+      added = true;
+      log.line(hosting::LogSource::kMcpbox, "later");
+    }
+    return out.body.find("later") != std::string::npos;
+  });
+  EXPECT_FALSE(got);
+}
+
+TEST_F(ControlApiTest, shutdown_is_answered_before_it_is_done) {
+  const auto out = ask("POST", "/v1/shutdown");
+  EXPECT_EQ(out->status, 202u);
+  EXPECT_TRUE(shutdown_asked);
+}
+
+}  // namespace
+}  // namespace mcpbox::gateway

@@ -1,0 +1,70 @@
+#include "hosting/environment.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace mcpbox::hosting {
+namespace {
+
+using testing::Contains;
+using testing::StartsWith;
+
+EnvironmentInputs inputs() {
+  EnvironmentInputs in;
+  in.tree = "/workspace/.mcp/x";
+  return in;
+}
+
+TEST(Environment, has_a_home_and_a_tmp_of_its_own_and_nothing_of_this_process) {
+  ::setenv("MCPBOX_TEST_LEAK", "1", 1);
+  const auto env = make_environment(inputs());
+  ::unsetenv("MCPBOX_TEST_LEAK");
+  EXPECT_THAT(env, Contains("HOME=/workspace/.mcp/x/home"));
+  EXPECT_THAT(env, Contains("TMPDIR=/workspace/.mcp/x/tmp"));
+  EXPECT_THAT(env, Not(Contains(StartsWith("MCPBOX_TEST_LEAK"))));
+  EXPECT_TRUE(std::is_sorted(env.begin(), env.end()));
+}
+
+TEST(Environment, names_each_variable_once_and_the_servers_own_win) {
+  auto in = inputs();
+  in.ca_bundle = true;
+  in.own = {{"HOME", "/elsewhere"}, {"SSL_CERT_FILE", "/mine.pem"}, {"TOKEN", "a=b"}};
+  const auto env = make_environment(in);
+  std::vector<std::string> names;
+  for (const std::string& entry : env) names.push_back(entry.substr(0, entry.find('=')));
+  EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
+  EXPECT_THAT(env, Contains("HOME=/elsewhere"));
+  EXPECT_THAT(env, Contains("SSL_CERT_FILE=/mine.pem"));
+  EXPECT_THAT(env, Contains("PIP_CERT=/.box/ca-bundle.pem"));
+  EXPECT_THAT(env, Contains("TOKEN=a=b"));
+}
+
+TEST(Environment, no_trust_store_is_named_where_none_is_mounted) {
+  EXPECT_THAT(make_environment(inputs()), Not(Contains(StartsWith("SSL_CERT_FILE"))));
+}
+
+TEST(Environment, the_prefix_comes_before_the_systems_path_and_before_the_servers_own) {
+  auto in = inputs();
+  in.path_prefix = {"/cache/env/a/bin", "/b"};
+  EXPECT_THAT(make_environment(in), Contains("PATH=/cache/env/a/bin:/b:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+  in.own["PATH"] = "/opt/bin";
+  EXPECT_THAT(make_environment(in), Contains("PATH=/cache/env/a/bin:/b:/opt/bin"));
+}
+
+TEST(Environment, installs_ask_the_registries_of_the_user) {
+  for (const char* name : {"UV_DEFAULT_INDEX", "npm_config_registry"}) ::unsetenv(name);
+  ::setenv("PIP_INDEX_URL", "https://pypi.example/simple", 1);
+  ::setenv("npm_config_registry", "", 1);
+  const auto settings = registry_settings_of_user();
+  EXPECT_EQ(settings.at("PIP_INDEX_URL"), "https://pypi.example/simple");
+  EXPECT_EQ(settings.at("UV_DEFAULT_INDEX"), "https://pypi.example/simple");
+  EXPECT_FALSE(settings.contains("npm_config_registry"));
+  ::setenv("UV_DEFAULT_INDEX", "https://uv.example", 1);
+  EXPECT_EQ(registry_settings_of_user().at("UV_DEFAULT_INDEX"), "https://uv.example");
+  for (const char* name : {"PIP_INDEX_URL", "UV_DEFAULT_INDEX", "npm_config_registry"}) ::unsetenv(name);
+}
+
+}  // namespace
+}  // namespace mcpbox::hosting

@@ -1,0 +1,282 @@
+// The driver with a scripted peer in a thread, over real pipes.
+#include "hosting/mcp_driver.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+
+#include <functional>
+#include <thread>
+
+#include "support/pipe_pair.h"
+#include "support/run_task.h"
+
+namespace mcpbox::hosting {
+namespace {
+
+using testing::HasSubstr;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// The server's side: blocking reads of lines and writes.
+class Peer {
+ public:
+  Peer(UniqueFd in, UniqueFd out, UniqueFd err) : in_(std::move(in)), out_(std::move(out)), err_(std::move(err)) {}
+
+  // Empty at end of input.
+  std::string line() {
+    for (;;) {
+      if (const std::size_t end = buffer_.find('\n'); end != std::string::npos) {
+        std::string found = buffer_.substr(0, end);
+        buffer_.erase(0, end + 1);
+        return found;
+      }
+      char bytes[4096];
+      const ssize_t size = ::read(in_.get(), bytes, sizeof bytes);
+      if (size <= 0) return {};
+      buffer_.append(bytes, static_cast<std::size_t>(size));
+    }
+  }
+  void write(const std::string& text) { put(out_.get(), text); }
+  void complain(const std::string& text) { put(err_.get(), text); }
+  void close_input() { in_.reset(); }
+  void wait_until_nobody_reads() {
+    pollfd polled{out_.get(), 0, 0};
+    ::poll(&polled, 1, 60'000);
+  }
+
+  static std::string id_of(const std::string& line) {
+    const std::size_t at = line.find("\"id\":");
+    return at == std::string::npos ? "" : line.substr(at + 5, line.find_first_of(",}", at) - at - 5);
+  }
+  void answer(const std::string& request, const std::string& result) {
+    write(R"({"jsonrpc":"2.0","id":)" + id_of(request) + R"(,"result":)" + result + "}\n");
+  }
+  // initialize, initialized, tools/list.
+  bool shake_hands() {
+    for (;;) {
+      const std::string request = line();
+      if (request.empty()) return false;
+      if (request.find("\"initialize\"") != std::string::npos) {
+        answer(request, R"({"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"peer","version":"1"}})");
+      } else if (request.find("tools/list") != std::string::npos) {
+        answer(request, R"({"tools":[{"name":"echo","inputSchema":{"type":"object"}}]})");
+        return true;
+      }
+    }
+  }
+
+ private:
+  static void put(int fd, std::string_view text) {
+    while (!text.empty()) {
+      const ssize_t size = ::write(fd, text.data(), text.size());
+      if (size <= 0) return;
+      text.remove_prefix(static_cast<std::size_t>(size));
+    }
+  }
+  UniqueFd in_, out_, err_;
+  std::string buffer_;
+};
+
+struct McpDriverTest : testing::Test {
+  boost::asio::io_context loop;
+  ServerLog log{loop.get_executor(), Redactor{}};
+  std::thread peer;
+  std::unique_ptr<McpDriver> driver;
+  std::unique_ptr<net::Signal> changed;
+
+  void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }
+  void TearDown() override {
+    driver.reset();
+    if (peer.joinable()) peer.join();
+  }
+  void start(std::function<void(Peer&)> script) {
+    test::PipePair in, out, err;
+    box::ProcessPipes pipes;
+    pipes.in = std::move(in.write);
+    pipes.out = std::move(out.read);
+    pipes.err = std::move(err.read);
+    peer = std::thread([script = std::move(script), p = Peer(std::move(in.read), std::move(out.write), std::move(err.write))]() mutable { script(p); });
+    changed = std::make_unique<net::Signal>(loop.get_executor());
+    driver = std::make_unique<McpDriver>(loop.get_executor(), std::move(pipes), mcp::SessionOptions{}, log);
+    driver->start([this] { changed->notify(); });
+  }
+  Task<bool> until(std::function<bool()> condition) {
+    const auto deadline = std::chrono::steady_clock::now() + seconds(30);
+    while (!condition() && std::chrono::steady_clock::now() < deadline) (void)co_await changed->wait_until(deadline);
+    co_return condition();
+  }
+  Task<bool> ready() {
+    return until([this] { return driver->session().tools_known(); });
+  }
+  Task<int> stopped(std::string why = "stopped by the test") {
+    co_await driver->stop(Error(Code::kUnavailable, std::move(why)));
+    co_return 0;
+  }
+  std::string log_text() {
+    std::string out;
+    for (const LogLine& line : log.since(0)) out += line.text + "|";
+    return out;
+  }
+};
+
+TEST_F(McpDriverTest, connects_lists_the_tools_and_calls_one) {
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    const std::string request = p.line();
+    p.answer(request, R"({"content":[],"big":12345678901234567890})");
+    while (!p.line().empty()) {
+    }
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    EXPECT_EQ(driver->session().tools().at(0).name, "echo");
+    auto reply = co_await driver->call("tools/call", R"({"name":"echo","arguments":{}})", seconds(20));
+    EXPECT_TRUE(reply);
+    if (reply) EXPECT_EQ(reply->result, R"({"content":[],"big":12345678901234567890})");
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(McpDriverTest, everything_pending_fails_with_the_reason_of_the_stop) {
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    while (!p.line().empty()) {
+    }
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    net::TaskGroup calls(loop.get_executor(), "calls");
+    int failed = 0;
+    const auto call = [](McpDriver& d, int& count) -> Task<void> {
+      auto reply = co_await d.call("tools/call", "{}", milliseconds(0));
+      EXPECT_FALSE(reply);
+      if (!reply && reply.error().message().find("killed by SIGKILL") != std::string::npos) ++count;
+    };
+    for (int i = 0; i < 20; ++i) calls.spawn("call", call(*driver, failed));
+    co_await net::sleep_for(milliseconds(1));
+    (void)co_await stopped("killed by SIGKILL");
+    co_await calls.join();
+    EXPECT_EQ(failed, 20);
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(McpDriverTest, what_the_peer_wrote_before_it_ended_is_read_to_the_end) {
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    const std::string request = p.line();
+    p.complain("last words");
+    p.write("no message\n");
+    p.answer(request, R"({"late":true})");
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    auto reply = co_await driver->call("tools/call", "{}", seconds(20));
+    EXPECT_TRUE(reply);
+    EXPECT_TRUE(co_await until([this] { return driver->drained(); }));
+    EXPECT_TRUE(driver->output_ended());
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+  EXPECT_THAT(log_text(), HasSubstr("last words|"));
+  EXPECT_THAT(log_text(), HasSubstr("no message"));
+}
+
+TEST_F(McpDriverTest, a_caller_that_is_cancelled_withdraws_its_request) {
+  std::string seen;
+  start([&seen](Peer& p) {
+    if (!p.shake_hands()) return;
+    for (std::string line = p.line(); !line.empty(); line = p.line()) seen += line + "\n";
+  });
+  bool asked = false;
+  auto body = [this, &asked]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    asked = true;
+    (void)co_await driver->call("tools/call", R"({"name":"echo"})", milliseconds(0));
+    co_return 0;
+  };
+  EXPECT_FALSE(test::run_cancelled(loop, body(), [&asked] { return asked; }));
+  test::run_task(loop, stopped());
+  peer.join();
+  EXPECT_THAT(seen, HasSubstr("notifications/cancelled"));
+}
+
+TEST_F(McpDriverTest, a_call_that_takes_too_long_times_out_and_the_next_one_works) {
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    const std::string first = p.line();
+    const std::string cancelled = p.line();
+    const std::string second = p.line();
+    p.answer(first, "{\"late\":1}");
+    p.answer(second, "{\"good\":1}");
+    while (!p.line().empty()) {
+    }
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    auto late = co_await driver->call("tools/call", "{}", milliseconds(20));
+    EXPECT_FALSE(late);
+    if (!late) EXPECT_EQ(late.error().code(), Code::kTimeout);
+    auto good = co_await driver->call("tools/call", "{}", seconds(20));
+    EXPECT_TRUE(good);
+    if (good) EXPECT_EQ(good->result, "{\"good\":1}");
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(McpDriverTest, a_peer_that_reads_nothing_and_closes_its_input_does_not_collect_our_calls) {
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    p.close_input();
+    p.complain("closed\n");
+    p.wait_until_nobody_reads();
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    EXPECT_TRUE(co_await until([this] { return log_text().find("closed|") != std::string::npos; }));
+    const std::string params = R"({"text":")" + std::string(1 << 20, 'x') + R"("})";
+    for (int i = 0; i < 5; ++i) {
+      auto reply = co_await driver->call("tools/call", params, milliseconds(30));
+      EXPECT_FALSE(reply);
+    }
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+  driver.reset();
+}
+
+TEST_F(McpDriverTest, a_megabyte_each_way_does_not_deadlock) {
+  const std::string blob(1 << 20, 'z');
+  start([&blob](Peer& p) {
+    if (!p.shake_hands()) return;
+    for (int i = 0; i < 8; ++i) {
+      // Answers before it reads the next request: both pipes are full at once.
+      const std::string request = p.line();
+      p.answer(request, R"({"blob":")" + blob + R"("})");
+    }
+    while (!p.line().empty()) {
+    }
+  });
+  auto body = [this, &blob]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    net::TaskGroup calls(loop.get_executor(), "calls");
+    int good = 0;
+    const auto call = [](McpDriver& d, std::string params, int& count) -> Task<void> {
+      auto reply = co_await d.call("tools/call", std::move(params), seconds(50));
+      if (reply && reply->result.size() > (1u << 20)) ++count;
+    };
+    for (int i = 0; i < 8; ++i) calls.spawn("call", call(*driver, R"({"text":")" + blob + R"("})", good));
+    co_await calls.join();
+    EXPECT_EQ(good, 8);
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+}
+
+}  // namespace
+}  // namespace mcpbox::hosting

@@ -47,7 +47,7 @@ struct Common {
 };
 
 void add_engine(CLI::App* verb, Common& common) {
-  verb->add_option("--engine", common.engine, "Engine to use: auto, unix:///path or tcp://host:port")->type_name("ADDRESS");
+  verb->add_option("--engine", common.engine, "Engine to use: auto, native, unix:///path or tcp://host:port")->type_name("ADDRESS");
 }
 void add_format(CLI::App* verb, Common& common) {
   verb->add_option("--format", common.format, "table for people, json for programs")->check(CLI::IsMember({"table", "json"}))->type_name("FORMAT");

@@ -70,9 +70,12 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   auto ca_bundle = resolve_ca_bundle("");
   findings.push_back({kGood, "trust store", ca_bundle && !ca_bundle->empty() ? *ca_bundle : "none on this host; the image's own is used"});
 
-  box::LocatorOptions locate;
-  locate.address = std::move(engine);
-  auto located = co_await box::locate_engine(executor, std::move(locate));
+  auto locate = locator_options(std::move(engine));
+  if (!locate) {
+    findings.push_back({kBad, "engine", locate.error().message()});
+    co_return;
+  }
+  auto located = co_await box::locate_engine(executor, std::move(*locate));
   if (!located) {
     findings.push_back({kBad, "engine", located.error().message()});
     co_return;
@@ -81,8 +84,9 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
                                                    located->info.api_version, located->info.address, located->info.cgroup_version)});
   for (const std::string& warning : located->info.warnings) findings.push_back({kDegraded, "engine", warning});
 
-  auto dir = box::find_runner_image_dir();
-  auto tag = dir ? box::runner_image_tag(*dir) : Result<std::string>(fail(dir.error()));
+  const bool native = located->info.kind == box::kNativeAddress;
+  auto dir = native ? Result<std::string>("host") : box::find_runner_image_dir();
+  auto tag = native ? dir : dir ? box::runner_image_tag(*dir) : Result<std::string>(fail(dir.error()));
   if (!tag) {
     findings.push_back({kBad, "runner image", tag.error().message()});
     co_return;
@@ -92,7 +96,8 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
     findings.push_back({kDegraded, "runner image", fmt::format("{} is not built yet; `mcpbox image build` does it", *tag)});
     co_return;
   }
-  findings.push_back({kGood, "runner image", fmt::format("{}, {}", *tag, human_bytes(image->size_bytes))});
+  findings.push_back({kGood, native ? "rootfs" : "runner image",
+                      native ? "this machine's own system, read-only" : fmt::format("{}, {}", *tag, human_bytes(image->size_bytes))});
   if (!init || !paths) co_return;
 
   auto instance = instance_id(paths->state_dir);
@@ -129,9 +134,9 @@ int complain(const Error& error, int code) {
 template <class Verb>
 int with_engine(const std::string& address, Verb verb) {
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
-    box::LocatorOptions locate;
-    locate.address = address;
-    auto located = co_await box::locate_engine(runtime.loop.get_executor(), std::move(locate));
+    auto locate = locator_options(address);
+    if (!locate) co_return complain(locate.error(), kFailed);
+    auto located = co_await box::locate_engine(runtime.loop.get_executor(), std::move(*locate));
     if (!located) co_return complain(located.error(), kNoEngine);
     co_return co_await verb(*located);
   });

@@ -11,17 +11,32 @@
 
 namespace mcpbox::app {
 
+Result<box::LocatorOptions> locator_options(std::string address) {
+  box::LocatorOptions options;
+  options.address = std::move(address);
+  if (options.address == box::kNativeAddress) {
+    auto paths = make_paths("", "");
+    if (!paths) return fail(std::move(paths).error());
+    auto init = find_init();
+    if (!init) return fail(std::move(init).error());
+    options.native.state_dir = paths->state_dir;
+    options.native.init_path = *init;
+  }
+  return options;
+}
+
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                                         std::string ca_bundle, ProgressPrinter& progress) {
   EngineSetup setup;
   progress.step("looking for a container engine");
-  box::LocatorOptions options;
-  options.address = std::move(address);
-  auto located = co_await box::locate_engine(executor, std::move(options));
+  auto options = locator_options(std::move(address));
+  if (!options) co_return fail(std::move(options).error());
+  auto located = co_await box::locate_engine(executor, std::move(*options));
   if (!located) co_return fail(std::move(located).error());
   setup.engine = std::move(located->engine);
   setup.info = std::move(located->info);
 
+  if (image.empty() && setup.info.kind == box::kNativeAddress) image = "host";
   if (!image.empty()) {
     auto found = co_await setup.engine->image(image);
     if (!found && found.error().code() == Code::kNotFound) {

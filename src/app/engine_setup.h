@@ -11,6 +11,7 @@
 #include "app/progress.h"
 #include "base/result.h"
 #include "box/engine.h"
+#include "box/engine_locator.h"
 #include "net/task.h"
 
 namespace mcpbox::app {
@@ -22,7 +23,10 @@ struct EngineSetup {
   std::string image_id;         // what sandboxes are made from
 };
 
-// `image` empty = the runner image, built if it is missing. Errors: kUnavailable when no engine answers.
+// How to find the engine at this address; for the native one also where it keeps its things.
+Result<box::LocatorOptions> locator_options(std::string address);
+
+// `image` empty = the runner image (on the native engine: this machine's own system), built if it is missing. Errors: kUnavailable when no engine answers.
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                                         std::string ca_bundle, ProgressPrinter& progress);
 

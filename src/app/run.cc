@@ -135,7 +135,7 @@ class Run {
     if (!plan->refused.empty()) {
       co_return fail(Code::kPermissionDenied, fmt::format("{}: {}", printable(plan->refused[0].path), plan->refused[0].reason));
     }
-    uid_ = hosting::draw_uid();
+    uid_ = hosting::draw_uid(setup_.info.uids);
     auto user = hosting::user_for(*plan, uid_);
     if (!user) co_return fail(std::move(user).error());
     uid_ = user->first;
@@ -145,6 +145,7 @@ class Run {
     session.init_path = *init;
     session.run_dir = paths->run_dir;
     session.ca_bundle = *ca_bundle;
+    session.uids = setup_.info.uids;
     session.cache_volume = hosting::cache_volume(*instance);
     session.profile.image = setup_.image_id;
     session.profile.limits.cpus = options_.cpus;

@@ -129,6 +129,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.policy.allowed_roots = settings.allowed_roots;
     hosting.policy.denied = denied_places(*paths, setup->info.address);
     hosting.policy.home = paths->home;
+    hosting.uids = setup->info.uids;
     hosting.settings = std::move(settings);
     hosting::Host host(*setup->engine, executor, runtime.pool, std::move(hosting));
     gateway::ControlContext made{host, setup->info, setup->image_reference, options.config, request_stop, std::chrono::steady_clock::now()};
@@ -170,9 +171,9 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   if (!paths) co_return complain(paths.error(), kFailed);
   auto instance = instance_id(paths->state_dir);
   if (!instance) co_return complain(instance.error(), kFailed);
-  box::LocatorOptions locate;
-  locate.address = options.engine;
-  auto located = co_await box::locate_engine(executor, std::move(locate));
+  auto locate = locator_options(options.engine);
+  if (!locate) co_return complain(locate.error(), kFailed);
+  auto located = co_await box::locate_engine(executor, std::move(*locate));
   if (!located) co_return complain(located.error(), kNoEngine);
   auto removed = co_await hosting::remove_everything(*located->engine, *instance, options.volumes);
   if (!removed) co_return complain(removed.error(), kFailed);

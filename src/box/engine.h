@@ -73,6 +73,14 @@ struct SandboxState {
   bool killed_for_memory = false;
 };
 
+// The user ids that managed processes can have in an engine's sandboxes; as group ids too. The default is far from what distributions hand
+// out and ends below 2^31, where some programs see negative numbers.
+struct UidRange {
+  std::uint32_t first = 1'900'000'000;
+  std::uint32_t count = 233'000'000;
+  bool operator==(const UidRange&) const = default;
+};
+
 struct EngineInfo {
   std::string kind;         // "docker", "podman", "native"
   std::string version;      // "20.10.24"
@@ -82,6 +90,7 @@ struct EngineInfo {
   bool rootless = false;
   bool user_namespace = false;  // container ids are remapped
   int cgroup_version = 1;
+  UidRange uids;
   std::vector<std::string> warnings;
 };
 

@@ -59,6 +59,14 @@ std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
 }
 
 Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options) {
+  if (options.address == kNativeAddress) {
+    LocatedEngine found;
+    found.engine = make_native_engine(executor, options.native);
+    auto info = co_await found.engine->probe();
+    if (!info) co_return fail(std::move(info).error());
+    found.info = std::move(*info);
+    co_return found;
+  }
   auto candidates = engine_candidates(options);
   const bool named = candidates.size() == 1;
   options.docker.connect_timeout = std::min(options.docker.connect_timeout, std::chrono::milliseconds(10000));

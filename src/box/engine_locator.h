@@ -12,13 +12,15 @@
 #include "box/docker_address.h"
 #include "box/docker_client.h"
 #include "box/engine.h"
+#include "box/native_engine.h"
 
 namespace mcpbox::box {
 
 struct LocatorOptions {
-  std::string address;  // from the configuration or the command line; "" or "auto" = look for one
+  std::string address;  // from the configuration or the command line; "" or "auto" = look for one; "native" = none is needed
   std::function<std::string(const char* name)> environment;  // empty = the process's own
   DockerOptions docker;
+  NativeOptions native;  // for the address "native" alone
 };
 
 struct EngineCandidate {
@@ -26,7 +28,10 @@ struct EngineCandidate {
   Result<DockerAddress> address;
 };
 
-// What would be tried, in order: a given address alone; else DOCKER_HOST alone, when set; else the sockets of rootless Docker,
+// The address that selects the native engine.
+inline constexpr std::string_view kNativeAddress = "native";
+
+// What would be tried, in order, unless the address is "native": a given address alone; else DOCKER_HOST alone, when set; else the sockets of rootless Docker,
 // Docker, mcpbox's own engine (scripts/engine), rootless Podman and Podman.
 std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options);
 

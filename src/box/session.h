@@ -32,6 +32,7 @@ struct SessionOptions {
   std::string cache_volume;  // mounted at kCacheMount; empty = none
   bool cache_writable = false;
   std::string workspace_volume;  // mounted at kWorkspaceMount; empty = a scratch volume that goes with the sandbox
+  UidRange uids;  // EngineInfo::uids; managed processes have ids from it
   // The sandbox ends with this controller, also when it is killed; nothing of it can be adopted.
   bool ephemeral = false;
   Labels labels;

@@ -36,8 +36,8 @@ void decode_engine(Decoder& decoder, const Node& node, EngineSettings& engine) {
   if (text.empty()) return;
   const bool full =
       (text.starts_with("unix:///") && text.size() > 8) || (text.starts_with("tcp://") && text.size() > 6);
-  if (text != "auto" && !full) {
-    decoder.problem(*address, fmt::format("{}: expected auto, unix:///PATH or tcp://HOST:PORT, not '{}'", path,
+  if (text != "auto" && text != "native" && !full) {
+    decoder.problem(*address, fmt::format("{}: expected auto, native, unix:///PATH or tcp://HOST:PORT, not '{}'", path,
                                           printable(address->text, 100)));
     return;
   }

@@ -16,6 +16,7 @@ box::SessionOptions session_defaults(const HostOptions& options) {
   session.init_path = options.init_path;
   session.run_dir = options.run_dir;
   session.ca_bundle = options.ca_bundle;
+  session.uids = options.uids;
   session.cache_volume = cache_volume(options.instance);
   session.profile.image = options.image;
   const config::Limits& limits = options.settings.box.limits;

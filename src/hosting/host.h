@@ -26,6 +26,7 @@ struct HostOptions {
   std::string image;      // engine id of the image for servers that name none
   std::string ca_bundle;  // host path; empty = none
   PlanPolicy policy;
+  box::UidRange uids;     // EngineInfo::uids
 };
 
 // The name of the volume with the environments of this instance.

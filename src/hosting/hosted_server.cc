@@ -164,7 +164,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
     }
     co_return fail(Code::kPermissionDenied, text);
   }
-  auto user = user_for(*plan, server_uid(context_.session_defaults.instance, settings_.name));
+  auto user = user_for(*plan, server_uid(context_.session_defaults.instance, settings_.name, context_.session_defaults.uids));
   if (!user) co_return fail(std::move(user).error());
 
   box::SessionOptions options = context_.session_defaults;

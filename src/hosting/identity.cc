@@ -7,10 +7,7 @@
 namespace mcpbox::hosting {
 namespace {
 
-constexpr uid_t kServers = 1'900'000'000;
-constexpr uid_t kServerCount = 133'000'000;
-constexpr uid_t kInstallers = kServers + kServerCount;
-constexpr uid_t kInstallerCount = 100'000'000;  // ends below 2^31, where some programs see negative numbers
+uid_t server_count(const box::UidRange& range) { return static_cast<uid_t>(std::uint64_t{range.count} * 133 / 233); }
 
 // 60 bits of the text's digest.
 std::uint64_t number_of(std::string_view text) {
@@ -21,13 +18,16 @@ std::uint64_t number_of(std::string_view text) {
 
 }  // namespace
 
-uid_t draw_uid() { return kServers + static_cast<uid_t>(random_below(kServerCount)); }
+uid_t draw_uid(const box::UidRange& range) { return range.first + static_cast<uid_t>(random_below(server_count(range))); }
 
-uid_t server_uid(std::string_view instance, std::string_view server) {
-  return kServers + static_cast<uid_t>(number_of(std::string(instance) + '\0' + std::string(server)) % kServerCount);
+uid_t server_uid(std::string_view instance, std::string_view server, const box::UidRange& range) {
+  return range.first + static_cast<uid_t>(number_of(std::string(instance) + '\0' + std::string(server)) % server_count(range));
 }
 
-uid_t installer_uid(std::string_view hash) { return kInstallers + static_cast<uid_t>(number_of(hash) % kInstallerCount); }
+uid_t installer_uid(std::string_view hash, const box::UidRange& range) {
+  const uid_t servers = server_count(range);
+  return range.first + servers + static_cast<uid_t>(number_of(hash) % (range.count - servers));
+}
 
 std::string process_id(std::string_view server) {
   std::string id;

@@ -141,7 +141,7 @@ Task<Result<void>> Installer::run_steps(box::Session& session, const InstallRequ
   const workspace::InstallPlan& plan = *request.plan.install;
   box::Supervisor& supervisor = session.supervisor();
   const std::string tree = tree_of(plan);
-  const uid_t uid = installer_uid(plan.hash);
+  const uid_t uid = installer_uid(plan.hash, session.options().uids);
 
   // What an interrupted installation left cannot be told from what it finished.
   if (auto removed = co_await supervisor.remove_tree(tree, uid); !removed) co_return removed;

@@ -15,6 +15,7 @@
 
 #include <string>
 
+#include "box/init/build.h"
 #include "box/init/options.h"
 #include "box/init/server.h"
 
@@ -27,6 +28,7 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--ephemeral]\n"
+    "       mcpbox-init --build   (specification on descriptor 3, answer on 4)\n"
     "       mcpbox-init --version\n"
     "PID 1 of an mcpbox sandbox; mcpbox starts it.\n";
 
@@ -118,7 +120,9 @@ int run(const Options& options) {
   std::string problem;
   UniqueFd listener = listen_on(options.control, options.owner, problem);
   if (!listener) return die(problem, errno);
-  // Last, because a change of identity resets it: nobody reads our memory or our descriptors through /proc.
+  // A change of identity resets this and the next.
+  if (options.die_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  // Last: nobody reads our memory or our descriptors through /proc.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return die("become undumpable", errno);
   Server server({options.owner, options.ephemeral}, std::move(roots), std::move(listener), std::move(signals));
   return server.run();
@@ -129,7 +133,7 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace mcpbox::box::init;
-  const auto options = parse_options(argc, argv);
+  auto options = parse_options(argc, argv);
   if (!options) {
     ::dprintf(2, "mcpbox-init: %s\n%s", options.error().c_str(), kUsage);
     return 2;
@@ -137,6 +141,10 @@ int main(int argc, char** argv) {
   if (options->version) {
     ::dprintf(1, "mcpbox-init %s\n", MCPBOX_VERSION);
     return 0;
+  }
+  if (options->build) {
+    const int code = build_sandbox(*options);
+    if (code != 0 || options->build) return code;
   }
   return run(*options);
 }

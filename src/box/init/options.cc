@@ -13,6 +13,11 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       options.version = true;
       return options;
     }
+    if (name == "--build") {
+      options.build = true;
+      if (argc != 2) return std::unexpected("--build stands alone");
+      return options;
+    }
     if (name == "--ephemeral") {
       options.ephemeral = true;
       continue;

@@ -15,6 +15,8 @@ struct Options {
   uid_t owner = 0;                 // owns the directory of the socket; the uid of controllers
   std::vector<std::string> roots;  // directories that file operations may work in
   bool ephemeral = false;
+  bool build = false;            // make the sandbox first; nothing else may be given then
+  bool die_with_parent = false;  // never from the command line: the keeper of build.h is our parent
 };
 
 // The error is one line for people.

@@ -1,0 +1,26 @@
+// The control groups that limit a native sandbox as a whole: version 2 or 1, whatever this process may make.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "box/engine.h"
+#include "box/wire/build_spec.h"
+
+namespace mcpbox::box {
+
+struct CgroupHost {
+  int version = 1;          // of the hierarchy that has the memory controller
+  bool memory = false;      // what can be limited for a sandbox as a whole
+  bool processes = false;
+  bool processors = false;
+  std::string problem;      // why something cannot, for people; empty when all can
+};
+
+// `root` is /sys/fs/cgroup. Makes the folder "mcpbox" in each hierarchy and, in version 2, passes the controllers on to it.
+CgroupHost prepare_cgroups(const std::string& root);
+// The groups of one sandbox, below those folders.
+std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const CgroupHost& host, const std::string& id, const SandboxLimits& limits);
+
+}  // namespace mcpbox::box

@@ -1,0 +1,111 @@
+#include "box/native_ids.h"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "base/text.h"
+
+namespace mcpbox::box {
+namespace {
+
+constexpr std::uint32_t kFewest = 1000;  // a range with less makes ids of different servers meet
+constexpr std::size_t kMaxOwners = 64;   // a map has at most 340 lines (user_namespaces(7))
+
+std::optional<std::uint32_t> number(std::string_view text) {
+  std::uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string read_file(const char* path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::string find_program(const char* name) {
+  for (const char* directory : {"/usr/bin/", "/bin/", "/usr/local/bin/"}) {
+    const std::string path = std::string(directory) + name;
+    if (::access(path.c_str(), X_OK) == 0) return path;
+  }
+  return {};
+}
+
+std::vector<wire::IdRange> root_map(std::set<std::uint32_t> owners) {
+  const UidRange range;
+  std::vector<wire::IdRange> map{{0, 0, 1}};
+  for (const std::uint32_t id : owners) {
+    if (id != 0 && (id < range.first || id - range.first >= range.count) && map.size() < kMaxOwners) map.push_back({id, id, 1});
+  }
+  map.push_back({range.first, range.first, range.count});
+  return map;
+}
+
+}  // namespace
+
+std::optional<SubRange> find_sub_range(std::string_view file, std::string_view user, uid_t uid) {
+  for (const std::string_view line : split(file, '\n')) {
+    const auto fields = split(line, ':');
+    if (fields.size() != 3 || (fields[0] != user && fields[0] != std::to_string(uid))) continue;
+    const auto first = number(fields[1]);
+    const auto count = number(trim(fields[2]));
+    if (first && count && *first != 0 && *count != 0 && *first <= UINT32_MAX - *count) return SubRange{*first, *count};
+  }
+  return std::nullopt;
+}
+
+NativeIds ids_for_root(const std::vector<std::pair<uid_t, gid_t>>& owners) {
+  std::set<std::uint32_t> uids, gids;
+  for (const auto& [uid, gid] : owners) uids.insert(uid), gids.insert(gid);
+  NativeIds ids;
+  ids.uids = root_map(std::move(uids));
+  ids.gids = root_map(std::move(gids));
+  return ids;
+}
+
+NativeIds ids_for_user(uid_t uid, gid_t gid, SubRange uids, SubRange gids) {
+  NativeIds ids;
+  const std::uint32_t count = std::min(uids.count, gids.count) - 1;
+  ids.servers = UidRange{UidRange().first, count};
+  ids.uids = {{0, uids.first, 1}, {uid, uid, 1}, {ids.servers.first, uids.first + 1, count}};
+  ids.gids = {{0, gids.first, 1}, {gid, gid, 1}, {ids.servers.first, gids.first + 1, count}};
+  return ids;
+}
+
+Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners) {
+  const uid_t uid = ::geteuid();
+  if (uid == 0) return ids_for_root(owners);
+  const passwd* entry = ::getpwuid(uid);
+  const std::string user = entry != nullptr ? entry->pw_name : std::to_string(uid);
+  const std::string newuidmap = find_program("newuidmap");
+  const std::string newgidmap = find_program("newgidmap");
+  if (newuidmap.empty() || newgidmap.empty()) {
+    return fail(Code::kFailedPrecondition,
+                "the native engine gives every server a user id of its own, and for that an ordinary user needs newuidmap and newgidmap: install the "
+                "package 'uidmap' (Debian, Ubuntu) or 'shadow-utils' (Fedora), or use a Docker-compatible engine");
+  }
+  const auto uids = find_sub_range(read_file("/etc/subuid"), user, uid);
+  const auto gids = find_sub_range(read_file("/etc/subgid"), user, uid);
+  if (!uids || !gids || std::min(uids->count, gids->count) < kFewest) {
+    return fail(Code::kFailedPrecondition,
+                fmt::format("the native engine needs a range of at least {} user and group ids for '{}' in /etc/subuid and /etc/subgid: run `usermod "
+                            "--add-subuids 200000-265535 --add-subgids 200000-265535 {}` as root, with a range that nobody else has",
+                            kFewest, printable(user), printable(user)));
+  }
+  NativeIds ids = ids_for_user(uid, ::getegid(), *uids, *gids);
+  ids.newuidmap = newuidmap;
+  ids.newgidmap = newgidmap;
+  return ids;
+}
+
+}  // namespace mcpbox::box

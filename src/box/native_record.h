@@ -1,0 +1,60 @@
+// What is on disk about native sandboxes and volumes, and what it says about the processes that are alive.
+//
+//   <state>/native/sandboxes/NAME/   one sandbox; made and kept by mcpbox-init (init/build.h): record, pid, exit, root/, scratch/
+//   <state>/native/volumes/NAME/     one volume: labels, data/
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "box/engine.h"
+
+namespace mcpbox::box {
+
+// Decided when the sandbox was made.
+struct NativeRecord {
+  std::string id;    // "NAME.<8 hexadecimal digits>": a later sandbox of the same name is another one
+  std::string name;
+  std::string boot;  // /proc/sys/kernel/random/boot_id: after a restart of the machine nothing of it runs
+  Labels labels;
+  std::vector<std::string> volumes;
+  std::vector<std::string> cgroups;  // directories
+  bool operator==(const NativeRecord&) const = default;
+};
+std::string write_record(const NativeRecord& record);
+Result<NativeRecord> read_record(std::string_view text);
+
+// A process as it was written down: the number alone may have been given away since.
+struct NativeProcess {
+  pid_t pid = 0;
+  std::uint64_t start = 0;
+};
+
+struct NativeSandbox {
+  NativeRecord record;
+  std::string directory;
+  NativeProcess keeper;
+  NativeProcess first;  // PID 1
+  SandboxState state;
+};
+
+// kNotFound when there is none, or none whose record is complete yet.
+Result<NativeSandbox> read_sandbox(const std::string& directory);
+// Those in `sandboxes`, in no order; directories that hold none are left out.
+std::vector<NativeSandbox> read_sandboxes(const std::string& sandboxes);
+
+// A descriptor of the process, if it still is that one.
+UniqueFd open_process(const NativeProcess& process);
+
+std::string boot_id();
+// At most 64 KiB; empty when it cannot be read.
+std::string read_small_file(const std::string& path);
+std::string write_labels(const Labels& labels);
+std::optional<Labels> read_labels(std::string_view text);
+
+}  // namespace mcpbox::box

@@ -1,0 +1,102 @@
+// What `mcpbox-init --build` is told: the whole sandbox as plain data, decided by mcpbox and carried out by mcpbox-init.
+//
+// Travels once, over a pipe, from mcpbox to the program of the same build; encoded with fields.h, version first.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "box/wire/messages.h"
+
+namespace mcpbox::box::wire {
+
+inline constexpr std::uint32_t kBuildVersion = 1;
+inline constexpr std::size_t kMaxBuildSpec = 1024 * 1024;  // of the encoded form
+
+// `count` ids from `inside` on stand for those from `outside` on (user_namespaces(7)).
+struct IdRange {
+  std::uint32_t inside = 0;
+  std::uint32_t outside = 0;
+  std::uint32_t count = 0;
+  bool operator==(const IdRange&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.inside), v(s.outside), v(s.count);
+  }
+};
+
+// One entry of the sandbox's tree; made in order, parents as needed (0755, root's).
+struct BuildNode {
+  enum class Kind : std::uint8_t {
+    kDirectory = 0,
+    kLink = 1,    // source = where it points
+    kFile = 2,    // source = content, 0444
+    kBind = 3,    // source = absolute host path without symbolic links; with everything mounted below it
+    kMemory = 4,  // a memory file system
+    kDevice = 5,  // source = a device node of the host
+  };
+  Kind kind = Kind::kDirectory;
+  std::string target;  // absolute, normal
+  std::string source;
+  bool read_only = true;
+  bool executable = true;         // kMemory
+  bool take = false;              // kBind: the directory becomes the sandbox's root's
+  std::uint64_t size_bytes = 0;   // kMemory
+  std::uint64_t inodes = 0;       // kMemory
+  std::uint32_t mode = 0755;      // kDirectory, kMemory
+  bool operator==(const BuildNode&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.kind), v(s.target), v(s.source), v(s.read_only), v(s.executable), v(s.take), v(s.size_bytes), v(s.inodes), v(s.mode);
+  }
+};
+
+// A control group of the sandbox's own: made, filled in, and removed when the sandbox ends.
+struct BuildCgroup {
+  std::string directory;
+  std::vector<std::string> settings;  // "memory.max=1048576"
+  std::string kills;                  // file with the line "oom_kill N"; empty = none
+  bool operator==(const BuildCgroup&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.directory), v(s.settings), v(s.kills);
+  }
+};
+
+struct BuildSpec {
+  std::uint32_t version = kBuildVersion;
+  std::string directory;  // of the sandbox; made by mcpbox-init, must not exist
+  std::string record;     // content of <directory>/record, for mcpbox alone
+  std::vector<IdRange> uids;
+  std::vector<IdRange> gids;
+  std::string newuidmap;  // path of the helper; empty = we may write the maps ourselves
+  std::string newgidmap;
+  std::vector<BuildNode> nodes;
+  std::vector<BuildCgroup> cgroups;
+  std::vector<std::string> scratch;  // names below <directory>/scratch, made before and removed with all content afterwards
+  std::vector<std::string> argv;     // of the supervisor; empty = nothing is built, only `sweep` is done
+  std::vector<std::string> sweep;    // trees to remove, with whatever ids of the sandbox own what is in them
+  std::uint64_t processes = 0;       // RLIMIT_NPROC of each of its uids
+  bool remove_on_exit = false;       // the directory goes when PID 1 ends
+  bool operator==(const BuildSpec&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.version), v(s.directory), v(s.record), v(s.uids), v(s.gids), v(s.newuidmap), v(s.newgidmap), v(s.nodes), v(s.cgroups);
+    v(s.scratch), v(s.argv), v(s.sweep), v(s.processes), v(s.remove_on_exit);
+  }
+};
+
+// What comes back, once, on the second pipe.
+struct BuildReply {
+  bool made = false;
+  ErrorReply error;  // unless made
+  bool operator==(const BuildReply&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.made), v(s.error);
+  }
+};
+
+}  // namespace mcpbox::box::wire

@@ -1,0 +1,307 @@
+// What every engine promises (box/engine.h), on the engine that MCPBOX_CONTRACT_ENGINE names. Without that engine these tests fail.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "base/digest.h"
+#include "box/engine_locator.h"
+#include "box/session.h"
+#include "net/wait.h"
+#include "support/run_task.h"
+#include "support/temp_tree.h"
+
+namespace mcpbox::box {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string empty_rootfs_tar() {
+  std::string out;
+  for (const char* name : {"etc/", "proc/", "sys/", "dev/", "tmp/", "run/", "opt/", "workspace/", "cache/"}) {
+    char block[512] = {};
+    std::snprintf(block, 100, "%s", name);
+    std::snprintf(block + 100, 8, "%07o", 0755);
+    std::snprintf(block + 108, 8, "%07o", 0);
+    std::snprintf(block + 116, 8, "%07o", 0);
+    std::snprintf(block + 124, 12, "%011o", 0);
+    std::snprintf(block + 136, 12, "%011o", 0);
+    std::memcpy(block + 148, "        ", 8);
+    block[156] = '5';
+    std::memcpy(block + 257, "ustar\00000", 8);
+    unsigned sum = 0;
+    for (const char c : block) sum += static_cast<unsigned char>(c);
+    std::snprintf(block + 148, 8, "%06o", sum);
+    out.append(block, sizeof block);
+  }
+  return out + std::string(1024, '\0');
+}
+
+struct Contract : testing::Test {
+  boost::asio::io_context loop;
+  test::TempTree folder;
+  std::unique_ptr<Engine> engine;
+  EngineInfo info;
+  std::string image;
+  std::string instance = random_hex(16);
+  std::string other = random_hex(16);
+  std::string init;
+
+  void SetUp() override {
+    init = CONTRACT_INIT;
+    const char* address = std::getenv("MCPBOX_CONTRACT_ENGINE");
+    ASSERT_NE(address, nullptr) << "MCPBOX_CONTRACT_ENGINE says which engine: auto, native, unix:///path";
+    ::chmod(folder.root().c_str(), 0755);
+    folder.dir("programs");
+    std::filesystem::copy_file(CONTRACT_PROBE, folder.path("programs/probe"));
+    ::chmod(folder.path("programs/probe").c_str(), 0755);
+    ::chmod(folder.path("programs").c_str(), 0755);
+    ::chmod(folder.dir("run").c_str(), 0700);
+    LocatorOptions options;
+    options.address = address;
+    options.native = {folder.dir("state"), init, "/sys/fs/cgroup"};
+    auto located = run(locate_engine(loop.get_executor(), options));
+    ASSERT_TRUE(located) << located.error().message();
+    engine = std::move(located->engine);
+    info = located->info;
+    image = info.kind == "native" ? "host" : "mcpbox-contract:empty";
+    if (info.kind != "native" && !run(engine->image(image))) {
+      std::ofstream(folder.path("root.tar")) << empty_rootfs_tar();
+      auto made = run(engine->import_rootfs(folder.path("root.tar"), image, {}, {}));
+      ASSERT_TRUE(made) << made.error().message();
+    }
+  }
+  void TearDown() override {
+    if (!engine) return;
+    for (const std::string& each : {instance, other}) {
+      auto left = run(engine->list(instance_labels(each)));
+      ASSERT_TRUE(left);
+      for (const SandboxState& state : *left) EXPECT_TRUE(run(engine->remove(state.id)));
+      auto volumes = run(engine->list_volumes(instance_labels(each)));
+      ASSERT_TRUE(volumes);
+      for (const std::string& name : *volumes) EXPECT_TRUE(run(engine->remove_volume(name)));
+    }
+  }
+
+  template <class T>
+  T run(Task<T> task) {
+    return test::run_task(loop, std::move(task));
+  }
+  SessionOptions options(const std::string& name) {
+    SessionOptions out;
+    out.instance = instance;
+    out.name = name;
+    out.profile.image = image;
+    out.profile.limits.memory_bytes = 128 << 20;
+    out.profile.limits.processes = 64;
+    out.profile.mounts = {{Mount::Kind::kBind, folder.path("programs"), "/opt/contract", true, 0}};
+    out.init_path = init;
+    out.run_dir = folder.path("run");
+    out.uids = info.uids;
+    return out;
+  }
+  std::unique_ptr<Session> open(SessionOptions wanted) {
+    auto session = run(Session::open(*engine, loop.get_executor(), std::move(wanted)));
+    EXPECT_TRUE(session) << session.error().message();
+    return session ? std::move(*session) : nullptr;
+  }
+  std::vector<std::string> names(const std::string& of) {
+    auto found = run(engine->list(instance_labels(of)));
+    EXPECT_TRUE(found);
+    std::vector<std::string> out;
+    for (const SandboxState& state : found ? *found : std::vector<SandboxState>()) out.push_back(state.name);
+    std::ranges::sort(out);
+    return out;
+  }
+  ProcessSpec process(const std::string& id, std::vector<std::string> arguments) {
+    ProcessSpec spec;
+    spec.id = id;
+    spec.argv = {"/opt/contract/probe"};
+    spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
+    spec.cwd = "/";
+    spec.uid = spec.gid = info.uids.first + 7;
+    spec.confine.read_only = {"/opt/contract"};
+    return spec;
+  }
+  // Runs a program of the sandbox to its end.
+  ProcessExit outcome(Session& session, ProcessSpec spec, int signal_number = 0) {
+    return run([](Session& in, ProcessSpec what, int number) -> Task<ProcessExit> {
+      net::Signal changed(co_await boost::asio::this_coro::executor);
+      std::optional<ProcessExit> exit;
+      in.supervisor().on_exit([&](const std::string&, const ProcessExit& how) {
+        exit = how;
+        changed.notify();
+      });
+      const std::string id = what.id;
+      auto spawned = co_await in.supervisor().spawn(std::move(what));
+      EXPECT_TRUE(spawned) << spawned.error().message();
+      if (spawned && number != 0) EXPECT_TRUE(co_await in.supervisor().signal(id, number));
+      while (spawned && !exit) co_await changed.wait();
+      in.supervisor().on_exit({});
+      (void)co_await in.supervisor().forget(id);
+      co_return exit.value_or(ProcessExit{});
+    }(session, std::move(spec), signal_number));
+  }
+  int keep(Session& session, const std::string& directory) {
+    const uid_t uid = info.uids.first + 7;
+    EXPECT_TRUE(run(session.supervisor().make_tree(directory, uid, uid, {"own"})));
+    ProcessSpec spec = process("keep", {"keep", directory + "/own/file"});
+    spec.confine.read_write = {directory + "/own"};
+    return outcome(session, std::move(spec)).code;
+  }
+};
+
+TEST_F(Contract, finds_a_sandbox_by_its_labels_and_by_its_id) {
+  auto session = open(options("one"));
+  ASSERT_TRUE(session);
+  const SandboxState& made = session->sandbox();
+  EXPECT_TRUE(made.running);
+  auto state = run(engine->inspect(made.id));
+  ASSERT_TRUE(state) << state.error().message();
+  EXPECT_EQ(state->name, Session::sandbox_name(session->options()));
+  EXPECT_TRUE(state->running);
+  EXPECT_EQ(state->labels["io.mcpbox.managed"], "1");
+  EXPECT_EQ(state->labels["io.mcpbox.session"], "one");
+  EXPECT_EQ(names(instance), std::vector{state->name});
+  Labels both = instance_labels(instance);
+  both["io.mcpbox.session"] = "another";
+  EXPECT_TRUE(run(engine->list(both))->empty());
+}
+
+TEST_F(Contract, keeps_two_instances_apart) {
+  auto mine = open(options("one"));
+  SessionOptions theirs = options("one");
+  theirs.instance = other;
+  auto yours = open(theirs);
+  ASSERT_TRUE(mine && yours);
+  EXPECT_EQ(names(instance).size(), 1u);
+  EXPECT_EQ(names(other).size(), 1u);
+  EXPECT_NE(names(instance), names(other));
+  ASSERT_TRUE(run(mine->close()));
+  EXPECT_TRUE(names(instance).empty());
+  EXPECT_EQ(names(other).size(), 1u);
+}
+
+TEST_F(Contract, removes_a_sandbox_for_good_and_takes_its_absence_for_success) {
+  auto session = open(options("one"));
+  ASSERT_TRUE(session);
+  const std::string id = session->sandbox().id;
+  ASSERT_TRUE(run(engine->remove(id)));
+  EXPECT_EQ(run(engine->inspect(id)).error().code(), Code::kNotFound);
+  EXPECT_TRUE(names(instance).empty());
+  EXPECT_TRUE(run(engine->remove(id)));
+}
+
+TEST_F(Contract, refuses_a_second_sandbox_of_the_same_name) {
+  SessionOptions wanted = options("one");
+  auto session = open(wanted);
+  ASSERT_TRUE(session);
+  SandboxSpec again;
+  again.name = Session::sandbox_name(wanted);
+  again.profile = wanted.profile;
+  again.labels = instance_labels(instance);
+  again.init_argv = {"/opt/contract/probe", "--control", "/none"};
+  auto made = run(engine->create(again));
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code(), Code::kAlreadyExists);
+}
+
+TEST_F(Contract, keeps_a_volume_and_lets_scratch_go) {
+  SessionOptions wanted = options("one");
+  wanted.cache_volume = "mcpbox-contract-" + instance.substr(0, 8);
+  wanted.cache_writable = true;
+  for (const int kept : {0, 7}) {
+    auto session = open(wanted);
+    ASSERT_TRUE(session);
+    EXPECT_EQ(keep(*session, "/cache/tree"), kept);
+    EXPECT_EQ(keep(*session, "/workspace/tree"), 0);
+    ASSERT_TRUE(run(session->close()));
+  }
+  auto volumes = run(engine->list_volumes(instance_labels(instance)));
+  ASSERT_TRUE(volumes);
+  EXPECT_EQ(*volumes, std::vector{wanted.cache_volume});
+  EXPECT_TRUE(run(engine->remove_volume(wanted.cache_volume)));
+  EXPECT_TRUE(run(engine->list_volumes(instance_labels(instance)))->empty());
+  EXPECT_TRUE(run(engine->remove_volume(wanted.cache_volume)));
+}
+
+TEST_F(Contract, runs_processes_and_says_how_they_ended) {
+  auto session = open(options("one"));
+  ASSERT_TRUE(session);
+  EXPECT_EQ(outcome(*session, process("three", {"exit", "3"})).code, 3);
+  const ProcessExit killed = outcome(*session, process("killed", {"wait"}), SIGKILL);
+  EXPECT_EQ(killed.signal, SIGKILL);
+  EXPECT_FALSE(killed.killed_for_memory);
+}
+
+TEST_F(Contract, hands_a_running_sandbox_to_the_next_controller) {
+  auto first = open(options("one"));
+  ASSERT_TRUE(first);
+  const std::string id = first->sandbox().id;
+  ASSERT_TRUE(run(first->supervisor().spawn(process("server", {"wait"}))));
+  first.reset();
+  auto second = open(options("one"));
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(second->adopted());
+  EXPECT_EQ(second->sandbox().id, id);
+  auto processes = run(second->supervisor().list());
+  ASSERT_TRUE(processes);
+  ASSERT_EQ(processes->size(), 1u);
+  EXPECT_TRUE(processes->front().running);
+}
+
+TEST_F(Contract, an_ephemeral_sandbox_goes_with_its_controller) {
+  SessionOptions wanted = options("one");
+  wanted.ephemeral = true;
+  auto session = open(wanted);
+  ASSERT_TRUE(session);
+  EXPECT_EQ(names(instance).size(), 1u);
+  session.reset();
+  const auto until = Clock::now() + std::chrono::seconds(30);
+  while (!names(instance).empty() && Clock::now() < until) {
+    run([]() -> Task<bool> {
+      co_await net::sleep_for(std::chrono::milliseconds(10));
+      co_return true;
+    }());
+  }
+  EXPECT_TRUE(names(instance).empty());
+}
+
+TEST_F(Contract, reports_a_sandbox_that_ends) {
+  auto session = open(options("one"));
+  ASSERT_TRUE(session);
+  auto reported = run([](Contract& test, Session& ending) -> Task<std::vector<SandboxState>> {
+    const auto executor = co_await boost::asio::this_coro::executor;
+    auto seen = std::make_shared<std::vector<SandboxState>>();
+    auto changed = std::make_shared<net::Signal>(executor);
+    boost::asio::co_spawn(executor, test.engine->watch(instance_labels(test.instance), [seen, changed](const SandboxState& state) {
+      seen->push_back(state);
+      changed->notify();
+    }), boost::asio::detached);
+    // The watch is established when it has listed once; an end before that is found by listing.
+    co_await net::sleep_for(std::chrono::milliseconds(300));
+    (void)co_await ending.supervisor().shutdown();
+    const auto until = Clock::now() + std::chrono::seconds(20);
+    while (seen->empty() && Clock::now() < until) (void)co_await changed->wait_until(until);
+    co_return *seen;
+  }(*this, *session));
+  ASSERT_EQ(reported.size(), 1u);
+  EXPECT_EQ(reported[0].id, session->sandbox().id);
+  EXPECT_FALSE(reported[0].running);
+  EXPECT_EQ(reported[0].exit_code, 0);
+  auto state = run(engine->inspect(session->sandbox().id));
+  ASSERT_TRUE(state);
+  EXPECT_EQ(state->exit_code, 0);
+}
+
+}  // namespace
+}  // namespace mcpbox::box

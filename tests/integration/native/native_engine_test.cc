@@ -1,0 +1,206 @@
+// The native engine alone: what a server sees, what it does not reach, what killed sandboxes leave, how long a start takes.
+#include "box/native_engine.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <set>
+#include <sstream>
+
+#include "base/digest.h"
+#include "base/unique_fd.h"
+#include "box/native_record.h"
+#include "box/session.h"
+#include "net/wait.h"
+#include "support/run_task.h"
+#include "support/temp_tree.h"
+
+namespace mcpbox::box {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+struct Native : testing::Test {
+  boost::asio::io_context loop;
+  test::TempTree folder;
+  std::unique_ptr<Engine> engine;
+  EngineInfo info;
+  std::string instance = random_hex(16);
+
+  void SetUp() override {
+    ::chmod(folder.root().c_str(), 0755);
+    ::chmod(folder.dir("run").c_str(), 0700);
+    ::chmod(folder.dir("tool").c_str(), 0755);
+    fs::copy_file(NATIVE_VIEW, folder.path("tool/view.py"));
+    engine = make_native_engine(loop.get_executor(), {folder.dir("state"), NATIVE_INIT, "/sys/fs/cgroup"});
+    auto probed = run(engine->probe());
+    ASSERT_TRUE(probed) << probed.error().message();
+    info = *probed;
+  }
+  template <class T>
+  T run(Task<T> task) {
+    return test::run_task(loop, std::move(task));
+  }
+  SessionOptions options(const std::string& name) {
+    SessionOptions out;
+    out.instance = instance;
+    out.name = name;
+    out.profile.image = "host";
+    out.profile.mounts = {{Mount::Kind::kBind, folder.path("tool"), "/opt/tool", true, 0}};
+    out.init_path = NATIVE_INIT;
+    out.run_dir = folder.path("run");
+    out.uids = info.uids;
+    return out;
+  }
+  std::size_t left() {
+    std::size_t count = 0;
+    std::error_code none;  // nothing was ever made
+    for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder.path("state/native/sandboxes"), none)) ++count;
+    return count;
+  }
+};
+
+TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_reach) {
+  const std::string file = folder.file("canary", "secret", 0644);
+  UniqueFd tcp(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(tcp.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(tcp.get(), 4), 0);
+  ASSERT_EQ(::getsockname(tcp.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const std::string name = "mcpbox-canary-" + random_hex(6);
+  UniqueFd abstract(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un local{};
+  local.sun_family = AF_UNIX;
+  name.copy(local.sun_path + 1, name.size());
+  ASSERT_EQ(::bind(abstract.get(), reinterpret_cast<sockaddr*>(&local), static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())), 0);
+  ASSERT_EQ(::listen(abstract.get(), 4), 0);
+  const key_t key = static_cast<key_t>(0x4d430000 + (::getpid() & 0xffff));
+  const int shm = ::shmget(key, 4096, IPC_CREAT | 0666);
+  ASSERT_GE(shm, 0);
+
+  auto session = run(Session::open(*engine, loop.get_executor(), options("view")));
+  ASSERT_TRUE(session) << session.error().message();
+  ProcessSpec spec;
+  spec.id = "view";
+  spec.argv = {"/usr/bin/env", "python3", "/opt/tool/view.py", file, std::to_string(::getpid()), std::to_string(ntohs(address.sin_port)), name,
+               std::to_string(key)};
+  spec.env = {"PATH=/usr/local/bin:/usr/bin:/bin"};
+  spec.cwd = "/";
+  spec.uid = spec.gid = info.uids.first + 5;
+  spec.confine.read_only = {"/opt/tool"};
+  auto spawned = run((*session)->supervisor().spawn(spec));
+  ASSERT_TRUE(spawned) << spawned.error().message();
+  spawned->pipes.in.reset();
+  std::string seen;
+  char buffer[4096];
+  for (const UniqueFd* pipe : {&spawned->pipes.out, &spawned->pipes.err}) {
+    const int flags = ::fcntl(pipe->get(), F_GETFL);
+    ::fcntl(pipe->get(), F_SETFL, flags & ~O_NONBLOCK);
+    (void)run((*session)->supervisor().close_stdin("view"));
+    for (ssize_t got = 0; (got = ::read(pipe->get(), buffer, sizeof buffer)) > 0;) seen.append(buffer, static_cast<std::size_t>(got));
+  }
+  EXPECT_TRUE(run((*session)->close()));
+  ::shmctl(shm, IPC_RMID, nullptr);
+
+  std::ifstream golden(std::string(NATIVE_VIEW).substr(0, std::string(NATIVE_VIEW).rfind('/')) + "/view.golden");
+  std::stringstream expected;
+  expected << golden.rdbuf();
+  EXPECT_EQ(seen, expected.str());
+  EXPECT_EQ(seen.find("REACHED"), std::string::npos);
+}
+
+TEST_F(Native, leaves_nothing_of_sandboxes_that_are_killed_at_random_moments) {
+  std::minstd_rand random(static_cast<unsigned>(::getpid()));
+  std::set<pid_t> processes;
+  for (int i = 0; i < 50; ++i) {
+    SessionOptions wanted = options("kill-" + std::to_string(i));
+    wanted.ephemeral = i % 2 == 0;
+    auto session = run(Session::open(*engine, loop.get_executor(), wanted));
+    ASSERT_TRUE(session) << session.error().message();
+    auto record = read_sandbox(folder.path("state/native/sandboxes/" + Session::sandbox_name(wanted)));
+    ASSERT_TRUE(record);
+    processes.insert(record->keeper.pid);
+    processes.insert(record->first.pid);
+    run([](int microseconds) -> Task<bool> {
+      co_await net::sleep_for(std::chrono::milliseconds(microseconds / 1000));
+      co_return true;
+    }(static_cast<int>(random() % 8000)));
+    // The keeper, PID 1, or the controller's end of the link.
+    const unsigned victim = random() % 3;
+    if (victim == 0) ::kill(record->keeper.pid, SIGKILL);
+    if (victim == 1) ::kill(record->first.pid, SIGKILL);
+    session->reset();
+    EXPECT_TRUE(run(engine->remove(record->record.id)));
+    for (const std::string& group : record->record.cgroups) EXPECT_FALSE(fs::exists(group)) << group;
+  }
+  EXPECT_EQ(left(), 0u);
+  for (const pid_t pid : processes) {
+    std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
+    std::string name;
+    std::getline(comm, name);
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::stringstream text;
+    text << stat.rdbuf();
+    EXPECT_TRUE(name != "mcpbox-init" || text.str().find(") Z ") != std::string::npos) << pid;
+  }
+}
+
+TEST_F(Native, refuses_a_network_and_images_with_a_reason) {
+  SessionOptions wanted = options("bridge");
+  wanted.profile.network = NetworkMode::kBridge;
+  auto session = run(Session::open(*engine, loop.get_executor(), wanted));
+  ASSERT_FALSE(session);
+  EXPECT_EQ(session.error().code(), Code::kUnsupported);
+  EXPECT_EQ(run(engine->image("debian:12")).error().code(), Code::kUnsupported);
+  EXPECT_EQ(left(), 0u);
+}
+
+// Prints the figure; what is good enough is for the benchmark to say.
+TEST_F(Native, tells_how_long_a_start_takes) {
+  std::vector<double> ours, theirs;
+  for (int i = 0; i < 30; ++i) {
+    SessionOptions wanted = options("time-" + std::to_string(i));
+    wanted.ephemeral = true;
+    auto began = Clock::now();
+    auto session = run(Session::open(*engine, loop.get_executor(), wanted));
+    ASSERT_TRUE(session);
+    ours.push_back(std::chrono::duration<double, std::milli>(Clock::now() - began).count());
+    ASSERT_TRUE(run((*session)->close()));
+    if (::access("/usr/bin/bwrap", X_OK) != 0) continue;
+    began = Clock::now();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execl("/usr/bin/bwrap", "bwrap", "--unshare-all", "--ro-bind", "/", "/", "true", nullptr);
+      ::_exit(127);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (status == 0) theirs.push_back(std::chrono::duration<double, std::milli>(Clock::now() - began).count());
+  }
+  std::ranges::sort(ours);
+  std::ranges::sort(theirs);
+  RecordProperty("start_p50_ms", std::to_string(ours[ours.size() / 2]));
+  std::printf("create to answering supervisor: p50 %.1f ms, max %.1f ms; bwrap --unshare-all true: p50 %.1f ms\n", ours[ours.size() / 2], ours.back(),
+              theirs.empty() ? 0.0 : theirs[theirs.size() / 2]);
+}
+
+}  // namespace
+}  // namespace mcpbox::box

@@ -1,0 +1,49 @@
+# Prints what a server sees of its surroundings, in a form that is the same on every machine. Arguments: what it must not reach.
+import ctypes
+import os
+import socket
+import sys
+
+
+def attempt(name, action):
+    try:
+        action()
+        print(name, "REACHED")
+    except OSError:
+        print(name, "out of reach")
+
+
+status = dict(line.rstrip("\n").split(":\t", 1) for line in open("/proc/self/status") if ":\t" in line)
+for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Groups"):
+    print(name, status[name].strip())
+print("processes", sorted(int(p) for p in os.listdir("/proc") if p.isdigit()) == [os.getpid()])
+print("descriptors", sorted(int(fd) for fd in os.listdir("/proc/self/fd"))[:3], len(os.listdir("/proc/self/fd")))
+print("environment", sorted(set(os.environ) - {"LC_CTYPE"}))  # Python sets that one itself
+print("interfaces", [name for _, name in socket.if_nameindex()])
+print("abstract sockets", len([line for line in open("/proc/net/unix") if "@" in line]))
+print("host name", socket.gethostname())
+mounts = [line.split() for line in open("/proc/self/mountinfo")]
+for fields in sorted(mounts, key=lambda fields: fields[4]):
+    if not fields[4].startswith(("/usr", "/bin", "/sbin", "/lib", "/etc", "/proc/")):
+        kind = fields[fields.index("-") + 1]
+        kind = kind if kind in ("proc", "tmpfs", "devtmpfs") and not fields[4].startswith(("/opt", "/workspace", "/.box")) else "host"
+        if fields[4].startswith("/dev/") and fields[4] != "/dev/shm":
+            kind = "device"
+        options = fields[5].split(",")
+        print("mount", fields[4], kind, ",".join(o for o in ("ro", "rw", "nosuid", "nodev", "noexec") if o in options))
+print("system read-only", all(set(("ro", "nosuid", "nodev")) <= set(f[5].split(",")) for f in mounts if f[4].startswith(("/usr", "/bin", "/lib", "/etc"))))
+for path in ("/proc/sys/kernel/hostname", "/proc/sysrq-trigger"):
+    print(path, "writable" if os.access(path, os.W_OK) else "not writable")
+for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/kallsyms"):
+    print(path, "shows something" if os.path.exists(path) and open(path, "rb").read(1) else "shows nothing")
+for path in ("/home", "/root", "/var", "/srv", "/sys", "/mnt", "/boot", "/dev/tty", "/dev/pts", "/dev/kmsg", "/etc/shadow", "/etc/machine-id"):
+    print(path, "there" if os.path.lexists(path) else "not there")
+
+canary_file, host_pid, tcp_port, abstract, shm_key = sys.argv[1:6]
+attempt("file", lambda: open(canary_file))
+attempt("process", lambda: os.kill(int(host_pid), 0))
+attempt("loopback service", lambda: socket.create_connection(("127.0.0.1", int(tcp_port)), 2))
+attempt("abstract socket", lambda: socket.socket(socket.AF_UNIX).connect("\0" + abstract))
+attempt("control socket", lambda: socket.socket(socket.AF_UNIX).connect("/.boxrun/control.sock"))
+libc = ctypes.CDLL(None, use_errno=True)
+print("shared memory", "REACHED" if libc.shmget(int(shm_key), 0, 0) >= 0 else "out of reach")

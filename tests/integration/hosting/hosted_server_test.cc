@@ -1,0 +1,334 @@
+// Whole servers: staged, started, called, killed, stopped. The server is a few lines of Python without any SDK.
+#include "hosting/hosted_server.h"
+
+#include <gmock/gmock.h>
+
+#include "json/value.h"
+#include "net/task_group.h"
+#include "real_engine.h"
+
+namespace mcpbox::hosting {
+namespace {
+
+using std::chrono::seconds;
+using test::Clock;
+using testing::HasSubstr;
+
+constexpr const char* kServer = R"py(
+import json, os, signal, sys, time
+
+def send(message):
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+def call(name, arguments):
+    path = arguments.get("path", "")
+    if name == "home": return os.environ["HOME"]
+    if name == "pid": return str(os.getpid())
+    if name == "uid": return str(os.getuid())
+    if name == "write":
+        with open(path, "a") as file: file.write(arguments["text"])
+        return "written"
+    if name == "read":
+        with open(path) as file: return file.read()
+    if name == "crash":
+        with open(os.environ["HOME"] + "/crashes", "a") as file: file.write("crash\n")
+        sys.stderr.write("about to crash\n")
+        sys.stderr.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "close_stdout":
+        os.close(1)
+        time.sleep(1000)
+    if name == "hang":
+        time.sleep(1000)
+    raise KeyError(name)
+
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message: continue
+    method, result = message["method"], {}
+    if method == "initialize":
+        result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "plain", "version": "1"}}
+    elif method == "tools/list":
+        names = ["home", "pid", "uid", "write", "read", "crash", "close_stdout", "hang"]
+        result = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in names]}
+    elif method == "tools/call":
+        try:
+            result = {"content": [{"type": "text", "text": call(message["params"]["name"], message["params"]["arguments"])}]}
+        except Exception as error:
+            result = {"isError": True, "content": [{"type": "text", "text": repr(error)}]}
+    send({"jsonrpc": "2.0", "id": message["id"], "result": result})
+)py";
+
+struct HostedServerTest : test::RealEngine {
+  std::unique_ptr<Host> host;
+
+  void TearDown() override {
+    if (host) {
+      auto stop = [this]() -> Task<bool> { co_return (co_await host->stop()).has_value(); };
+      EXPECT_TRUE(test::run_task(loop, stop()));
+      host.reset();
+    }
+    test::RealEngine::TearDown();
+  }
+
+  config::ServerSettings python(const std::string& name, const std::string& code = kServer) {
+    config::ServerSettings server;
+    server.name = name;
+    server.command = "python3";
+    server.args = {tree.file(name + "/server.py", code)};
+    server.box.host_path = tree.path(name);
+    server.box.startup_timeout = seconds(60);
+    server.tool_call_timeout = seconds(60);
+    return server;
+  }
+  void start(std::vector<config::ServerSettings> servers) {
+    HostOptions options;
+    options.instance = instance;
+    options.init_path = init;
+    options.run_dir = run_dir;
+    options.image = setup.image_id;
+    options.policy.allowed_roots = {tree.root()};
+    options.settings.servers = std::move(servers);
+    host = std::make_unique<Host>(*setup.engine, loop.get_executor(), pool, std::move(options));
+    host->start();
+  }
+  HostedServer& server(const std::string& name) { return **host->find(name); }
+
+  Task<bool> until(HostedServer& which, std::function<bool(const ServerView&)> condition) {
+    const auto deadline = Clock::now() + seconds(50);
+    while (!condition(which.view()) && Clock::now() < deadline) (void)co_await which.changed().wait_until(deadline);
+    co_return condition(which.view());
+  }
+  Task<bool> connected(HostedServer& which) {
+    const bool good = co_await until(which, [](const ServerView& view) { return view.state == ServerState::kConnected; });
+    EXPECT_TRUE(good) << which.view().error;
+    co_return good;
+  }
+  static std::string log_of(HostedServer& which) {
+    std::string text;
+    for (const LogLine& line : which.log().since(0)) text += line.text + "\n";
+    return text;
+  }
+  // The text of the answer; "error: …" where the call failed, "refused: …" where the tool did.
+  Task<std::string> call(HostedServer& which, std::string tool, std::string arguments = "{}") {
+    auto reply = co_await which.call_tool(std::move(tool), std::move(arguments));
+    if (!reply) co_return "error: " + reply.error().message();
+    const auto value = json::Value::parse(reply->result);
+    if (!value) co_return "no JSON: " + reply->result;
+    std::string text;
+    for (const json::Value& block : (*value)["content"].elements()) text = block["text"].string_or();
+    co_return reply->result.find("\"isError\"") != std::string::npos ? "refused: " + text : text;
+  }
+};
+
+TEST_F(HostedServerTest, connects_lists_its_tools_and_answers_as_its_own_user) {
+  start({python("one")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    if (!co_await connected(one)) co_return 1;
+    EXPECT_EQ(one.tools().value().size(), 8u);
+    EXPECT_EQ(co_await call(one, "uid"), std::to_string(one.view().uid));
+    EXPECT_GE(one.view().uid, 1'900'000'000u);
+    EXPECT_EQ(one.view().server_name, "plain");
+    EXPECT_THAT(co_await call(one, "no-such-tool"), HasSubstr("refused: KeyError"));
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, a_crash_fails_the_call_once_and_the_server_comes_back) {
+  start({python("one")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    if (!co_await connected(one)) co_return 1;
+    const std::string home = co_await call(one, "home");
+    const std::string died = co_await call(one, "crash");
+    EXPECT_THAT(died, HasSubstr("error: "));
+    EXPECT_THAT(died, HasSubstr("SIGKILL"));
+    EXPECT_THAT(died, HasSubstr("about to crash")) << "its last words tell why";
+    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.state == ServerState::kReconnecting; }));
+    EXPECT_EQ(one.view().phase, Phase::kRuntime);
+    EXPECT_THAT(co_await call(one, "pid"), HasSubstr("reconnecting (runtime)"));
+    if (!co_await connected(one)) co_return 1;
+    EXPECT_EQ(one.view().restarts, 1u);
+    EXPECT_EQ(co_await call(one, "read", R"({"path":")" + home + R"(/crashes"})"), "crash\n") << "the call was executed again";
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, a_server_that_ends_at_once_gives_up_after_its_retries_and_says_why) {
+  start({python("bad", "import sys\nsys.exit('cannot find my configuration')\n")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& bad = server("bad");
+    EXPECT_TRUE(co_await until(bad, [](const ServerView& view) { return view.state == ServerState::kError; }));
+    EXPECT_THAT(bad.view().error, HasSubstr("exit code 1"));
+    EXPECT_THAT(bad.view().error, HasSubstr("cannot find my configuration"));
+    EXPECT_EQ(bad.view().phase, Phase::kMcpInit);
+    EXPECT_EQ(bad.view().restarts, 3u);
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, a_command_that_is_not_there_is_not_tried_again) {
+  auto settings = python("missing");
+  settings.command = "no-such-program";
+  start({std::move(settings)});
+  auto body = [this]() -> Task<int> {
+    HostedServer& missing = server("missing");
+    EXPECT_TRUE(co_await until(missing, [](const ServerView& view) { return view.state == ServerState::kError; }));
+    EXPECT_EQ(missing.view().phase, Phase::kProcessStart);
+    EXPECT_THAT(missing.view().error, HasSubstr("no-such-program"));
+    EXPECT_EQ(missing.view().restarts, 0u);
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, a_server_that_closes_its_stdout_and_lives_on_is_replaced) {
+  start({python("one")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    if (!co_await connected(one)) co_return 1;
+    EXPECT_THAT(co_await call(one, "close_stdout"), HasSubstr("closed its stdout"));
+    co_return co_await connected(one) ? 0 : 1;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(HostedServerTest, stop_fails_what_is_pending_and_restart_brings_a_new_process) {
+  start({python("one")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    if (!co_await connected(one)) co_return 1;
+    const std::string pid = co_await call(one, "pid");
+    net::TaskGroup calls(loop.get_executor(), "calls");
+    std::string ended;
+    const auto hang = [](HostedServerTest& self, std::string& out) -> Task<void> { out = co_await self.call(self.server("one"), "hang"); };
+    calls.spawn("hang", hang(*this, ended));
+    one.request_stop();
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_EQ(one.view().state, ServerState::kStopped);
+    co_await calls.join();
+    EXPECT_THAT(ended, HasSubstr("was stopped"));
+    EXPECT_THAT(co_await call(one, "pid"), HasSubstr("stopped"));
+    one.request_restart(false);
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_EQ(one.view().state, ServerState::kConnected) << one.view().error;
+    EXPECT_NE(co_await call(one, "pid"), pid);
+    one.request_restart(true);
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_EQ(one.view().state, ServerState::kConnected) << one.view().error;
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, a_stop_in_every_phase_of_the_start_leaves_no_process) {
+  start({python("one")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    for (const Phase phase : {Phase::kSessionCreate, Phase::kStage, Phase::kProcessStart, Phase::kMcpInit}) {
+      EXPECT_TRUE(co_await until(one, [phase](const ServerView& view) { return view.phase == phase; })) << name_of(phase);
+      one.request_stop();
+      co_await one.settle(Clock::now() + seconds(30));
+      EXPECT_EQ(one.view().state, ServerState::kStopped) << name_of(phase);
+      one.request_restart(false);
+    }
+    if (!co_await connected(one)) co_return 1;
+    // Of all those starts this one alone lives.
+    auto session = co_await setup.engine->list(box::instance_labels(instance));
+    EXPECT_EQ(session.value().size(), 1u);
+    EXPECT_EQ(co_await call(one, "uid"), std::to_string(one.view().uid));
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, a_stop_during_an_installation_ends_the_installers_sandbox) {
+  auto settings = python("one");
+  tree.file("one/requirements.txt", "mcp==1.2.0\n");
+  start({std::move(settings)});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == Phase::kDepInstall; })) << one.view().error;
+    EXPECT_TRUE(co_await sandboxes_become(2));
+    one.request_restart(false);
+    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == Phase::kDepInstall; })) << one.view().error;
+    one.request_stop();
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_EQ(one.view().state, ServerState::kStopped);
+    EXPECT_TRUE(co_await sandboxes_become(1)) << "the installer's sandbox is left";
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, two_servers_share_a_sandbox_and_cannot_read_each_others_files) {
+  start({python("one"), python("two")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    HostedServer& two = server("two");
+    if (!co_await connected(one) || !co_await connected(two)) co_return 1;
+    EXPECT_EQ(one.view().sandbox, two.view().sandbox);
+    EXPECT_NE(one.view().uid, two.view().uid);
+    const std::string file = co_await call(one, "home") + "/secret";
+    EXPECT_EQ(co_await call(one, "write", R"({"path":")" + file + R"(","text":"mine"})"), "written");
+    EXPECT_EQ(co_await call(one, "read", R"({"path":")" + file + R"("})"), "mine");
+    EXPECT_THAT(co_await call(two, "read", R"({"path":")" + file + R"("})"), HasSubstr("refused: PermissionError"));
+    EXPECT_THAT(co_await call(two, "write", R"({"path":")" + file + R"(","text":"x"})"), HasSubstr("refused: PermissionError"));
+    const std::string pid = co_await call(one, "pid");
+    for (const std::string& name : {"/environ", "/mem", "/root/etc/passwd", "/cwd/server.py"}) {
+      EXPECT_THAT(co_await call(two, "read", R"({"path":"/proc/)" + pid + name + R"("})"), HasSubstr("refused: ")) << name;
+    }
+    EXPECT_THAT(co_await call(two, "read", R"({"path":"/.boxrun/control.sock"})"), HasSubstr("refused: "));
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, a_sandbox_removed_from_outside_is_reported_by_all_its_servers_and_they_come_back) {
+  start({python("one"), python("two")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    HostedServer& two = server("two");
+    if (!co_await connected(one) || !co_await connected(two)) co_return 1;
+    auto found = co_await setup.engine->list(box::instance_labels(instance));
+    EXPECT_EQ(found.value().size(), 1u);
+    EXPECT_TRUE(co_await setup.engine->remove(found->front().id));
+    for (HostedServer* each : {&one, &two}) {
+      EXPECT_TRUE(co_await until(*each, [](const ServerView& view) { return view.restarts > 0 || view.state == ServerState::kReconnecting; }));
+      EXPECT_THAT(log_of(*each), HasSubstr("removed from outside"));
+    }
+    if (!co_await connected(one) || !co_await connected(two)) co_return 1;
+    EXPECT_EQ(one.view().sandbox, two.view().sandbox);
+    EXPECT_EQ(co_await sandboxes(), 1u);
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, what_a_server_writes_stays_on_restart_and_the_hosts_folder_is_untouched) {
+  auto settings = python("one");
+  settings.box.host_path_mode = config::Access::kReadWrite;
+  start({std::move(settings)});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    if (!co_await connected(one)) co_return 1;
+    EXPECT_EQ(co_await call(one, "write", R"({"path":"note","text":"kept"})"), "written");
+    one.request_restart(false);
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_EQ(co_await call(one, "read", R"({"path":"note"})"), "kept");
+    EXPECT_NE(::access(tree.path("one/note").c_str(), F_OK), 0);
+    one.request_restart(true);
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_THAT(co_await call(one, "read", R"({"path":"note"})"), HasSubstr("refused: FileNotFoundError"));
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+}  // namespace
+}  // namespace mcpbox::hosting

@@ -1,0 +1,70 @@
+#include "box/native_layout.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/temp_tree.h"
+
+namespace mcpbox::box {
+namespace {
+
+using wire::BuildNode;
+
+const BuildNode* at(const NativeLayout& layout, std::string_view target) {
+  const auto found = std::ranges::find(layout.nodes, target, &BuildNode::target);
+  return found == layout.nodes.end() ? nullptr : &*found;
+}
+
+TEST(NativeLayout, shows_the_system_read_only_and_nothing_of_people) {
+  auto layout = native_layout({}, {"", "/s/box", "/v"});
+  ASSERT_TRUE(layout);
+  ASSERT_NE(at(*layout, "/usr"), nullptr);
+  EXPECT_TRUE(at(*layout, "/usr")->read_only);
+  for (const char* path : {"/home", "/root", "/var", "/srv", "/sys", "/opt", "/etc", "/dev", "/mnt"}) EXPECT_EQ(at(*layout, path), nullptr) << path;
+  for (const BuildNode& node : layout->nodes) {
+    if (node.kind == BuildNode::Kind::kBind) EXPECT_TRUE(node.read_only) << node.target;
+  }
+  EXPECT_EQ(at(*layout, "/etc/passwd")->kind, BuildNode::Kind::kFile);
+}
+
+TEST(NativeLayout, puts_inner_mounts_after_outer_ones_and_replaces_its_own_memory_mounts) {
+  test::TempTree tree;
+  SandboxSpec spec;
+  spec.profile.mounts = {{Mount::Kind::kBind, tree.dir("inner"), "/data/a/b", false, 0},
+                         {Mount::Kind::kVolume, "keep", "/data", false, 0},
+                         {Mount::Kind::kScratch, "", "/tmp", false, 0}};
+  auto layout = native_layout(spec, {"", "/s/box", "/v"});
+  ASSERT_TRUE(layout);
+  const auto index = [&](std::string_view target) { return std::ranges::find(layout->nodes, target, &BuildNode::target) - layout->nodes.begin(); };
+  EXPECT_LT(index("/data"), index("/data/a/b"));
+  EXPECT_EQ(at(*layout, "/data")->source, "/v/keep/data");
+  EXPECT_EQ(at(*layout, "/tmp")->source, "/s/box/scratch/0");
+  EXPECT_EQ(std::ranges::count(layout->nodes, "/tmp", &BuildNode::target), 1);
+  EXPECT_EQ(layout->volumes, std::vector<std::string>{"keep"});
+}
+
+TEST(NativeLayout, takes_a_rootfs_without_what_the_sandbox_has_of_its_own) {
+  test::TempTree tree;
+  for (const char* name : {"usr", "etc", "dev", "proc", "sys", "tmp", "run", "var"}) tree.dir(name);
+  tree.link("bin", "usr/bin");
+  auto layout = native_layout({}, {tree.root(), "/s/box", "/v"});
+  ASSERT_TRUE(layout);
+  EXPECT_EQ(at(*layout, "/usr")->source, tree.path("usr"));
+  EXPECT_EQ(at(*layout, "/bin")->kind, BuildNode::Kind::kLink);
+  EXPECT_EQ(at(*layout, "/tmp")->kind, BuildNode::Kind::kMemory);
+  for (const char* path : {"/dev", "/proc", "/sys"}) EXPECT_EQ(at(*layout, path), nullptr);
+  EXPECT_EQ(native_layout({}, {"/nonexistent", "/s", "/v"}).error().code(), Code::kNotFound);
+}
+
+TEST(NativeLayout, names_a_bound_folder_that_is_not_there) {
+  SandboxSpec spec;
+  spec.profile.mounts = {{Mount::Kind::kBind, "/nonexistent/folder", "/x", true, 0}};
+  auto layout = native_layout(spec, {"", "/s/box", "/v"});
+  ASSERT_FALSE(layout);
+  EXPECT_EQ(layout.error().code(), Code::kNotFound);
+  EXPECT_NE(layout.error().message().find("/nonexistent/folder"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace mcpbox::box

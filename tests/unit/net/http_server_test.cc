@@ -1,0 +1,270 @@
+// The server with clients that write raw bytes, in threads.
+#include "net/http_server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <future>
+
+#include "base/unique_fd.h"
+#include "net/task_group.h"
+#include "net/wait.h"
+#include "support/run_task.h"
+#include "support/temp_tree.h"
+
+namespace mcpbox::net {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+using std::chrono::hours;
+using std::chrono::milliseconds;
+
+UniqueFd connect_to(const std::string& path) {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) fd.reset();
+  return fd;
+}
+
+void put(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t size = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+    if (size <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(size));
+  }
+}
+
+std::string read_to_end(int fd) {
+  std::string out;
+  char buffer[4096];
+  for (ssize_t size = 0; (size = ::read(fd, buffer, sizeof buffer)) > 0;) out.append(buffer, static_cast<std::size_t>(size));
+  return out;
+}
+
+// Everything that comes back for these bytes, until the server closes.
+std::string talk(const std::string& path, const std::string& bytes) {
+  const UniqueFd fd = connect_to(path);
+  if (!fd) return "no connection";
+  put(fd.get(), bytes);
+  return read_to_end(fd.get());
+}
+
+std::string get(const std::string& target) { return "GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"; }
+
+struct HttpServerTest : testing::Test {
+  test::TempTree tree;
+  boost::asio::io_context loop;
+  HttpServerOptions options;
+  HttpHandler handler = [](ServedRequest request, Responder& out) { return echo(std::move(request), out); };
+
+  HttpServerTest() { options.socket_path = tree.path("s"); }
+
+  static Task<void> echo(ServedRequest request, Responder& out) {
+    std::string body = request.method + " " + request.path;
+    for (const auto& [name, value] : request.query) body += " " + name + "=" + value;
+    body += " " + std::to_string(request.body.size());
+    (void)co_await out.send(200, "text/plain", std::move(body));
+  }
+
+  // Serves while `client` runs in a thread of its own, and gives what it gave.
+  std::string with_server(std::function<std::string()> client) {
+    std::string got;
+    auto body = [&]() -> Task<int> {
+      auto server = HttpServer::listen(loop.get_executor(), options, handler);
+      if (!server) {
+        got = "listen: " + server.error().message();
+        co_return 1;
+      }
+      (*server)->start();
+      auto answer = std::async(std::launch::async, client);
+      while (answer.wait_for(milliseconds(0)) != std::future_status::ready) co_await sleep_for(milliseconds(1));
+      co_await (*server)->stop();
+      got = answer.get();
+      co_return 0;
+    };
+    test::run_task(loop, body());
+    return got;
+  }
+  std::string ask(const std::string& bytes) {
+    return with_server([&] { return talk(options.socket_path, bytes); });
+  }
+};
+
+TEST_F(HttpServerTest, answers_with_the_parts_of_the_target_decoded_once) {
+  EXPECT_THAT(ask(get("/v1/a%20b/%2525?x=1&y=%26&z")), HasSubstr("GET /v1/a b/%25 x=1 y=& z= 0"));
+}
+
+TEST_F(HttpServerTest, refuses_targets_that_two_readers_could_read_differently) {
+  for (const char* target : {"/a/../b", "/a/%2e%2e/b", "/./a", "/a//b", "/a%2fb", "/a%00b", "/%zz", "/%4", "/a?x=1&x=2", "/a?%00=1", "*", "http://h/a"}) {
+    EXPECT_THAT(ask(get(target)), StartsWith("HTTP/1.1 400")) << target;
+  }
+}
+
+TEST_F(HttpServerTest, refuses_a_target_that_is_too_long) {
+  EXPECT_THAT(ask(get("/" + std::string(5000, 'a'))), StartsWith("HTTP/1.1 400"));
+}
+
+TEST_F(HttpServerTest, refuses_a_head_and_a_body_that_are_too_large) {
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n"), StartsWith("HTTP/1.1 431"));
+  options.max_body = 1000;
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n"), StartsWith("HTTP/1.1 413"));
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + std::string(1001, 'b') + "\r\n0\r\n\r\n"),
+              StartsWith("HTTP/1.1 413"));
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'b')),
+              HasSubstr("POST / 1000"));
+}
+
+TEST_F(HttpServerTest, closes_on_what_is_no_http) {
+  for (const std::string& bytes : {std::string("\0\1\2\3\r\n\r\n", 8), std::string("GET\r\n\r\n"), std::string("GET / HTTP/9.9\r\n\r\n"),
+                                   std::string("POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n")}) {
+    EXPECT_THAT(ask(bytes), Not(HasSubstr("200 OK")));
+  }
+}
+
+TEST_F(HttpServerTest, serves_several_requests_on_one_connection) {
+  const std::string bytes = "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" + get("/3");
+  const std::string answer = ask(bytes);
+  EXPECT_THAT(answer, HasSubstr("GET /1 0"));
+  EXPECT_THAT(answer, HasSubstr("POST /2 2"));
+  EXPECT_THAT(answer, HasSubstr("GET /3 0"));
+}
+
+TEST_F(HttpServerTest, streams_chunks_as_they_are_written) {
+  handler = [](ServedRequest, Responder& out) -> Task<void> {
+    EXPECT_TRUE(co_await out.begin(200, "text/plain"));
+    EXPECT_TRUE(co_await out.write("one"));
+    EXPECT_TRUE(co_await out.write(""));
+    co_await sleep_for(milliseconds(2));
+    EXPECT_TRUE(co_await out.write("two"));
+    EXPECT_TRUE(co_await out.end());
+  };
+  EXPECT_THAT(ask(get("/")), HasSubstr("3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
+}
+
+TEST_F(HttpServerTest, tells_the_handler_that_the_reader_of_a_stream_is_gone) {
+  bool told = false;
+  handler = [&told](ServedRequest, Responder& out) -> Task<void> {
+    (void)co_await out.begin(200, "text/plain");
+    for (int i = 0; i < 100'000 && !told; ++i) told = !co_await out.write(std::string(1000, 'x'));
+  };
+  with_server([&] {
+    {
+      const UniqueFd fd = connect_to(options.socket_path);
+      put(fd.get(), get("/"));
+      char byte;
+      (void)!::read(fd.get(), &byte, 1);
+    }
+    // A second connection's end shows that the first was dealt with or is being dealt with: stop() joins it.
+    return talk(options.socket_path, "nonsense\r\n\r\n");
+  });
+  EXPECT_TRUE(told);
+}
+
+TEST_F(HttpServerTest, a_handler_that_answers_nothing_becomes_a_500) {
+  handler = [](ServedRequest, Responder&) -> Task<void> { co_return; };
+  EXPECT_THAT(ask(get("/")), StartsWith("HTTP/1.1 500"));
+}
+
+TEST_F(HttpServerTest, a_handler_that_throws_ends_only_its_connection) {
+  handler = [](ServedRequest request, Responder& out) -> Task<void> {
+    if (request.path == "/bad") throw std::runtime_error("thrown by a test");
+    (void)co_await out.send(200, "text/plain", "fine");
+  };
+  EXPECT_THAT(with_server([&] { return talk(options.socket_path, get("/bad")) + talk(options.socket_path, get("/good")); }), HasSubstr("fine"));
+}
+
+TEST_F(HttpServerTest, stop_ends_requests_that_are_running_and_removes_the_socket) {
+  std::atomic<int> running = 0;
+  handler = [&running](ServedRequest, Responder&) -> Task<void> {
+    struct Ended {
+      std::atomic<int>& count;
+      ~Ended() { --count; }
+    } const ended{running};
+    ++running;
+    co_await sleep_for(hours(1));
+  };
+  auto body = [&]() -> Task<int> {
+    auto server = HttpServer::listen(loop.get_executor(), options, handler);
+    (*server)->start();
+    auto first = std::async(std::launch::async, [&] { return talk(options.socket_path, get("/")); });
+    auto idle = std::async(std::launch::async, [&] { return talk(options.socket_path, ""); });
+    while (running == 0) co_await sleep_for(milliseconds(1));
+    co_await (*server)->stop();
+    // Neither client hangs.
+    while (first.wait_for(milliseconds(0)) != std::future_status::ready) co_await sleep_for(milliseconds(1));
+    EXPECT_EQ(first.get(), "");
+    // The idle one may not have been accepted yet: the listener's backlog goes with it.
+    server->reset();
+    while (idle.wait_for(milliseconds(0)) != std::future_status::ready) co_await sleep_for(milliseconds(1));
+    co_return running;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+  EXPECT_NE(::access(options.socket_path.c_str(), F_OK), 0);
+}
+
+TEST_F(HttpServerTest, more_clients_than_connections_wait_and_are_all_served) {
+  options.max_connections = 2;
+  const std::string all = with_server([&] {
+    std::vector<std::future<std::string>> clients;
+    for (int i = 0; i < 20; ++i) clients.push_back(std::async(std::launch::async, [&] { return talk(options.socket_path, get("/x")); }));
+    std::string good;
+    for (auto& client : clients) good += client.get().find("GET /x") != std::string::npos ? '1' : '0';
+    return good;
+  });
+  EXPECT_EQ(all, std::string(20, '1'));
+}
+
+TEST_F(HttpServerTest, the_socket_is_for_its_owner_alone) {
+  with_server([&] {
+    struct stat status {};
+    EXPECT_EQ(::stat(options.socket_path.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+    return std::string();
+  });
+}
+
+TEST_F(HttpServerTest, replaces_a_stale_socket_and_leaves_a_live_one) {
+  {
+    // A socket file that nobody listens on, as a daemon that was killed leaves it.
+    const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, options.socket_path.c_str(), sizeof(address.sun_path) - 1);
+    ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  const std::string answer = with_server([&] {
+    boost::asio::io_context other;
+    const auto second = HttpServer::listen(other.get_executor(), options, handler);
+    EXPECT_FALSE(second);
+    if (!second) EXPECT_EQ(second.error().code(), Code::kAlreadyExists);
+    return talk(options.socket_path, get("/still-there"));
+  });
+  EXPECT_THAT(answer, HasSubstr("GET /still-there"));
+}
+
+TEST_F(HttpServerTest, does_not_replace_a_file_and_says_which_path_is_too_long) {
+  tree.file("s", "precious");
+  auto refused = HttpServer::listen(loop.get_executor(), options, handler);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kAlreadyExists);
+  options.socket_path = tree.path(std::string(120, 'p'));
+  refused = HttpServer::listen(loop.get_executor(), options, handler);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kInvalidArgument);
+  options.socket_path = tree.path("no/such/folder");
+  refused = HttpServer::listen(loop.get_executor(), options, handler);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kUnavailable);
+}
+
+}  // namespace
+}  // namespace mcpbox::net

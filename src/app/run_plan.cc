@@ -89,24 +89,25 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
   return workspace::make_plan(spec, policy);
 }
 
-void print_plan(const workspace::Plan& plan, bool as_json) {
+void print_plan(const workspace::Plan& plan, bool as_json, const Redactor& redact) {
   if (as_json) {
-    fmt::print("{}\n", workspace::plan_to_json(plan));
+    fmt::print("{}\n", redact(workspace::plan_to_json(plan)));
     return;
   }
-  fmt::print("runs      {}\n", display_command(plan.argv));
-  if (!plan.cwd.empty()) fmt::print("in        {}\n", printable(plan.cwd));
+  std::string text = fmt::format("runs      {}\n", display_command(plan.argv));
+  if (!plan.cwd.empty()) text += fmt::format("in        {}\n", printable(plan.cwd));
   for (const workspace::Root& root : plan.roots) {
-    fmt::print("{:<9} {} at {}, {}\n", root.mode == workspace::RootMode::kStage ? "copies" : "mounts", printable(root.host), printable(root.mount),
-               root.access == workspace::Access::kReadWrite ? "read-write" : "read-only");
+    text += fmt::format("{:<9} {} at {}, {}\n", root.mode == workspace::RootMode::kStage ? "copies" : "mounts", printable(root.host),
+                        printable(root.mount), root.access == workspace::Access::kReadWrite ? "read-write" : "read-only");
   }
   if (plan.install) {
-    for (const workspace::InstallStep& step : plan.install->steps) fmt::print("installs  {}: {}\n", step.title, display_command(step.argv));
-    fmt::print("          into {}\n", plan.install->environment);
+    for (const workspace::InstallStep& step : plan.install->steps) text += fmt::format("installs  {}: {}\n", step.title, display_command(step.argv));
+    text += fmt::format("          into {}\n", plan.install->environment);
   }
-  for (const workspace::Refusal& refusal : plan.refused) fmt::print("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
-  for (const std::string& hint : plan.hints) fmt::print("hint      {}\n", hint);
-  for (const std::string& why : plan.why) fmt::print("because   {}\n", why);
+  for (const workspace::Refusal& refusal : plan.refused) text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
+  for (const std::string& hint : plan.hints) text += fmt::format("hint      {}\n", hint);
+  for (const std::string& why : plan.why) text += fmt::format("because   {}\n", why);
+  fmt::print("{}", redact(text));
 }
 
 int explain_run(const RunOptions& options, bool as_json) {
@@ -120,7 +121,9 @@ int explain_run(const RunOptions& options, bool as_json) {
     fmt::print(stderr, "mcpbox: {}\n", plan.error().message());
     return exit_code_of(plan.error());
   }
-  print_plan(*plan, as_json);
+  Redactor redact;
+  for (const auto& [name, value] : *env) redact.add(Secret(value));
+  print_plan(*plan, as_json, redact);
   return plan->refused.empty() ? kOk : kFailed;
 }
 

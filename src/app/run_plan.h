@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/run.h"
+#include "base/redact.h"
 #include "base/result.h"
 #include "workspace/plan.h"
 
@@ -16,7 +17,7 @@ Result<std::map<std::string, std::string>> run_environment(const std::vector<std
 
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id);
 
-// For people, or as JSON, on stdout.
-void print_plan(const workspace::Plan& plan, bool as_json);
+// For people, or as JSON, on stdout; secrets are taken out.
+void print_plan(const workspace::Plan& plan, bool as_json, const Redactor& redact);
 
 }  // namespace mcpbox::app

@@ -232,7 +232,7 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
     if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
     auto plan = hosting::plan_server(settings, policy, loaded->box.image);
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
-    print_plan(*plan, as_json);
+    print_plan(*plan, as_json, hosting::redactor_for(settings));
     return plan->refused.empty() ? kOk : kFailed;
   }
   return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file, printable(server, 100), join(names, ", "))), kUsage);

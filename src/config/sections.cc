@@ -56,8 +56,8 @@ void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {
       decoder.whole(*pids, "box.limits.pids_limit", 8, 4'194'304, box.limits.pids);
   }
   if (const Node* bundle = map.find("ca_bundle")) {
-    if (bundle->kind == Node::Kind::kScalar && bundle->text == "system") {
-      box.ca_bundle = "system";
+    if (bundle->kind == Node::Kind::kScalar && (bundle->text == "system" || bundle->text == "none")) {
+      box.ca_bundle = bundle->text;
     } else {
       decoder.path(*bundle, "box.ca_bundle", Decoder::Must::kBeFile, box.ca_bundle);
     }

@@ -153,7 +153,7 @@ Task<Result<void>> Installer::run_steps(box::Session& session, const InstallRequ
     StageTarget target;
     target.uid = uid;
     target.gid = uid;
-    auto staged = co_await stage_install_inputs(pool_, supervisor, plan, tree + "/tmp", options_.policy, target);
+    auto staged = co_await stage_install_inputs(pool_, supervisor, plan, tree, options_.policy, target);
     if (!staged) co_return fail(std::move(staged).error().with_context("bringing in what the installation needs"));
   }
 

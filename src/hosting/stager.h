@@ -34,7 +34,7 @@ struct StagePolicy {
 Task<Result<workspace::StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
                                                 StagePolicy policy, StageTarget target, bool swap);
 
-// Puts an installation's inputs and sources where its steps expect them: beneath `directory`, which exists and is empty.
+// Puts an installation's inputs and sources where its steps expect them: beneath the empty directories `tree`/env and `tree`/tmp.
 Task<Result<workspace::StageReport>> stage_install_inputs(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
                                                           workspace::InstallPlan plan, std::string directory, StagePolicy policy,
                                                           StageTarget target);

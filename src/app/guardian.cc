@@ -12,6 +12,7 @@
 #include <climits>
 #include <utility>
 
+#include "app/engine_setup.h"
 #include "app/runtime.h"
 #include "base/text.h"
 #include "box/engine_locator.h"
@@ -42,9 +43,9 @@ void remove_control_directory(const Watch& watch, const std::string& name) {
 }
 
 Task<int> tidy(Runtime& runtime, const Watch& watch) {
-  box::LocatorOptions options;
-  options.address = watch.engine;
-  auto located = co_await box::locate_engine(runtime.loop.get_executor(), std::move(options));
+  auto options = locator_options(watch.engine);
+  auto located = options ? co_await box::locate_engine(runtime.loop.get_executor(), std::move(*options))
+                         : Result<box::LocatedEngine>(fail(std::move(options).error()));
   if (located) {
     // An engine goes on with a request whose client is gone, so a container may appear a moment after our end.
     const auto end = Clock::now() + std::chrono::seconds(30);

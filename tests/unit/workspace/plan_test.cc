@@ -153,6 +153,10 @@ TEST_F(Planning, run_says_which_option_brings_a_path_in) {
   EXPECT_THAT(made.refused, IsEmpty());
 }
 
+TEST_F(Planning, python_without_requirements_is_the_interpreter_that_every_image_has) {
+  EXPECT_EQ(plan({.name = "s", .command = "python", .args = {tree_.file("p/s.py")}}).argv[0], "python3");
+}
+
 TEST_F(Planning, json_has_the_documented_members) {
   tree_.file("p/requirements.txt", "six");
   Plan made = plan({.name = "s", .command = "python", .args = {tree_.file("p/s.py"), tree_.dir("home/u")}});

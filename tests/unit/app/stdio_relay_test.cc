@@ -47,6 +47,29 @@ std::string read_line(const UniqueFd& fd) {
   return out;
 }
 
+// Reads ahead: for many or long lines.
+class Lines {
+ public:
+  explicit Lines(const UniqueFd& fd) : fd_(fd) {}
+  std::string next() {
+    for (std::size_t from = 0;;) {
+      if (const std::size_t end = buffer_.find('\n', from); end != std::string::npos) {
+        std::string line = buffer_.substr(0, end);
+        buffer_.erase(0, end + 1);
+        return line;
+      }
+      from = buffer_.size();
+      const std::string piece = read_some(fd_);
+      if (piece.empty()) return {};
+      buffer_ += piece;
+    }
+  }
+
+ private:
+  const UniqueFd& fd_;
+  std::string buffer_;
+};
+
 std::string request(int id) { return R"({"jsonrpc":"2.0","id":)" + std::to_string(id) + R"(,"method":"tools/call"})" + "\n"; }
 std::string reply(int id, const std::string& text = "ok") {
   return R"({"jsonrpc":"2.0","id":)" + std::to_string(id) + R"(,"result":{"text":")" + text + R"("}})" + "\n";
@@ -207,8 +230,9 @@ TEST_F(StdioRelayTest, both_directions_full_at_once_do_not_deadlock) {
   constexpr int kCount = 200;
   const std::string big(100'000, 'y');
   std::thread server([&] {
+    Lines lines(server_in.read);
     for (int i = 0; i < kCount; ++i) {
-      if (read_line(server_in.read).empty()) return;
+      if (lines.next().empty()) return;
       put(server_out.write, reply(i, big));
     }
   });
@@ -216,7 +240,8 @@ TEST_F(StdioRelayTest, both_directions_full_at_once_do_not_deadlock) {
     for (int i = 0; i < kCount; ++i) put(client_in.write, request(i));
   });
   std::size_t total = 0;
-  for (int i = 0; i < kCount; ++i) total += read_line(client_out.read).size();
+  Lines answers(client_out.read);
+  for (int i = 0; i < kCount; ++i) total += answers.next().size();
   EXPECT_GT(total, kCount * big.size());
   server.join();
   writer.join();
@@ -264,8 +289,9 @@ TEST_F(StdioRelayTest, a_line_of_nearly_16_MiB_passes_and_a_longer_one_becomes_a
     put(server_out.write, fits);
     put(server_out.write, too_long);
   });
-  EXPECT_EQ(read_line(client_out.read).size() + 1, fits.size());
-  const std::string second = read_line(client_out.read);
+  Lines answers(client_out.read);
+  EXPECT_EQ(answers.next().size() + 1, fits.size());
+  const std::string second = answers.next();
   EXPECT_THAT(second.substr(0, 300), HasSubstr("error"));
   EXPECT_LT(second.size(), 2000u);
   server.join();

@@ -9,6 +9,7 @@
 
 #include "app/client_verbs.h"
 #include "app/doctor.h"
+#include "app/egress_verbs.h"
 #include "app/exit_code.h"
 #include "app/paths.h"
 #include "app/run.h"
@@ -213,6 +214,8 @@ int run_command_line(int argc, char** argv) {
   verb->add_option("image", reference, "Reference")->required();
   add_engine(verb, common);
   verb->callback([&] { code = pull_image(common.engine, reference); });
+
+  add_egress_verbs(app, code);
 
   app.add_subcommand("version", "Print the version")->callback([] { fmt::print("mcpbox {}\n", MCPBOX_VERSION); });
 

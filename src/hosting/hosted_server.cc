@@ -123,8 +123,9 @@ Task<Result<void>> HostedServer::attempt() {
   // Starting can take minutes (an installation); a stop or a restart that is asked for meanwhile cancels it.
   std::optional<Result<std::unique_ptr<Running>>> started;
   net::TaskGroup starting(context_.executor, settings_.name);
-  starting.spawn("start", start_into(started));
-  while (starting.running() > 0 && !asked()) co_await changed_.wait();
+  bool over = false;  // not starting.running(): a start that never waits is over before this waits, and still counts as running
+  starting.spawn("start", start_into(started, over));
+  while (!over && !asked()) co_await changed_.wait();
   co_await starting.stop();
   if (!started) co_return asked() ? Result<void>{} : fail(Code::kInternal, "starting ended without a result; see the log");
   if (!*started) co_return fail(std::move(*started).error());
@@ -135,11 +136,15 @@ Task<Result<void>> HostedServer::attempt() {
   co_return outcome;
 }
 
-Task<void> HostedServer::start_into(std::optional<Result<std::unique_ptr<Running>>>& out) {
+Task<void> HostedServer::start_into(std::optional<Result<std::unique_ptr<Running>>>& out, bool& over) {
   struct Notify {
     net::Signal& changed;
-    ~Notify() { changed.notify(); }
-  } const notify{changed_};
+    bool& over;
+    ~Notify() {
+      over = true;
+      changed.notify();
+    }
+  } const notify{changed_, over};
   out = co_await start();
 }
 

@@ -88,7 +88,7 @@ class HostedServer {
   struct Running;  // a started process with its driver
 
   Task<Result<void>> attempt();
-  Task<void> start_into(std::optional<Result<std::unique_ptr<Running>>>& out);
+  Task<void> start_into(std::optional<Result<std::unique_ptr<Running>>>& out, bool& over);
   Task<Result<std::unique_ptr<Running>>> start();
   Task<Result<void>> serve(Running& running);
   Task<void> drain(Running& running);

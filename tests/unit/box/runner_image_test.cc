@@ -132,7 +132,9 @@ TEST_F(RunnerImageTest, a_build_that_makes_another_image_is_an_error) {
 }
 
 TEST(RunnerImage, the_build_script_computes_the_same_tag) {
-  const auto folder = fs::path(__FILE__).parent_path().parent_path().parent_path().parent_path() / "images/runner";
+  // Set by ctest. The path that the compiler was given may be relative to the folder that it ran in.
+  const char* source = std::getenv("MCPBOX_SOURCE_DIR");
+  const auto folder = (source != nullptr ? fs::path(source) : fs::path(__FILE__).parent_path().parent_path().parent_path().parent_path()) / "images/runner";
   FILE* script = ::popen(("'" + (folder / "build").string() + "' --tag").c_str(), "r");
   ASSERT_NE(script, nullptr);
   char line[128] = "";

@@ -1,7 +1,7 @@
 // PID 1 of a test sandbox.
 //   wait          until killed
 //   exit N        at once
-//   hog           takes memory until the kernel steps in
+//   hog           has a child that takes memory until the kernel steps in, and ends like it
 //   report FILE   writes what it sees of its confinement, then waits
 #include <errno.h>
 #include <fcntl.h>
@@ -63,14 +63,27 @@ static int report(const char* path) {
   return rename(temporary, path);
 }
 
-int main(int argc, char** argv) {
-  if (argc == 3 && strcmp(argv[1], "exit") == 0) return atoi(argv[2]);
-  if (argc == 3 && strcmp(argv[1], "report") == 0 && report(argv[2]) != 0) return 1;
-  if (argc == 2 && strcmp(argv[1], "hog") == 0) {
+static int hog(void) {
+  pid_t child = fork();
+  if (child == 0) {
+    int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (score < 0 || write(score, "1000", 4) != 4) _exit(2);
     for (;;) {
       char* piece = malloc(1 << 20);
       if (piece != NULL) memset(piece, 1, 1 << 20);
     }
   }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (!WIFSIGNALED(status)) return 2;
+  // The engine learns of it from the kernel by itself, and only while the container is there.
+  sleep(2);
+  return 128 + WTERMSIG(status);
+}
+
+int main(int argc, char** argv) {
+  if (argc == 3 && strcmp(argv[1], "exit") == 0) return atoi(argv[2]);
+  if (argc == 3 && strcmp(argv[1], "report") == 0 && report(argv[2]) != 0) return 1;
+  if (argc == 2 && strcmp(argv[1], "hog") == 0) return hog();
   for (;;) pause();
 }

@@ -151,7 +151,17 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
 
 Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   const auto executor = runtime.loop.get_executor();
-  const std::string socket = options.socket.empty() ? default_socket() : options.socket;
+  config::Settings settings;
+  if (!options.config.empty()) {
+    auto loaded = config::load(options.config);
+    if (!loaded) {
+      print_problems(loaded.error());
+      co_return kUsage;
+    }
+    settings = std::move(*loaded);
+  }
+  const auto first_of = [](const std::string& one, const std::string& other) { return one.empty() ? other : one; };
+  const std::string socket = first_of(options.socket, first_of(settings.daemon.socket, default_socket()));
   DaemonClient client(executor, socket);
   auto asked = co_await client.post("/v1/shutdown", "{}", std::chrono::seconds(10));
   if (!asked && !client.no_daemon()) co_return complain(asked.error(), kFailed);
@@ -167,11 +177,11 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   }
 
   // What a daemon that was killed left behind, and with --volumes the environments.
-  auto paths = make_paths("", socket);
+  auto paths = make_paths(settings.daemon.state_dir, socket);
   if (!paths) co_return complain(paths.error(), kFailed);
   auto instance = instance_id(paths->state_dir);
   if (!instance) co_return complain(instance.error(), kFailed);
-  auto locate = locator_options(options.engine);
+  auto locate = locator_options(first_of(options.engine, settings.engine.address));
   if (!locate) co_return complain(locate.error(), kFailed);
   auto located = co_await box::locate_engine(executor, std::move(*locate));
   if (!located) co_return complain(located.error(), kNoEngine);

@@ -14,6 +14,7 @@ struct ServeOptions {
 int serve(const ServeOptions& options);
 
 struct DownOptions {
+  std::string config;  // where daemon.socket, daemon.state_dir and engine come from; may be empty
   std::string socket;
   std::string engine;
   bool volumes = false;  // the environments as well

@@ -105,7 +105,10 @@ Task<Result<std::unique_ptr<Session>>> Session::open(Engine& engine, boost::asio
   for (const Mount& mount : mounts) {
     if (mount.kind != Mount::Kind::kVolume) continue;
     auto ensured = co_await engine.ensure_volume(mount.source, instance_labels(o.instance));
-    if (!ensured) co_return fail(std::move(ensured).error());
+    if (!ensured) {
+      ::rmdir(session->control_dir_.c_str());
+      co_return fail(std::move(ensured).error());
+    }
   }
   auto created = co_await engine.create(std::move(spec));
   if (!created) {

@@ -1,13 +1,16 @@
-// Round trip, throughput and start of a process: raw pipe (the limit), pipe ends passed out of a sandbox, `mcpbox run` with and without
+// Round trip, throughput and start of a process: raw pipe (the limit), pipe ends passed out of a sandbox, `mcpbox run`
+// with and without
 // --direct, and the engine's own exec. All in one run; what counts is the ratio to the raw pipe.
 //
 // usage: process_io [ROUNDS]   needs an engine (scripts/engine start) and the runner image (mcpbox image build)
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,7 +22,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,7 +52,9 @@ int rounds = 10'000;
   std::exit(1);
 }
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 bool write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -64,7 +72,8 @@ struct Pipe {
   std::size_t frame = 0;
 };
 
-// The same 200 bytes every time: a request, which the filter of `mcpbox run` takes note of, and which comes back as a message.
+// The same 200 bytes every time: a request, which the filter of `mcpbox run` takes note of, and which comes back as a
+// message.
 std::string message() {
   std::string text = R"({"jsonrpc":"2.0","method":"notifications/progress","params":{"data":")";
   const std::string end = "\"}}\n";
@@ -72,22 +81,51 @@ std::string message() {
   return text + end;
 }
 
+// Puts us and every process of this benchmark on one processor, or lets them go again. Where the scheduler happens to
+// put the two ends of a pipe decides between 6 and 60 us a round trip on a virtual machine (the other processor has to
+// be woken up from its idle state), and would drown what is to be compared.
+void pin(bool to_one) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int cpu = 0; cpu < (to_one ? 1 : ::get_nprocs()); ++cpu) CPU_SET(cpu, &set);
+  ::sched_setaffinity(0, sizeof set, &set);
+  std::error_code ignored;
+  for (const auto& process : std::filesystem::directory_iterator("/proc", ignored)) {
+    std::ifstream file(process.path() / "cmdline");
+    const std::string line((std::istreambuf_iterator<char>(file)), {});
+    if (line.find("/bench_echo") == std::string::npos) continue;
+    for (const auto& task : std::filesystem::directory_iterator(process.path() / "task", ignored)) {
+      ::sched_setaffinity(std::atoi(task.path().filename().c_str()), sizeof set, &set);
+    }
+  }
+}
+
 double round_trip_p50_us(const Pipe& pipe) {
+  struct Pinned {
+    Pinned() { pin(true); }
+    ~Pinned() { pin(false); }
+  } const pinned;
   const std::string sent = message();
   std::vector<char> buffer(1 << 16);
-  std::vector<double> times;
-  for (int i = -kWarmUp; i < rounds; ++i) {
-    const auto begin = Clock::now();
-    if (!write_all(pipe.in.get(), sent)) give_up("the echo process is gone");
-    for (std::size_t got = 0; got < sent.size() + pipe.frame;) {
-      const ssize_t size = ::read(pipe.out.get(), buffer.data(), buffer.size());
-      if (size <= 0) give_up("the echo process is gone");
-      got += static_cast<std::size_t>(size);
+  double best = 0;
+  // The best of three: what disturbs a whole pass is not ours.
+  for (int pass = 0; pass < 3; ++pass) {
+    std::vector<double> times;
+    for (int i = -kWarmUp; i < rounds; ++i) {
+      const auto begin = Clock::now();
+      if (!write_all(pipe.in.get(), sent)) give_up("the echo process is gone");
+      for (std::size_t got = 0; got < sent.size() + pipe.frame;) {
+        const ssize_t size = ::read(pipe.out.get(), buffer.data(), buffer.size());
+        if (size <= 0) give_up("the echo process is gone");
+        got += static_cast<std::size_t>(size);
+      }
+      if (i >= 0) times.push_back(seconds_since(begin) * 1e6);
     }
-    if (i >= 0) times.push_back(seconds_since(begin) * 1e6);
+    std::nth_element(times.begin(), times.begin() + rounds / 2, times.end());
+    const double median = times[static_cast<std::size_t>(rounds / 2)];
+    if (pass == 0 || median < best) best = median;
   }
-  std::nth_element(times.begin(), times.begin() + rounds / 2, times.end());
-  return times[static_cast<std::size_t>(rounds / 2)];
+  return best;
 }
 
 // How fast we can read what the process produces as messages of 1,000 bytes.
@@ -117,7 +155,8 @@ Pipe start_local(const std::vector<std::string>& argv, bool own_session) {
   for (const std::string& word : argv) pointers.push_back(const_cast<char*>(word.c_str()));
   pointers.push_back(nullptr);
   Pipe pipe;
-  if (::posix_spawn(&pipe.pid, argv[0].c_str(), &actions, &attributes, pointers.data(), environ) != 0) give_up("cannot start " + argv[0]);
+  if (::posix_spawn(&pipe.pid, argv[0].c_str(), &actions, &attributes, pointers.data(), environ) != 0)
+    give_up("cannot start " + argv[0]);
   ::close(in[0]);
   ::close(out[1]);
   pipe.in = UniqueFd(in[1]);
@@ -139,8 +178,9 @@ void stop_local(Pipe pipe) {
 
 // What `docker exec` does, without its client: create an exec, start it, and take the connection over.
 std::string api_request(int fd, const std::string& path, const std::string& body, bool upgrade) {
-  const std::string head = fmt::format("POST {} HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n", path,
-                                       body.size(), upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "");
+  const std::string head =
+      fmt::format("POST {} HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n",
+                  path, body.size(), upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "");
   if (!write_all(fd, head + body)) give_up("the engine closed the connection");
   std::string answer;
   char byte = 0;
@@ -161,7 +201,8 @@ UniqueFd connect_engine(const std::string& address) {
   name.sun_family = AF_UNIX;
   address.substr(kUnix.size()).copy(name.sun_path, sizeof name.sun_path - 1);
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0) give_up("cannot connect to " + address);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0)
+    give_up("cannot connect to " + address);
   return fd;
 }
 
@@ -169,13 +210,15 @@ Pipe start_exec(const std::string& address, const std::string& sandbox, const st
   std::string words;
   for (const std::string& word : argv) words += (words.empty() ? "\"" : ",\"") + word + "\"";
   UniqueFd fd = connect_engine(address);
-  const std::string created = api_request(fd.get(), "/v1.40/containers/" + sandbox + "/exec",
-                                          R"({"AttachStdin":true,"AttachStdout":true,"User":"65534:65534","Cmd":[)" + words + "]}", false);
+  const std::string created =
+      api_request(fd.get(), "/v1.40/containers/" + sandbox + "/exec",
+                  R"({"AttachStdin":true,"AttachStdout":true,"User":"65534:65534","Cmd":[)" + words + "]}", false);
   const std::size_t at = created.find("\"Id\":\"");
   if (at == std::string::npos) give_up("the engine refused the exec: " + created);
   const std::string id = created.substr(at + 6, 64);
   UniqueFd stream = connect_engine(address);
-  const std::string head = api_request(stream.get(), "/v1.40/exec/" + id + "/start", R"({"Detach":false,"Tty":false})", true);
+  const std::string head =
+      api_request(stream.get(), "/v1.40/exec/" + id + "/start", R"({"Detach":false,"Tty":false})", true);
   if (head.find(" 101 ") == std::string::npos) give_up("the engine refused the exec: " + head);
   Pipe pipe;
   pipe.frame = 8;
@@ -237,7 +280,8 @@ Task<void> measure_sandbox(boost::asio::any_io_executor executor, const std::str
     if (!spawned) give_up(spawned.error().message());
     const std::string sent = message();
     char buffer[4096];
-    if (!write_all(spawned->pipes.in.get(), sent) || ::read(spawned->pipes.out.get(), buffer, sizeof buffer) <= 0) give_up("no echo");
+    if (!write_all(spawned->pipes.in.get(), sent) || ::read(spawned->pipes.out.get(), buffer, sizeof buffer) <= 0)
+      give_up("no echo");
     starts.push_back(seconds_since(begin) * 1e3);
     (void)co_await supervisor.kill_uid(1'900'000'001, SIGKILL);
     (void)co_await supervisor.forget("start");
@@ -289,7 +333,8 @@ Row measure_run(const std::string& build, const std::string& name, std::vector<s
   Pipe pipe = start_local(argv_for(""), true);
   std::string sent = message();
   char buffer[4096];
-  if (!write_all(pipe.in.get(), sent) || ::read(pipe.out.get(), buffer, sizeof buffer) <= 0) give_up(name + ": no echo");
+  if (!write_all(pipe.in.get(), sent) || ::read(pipe.out.get(), buffer, sizeof buffer) <= 0)
+    give_up(name + ": no echo");
   row.start_ms = seconds_since(begin) * 1e3;
   row.round_trip_us = round_trip_p50_us(pipe);
   stop_local(std::move(pipe));
@@ -317,7 +362,8 @@ int main(int argc, char** argv) {
       const auto begin = Clock::now();
       Pipe pipe = start_local({echo}, own_session);
       char buffer[4096];
-      if (!write_all(pipe.in.get(), message()) || ::read(pipe.out.get(), buffer, sizeof buffer) <= 0) give_up("no echo");
+      if (!write_all(pipe.in.get(), message()) || ::read(pipe.out.get(), buffer, sizeof buffer) <= 0)
+        give_up("no echo");
       starts.push_back(seconds_since(begin) * 1e3);
       stop_local(std::move(pipe));
     }
@@ -331,8 +377,8 @@ int main(int argc, char** argv) {
     stop_local(std::move(pipe));
     rows.push_back(row);
   };
-  // The kernel schedules the processes of one session as a group. A sandboxed process is never in its client's session, so
-  // the second row is the limit that can be reached.
+  // The kernel schedules the processes of one session as a group. A sandboxed process is never in its client's session,
+  // so the second row is the limit that can be reached.
   raw("raw pipe, same session", false);
   raw("raw pipe, own session (the limit)", true);
 
@@ -345,9 +391,11 @@ int main(int argc, char** argv) {
   rows.push_back(measure_run(build, "mcpbox run", {}));
 
   const Row& limit = rows[1];
-  fmt::print("{:<38} {:>12} {:>8} {:>12} {:>8} {:>12}\n", "200-byte messages, p50", "round trip", "ratio", "throughput", "ratio", "start");
+  fmt::print("{:<38} {:>12} {:>8} {:>12} {:>8} {:>12}\n", "200-byte messages, one processor, p50", "round trip",
+             "ratio", "throughput", "ratio", "start");
   for (const Row& row : rows) {
-    fmt::print("{:<38} {:>9.1f} us {:>7.2f}x {:>7.0f} MB/s {:>7.2f}x {:>9.2f} ms\n", row.path, row.round_trip_us, row.round_trip_us / limit.round_trip_us,
-               row.throughput, row.throughput / limit.throughput, row.start_ms);
+    fmt::print("{:<38} {:>9.1f} us {:>7.2f}x {:>7.0f} MB/s {:>7.2f}x {:>9.2f} ms\n", row.path, row.round_trip_us,
+               row.round_trip_us / limit.round_trip_us, row.throughput, row.throughput / limit.throughput,
+               row.start_ms);
   }
 }

@@ -17,8 +17,9 @@ namespace {
 constexpr std::string_view kControlMount = "/.boxrun";
 constexpr std::string_view kInitMount = "/.box/mcpbox-init";
 
-Result<void> make_private_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0) return {};
+// True when it was not there before.
+Result<bool> make_private_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == 0) return true;
   if (errno != EEXIST) return fail(errno_error(errno, fmt::format("cannot make the control directory {}", path)));
   struct stat status {};
   // lstat: a link here could point the control socket anywhere.
@@ -27,7 +28,7 @@ Result<void> make_private_directory(const std::string& path) {
     return fail(Code::kPermissionDenied,
                 fmt::format("{} is not a private directory of this user; remove it and start again", path));
   }
-  return {};
+  return false;
 }
 
 }  // namespace
@@ -38,7 +39,15 @@ std::string Session::sandbox_name(const SessionOptions& options) {
   return fmt::format("mcpbox-{}-{}", options.instance.substr(0, 8), options.name);
 }
 
-Session::~Session() = default;
+Session::~Session() {
+  // Opening failed or was cancelled on the way: nobody else knows of the directory.
+  if (made_control_dir_ && !supervisor_) remove_control_dir();
+}
+
+void Session::remove_control_dir() {
+  ::unlink((control_dir_ + "/control.sock").c_str());
+  ::rmdir(control_dir_.c_str());
+}
 
 Task<Result<std::unique_ptr<Session>>> Session::open(Engine& engine, boost::asio::any_io_executor executor,
                                                      SessionOptions options) {
@@ -101,20 +110,16 @@ Task<Result<std::unique_ptr<Session>>> Session::open(Engine& engine, boost::asio
     if (session->adopted_) co_return session;
   }
 
-  if (auto made = make_private_directory(session->control_dir_); !made) co_return fail(std::move(made).error());
+  auto made = make_private_directory(session->control_dir_);
+  if (!made) co_return fail(std::move(made).error());
+  session->made_control_dir_ = *made;
   for (const Mount& mount : mounts) {
     if (mount.kind != Mount::Kind::kVolume) continue;
     auto ensured = co_await engine.ensure_volume(mount.source, instance_labels(o.instance));
-    if (!ensured) {
-      ::rmdir(session->control_dir_.c_str());
-      co_return fail(std::move(ensured).error());
-    }
+    if (!ensured) co_return fail(std::move(ensured).error());
   }
   auto created = co_await engine.create(std::move(spec));
-  if (!created) {
-    if (created.error().code() != Code::kAlreadyExists) ::rmdir(session->control_dir_.c_str());
-    co_return fail(std::move(created).error());
-  }
+  if (!created) co_return fail(std::move(created).error());
   session->sandbox_ = std::move(*created);
   auto connected = co_await session->connect(executor);
   if (!connected) {
@@ -162,8 +167,7 @@ Task<Result<void>> Session::close() {
     (void)co_await supervisor_->shutdown();  // removal below does the same, less gently
   }
   auto removed = co_await engine_.remove(sandbox_.id);
-  ::unlink((control_dir_ + "/control.sock").c_str());
-  ::rmdir(control_dir_.c_str());
+  remove_control_dir();
   co_return removed;
 }
 

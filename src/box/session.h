@@ -61,6 +61,7 @@ class Session {
  private:
   Session(Engine& engine, SessionOptions options) : engine_(engine), options_(std::move(options)) {}
   Task<Result<void>> connect(boost::asio::any_io_executor executor);
+  void remove_control_dir();
 
   Engine& engine_;
   SessionOptions options_;
@@ -68,6 +69,7 @@ class Session {
   std::unique_ptr<Supervisor> supervisor_;
   std::string control_dir_;
   bool adopted_ = false;
+  bool made_control_dir_ = false;  // by us, just now
 };
 
 // Labels that every sandbox of this instance carries.

@@ -39,8 +39,8 @@ struct Limits {
 struct BoxSettings {
   std::string image;  // empty = the runner image, built when missing
   Limits limits;
-  std::string ca_bundle;  // host path of a PEM file; mounted read-only and named to every tool; empty = none, "system"
-                          // = the host's own
+  std::string ca_bundle;  // host path of a PEM file, mounted read-only and named to every tool; "none"; "system" = the
+                          // host's own, which must be there; empty = the host's own, if it is there
   std::map<std::string, Value> install_env;  // for installs only: PIP_INDEX_URL, npm_config_registry …
 };
 

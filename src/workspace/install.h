@@ -1,17 +1,30 @@
 // Between make_plan and the two planners: what is to be installed for one command, before its hash is known.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "workspace/command.h"
+#include "workspace/host_view.h"
+#include "workspace/path_text.h"
 #include "workspace/plan.h"
 
 namespace mcpbox::workspace {
 
 // Stands for "<cache>/<hash>" until the hash is known. Nobody writes such a thing.
 inline constexpr std::string_view kBase = "\x01mcpbox-base\x01";
+inline std::string at_base(std::string_view relative) { return std::string(kBase) + "/" + std::string(relative); }
+
+// What is read of a manifest and of a lock file at most, in bytes.
+inline constexpr std::size_t kMaxManifest = 4 << 20;
+inline constexpr std::size_t kMaxLock = 64 << 20;
+
+inline bool is_file(const std::string& folder, std::string_view name) {
+  return host_kind(join_path(folder, name)) == HostKind::kFile;
+}
 
 struct Draft {
   bool needed = false;

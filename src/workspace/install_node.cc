@@ -12,16 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxManifest = 4 << 20;
-constexpr std::size_t kMaxLock = 64 << 20;
-
-std::string at_base(std::string_view relative) {
-  return std::string(kBase) + "/" + std::string(relative);
-}
-bool is_file(const std::string& folder, std::string_view name) {
-  return host_kind(join_path(folder, name)) == HostKind::kFile;
-}
-
 // npm 12 neither runs the scripts of dependencies nor fetches from repositories, archives and folders unless told to,
 // which protects a developer's machine; here it would only leave native packages broken, and the installer's sandbox
 // holds nothing to steal. As variables, because older versions do not know them and npm 12 ends at unknown options.

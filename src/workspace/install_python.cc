@@ -12,13 +12,6 @@
 namespace mcpbox::workspace {
 namespace {
 
-constexpr std::size_t kMaxManifest = 4 << 20;
-constexpr std::size_t kMaxLock = 32 << 20;
-
-std::string at_base(std::string_view relative) {
-  return std::string(kBase) + "/" + std::string(relative);
-}
-
 std::map<std::string, std::string> uv_environment(bool fetch_python) {
   std::map<std::string, std::string> env{{"UV_CACHE_DIR", at_base("tmp/uv-cache")},
                                          {"UV_LINK_MODE", "copy"},
@@ -106,10 +99,6 @@ std::string manifest(Draft& draft, const std::string& path, std::size_t limit = 
   }
   draft.plan.manifests.push_back(path);
   return std::move(*text);
-}
-
-bool is_file(const std::string& folder, std::string_view name) {
-  return host_kind(join_path(folder, name)) == HostKind::kFile;
 }
 
 void use_requirements(Draft& draft, const Site& site, Environment& environment, const std::string& file,

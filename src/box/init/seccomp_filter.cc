@@ -121,7 +121,7 @@ constexpr unsigned kNewNamespaces = 0x7E020000;  // every CLONE_NEW* flag of clo
 constexpr unsigned kTypeMask = 0xF;              // socket type without SOCK_CLOEXEC and SOCK_NONBLOCK
 
 constexpr unsigned kAllow = SECCOMP_RET_ALLOW;
-constexpr unsigned refuse(int number) {
+constexpr unsigned fail_with(int number) {
   return SECCOMP_RET_ERRNO | static_cast<unsigned>(number);
 }
 
@@ -182,7 +182,7 @@ void socket_rules(Program& p, bool any_network) {
     p.when_equal(AF_NETLINK, [&] {  // getifaddrs(3), os.networkInterfaces(): NETLINK_ROUTE, which is 0
       p.load_argument(2);
       p.ret_if_equal(0, kAllow);
-      p.ret(refuse(EACCES));
+      p.ret(fail_with(EACCES));
     });
     if (any_network) {
       p.ret_if_equal(AF_INET, kAllow);
@@ -191,28 +191,28 @@ void socket_rules(Program& p, bool any_network) {
       const auto tcp_only = [&] {
         p.load_argument(1);
         p.mask(kTypeMask);
-        p.ret_unless_equal(SOCK_STREAM, refuse(EACCES));
+        p.ret_unless_equal(SOCK_STREAM, fail_with(EACCES));
         p.load_argument(2);
         p.ret_if_equal(0, kAllow);
         p.ret_if_equal(IPPROTO_TCP, kAllow);
-        p.ret(refuse(EACCES));
+        p.ret(fail_with(EACCES));
       };
       p.when_equal(AF_INET, tcp_only);
       p.when_equal(AF_INET6, tcp_only);
     }
-    p.ret(refuse(EAFNOSUPPORT));
+    p.ret(fail_with(EAFNOSUPPORT));
   });
   p.on_call(SYS_socketpair, [&] {
     p.load_argument(0);
     p.ret_if_equal(AF_UNIX, kAllow);
-    p.ret(refuse(EAFNOSUPPORT));
+    p.ret(fail_with(EAFNOSUPPORT));
   });
   if (any_network) return;
   // Fast open connects while sending, past Landlock's connect rule.
   const auto no_fast_open = [&](unsigned number, unsigned flags_argument) {
     p.on_call(number, [&] {
       p.load_argument(flags_argument);
-      p.ret_if_any_bit(MSG_FASTOPEN, refuse(EPERM));
+      p.ret_if_any_bit(MSG_FASTOPEN, fail_with(EPERM));
       p.ret(kAllow);
     });
   };
@@ -231,17 +231,17 @@ std::vector<sock_filter> build_seccomp_filter(bool any_network) {
 #if defined(__x86_64__)
   p.ret_if_at_least(0x40000000, SECCOMP_RET_KILL_PROCESS);  // the x32 calls, which repeat all others under new numbers
 #endif
-  for (const unsigned number : kAbsent) p.ret_if_equal(number, refuse(ENOSYS));
-  for (const unsigned number : kDenied) p.ret_if_equal(number, refuse(EPERM));
+  for (const unsigned number : kAbsent) p.ret_if_equal(number, fail_with(ENOSYS));
+  for (const unsigned number : kDenied) p.ret_if_equal(number, fail_with(EPERM));
   p.on_call(SYS_clone, [&] {
     p.load_argument(0);
-    p.ret_if_any_bit(kNewNamespaces, refuse(EPERM));
+    p.ret_if_any_bit(kNewNamespaces, fail_with(EPERM));
     p.ret(kAllow);
   });
   p.on_call(SYS_ioctl, [&] {
     p.load_argument(1);
-    p.ret_if_equal(TIOCSTI, refuse(EPERM));  // types into a terminal that it shares
-    p.ret_if_equal(TIOCLINUX, refuse(EPERM));
+    p.ret_if_equal(TIOCSTI, fail_with(EPERM));  // types into a terminal that it shares
+    p.ret_if_equal(TIOCLINUX, fail_with(EPERM));
     p.ret(kAllow);
   });
   socket_rules(p, any_network);

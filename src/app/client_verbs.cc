@@ -172,6 +172,9 @@ int list_servers(const ClientOptions& options, const ListOptions& list) {
       fmt::print("{}", *body);
     } else {
       print_servers((*parsed)["servers"]);
+      const Value& engine = (*parsed)["engine"];
+      const std::string kind = engine["kind"].string_or(), address = engine["address"].string_or();
+      if (!kind.empty()) fmt::print("engine: {} {}{}\n", printable(kind), printable(engine["version"].string_or()), address == kind ? "" : " at " + printable(address));
       if (list.phases) print_phases((*parsed)["servers"]);
     }
     co_return list.wait == 0 || all ? kOk : kNotConnected;

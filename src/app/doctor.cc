@@ -80,8 +80,8 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
     findings.push_back({kBad, "engine", located.error().message()});
     co_return;
   }
-  findings.push_back({kGood, "engine", fmt::format("{} {}, API {}, at {}, cgroup v{}", located->info.kind, located->info.version,
-                                                   located->info.api_version, located->info.address, located->info.cgroup_version)});
+  const std::string api = located->info.api_version.empty() ? "" : fmt::format(", API {}", located->info.api_version);
+  findings.push_back({kGood, "engine", fmt::format("{}{}, cgroup v{}", describe_engine(located->info), api, located->info.cgroup_version)});
   for (const std::string& warning : located->info.warnings) findings.push_back({kDegraded, "engine", warning});
 
   const bool native = located->info.kind == box::kNativeAddress;

@@ -14,7 +14,8 @@ namespace mcpbox::app {
 Result<box::LocatorOptions> locator_options(std::string address) {
   box::LocatorOptions options;
   options.address = std::move(address);
-  if (options.address == box::kNativeAddress) {
+  const bool automatic = options.address.empty() || options.address == "auto";
+  if (automatic || options.address == box::kNativeAddress) {
     auto paths = make_paths("", "");
     if (!paths) return fail(std::move(paths).error());
     auto init = find_init();
@@ -28,13 +29,15 @@ Result<box::LocatorOptions> locator_options(std::string address) {
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                                         std::string ca_bundle, ProgressPrinter& progress) {
   EngineSetup setup;
-  progress.step("looking for a container engine");
+  progress.step("looking for an engine");
   auto options = locator_options(std::move(address));
   if (!options) co_return fail(std::move(options).error());
   auto located = co_await box::locate_engine(executor, std::move(*options));
   if (!located) co_return fail(std::move(located).error());
   setup.engine = std::move(located->engine);
   setup.info = std::move(located->info);
+  progress.done();
+  progress.note("engine: " + describe_engine(setup.info));
 
   if (image.empty() && setup.info.kind == box::kNativeAddress) image = "host";
   if (!image.empty()) {
@@ -62,6 +65,13 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   setup.image_id = ensured->id;
   progress.done();
   co_return setup;
+}
+
+std::string describe_engine(const box::EngineInfo& info) {
+  if (info.kind == box::kNativeAddress) {
+    return fmt::format("native, Linux {}, {}", info.version, info.rootless ? "as an ordinary user" : "as root");
+  }
+  return fmt::format("{} {}{} at {}", info.kind, info.version, info.rootless ? ", rootless," : "", info.address);
 }
 
 std::vector<std::string> denied_places(const Paths& paths, const std::string& engine_address) {

@@ -26,6 +26,9 @@ struct EngineSetup {
 // How to find the engine at this address; for the native one also where it keeps its things.
 Result<box::LocatorOptions> locator_options(std::string address);
 
+// "docker 20.10.24 at unix:///var/run/docker.sock", for every place that says what is used.
+std::string describe_engine(const box::EngineInfo& info);
+
 // `image` empty = the runner image (on the native engine: this machine's own system), built if it is missing. Errors: kUnavailable when no engine answers.
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                                         std::string ca_bundle, ProgressPrinter& progress);

@@ -33,6 +33,10 @@ void ProgressPrinter::detail(std::string_view line) {
   fmt::print(stderr, "mcpbox:   {}\n", printable(trim(line), 160));
 }
 
+void ProgressPrinter::note(std::string_view line) {
+  if (verbose_) fmt::print(stderr, "mcpbox: {}\n", line);
+}
+
 void ProgressPrinter::done() {
   if (what_.empty()) return;
   const double ms = std::chrono::duration<double, std::milli>(Clock::now() - began_).count();

@@ -21,6 +21,8 @@ class ProgressPrinter {
 
   void step(std::string_view what);
   void detail(std::string_view line);
+  // A line of its own, when verbose.
+  void note(std::string_view line);
   // Ends the current step; its time is printed when it was shown.
   void done();
 

@@ -31,6 +31,7 @@
 #include "hosting/identity.h"
 #include "hosting/installer.h"
 #include "hosting/launch.h"
+#include "hosting/missing_program.h"
 #include "hosting/owner.h"
 #include "net/task_group.h"
 #include "net/wait.h"
@@ -104,7 +105,7 @@ class Run {
     auto begun = co_await begin();
     if (!begun) {
       code = begun.error().code() == Code::kNotFound && process_missing_ ? kRunNotFound : cannot_start(begun.error());
-      if (process_missing_) say(begun.error().message());
+      if (process_missing_) say(fmt::format("{}; {}", begun.error().message(), hosting::missing_program_hint(program_, setup_.image_id)));
       co_return;
     }
     started_ = true;
@@ -203,6 +204,7 @@ class Run {
       for (const std::string& note : launch->notes) say(note);
     }
     launch->process.nice = 0;
+    program_ = launch->process.argv.front();
 
     progress_.step("starting " + options_.command.front());
     if (options_.direct) {
@@ -360,6 +362,7 @@ class Run {
   uid_t uid_ = 0;
   bool engine_found_ = false;
   bool process_missing_ = false;
+  std::string program_;  // that is started
   bool started_ = false;
   bool stop_ = false;
   bool lost_ = false;

@@ -118,7 +118,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     progress.done();
     code = complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);
   } else {
-    log::info("engine", "{} {} at {}, image {}", setup->info.kind, setup->info.version, setup->info.address, setup->image_reference);
+    log::info("engine", "{}, image {}", describe_engine(setup->info), setup->image_reference);
     for (const std::string& warning : setup->info.warnings) log::warning("engine", "{}", warning);
     hosting::HostOptions hosting;
     hosting.instance = *instance;

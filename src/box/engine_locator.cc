@@ -13,7 +13,7 @@
 namespace mcpbox::box {
 namespace {
 
-constexpr std::string_view kHint = "start one with `scripts/engine start`, or set DOCKER_HOST";
+constexpr std::string_view kHint = "start one with `scripts/engine start`, or set DOCKER_HOST, or use --engine native, which needs none";
 
 std::string environment(const LocatorOptions& options, const char* name) {
   if (options.environment) return options.environment(name);
@@ -33,6 +33,15 @@ std::string reject(const std::string& path) {
   return {};
 }
 
+Task<Result<LocatedEngine>> native_engine(boost::asio::any_io_executor executor, NativeOptions options) {
+  LocatedEngine found;
+  found.engine = make_native_engine(executor, std::move(options));
+  auto info = co_await found.engine->probe();
+  if (!info) co_return fail(std::move(info).error());
+  found.info = std::move(*info);
+  co_return found;
+}
+
 }  // namespace
 
 std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
@@ -49,7 +58,7 @@ std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
     return out;
   }
   const auto runtime = environment(options, "XDG_RUNTIME_DIR");
-  const auto add = [&out](const char* origin, const std::string& path) { out.push_back({origin, parse_docker_address(path)}); };
+  const auto add = [&](const char* origin, const std::string& path) { out.push_back({origin, parse_docker_address(options.root + path)}); };
   if (!runtime.empty()) add("rootless Docker", runtime + "/docker.sock");
   add("Docker", "/var/run/docker.sock");
   add("mcpbox's own engine", "/run/mcpbox-engine/docker.sock");
@@ -59,14 +68,7 @@ std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
 }
 
 Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options) {
-  if (options.address == kNativeAddress) {
-    LocatedEngine found;
-    found.engine = make_native_engine(executor, options.native);
-    auto info = co_await found.engine->probe();
-    if (!info) co_return fail(std::move(info).error());
-    found.info = std::move(*info);
-    co_return found;
-  }
+  if (options.address == kNativeAddress) co_return co_await native_engine(executor, options.native);
   auto candidates = engine_candidates(options);
   const bool named = candidates.size() == 1;
   options.docker.connect_timeout = std::min(options.docker.connect_timeout, std::chrono::milliseconds(10000));
@@ -93,6 +95,12 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
       problem = info.error().message();
     }
     tried += "\n  " + candidate.origin + " (" + where + "): " + problem;
+  }
+  // A named engine that does not answer is an error: silently there would be other sandboxes than those that are wanted.
+  if (!named && !options.native.init_path.empty()) {
+    auto native = co_await native_engine(executor, std::move(options.native));
+    if (native || native.error().code() == Code::kCancelled) co_return native;
+    tried += "\n  native: " + native.error().message();
   }
   co_return fail(Code::kUnavailable, "no container engine answers; " + std::string(kHint) + ". Tried:" + tried);
 }

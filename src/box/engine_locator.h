@@ -17,10 +17,11 @@
 namespace mcpbox::box {
 
 struct LocatorOptions {
-  std::string address;  // from the configuration or the command line; "" or "auto" = look for one; "native" = none is needed
+  std::string address;  // from the configuration or the command line; "" or "auto" = look for one, else the native one
   std::function<std::string(const char* name)> environment;  // empty = the process's own
+  std::string root;  // where /run and /var are looked for; for tests
   DockerOptions docker;
-  NativeOptions native;  // for the address "native" alone
+  NativeOptions native;  // for the address "native", and where no container engine answers; without an init_path it is not tried then
 };
 
 struct EngineCandidate {
@@ -40,7 +41,7 @@ struct LocatedEngine {
   EngineInfo info;
 };
 
-// The first candidate that answers within 10 s. A socket that was not named explicitly must belong to root or to us: whoever
+// The first candidate that answers within 10 s, else the native engine, unless one was named. A socket that was not named explicitly must belong to root or to us: whoever
 // owns the engine sees everything. kUnavailable lists what was tried and says how to start an engine.
 Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options);
 

@@ -84,20 +84,23 @@ std::string log_line_json(const hosting::LogLine& line) {
   return dump({{"seq", line.sequence}, {"time_ms", millis}, {"source", kSources[static_cast<int>(line.source)]}, {"text", line.text}});
 }
 
+Json engine_json(const ControlContext& context) {
+  return {{"kind", context.engine.kind},
+          {"version", context.engine.version},
+          {"api_version", context.engine.api_version},
+          {"address", context.engine.address}};
+}
+
 Task<void> send_servers(ControlContext& context, Responder& out) {
   Json servers = Json::array();
   for (const auto& server : context.host.servers()) servers.push_back(to_json(server->view()));
-  (void)co_await out.send(200, "application/json", dump({{"servers", std::move(servers)}}));
+  (void)co_await out.send(200, "application/json", dump({{"servers", std::move(servers)}, {"engine", engine_json(context)}}));
 }
 
 Task<void> send_status(ControlContext& context, Responder& out) {
   const auto uptime = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - context.started);
   const Json body = {{"version", MCPBOX_VERSION},
-                     {"engine",
-                      {{"kind", context.engine.kind},
-                       {"version", context.engine.version},
-                       {"api_version", context.engine.api_version},
-                       {"address", context.engine.address}}},
+                     {"engine", engine_json(context)},
                      {"image", context.image_reference},
                      {"config", context.config_file},
                      {"uptime_ms", uptime.count()}};

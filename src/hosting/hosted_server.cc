@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "hosting/identity.h"
+#include "hosting/missing_program.h"
 #include "hosting/offload.h"
 #include "json/text.h"
 
@@ -229,6 +230,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
       });
   // Cancelled half-way it would leave a process that nobody knows; from here on a stop is carried out by finish().
   co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
+  const std::string program = launch->process.argv.front();
   auto spawned = co_await supervisor.spawn(std::move(launch->process));
   if (!spawned) {
     // A program that is not there will not be there in two seconds either.
@@ -236,8 +238,8 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
     Error error = std::move(spawned).error();
     co_return fail(missing ? Error(Code::kFailedPrecondition,
                                    fmt::format("{}; check `command` of server '{}': the program must be in the image, in a staged "
-                                               "folder, or come from npx or uvx",
-                                               error.message(), settings_.name))
+                                               "folder, or come from npx or uvx; {}",
+                                               error.message(), settings_.name, missing_program_hint(program, image)))
                            : std::move(error));
   }
   running->pid = spawned->pid;

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "hosting/environment.h"
 #include "hosting/identity.h"
+#include "hosting/missing_program.h"
 #include "hosting/owner.h"
 #include "hosting/process_io.h"
 #include "hosting/server_log.h"
@@ -196,7 +197,12 @@ Task<Result<void>> Installer::run_steps(box::Session& session, const InstallRequ
     exit.reset();
     auto spawned = co_await supervisor.spawn(std::move(spec));
     if (!spawned) {
-      outcome = fail(std::move(spawned).error().with_context(step.title));
+      Error error = std::move(spawned).error();
+      if (error.code() == Code::kNotFound) {
+        error = Error(Code::kFailedPrecondition,
+                      fmt::format("{}; {}", error.message(), missing_program_hint(step.argv.front(), session.options().profile.image)));
+      }
+      outcome = fail(std::move(error).with_context(step.title));
       break;
     }
     const auto output = std::make_shared<ServerLog>(executor_, Redactor{});

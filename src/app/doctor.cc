@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "app/complain.h"
 #include "app/engine_setup.h"
 #include "app/exit_code.h"
 #include "app/paths.h"
@@ -123,11 +124,6 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   judge_kernel((*opened)->supervisor().info(), findings);
   auto closed = co_await (*opened)->close();
   if (!closed) findings.push_back({kBad, "sandbox", closed.error().message()});
-}
-
-int complain(const Error& error, int code) {
-  fmt::print(stderr, "mcpbox: {}\n", error.message());
-  return code;
 }
 
 // Runs `verb` with the engine that is found.

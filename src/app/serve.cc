@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "app/complain.h"
 #include "app/daemon_client.h"
 #include "app/engine_setup.h"
 #include "app/exit_code.h"
@@ -28,11 +29,6 @@
 
 namespace mcpbox::app {
 namespace {
-
-int complain(const Error& error, int code) {
-  fmt::print(stderr, "mcpbox: {}\n", error.message());
-  return code;
-}
 
 void print_problems(const std::vector<config::Problem>& problems) {
   for (const config::Problem& problem : problems) fmt::print(stderr, "{}\n", problem.text());

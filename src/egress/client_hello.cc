@@ -10,9 +10,9 @@ constexpr std::uint8_t kHandshake = 22, kClientHello = 1;
 constexpr std::size_t kMaxRecord = 1u << 14;
 
 // Takes bytes from the front; every take fails once one has failed.
-class Reader {
+class HelloReader {
  public:
-  explicit Reader(std::string_view bytes) : rest_(bytes) {}
+  explicit HelloReader(std::string_view bytes) : rest_(bytes) {}
   std::size_t number(unsigned bytes) {
     std::size_t value = 0;
     for (const char c : take(bytes)) value = value << 8 | static_cast<unsigned char>(c);
@@ -38,8 +38,8 @@ class Reader {
 
 // nullopt when malformed.
 std::optional<std::string> name_of_extension(std::string_view data) {
-  Reader outer(data);
-  Reader list(outer.vector(2));
+  HelloReader outer(data);
+  HelloReader list(outer.vector(2));
   if (outer.failed() || !outer.empty()) return std::nullopt;
   std::string name;
   while (!list.empty()) {
@@ -53,14 +53,14 @@ std::optional<std::string> name_of_extension(std::string_view data) {
 }
 
 std::optional<std::string> name_of_hello(std::string_view body) {
-  Reader hello(body);
+  HelloReader hello(body);
   hello.take(2 + 32);  // legacy version, random
   hello.vector(1);     // session id
   const std::string_view ciphers = hello.vector(2);
   hello.vector(1);  // compression methods
   if (hello.failed() || ciphers.empty()) return std::nullopt;
   if (hello.empty()) return "";  // no extensions: a client of before 2003
-  Reader extensions(hello.vector(2));
+  HelloReader extensions(hello.vector(2));
   if (hello.failed() || !hello.empty()) return std::nullopt;
   std::string name;
   bool seen = false;
@@ -95,7 +95,7 @@ ClientHello parse_client_hello(std::string_view bytes) {
     message += bytes.substr(5, length);
     if (!message.empty() && static_cast<std::uint8_t>(message[0]) != kClientHello) return {State::kMalformed, ""};
     if (message.size() >= 4) {
-      Reader header(message);
+      HelloReader header(message);
       header.take(1);
       const std::size_t size = header.number(3);
       if (size > kMaxClientHello) return {State::kMalformed, ""};

@@ -67,9 +67,9 @@ std::vector<std::pair<std::string, std::string>> settings_of(std::string_view te
   return out;
 }
 
-class Reader {
+class UserSettings {
  public:
-  explicit Reader(const SettingsReader& settings) : settings_(settings) {}
+  explicit UserSettings(const SettingsReader& settings) : settings_(settings) {}
   std::optional<std::string> env(const std::string& name) const {
     auto value = settings_.environment ? settings_.environment(name) : std::nullopt;
     return value && !trim(*value).empty() ? value : std::nullopt;
@@ -84,7 +84,7 @@ class Reader {
   const SettingsReader& settings_;
 };
 
-std::vector<std::string> pypi(const Reader& read) {
+std::vector<std::string> pypi(const UserSettings& read) {
   Rules rules;
   bool replaced = false;
   for (const char* name : {"PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX"}) {
@@ -110,7 +110,7 @@ std::vector<std::string> pypi(const Reader& read) {
   return rules.take();
 }
 
-std::vector<std::string> npm(const Reader& read) {
+std::vector<std::string> npm(const UserSettings& read) {
   Rules rules;
   bool replaced = false;
   for (const char* name : {"npm_config_registry", "NPM_CONFIG_REGISTRY"}) {
@@ -126,7 +126,7 @@ std::vector<std::string> npm(const Reader& read) {
   return rules.take();
 }
 
-std::vector<std::string> go(const Reader& read) {
+std::vector<std::string> go(const UserSettings& read) {
   Rules rules;
   bool replaced = false;
   std::string proxies = read.env("GOPROXY").value_or("");
@@ -138,7 +138,7 @@ std::vector<std::string> go(const Reader& read) {
   return rules.take();
 }
 
-std::vector<std::string> crates(const Reader& read) {
+std::vector<std::string> crates(const UserSettings& read) {
   Rules rules;
   bool replaced = false;
   for (const auto& [key, value] : read.file(read.home(".cargo/config.toml"))) {
@@ -154,7 +154,7 @@ std::vector<std::string> crates(const Reader& read) {
 }  // namespace
 
 Result<std::vector<std::string>> preset_rules(std::string_view preset, const SettingsReader& settings) {
-  const Reader read(settings);
+  const UserSettings read(settings);
   if (preset == "pypi") return pypi(read);
   if (preset == "npm") return npm(read);
   if (preset == "debian") return std::vector<std::string>{"deb.debian.org", "security.debian.org"};

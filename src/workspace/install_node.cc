@@ -10,7 +10,7 @@
 namespace mcpbox::workspace {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
 // npm 12 neither runs the scripts of dependencies nor fetches from repositories, archives and folders unless told to,
 // which protects a developer's machine; here it would only leave native packages broken, and the installer's sandbox
@@ -51,28 +51,28 @@ bool too_deep(std::string_view text) {
 }
 
 // package.json; a discarded value when it cannot be read or is no object.
-json read_package(Draft& draft, const std::string& path) {
+Json read_package(Draft& draft, const std::string& path) {
   auto text = read_host_file(path, kMaxManifest);
   if (!text) {
     draft.refused.push_back({path, text.error().message()});
-    return json(json::value_t::discarded);
+    return Json(Json::value_t::discarded);
   }
   draft.plan.manifests.push_back(path);
-  json package = too_deep(*text) ? json(json::value_t::discarded) : json::parse(*text, nullptr, false);
+  Json package = too_deep(*text) ? Json(Json::value_t::discarded) : Json::parse(*text, nullptr, false);
   if (!package.is_object()) {
     draft.refused.push_back({path, "it is no JSON object; npm cannot read it either"});
-    return json(json::value_t::discarded);
+    return Json(Json::value_t::discarded);
   }
   return package;
 }
 
-bool has_entries(const json& package, const char* member) {
+bool has_entries(const Json& package, const char* member) {
   auto found = package.find(member);
   return found != package.end() && found->is_object() && !found->empty();
 }
 
 // Does the package need folders beside itself: workspaces, or a dependency that is a path?
-bool needs_folder(const json& package, const std::string& folder) {
+bool needs_folder(const Json& package, const std::string& folder) {
   if (package.contains("workspaces") || is_file(folder, "pnpm-workspace.yaml")) return true;
   for (const char* member : {"dependencies", "optionalDependencies", "devDependencies", "overrides"}) {
     auto found = package.find(member);
@@ -90,7 +90,7 @@ bool needs_folder(const json& package, const std::string& folder) {
 
 struct NodeProject {
   std::string folder;
-  json package;
+  Json package;
 };
 
 // The nearest package.json upwards from where the program is; nothing when there is none in the root.
@@ -101,7 +101,7 @@ std::optional<NodeProject> find_project(Draft& draft, const Site& site) {
   if (!nearest || !is_file(*nearest, "package.json")) return std::nullopt;
   std::string folder = workspace_above(*nearest, root->host).value_or(*nearest);
   if (!is_file(folder, "package.json")) folder = *nearest;
-  json package = read_package(draft, join_path(folder, "package.json"));
+  Json package = read_package(draft, join_path(folder, "package.json"));
   if (package.is_discarded()) return std::nullopt;
   if (folder != *nearest)
     draft.why.push_back("'" + *nearest + "' belongs to the workspace in '" + folder + "', so that is installed");
@@ -115,11 +115,11 @@ void write_inputs(Draft& draft, const Site& site, const NodeProject& project, st
     draft.why.emplace_back("package.json refers to folders beside itself, so the whole folder is installed");
     return;
   }
-  json package = project.package;
+  Json package = project.package;
   // "prepare" and the like build the project from sources that are not here; what the dependencies bring runs.
   package.erase("scripts");
   draft.plan.inputs.push_back(
-      {at_base("env/package.json"), package.dump(2, ' ', false, json::error_handler_t::replace) + "\n"});
+      {at_base("env/package.json"), package.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"});
   if (!lock.empty()) {
     auto text = read_host_file(join_path(project.folder, lock), kMaxLock);
     if (text)
@@ -133,7 +133,7 @@ void write_inputs(Draft& draft, const Site& site, const NodeProject& project, st
                           "in the configuration");
 }
 
-std::string manager_version(const json& package, std::string_view manager, std::string_view fallback) {
+std::string manager_version(const Json& package, std::string_view manager, std::string_view fallback) {
   auto found = package.find("packageManager");
   if (found == package.end() || !found->is_string()) return std::string(fallback);
   std::string text = found->get<std::string>();
@@ -223,7 +223,7 @@ void finish_project(Draft& draft, const NodeProject& project) {
   }
 }
 
-bool has_dependencies(const json& package) {
+bool has_dependencies(const Json& package) {
   return has_entries(package, "dependencies") || has_entries(package, "optionalDependencies") ||
          package.contains("workspaces");
 }

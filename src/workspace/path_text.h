@@ -17,6 +17,7 @@ std::string relative_to(std::string_view path, std::string_view root);
 std::string join_path(std::string_view root, std::string_view relative);
 std::string parent_of(std::string_view path);  // of "/" it is "/"
 std::string_view base_name(std::string_view path);
+std::string quoted_path(std::string_view path);  // for messages: in single quotes, printable, cut at 512 bytes
 // "C:\…", "C:/…", "\\server\share": a path of another system, never ours to judge.
 bool looks_like_windows(std::string_view text);
 

@@ -19,10 +19,6 @@ namespace {
 constexpr std::string_view kPlannerVersion =
     "1";  // part of every hash: raise it when the same plan would install something else
 
-std::string quoted(std::string_view path) {
-  return "'" + printable(path, 512) + "'";
-}
-
 Result<void> check(const LaunchSpec& spec) {
   auto bad = [](const std::string& text) { return text.find('\0') != std::string::npos; };
   if (trim(spec.command).empty())
@@ -33,8 +29,8 @@ Result<void> check(const LaunchSpec& spec) {
   if (spec.cwd) paths.push_back(*spec.cwd);
   for (const std::string& path : paths) {
     if (!path.starts_with('/'))
-      return fail(Code::kInvalidArgument, quoted(path) + " is not an absolute path; write the whole path");
-    if (bad(path)) return fail(Code::kInvalidArgument, quoted(path) + " has a NUL byte");
+      return fail(Code::kInvalidArgument, quoted_path(path) + " is not an absolute path; write the whole path");
+    if (bad(path)) return fail(Code::kInvalidArgument, quoted_path(path) + " has a NUL byte");
   }
   if (bad(spec.command) || std::any_of(spec.args.begin(), spec.args.end(), bad))
     return fail(Code::kInvalidArgument, "the command line has a NUL byte");
@@ -82,7 +78,7 @@ void Planner::choose_directories() {
     wanted = command_.folder.starts_with('/')
                  ? command_.folder
                  : join_path(wanted.empty() && staged != plan_.roots.end() ? staged->host : wanted, command_.folder);
-    plan_.why.push_back("the command asks to start in " + quoted(wanted));
+    plan_.why.push_back("the command asks to start in " + quoted_path(wanted));
   }
   if (auto mapped = wanted.starts_with('/') ? map_.map(wanted) : std::nullopt) {
     plan_.cwd = *mapped;
@@ -101,7 +97,7 @@ void Planner::choose_directories() {
     if (!exists && !told)
       plan_.refused.push_back({wanted, "the working directory does not exist on this host"});
     else if (!told)
-      plan_.hints.push_back("the working directory " + quoted(wanted) +
+      plan_.hints.push_back("the working directory " + quoted_path(wanted) +
                             " is not in the sandbox; add --stage or --mount with it");
   }
   if (staged != plan_.roots.end()) {
@@ -173,7 +169,7 @@ std::string Planner::program(const Draft& draft) {
     if (draft.needed) return environment_bin + (venv_->interpreter ? "python" : venv_->program);
     if (venv_->interpreter) {
       plan_.hints.push_back(
-          "the packages in " + quoted(venv_->environment) +
+          "the packages in " + quoted_path(venv_->environment) +
           " are not in the sandbox, and no requirements.txt or pyproject.toml says what they are; add one beside it");
       return "python3";
     }
@@ -189,7 +185,7 @@ std::string Planner::program(const Draft& draft) {
   if (is_runtime_name(base_name(written))) {
     std::string name(base_name(written));
     if (name == "python") name = "python3";
-    plan_.why.push_back(quoted(written) + " is this host's interpreter; the sandbox starts its own " + name);
+    plan_.why.push_back(quoted_path(written) + " is this host's interpreter; the sandbox starts its own " + name);
     return name;
   }
   return written;
@@ -222,7 +218,7 @@ void Planner::command_line(const Draft& draft) {
   }
   plan_.argv = std::move(argv);
   for (const std::string& option : command_.dropped)
-    plan_.why.push_back("the option " + quoted(option) + " means nothing in a sandbox and is left out");
+    plan_.why.push_back("the option " + quoted_path(option) + " means nothing in a sandbox and is left out");
 }
 
 void Planner::environment(const Draft& draft) {
@@ -306,12 +302,12 @@ void Planner::hints() {
     auto told = [&](const Refusal& refusal) { return refusal.path == path; };
     if (std::any_of(plan_.refused.begin(), plan_.refused.end(), told)) return;
     std::string folder = kind == HostKind::kDirectory ? normalise(path) : parent_of(normalise(path));
-    std::string hint = quoted(shown) + " exists on this host and is not in the sandbox";
+    std::string hint = quoted_path(shown) + " exists on this host and is not in the sandbox";
     std::string denied = DeniedPlaces(policy_.denied, policy_.home).refuse_root(canonical_prefix(folder));
     if (!denied.empty())
       hint += ": " + denied;
     else if (policy_.infer)
-      hint += "; add " + quoted(folder) + " to the server's mounts";
+      hint += "; add " + quoted_path(folder) + " to the server's mounts";
     else
       hint += fmt::format("; add --mount {0} (read-only), --mount {0}:rw or --stage {0}", printable(folder, 512));
     if (std::find(plan_.hints.begin(), plan_.hints.end(), hint) == plan_.hints.end()) plan_.hints.push_back(hint);

@@ -10,13 +10,6 @@
 #include "workspace/project.h"
 
 namespace mcpbox::workspace {
-namespace {
-
-std::string quoted(std::string_view path) {
-  return "'" + printable(path, 512) + "'";
-}
-
-}  // namespace
 
 RootFinder::RootFinder(const LaunchSpec& spec, const Policy& policy, Plan& plan)
     : spec_(spec), policy_(policy), plan_(plan), denied_(policy.denied, policy.home) {
@@ -71,7 +64,7 @@ void RootFinder::name(const std::string& path, RootMode mode, Access access, con
   } else if (std::string reason = refuse(*real); !reason.empty()) {
     plan_.refused.push_back({path, std::move(reason)});
   } else {
-    add(*real, normalise(path), mode, access, quoted(*real) + " " + why);
+    add(*real, normalise(path), mode, access, quoted_path(*real) + " " + why);
   }
 }
 
@@ -91,7 +84,7 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
   if (kind == HostKind::kNothing && !unmade) return;
   if (venv) {
     if (venv->project.empty()) {
-      plan_.why.push_back(what + " is in the virtual environment " + quoted(venv->environment) +
+      plan_.why.push_back(what + " is in the virtual environment " + quoted_path(venv->environment) +
                           ", which was made for this host and stays behind");
       return;
     }
@@ -134,10 +127,10 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
     if (whole)
       plan_.refused.push_back({path, std::move(refusal)});
     else
-      plan_.hints.push_back(quoted(path) + " exists on this host and is not in the sandbox: " + refusal);
+      plan_.hints.push_back(quoted_path(path) + " exists on this host and is not in the sandbox: " + refusal);
     return;
   }
-  add(chosen, {}, RootMode::kStage, spec_.host_path_mode, quoted(chosen) + reason);
+  add(chosen, {}, RootMode::kStage, spec_.host_path_mode, quoted_path(chosen) + reason);
 }
 
 void RootFinder::infer(const Command& command) {
@@ -158,7 +151,7 @@ void RootFinder::infer(const Command& command) {
     for (FoundPath& path : find_paths(argument)) {
       bool script = path.whole && is_script_name(path.path) && host_kind(path.path) == HostKind::kFile;
       if (script)
-        consider(path.path, Role::kScript, true, "the argument " + quoted(argument));
+        consider(path.path, Role::kScript, true, "the argument " + quoted_path(argument));
       else
         (host_kind(path.path) == HostKind::kDirectory ? folders : files).push_back({std::move(path), &argument});
     }
@@ -166,7 +159,7 @@ void RootFinder::infer(const Command& command) {
   // Folders first: a file in one of them needs no folder of its own.
   for (const auto* group : {&folders, &files}) {
     for (const Argument& argument : *group)
-      consider(argument.path.path, Role::kData, argument.path.whole, "the argument " + quoted(*argument.text));
+      consider(argument.path.path, Role::kData, argument.path.whole, "the argument " + quoted_path(*argument.text));
   }
 }
 
@@ -180,7 +173,7 @@ void RootFinder::drop_covered() {
   std::vector<Named> kept;
   for (const Named& candidate : found_) {
     if (inner(candidate))
-      plan_.why.push_back(quoted(candidate.root.host) + " comes with the folder that it lies in");
+      plan_.why.push_back(quoted_path(candidate.root.host) + " comes with the folder that it lies in");
     else
       kept.push_back(candidate);
   }

@@ -12,16 +12,16 @@ namespace mcpbox::box::init {
 namespace {
 
 // What is nested deeper is brought up first: a descriptor for each level is all that this takes.
-constexpr std::size_t kMaxDepth = 512;
+constexpr std::size_t kMaxSweepDepth = 512;
 
-struct Level {
+struct SweepLevel {
   UniqueFd directory;
   std::string name;
   std::vector<std::string> names;
 };
 
-Op<Level> enter(int parent, const std::string& name, dev_t device) {
-  Level level;
+Op<SweepLevel> enter(int parent, const std::string& name, dev_t device) {
+  SweepLevel level;
   level.name = name;
   level.directory.reset(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat info{};
@@ -49,7 +49,7 @@ Op<void> sweep_tree(const std::string& path) {
   }
   auto top = enter(parent.get(), name, info.st_dev);
   if (!top) return std::unexpected(top.error());
-  std::vector<Level> levels;
+  std::vector<SweepLevel> levels;
   levels.push_back(std::move(*top));
   std::uint64_t raised = 0;
   while (!levels.empty()) {
@@ -65,7 +65,7 @@ Op<void> sweep_tree(const std::string& path) {
     const int here = levels.back().directory.get();
     if (::unlinkat(here, entry.c_str(), 0) == 0 || errno == ENOENT) continue;
     if (errno != EISDIR && errno != EPERM) return failed("remove '" + entry + "' in '" + path + "'");
-    if (levels.size() == kMaxDepth) {
+    if (levels.size() == kMaxSweepDepth) {
       const std::string moved = random_name("deep-") + std::to_string(++raised);
       if (::renameat(here, entry.c_str(), levels.front().directory.get(), moved.c_str()) != 0) return failed("move '" + entry + "' up");
       levels.front().names.push_back(moved);

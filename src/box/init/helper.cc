@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::size_t kMaxRunning = 64;
 constexpr std::size_t kMaxWaiting = 1024;
-constexpr std::size_t kMaxAnswer = wire::kMaxFrame;
 
 [[noreturn]] void be_helper(const Work& work, std::vector<int> keep, UniqueFd out) {
   sigset_t none;
@@ -87,7 +86,7 @@ void Helpers::collect(const std::shared_ptr<Job>& job) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return;
     if (got > 0) job->bytes.append(buffer, static_cast<std::size_t>(got));
-    if (got > 0 && job->bytes.size() <= kMaxAnswer) continue;
+    if (got > 0 && job->bytes.size() <= wire::kMaxFrame) continue;
     break;
   }
   loop_.unwatch(job->answer.get());

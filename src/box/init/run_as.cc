@@ -13,8 +13,6 @@
 namespace mcpbox::box::init {
 namespace {
 
-constexpr std::size_t kMaxAnswer = wire::kMaxFrame;
-
 [[noreturn]] void be_child(uid_t uid, gid_t gid, pid_t parent, int out, const std::function<Op<std::string>()>& work) {
   std::string step;
   Op<std::string> answer;
@@ -74,7 +72,7 @@ Op<std::string> run_as(uid_t uid, gid_t gid, Clock::time_point deadline, const s
   std::string answer;
   bool late = false;
   char buffer[16384];
-  while (answer.size() <= kMaxAnswer) {
+  while (answer.size() <= wire::kMaxFrame) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd wait{in.get(), POLLIN, 0};
     const int ready = left > 0 ? ::poll(&wait, 1, static_cast<int>(std::min<long long>(left, 3'600'000))) : 0;

@@ -7,16 +7,16 @@
 namespace mcpbox::box::init {
 namespace {
 
-constexpr std::size_t kMaxDepth = 200;
+constexpr std::size_t kMaxSealDepth = 200;
 
-struct Level {
+struct SealLevel {
   UniqueFd directory;
   std::vector<std::string> names;  // not yet visited
 };
 
 // A directory gets its final mode before it is entered: 0555 is enough to walk it, and works where nothing was allowed
 // before.
-Op<Level> enter(int parent, const std::string& name) {
+Op<SealLevel> enter(int parent, const std::string& name) {
   UniqueFd path(::openat(parent, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!path) return failed("open '" + name + "'");
   const std::string self = "/proc/self/fd/" + std::to_string(path.get());
@@ -25,7 +25,7 @@ Op<Level> enter(int parent, const std::string& name) {
   if (!directory) return failed("open '" + name + "'");
   auto names = names_in(directory.get(), static_cast<std::size_t>(-1));
   if (!names) return std::unexpected(names.error());
-  return Level{std::move(directory), std::move(*names)};
+  return SealLevel{std::move(directory), std::move(*names)};
 }
 
 Op<std::string> seal_all(int root, const std::string& relative) {
@@ -35,10 +35,10 @@ Op<std::string> seal_all(int root, const std::string& relative) {
   if (!parent) return failed("open the directory above");
   auto top = enter(parent.get(), relative.substr(relative.rfind('/') + 1));
   if (!top) return std::unexpected(top.error());
-  std::vector<Level> levels;
+  std::vector<SealLevel> levels;
   levels.push_back(std::move(*top));
   while (!levels.empty()) {
-    Level& level = levels.back();
+    SealLevel& level = levels.back();
     if (level.names.empty()) {
       levels.pop_back();
       continue;
@@ -49,7 +49,7 @@ Op<std::string> seal_all(int root, const std::string& relative) {
     if (::fstatat(level.directory.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
       return failed("inspect '" + name + "'");
     if (S_ISDIR(info.st_mode)) {
-      if (levels.size() == kMaxDepth) return refuse(Code::kInvalidArgument, "seal '" + name + "'", "nested too deeply");
+      if (levels.size() == kMaxSealDepth) return refuse(Code::kInvalidArgument, "seal '" + name + "'", "nested too deeply");
       auto next = enter(level.directory.get(), name);
       if (!next) return std::unexpected(next.error());
       levels.push_back(std::move(*next));

@@ -66,6 +66,8 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
   one_each("--mount", run.mounts, "Show the server the folder itself, read-only unless :rw; may be repeated", "DIR[:ro|rw]");
   one_each("--env", run.env, "Variable for the server; NAME alone passes ours on; may be repeated", "NAME[=VALUE]");
   verb->add_option("--image", run.image, "Image to use instead of the runner image")->type_name("IMAGE");
+  verb->add_option("--install-mode", run.install_mode, "open; locked: only what a lock file, hashes or exact versions name; offline: without network")
+      ->check(CLI::IsMember({"open", "locked", "offline"}));
 }
 
 }  // namespace
@@ -89,6 +91,8 @@ int run_command_line(int argc, char** argv) {
   verb->add_option("--network", run.network, "none: loopback only; on: the engine's ordinary network")->check(CLI::IsMember({"none", "on"}));
   verb->add_option("--ca-bundle", run.ca_bundle, "PEM file of trusted authorities for the sandbox; system = this host's (the default), none")
       ->type_name("FILE");
+  verb->add_option("--wheelhouse", run.wheelhouse, "Folder of wheels for --install-mode offline")->check(CLI::ExistingDirectory)->type_name("DIR");
+  verb->add_option("--npm-cache", run.npm_cache, "npm cache for --install-mode offline")->check(CLI::ExistingDirectory)->type_name("DIR");
   verb->add_option("--memory", run.memory_mb, "Memory of the sandbox in MiB")->check(CLI::Range(64, 1 << 20));
   verb->add_option("--cpus", run.cpus, "Processors that the sandbox may use")->check(CLI::Range(0.05, 1024.0));
   verb->add_option("--timeout", run.timeout_sec, "Seconds until the process must have been started, installs included")->check(CLI::Range(1, 3600));

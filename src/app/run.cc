@@ -26,6 +26,7 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "box/session.h"
+#include "config/settings.h"
 #include "hosting/environment.h"
 #include "hosting/host.h"
 #include "hosting/identity.h"
@@ -130,7 +131,7 @@ class Run {
     setup_ = std::move(*setup);
 
     progress_.step("planning");
-    auto plan = run_plan(options_, *env, setup_.image_id);
+    auto plan = run_plan(options_, *env, setup_.image_id, paths->state_dir);
     if (!plan) co_return fail(std::move(plan).error());
     for (const std::string& hint : plan->hints) say("hint: " + hint);
     if (!plan->refused.empty()) {
@@ -160,6 +161,10 @@ class Run {
     policy.rules.denied = denied_places(*paths, setup_.info.address);
     policy.rules.home = paths->home;
     installing.policy = policy;
+    installing.state_dir = paths->state_dir;
+    installing.engine = setup_.info.kind;
+    installing.quota_bytes = config::BoxSettings{}.env_quota_mb << 20;
+    installing.sources = {options_.install_mode == "offline", options_.wheelhouse, options_.npm_cache};
     hosting::Installer installer(*setup_.engine, executor, runtime_.pool, std::move(installing));
 
     session.name = "run-" + random_hex(6);
@@ -200,6 +205,7 @@ class Run {
     inputs.on_progress = [this](std::string_view line) { progress_.detail(line); };
     auto launch = co_await hosting::prepare_launch(*session_, installer, runtime_.pool, std::move(inputs));
     if (!launch) co_return fail(std::move(launch).error());
+    if (launch->environment) environment_ = std::move(launch->environment->hold);
     if (options_.verbose) {
       for (const std::string& note : launch->notes) say(note);
     }
@@ -353,6 +359,7 @@ class Run {
   net::TaskGroup tasks_;
   EngineSetup setup_;
   std::unique_ptr<box::Session> session_;
+  std::shared_ptr<hosting::EnvHold> environment_;
   box::ProcessPipes pipes_;
   std::unique_ptr<StdioRelay> relay_;
   std::thread relay_thread_;

@@ -14,6 +14,8 @@ struct RunOptions {
   std::string image;
   std::string engine;
   std::string ca_bundle;
+  std::string install_mode = "open";  // open | locked | offline
+  std::string wheelhouse, npm_cache;  // canonical host folders for offline; empty = none
   std::string network = "none";     // none | on
   double cpus = 2;
   std::uint64_t memory_mb = 1536;

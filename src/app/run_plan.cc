@@ -10,6 +10,7 @@
 #include "app/exit_code.h"
 #include "base/errno_error.h"
 #include "base/text.h"
+#include "hosting/env_ledger.h"
 
 namespace mcpbox::app {
 namespace {
@@ -42,7 +43,8 @@ Result<std::map<std::string, std::string>> run_environment(const std::vector<std
   return env;
 }
 
-Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id) {
+Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id,
+                                 const std::string& state_dir) {
   workspace::LaunchSpec spec;
   spec.name = options.command.front();
   spec.command = options.command.front();
@@ -55,6 +57,8 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
   policy.infer = false;
   policy.workspace = "/workspace/.mcp/server/workspace";
   policy.image_id = image_id;
+  policy.locked = options.install_mode == "locked";
+  policy.refreshed = hosting::EnvLedger(state_dir).refreshed();
   if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
 
   for (const std::string& dir : options.stage) {

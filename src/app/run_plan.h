@@ -15,7 +15,8 @@ namespace mcpbox::app {
 // "NAME=value" entries; a bare "NAME" passes our own value on, and is an error when it is not set.
 Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries);
 
-Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id);
+Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id,
+                                 const std::string& state_dir = "");  // whose ledger says what is to be resolved anew
 
 // For people, or as JSON, on stdout; secrets are taken out.
 void print_plan(const workspace::Plan& plan, bool as_json, const Redactor& redact);

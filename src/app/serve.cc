@@ -125,6 +125,10 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.policy.allowed_roots = settings.allowed_roots;
     hosting.policy.denied = denied_places(*paths, setup->info.address);
     hosting.policy.home = paths->home;
+    hosting.policy.locked = settings.box.install_mode == config::InstallMode::kLocked;
+    hosting.policy.state_dir = paths->state_dir;
+    hosting.state_dir = paths->state_dir;
+    hosting.engine = setup->info.kind;
     hosting.uids = setup->info.uids;
     hosting.settings = std::move(settings);
     hosting::Host host(*setup->engine, executor, runtime.pool, std::move(hosting));
@@ -236,6 +240,7 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
     hosting::PlanPolicy policy;
     policy.allowed_roots = loaded->allowed_roots;
     if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
+    policy.locked = loaded->box.install_mode == config::InstallMode::kLocked;
     auto plan = hosting::plan_server(settings, policy, loaded->box.image);
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
     print_plan(*plan, as_json, hosting::redactor_for(settings));

@@ -9,7 +9,7 @@ using Keys = std::string_view;
 
 constexpr Keys kSettings[] = {"version", "engine", "box", "workspace", "daemon", "log", "servers"};
 constexpr Keys kEngine[] = {"address"};
-constexpr Keys kBox[] = {"image", "limits", "ca_bundle", "install_env"};
+constexpr Keys kBox[] = {"image", "limits", "ca_bundle", "install_env", "install_mode", "wheelhouse", "npm_cache", "env_quota_mb"};
 constexpr Keys kLimits[] = {"cpus", "memory_mb", "pids_limit"};
 constexpr Keys kWorkspace[] = {"allowed_roots"};
 constexpr Keys kDaemon[] = {"socket", "state_dir"};
@@ -36,6 +36,7 @@ constexpr Hint kHints[] = {
     {"settings", "allowed_roots", "it belongs under 'workspace:'"},
     {"settings", "image", "it belongs under 'box:'"},
     {"settings", "ca_bundle", "it belongs under 'box:'"},
+    {"settings", "install_mode", "it belongs under 'box:'"},
     {"server", "type", "did you mean 'mode'?"},
     {"server", "transport", "did you mean 'mode'?"},
     {"server", "environment", "did you mean 'env'?"},

@@ -64,6 +64,8 @@ Json to_json(const hosting::ServerView& view) {
           {"restarts", view.restarts},
           {"tools", view.tool_count},
           {"server", {{"name", view.server_name}, {"version", view.server_version}}},
+          {"environment", view.environment},
+          {"packages", view.packages},
           {"protocol_version", view.protocol_version},
           {"uptime_ms", view.uptime.count()},
           {"phases", std::move(phases)}};

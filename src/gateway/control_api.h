@@ -34,7 +34,7 @@ struct ControlContext {
 // The handler refers to `context`, which must outlive the server.
 net::HttpHandler control_handler(ControlContext& context);
 
-// {"name", "state", "phase", "error", "sandbox", "process", "pid", "uid", "restarts", "tools", "server": {name, version}, "protocol_version",
+// {"name", "state", "phase", "error", "sandbox", "process", "pid", "uid", "restarts", "tools", "server": {name, version}, "environment", "packages", "protocol_version",
 // "uptime_ms", "phases": [{"phase", "ms"}]}
 std::string view_to_json(const hosting::ServerView& view);
 

@@ -31,6 +31,10 @@ InstallerOptions installer_options(const HostOptions& options) {
   installer.session = session_defaults(options);
   for (const auto& [name, value] : options.settings.box.install_env) installer.env[name] = std::string(value.text.reveal());
   installer.policy = options.policy.staging();
+  installer.state_dir = options.state_dir;
+  installer.engine = options.engine;
+  installer.quota_bytes = options.settings.box.env_quota_mb << 20;
+  installer.sources = {options.settings.box.install_mode == config::InstallMode::kOffline, options.settings.box.wheelhouse, options.settings.box.npm_cache};
   return installer;
 }
 

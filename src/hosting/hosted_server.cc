@@ -35,6 +35,7 @@ struct HostedServer::Running {
   std::optional<box::ProcessExit> exit;
   std::optional<std::string> lost;
   std::unique_ptr<McpDriver> driver;
+  std::shared_ptr<EnvHold> environment;
 
   ~Running() {
     if (session) session->unwatch(process_id);
@@ -214,6 +215,11 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
 
   enter(ServerState::kConnecting, Phase::kProcessStart);
   auto running = std::make_unique<Running>();
+  if (launch->environment) {
+    running->environment = launch->environment->hold;
+    environment_ = launch->environment->record.hash;
+    packages_ = packages_in_short(launch->environment->record);
+  }
   running->session = *session;
   running->process_id = process_id_;
   running->uid = user->first;
@@ -380,6 +386,8 @@ ServerView HostedServer::view() const {
   view.phase = phase_;
   if (error_) view.error = error_->message();
   view.process = process_id_;
+  view.environment = environment_;
+  view.packages = packages_;
   view.restarts = starts_ == 0 ? 0 : starts_ - 1;
   view.phases = phases_;
   if (running_) {

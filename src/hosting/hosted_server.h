@@ -56,6 +56,8 @@ struct ServerView {
   unsigned restarts = 0;           // since the daemon started
   std::size_t tool_count = 0;
   std::string server_name, server_version, protocol_version;
+  std::string environment;         // hash of the installed environment that it uses or used last; empty = none
+  std::string packages;            // what is in it, in short
   std::vector<PhaseTime> phases;   // of the newest attempt
   std::chrono::milliseconds uptime{0};
 };
@@ -113,6 +115,8 @@ class HostedServer {
   std::chrono::steady_clock::time_point phase_began_;
   std::optional<std::chrono::steady_clock::time_point> connected_since_;
   unsigned starts_ = 0;
+  std::string environment_;
+  std::string packages_;
   bool stop_wanted_ = false;
   bool restart_wanted_ = false;
   bool shut_down_wanted_ = false;

@@ -1,8 +1,11 @@
+#include "hosting/install_hint.h"
+
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "hosting/installer.h"
+#include "base/text.h"
 
 namespace mcpbox::hosting {
 namespace {
@@ -16,6 +19,19 @@ struct Sign {
 constexpr std::array kSigns{
     Sign{"No space left on device", "the engine's disk is full: free space, or prune old environments"},
     Sign{"ENOSPC", "the engine's disk is full: free space, or prune old environments"},
+    Sign{"JavaScript heap out of memory", "it ran out of memory: raise box.limits.memory_mb (--memory)"},
+    Sign{"Killed signal terminated program", "the compiler was killed, as a rule for memory: raise box.limits.memory_mb (--memory)"},
+    Sign{"Cannot allocate memory", "it ran out of memory: raise box.limits.memory_mb (--memory)"},
+    Sign{"ENOTCACHED", "offline, and the npm cache does not have it: fill box.npm_cache, or install once with install_mode open"},
+    Sign{"Network connectivity is disabled", "offline, and the wheelhouse does not have it: add the wheel to box.wheelhouse, or install once with install_mode open"},
+    Sign{"because --no-index was passed", "offline, and the wheelhouse does not have it: add the wheel to box.wheelhouse, or install once with install_mode open"},
+    Sign{"lookups were disabled and no additional package locations", "offline, and there is no wheelhouse: set box.wheelhouse, or install once with install_mode open"},
+    Sign{"Hash mismatch", "a file is not the one whose hash is pinned: the lock file or the registry was tampered with, or is out of date"},
+    Sign{"EINTEGRITY", "a package is not the one whose hash the lock file has: it was tampered with, or the lock file is out of date"},
+    Sign{"must have their versions pinned", "with hashes, every requirement needs ==VERSION and --hash"},
+    Sign{"npm ci` can only install packages when", "package.json and its lock file disagree: run `npm install` in the project"},
+    Sign{"ERR_PNPM_OUTDATED_LOCKFILE", "package.json and pnpm-lock.yaml disagree: run `pnpm install` in the project"},
+    Sign{"Your lockfile needs to be updated", "package.json and yarn.lock disagree: run `yarn install` in the project"},
     Sign{"npm error code E404", "no such package in the npm registry: check the name's spelling"},
     Sign{"npm ERR! code E404", "no such package in the npm registry: check the name's spelling"},
     Sign{"ETARGET", "the package exists, but not in that version: check the version"},
@@ -34,6 +50,9 @@ constexpr std::array kSigns{
     Sign{"Temporary failure in name resolution", "the registry's name does not resolve: the installer has no network or no DNS"},
     Sign{"ECONNREFUSED", "the registry refuses connections: check the network, a proxy may be needed in box.install_env"},
     Sign{"ETIMEDOUT", "the registry does not answer: check the network, a proxy may be needed in box.install_env"},
+    Sign{"Connection refused", "the registry refuses connections: check the network, a proxy may be needed in box.install_env"},
+    Sign{"Network is unreachable", "the installer has no network"},
+    Sign{"operation timed out", "the registry does not answer: check the network, a proxy may be needed in box.install_env"},
     Sign{"error: command 'gcc' failed", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
     Sign{"gcc: command not found", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
     Sign{"No such file or directory: 'gcc'", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
@@ -42,7 +61,43 @@ constexpr std::array kSigns{
     Sign{"EBADENGINE", "a package wants another Node version: use an image that has it"},
 };
 
+// Of network failures, in the words of uv, pip and npm.
+constexpr std::string_view kNetworkSigns[] = {"EAI_AGAIN", "ENOTFOUND", "dns error", "Temporary failure in name resolution", "ECONNREFUSED", "ECONNRESET",
+                                              "ETIMEDOUT", "Connection refused", "Network is unreachable", "operation timed out", "Connection reset",
+                                              "error sending request"};
+// Where the part of the output begins that tells what is wrong.
+constexpr std::string_view kErrorStarts[] = {"error:", "Error:", "ERROR", "npm error", "npm ERR!", "\u00d7", "  \u00d7", "  x ", "error ", "fatal:"};
+constexpr std::string_view kNoise[] = {"A complete log of this run", "npm warn", "npm notice", "npm WARN", "To update run", "Changelog:", "[notice]"};
+
+template <class Range>
+bool contains_any(std::string_view text, const Range& signs) {
+  for (const std::string_view sign : signs) {
+    if (text.find(sign) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+bool is_network_failure(std::string_view output) { return contains_any(output, kNetworkSigns); }
+
+std::string lines_that_matter(std::string_view output) {
+  constexpr std::size_t kLines = 12;
+  std::vector<std::string> lines;
+  std::size_t error = std::string::npos;
+  for (const std::string_view line : split(output, '\n')) {
+    if (trim(line).empty() || contains_any(line, kNoise)) continue;
+    for (const std::string_view start : kErrorStarts) {
+      if (error == std::string::npos && line.starts_with(start)) error = lines.size();
+    }
+    lines.push_back(printable(line, 400));
+  }
+  std::size_t first = lines.size() > kLines ? lines.size() - kLines : 0;
+  if (error != std::string::npos && error < first) first = error;
+  std::string out;
+  for (std::size_t i = first; i < lines.size() && i < first + kLines; ++i) out += (out.empty() ? "" : "\n") + lines[i];
+  return out;
+}
 
 std::string install_hint(std::string_view output) {
   for (const Sign& sign : kSigns) {

@@ -18,6 +18,8 @@
 #include "base/result.h"
 #include "box/engine.h"
 #include "box/session.h"
+#include "hosting/env_ledger.h"
+#include "hosting/env_record.h"
 #include "hosting/stager.h"
 #include "net/task.h"
 #include "net/wait.h"
@@ -25,10 +27,22 @@
 
 namespace mcpbox::hosting {
 
+// From where an installation may take what it installs when the environment is not there yet. That only pinned things are installed ("locked") is
+// the planner's business: workspace::Policy::locked.
+struct OfflineSources {
+  bool offline = false;    // no network at all
+  std::string wheelhouse;  // host folder of wheels; empty = none
+  std::string npm_cache;   // host folder, an npm cache (with _cacache); empty = none
+};
+
 struct InstallerOptions {
   box::SessionOptions session;  // instance, init_path, run_dir, ca_bundle, cache_volume; name and profile.network are set here
   std::map<std::string, std::string> env;  // box.install_env: PIP_INDEX_URL …
   StagePolicy policy;
+  std::string state_dir;            // of the instance: the ledger; empty = nothing is noted
+  std::string engine;               // EngineInfo::kind, for the record
+  std::uint64_t quota_bytes = 0;    // of all environments together, enforced after an installation; 0 = none
+  OfflineSources sources;
 };
 
 struct InstallRequest {
@@ -39,8 +53,9 @@ struct InstallRequest {
 };
 
 struct InstalledEnvironment {
-  std::string program;    // executable to start instead of argv[0]; empty = argv as planned
+  EnvRecord record;  // record.program: executable to start instead of argv[0]; empty = argv as planned
   bool from_cache = false;
+  std::shared_ptr<EnvHold> hold;  // as long as it lives, the environment is not removed
 };
 
 class Installer {
@@ -50,6 +65,8 @@ class Installer {
   // `reader` is any session that mounts the cache. Errors name the step, its exit code, the last lines that matter, and what to do.
   Task<Result<InstalledEnvironment>> ensure(box::Supervisor& reader, InstallRequest request);
 
+  const EnvLedger& ledger() const { return ledger_; }
+
   // The sandbox in which this would be installed; one at a time on an engine.
   static std::string sandbox_name(const std::string& instance, const workspace::InstallPlan& plan);
 
@@ -58,18 +75,17 @@ class Installer {
   Task<Result<void>> install(const InstallRequest& request);
   // A process that was killed between making and starting its sandbox would hold the name for ever. True when it was removed.
   Task<bool> remove_abandoned(const box::SessionOptions& options);
-  Task<Result<void>> run_steps(box::Session& session, const InstallRequest& request, std::chrono::steady_clock::time_point deadline);
+  Task<Result<std::shared_ptr<EnvHold>>> hold(const InstallRequest& request);
+  // In this session, which may write the cache.
+  Task<Result<void>> run_in(box::Session& session, const InstallRequest& request, std::chrono::steady_clock::time_point deadline);
 
   box::Engine& engine_;
   boost::asio::any_io_executor executor_;
   boost::asio::thread_pool& pool_;
   InstallerOptions options_;
+  EnvLedger ledger_;
   net::Signal finished_;
   std::map<std::string, int> running_;  // hashes that this process installs now
 };
-
-// What to do about a failed installation, from what it printed: no network, no such package or version, build tools missing,
-// disk full. Empty when nothing is recognised.
-std::string install_hint(std::string_view output);
 
 }  // namespace mcpbox::hosting

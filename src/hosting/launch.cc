@@ -83,8 +83,9 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
     request.progress = inputs.on_progress;
     auto environment = co_await installer.ensure(supervisor, std::move(request));
     if (!environment) co_return fail(std::move(environment).error());
-    program = environment->program;
+    program = environment->record.program;
     launch.installed = !environment->from_cache;
+    launch.environment = std::move(*environment);
   }
 
   phase(Phase::kStage);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct LaunchInputs {
 struct Launch {
   box::ProcessSpec process;
   bool installed = false;   // a new environment was made
+  std::optional<InstalledEnvironment> environment;  // keep its `hold` as long as the process lives
   std::uint64_t staged_entries = 0;
   std::uint64_t staged_bytes = 0;
   std::vector<std::string> notes;  // what was skipped or kept, for the server's log

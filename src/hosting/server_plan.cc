@@ -1,5 +1,6 @@
 #include "hosting/server_plan.h"
 
+#include "hosting/env_ledger.h"
 #include "hosting/identity.h"
 #include "hosting/launch.h"
 
@@ -50,6 +51,8 @@ Result<workspace::Plan> plan_server(const config::ServerSettings& settings, cons
   policy.workspace = process_tree(process_id(settings.name)) + "/workspace";
   policy.image_id = image_id;
   policy.home = host.home;
+  policy.locked = host.locked;
+  policy.refreshed = EnvLedger(host.state_dir).refreshed();
   return workspace::make_plan(spec, policy);
 }
 

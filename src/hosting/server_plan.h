@@ -17,6 +17,8 @@ struct PlanPolicy {
   std::vector<std::string> allowed_roots;
   std::vector<std::string> denied;  // the engine's socket, mcpbox's own directories
   std::string home;                 // of the operator
+  bool locked = false;              // only what lock files, hashes or exact versions name is installed
+  std::string state_dir;            // its ledger says what is to be resolved anew; empty = nothing
 
   StagePolicy staging() const;
 };

@@ -36,6 +36,7 @@ struct Draft {
   std::vector<std::string> path_prefix;
   std::string link_into;  // host folder that wants node_modules -> <environment>/node_modules
   std::vector<Refusal> refused;
+  std::vector<Refusal> unpinned;  // what forbids the installation where only pinned things may be installed
   std::vector<std::string> why;
   std::vector<std::string> hints;
 };

@@ -5,6 +5,7 @@
 #include "workspace/host_view.h"
 #include "workspace/install.h"
 #include "workspace/path_text.h"
+#include "workspace/pinned.h"
 #include "workspace/project.h"
 
 namespace mcpbox::workspace {
@@ -16,7 +17,7 @@ using Json = nlohmann::json;
 // which protects a developer's machine; here it would only leave native packages broken, and the installer's sandbox
 // holds nothing to steal. As variables, because older versions do not know them and npm 12 ends at unknown options.
 std::map<std::string, std::string> npm_environment() {
-  return {{"npm_config_cache", at_base("tmp/npm-cache")},
+  return {{"npm_config_cache", at_base("cache/npm")},
           {"npm_config_update_notifier", "false"},
           {"npm_config_fund", "false"},
           {"npm_config_audit", "false"},
@@ -176,7 +177,7 @@ void add_project_steps(Draft& draft, const Site& site, const NodeProject& projec
                                   "install",
                                   "--frozen-lockfile",
                                   "--package-import-method=copy",
-                                  "--store-dir=" + at_base("tmp/pnpm-store")};
+                                  "--store-dir=" + at_base("cache/pnpm")};
     if (!with_development) argv.emplace_back("--prod");
     step("install what pnpm-lock.yaml names with pnpm", std::move(argv));
     return;
@@ -196,7 +197,7 @@ void add_project_steps(Draft& draft, const Site& site, const NodeProject& projec
                                   "--frozen-lockfile",
                                   "--non-interactive",
                                   "--cache-folder",
-                                  at_base("tmp/yarn-cache")};
+                                  at_base("cache/yarn")};
     if (!with_development) argv.emplace_back("--production");
     step("install what yarn.lock names with yarn", std::move(argv));
     return;
@@ -209,6 +210,9 @@ void add_project_steps(Draft& draft, const Site& site, const NodeProject& projec
   std::vector<std::string> argv{"npm", "install", "--no-audit", "--no-fund"};
   argv.emplace_back(with_development ? "--include=dev" : "--omit=dev");
   step("install what package.json names with npm", std::move(argv));
+  draft.unpinned.push_back({join_path(folder, "package.json"),
+                            yarn.empty() ? "it has no lock file; make one with `npm install --package-lock-only`"
+                                         : "its yarn.lock is of a version that is not understood; make a package-lock.json with `npm install --package-lock-only`"});
   if (yarn.empty()) draft.why.emplace_back("there is no lock file, so npm resolves the versions once");
 }
 
@@ -275,6 +279,7 @@ Draft plan_npm_package(const Command& command, const Site& site) {
       continue;
     }
     add_source(draft, site, root->host, at_base("tmp/src"));
+    draft.unpinned.push_back({*real, "it is a folder of this host, and nothing pins what the package needs"});
     spec = "file:" + join_path(at_base("tmp/src"), relative_to(*real, root->host));
     draft.plan.manifests.push_back(*real);
   }
@@ -283,6 +288,11 @@ Draft plan_npm_package(const Command& command, const Site& site) {
     only = "mcpbox-package";
     specs[0] = only + "@" + specs[0];
   }
+  for (const std::string& spec : command.packages) {
+    if (declared || spec.starts_with('.') || spec.starts_with('/') || spec.starts_with("file:") || is_exact_npm_spec(spec)) continue;
+    draft.unpinned.push_back({spec, "it names no exact version; write " + (npm_name_of(spec).empty() ? "NAME" : npm_name_of(spec)) + "@1.2.3"});
+  }
+  draft.plan.asked = command.packages;
   if (!declared) {
     // With a project around it, the package joins what is there instead of replacing it.
     std::vector<std::string> argv{"npm",

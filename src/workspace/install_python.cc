@@ -6,6 +6,7 @@
 #include "workspace/install.h"
 #include "workspace/manifest_text.h"
 #include "workspace/path_text.h"
+#include "workspace/pinned.h"
 #include "workspace/project.h"
 #include "workspace/requirements.h"
 
@@ -13,7 +14,7 @@ namespace mcpbox::workspace {
 namespace {
 
 std::map<std::string, std::string> uv_environment(bool fetch_python) {
-  std::map<std::string, std::string> env{{"UV_CACHE_DIR", at_base("tmp/uv-cache")},
+  std::map<std::string, std::string> env{{"UV_CACHE_DIR", at_base("cache/uv")},
                                          {"UV_LINK_MODE", "copy"},
                                          {"UV_NO_PROGRESS", "1"},
                                          {"UV_COMPILE_BYTECODE", "1"},
@@ -39,6 +40,8 @@ class Environment {
 
   void require(std::string argument) { arguments_.push_back(std::move(argument)); }
   void flag(std::string argument) { flags_.push_back(std::move(argument)); }
+  // Everything that was required so far is named exactly, and no hashes say so to uv: nothing else may come with it.
+  void exact() { exact_ = true; }
 
   void add_venv_step() {
     draft_.plan.manager = "uv";
@@ -57,9 +60,12 @@ class Environment {
     if (arguments_.empty()) return;
     std::vector<std::string> argv{
         "uv", "pip", "install", "--python", at_base("env/bin/python"), "--compile-bytecode", "--link-mode", "copy"};
+    const bool alone = exact_ && site_.policy.locked;
+    if (alone) argv.emplace_back("--no-deps");
     argv.insert(argv.end(), flags_.begin(), flags_.end());
     argv.insert(argv.end(), arguments_.begin(), arguments_.end());
     step(title, std::move(argv));
+    if (alone) step("check that nothing is missing", {"uv", "pip", "check", "--python", at_base("env/bin/python")});
   }
   void finish() {
     draft_.needed = true;
@@ -78,6 +84,7 @@ class Environment {
   const Site& site_;
   std::string python_;
   bool fetch_ = false;
+  bool exact_ = false;
   std::vector<std::string> arguments_;
   std::vector<std::string> flags_;
 };
@@ -107,7 +114,25 @@ void use_requirements(Draft& draft, const Site& site, Environment& environment, 
   if (!collected) return;
   environment.require(std::string(option));
   environment.require(collected->path);
-  if (collected->any_hash) environment.flag("--require-hashes");
+  if (collected->any_hash) {
+    environment.flag("--require-hashes");
+  } else if (collected->inexact.empty()) {
+    environment.exact();
+  } else {
+    draft.unpinned.push_back({file, "it names no exact version of " + join(collected->inexact, ", ") +
+                                        "; write name==version for everything, or make it with `uv pip compile --generate-hashes`"});
+  }
+}
+
+// Of a manifest that names requirements itself.
+void require_exact(Draft& draft, Environment& environment, const std::string& file, const std::vector<std::string>& requirements, bool constrained) {
+  if (constrained) return;
+  const std::vector<std::string> inexact = inexact_requirements(requirements);
+  if (inexact.empty()) {
+    environment.exact();
+  } else {
+    draft.unpinned.push_back({file, "it names no exact version of " + join(inexact, ", ") + "; write name==version, or make a lock file with `uv lock`"});
+  }
 }
 
 // Does the lock file name packages that lie on this machine?
@@ -182,6 +207,7 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
     for (const std::string& flag : command.installer_flags) {
       if (flag.starts_with("--extra=")) extras += (extras.empty() ? "" : ",") + flag.substr(8);
     }
+    if (!poetry_lock) draft.unpinned.push_back({folder, "it is built as a package, and no lock file pins what it needs; make one with `uv lock`"});
     environment.require(sources() + (extras.empty() ? "" : "[" + extras + "]"));
     draft.why.push_back(
         "'" + folder +
@@ -189,6 +215,7 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
     anything = true;
   } else if (facts.has_project && !facts.dependencies.empty()) {
     input(draft, "pyproject.toml", *read_host_file(join_path(folder, "pyproject.toml"), kMaxManifest));
+    require_exact(draft, environment, join_path(folder, "pyproject.toml"), facts.dependencies, poetry_lock);
     environment.require("-r");
     environment.require(at_base("tmp/in/pyproject.toml"));
     draft.why.emplace_back(
@@ -217,7 +244,10 @@ void add_with(Draft& draft, const Site& site, const Command& command, Environmen
     std::string path = file.starts_with('/') || site.project_start.empty() ? file : join_path(site.project_start, file);
     use_requirements(draft, site, environment, path, "-r");
   }
-  for (const std::string& package : command.with) environment.require(package);
+  for (const std::string& package : command.with) {
+    if (!is_exact_requirement(package)) draft.unpinned.push_back({package, "--with names no exact version; write " + package + "==VERSION"});
+    environment.require(package);
+  }
   for (const std::string& flag : command.installer_flags) {
     if (!flag.starts_with("--extra=") && !flag.starts_with("--group") && !flag.starts_with("--all-"))
       environment.flag(flag);
@@ -263,6 +293,7 @@ Draft plan_python_project(const Command& command, const Site& site) {
     std::string text;
     for (const std::string& dependency : facts.dependencies) text += dependency + "\n";
     environment.add_venv_step();
+    require_exact(draft, environment, script, facts.dependencies, false);
     if (!text.empty()) {
       input(draft, "script-requirements.txt", text);
       environment.require("-r");
@@ -292,6 +323,9 @@ Draft plan_python_tool(const Command& command, const Site& site) {
   for (const std::string& package : command.packages) {
     std::string path = package.substr(0, package.find('['));
     if (!path.starts_with('/') && !path.starts_with("./") && !path.starts_with("../") && path != ".") {
+      if (!is_exact_requirement(package)) {
+        draft.unpinned.push_back({package, "it names no exact version; write " + python_name_of(package) + "==VERSION"});
+      }
       environment.require(package);
       continue;
     }
@@ -303,12 +337,15 @@ Draft plan_python_tool(const Command& command, const Site& site) {
       continue;
     }
     add_source(draft, site, root->host, at_base("tmp/src"));
+    draft.unpinned.push_back({*real, "it is built as a package, and nothing pins what it needs"});
     environment.require(join_path(at_base("tmp/src"), relative_to(*real, root->host)) + package.substr(path.size()));
     draft.plan.manifests.push_back(*real);
   }
   add_with(draft, site, command, environment);
   environment.add_install_step("install " + join(command.packages, ", ") + " with uv");
   environment.finish();
+  draft.plan.asked = command.packages;
+  draft.plan.asked.insert(draft.plan.asked.end(), command.with.begin(), command.with.end());
   draft.argv = {at_base("env/bin/" + command.executable)};
   draft.argv.insert(draft.argv.end(), command.args.begin(), command.args.end());
   draft.why.push_back("'" + command.executable + "' is installed once from " + join(command.packages, ", ") +

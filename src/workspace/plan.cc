@@ -17,7 +17,7 @@ namespace mcpbox::workspace {
 namespace {
 
 constexpr std::string_view kPlannerVersion =
-    "1";  // part of every hash: raise it when the same plan would install something else
+    "2";  // part of every hash: raise it when the same plan would install something else
 
 Result<void> check(const LaunchSpec& spec) {
   auto bad = [](const std::string& text) { return text.find('\0') != std::string::npos; };
@@ -267,7 +267,15 @@ void Planner::install(Draft draft) {
     field(input.content);
   }
   for (const std::string& fingerprint : draft.fingerprints) field(fingerprint);
-  plan.hash = digest.hex().substr(0, 32);
+  plan.hash = plan.asked_hash = digest.hex().substr(0, 32);
+  if (auto salt = policy_.refreshed.find(plan.asked_hash); salt != policy_.refreshed.end()) {
+    plan.hash = sha256_hex(plan.asked_hash + " " + salt->second).substr(0, 32);
+    plan_.why.emplace_back("`mcpbox env refresh` asked for it, so the versions are resolved anew, once");
+  }
+  if (plan.asked.empty()) plan.asked = plan.manifests;
+  if (policy_.locked) {
+    for (Refusal& missing : draft.unpinned) plan_.refused.push_back(std::move(missing));
+  }
 
   std::string base = join_path(policy_.cache, plan.hash);
   auto settle = [&](std::string& text) {

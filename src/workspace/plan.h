@@ -54,6 +54,10 @@ struct Policy {
       denied;  // the engine's socket, mcpbox's state folders: nothing of them, above or beneath is a root
   unsigned python_minor =
       11;  // the image's /usr/bin/python3 is 3.<this>; another version is fetched where a project asks for one
+  // Only what a lock file, hashes or exact versions name may be installed; what is missing is in Plan::refused.
+  bool locked = false;
+  // What is to be resolved anew: asked_hash → a salt that gives the result another hash. What was resolved before stays beside it.
+  std::map<std::string, std::string> refreshed;
 };
 
 struct Root {
@@ -108,11 +112,13 @@ struct InstallSource {
 
 struct InstallPlan {
   std::string manager;                 // "uv", "npm", "pnpm", "yarn"
+  std::vector<std::string> asked;      // what is to be installed, for people: packages, or the manifests that name them
   std::vector<std::string> manifests;  // host paths of what was read
   std::vector<InstallInput> inputs;
   std::vector<InstallSource> sources;
   std::vector<InstallStep> steps;
   std::string hash;            // lower-case hexadecimal, 32 digits: content address of the result
+  std::string asked_hash;      // the same, but where Policy::refreshed asks for another result
   std::string environment;     // "<cache>/<hash>/env", the directory that the steps fill
   bool needs_sources = false;  // `sources` is not empty; their contents are part of the hash
   Program program;

@@ -5,8 +5,10 @@
 
 #include "base/text.h"
 #include "workspace/host_view.h"
+#include "workspace/command.h"
 #include "workspace/manifest_text.h"
 #include "workspace/path_text.h"
+#include "workspace/pinned.h"
 #include "workspace/stage.h"
 
 namespace mcpbox::workspace {
@@ -21,6 +23,8 @@ class Collector {
 
   std::optional<std::string> collect(const std::string& file, const std::string& included_by);
   bool any_hash = false;
+  // Of what is required: that no exact version is named for, neither there nor in a constraint.
+  std::vector<std::string> inexact() const;
 
  private:
   void refuse(const std::string& path, std::string reason) { draft_.refused.push_back({path, std::move(reason)}); }
@@ -30,6 +34,9 @@ class Collector {
   const Site& site_;
   const Root* root_ = nullptr;
   std::set<std::string> seen_;
+  std::vector<std::string> required_;
+  std::set<std::string> exact_;  // names
+  bool constraining_ = false;
   std::set<std::string> written_;
 };
 
@@ -87,11 +94,15 @@ std::optional<std::string> Collector::collect(const std::string& file, const std
         std::string_view option = line.kind == RequirementLine::Kind::kInclude ? "-r " : "-c ";
         if (line.target.find("://") != std::string::npos) {
           result += std::string(option) + line.target + "\n";
+          required_.push_back(line.target);
           draft_.why.push_back("'" + *real + "' includes " + line.target +
                                ", whose content is not part of the environment's hash");
           break;
         }
+        const bool outside = constraining_;
+        constraining_ = outside || line.kind == RequirementLine::Kind::kConstraint;
         auto included = collect(line.target.starts_with('/') ? line.target : join_path(folder, line.target), *real);
+        constraining_ = outside;
         if (!included) return std::nullopt;
         // Once is enough, and a file that includes itself must not send uv round in circles.
         if (!written_.insert(std::string(option) + *included).second) break;
@@ -106,10 +117,15 @@ std::optional<std::string> Collector::collect(const std::string& file, const std
           draft_.why.push_back("'" + line.text +
                                "' is installed as a copy, not editable: the environment is sealed and shared");
         }
+        required_.push_back(line.text);
         result += *place + "\n";
         break;
       }
       case RequirementLine::Kind::kPackage:
+        if (is_exact_requirement(line.text)) exact_.insert(python_name_of(line.text));
+        if (!constraining_) required_.push_back(line.text);
+        result += line.text + "\n";
+        break;
       case RequirementLine::Kind::kOption:
         result += line.text + "\n";
         break;
@@ -122,13 +138,21 @@ std::optional<std::string> Collector::collect(const std::string& file, const std
   return path;
 }
 
+std::vector<std::string> Collector::inexact() const {
+  std::vector<std::string> out;
+  for (const std::string& one : required_) {
+    if (!is_exact_requirement(one) && !exact_.contains(python_name_of(one))) out.push_back(one);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::optional<CollectedRequirements> collect_requirements(Draft& draft, const Site& site, const std::string& file) {
   Collector collector(draft, site);
   auto path = collector.collect(file, "");
   if (!path) return std::nullopt;
-  return CollectedRequirements{*path, collector.any_hash};
+  return CollectedRequirements{*path, collector.any_hash, collector.inexact()};
 }
 
 void add_source(Draft& draft, const Site& site, const std::string& host, const std::string& path) {

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "workspace/install.h"
 
@@ -11,6 +12,7 @@ namespace mcpbox::workspace {
 struct CollectedRequirements {
   std::string path;       // where the installer finds the file (kBase in front)
   bool any_hash = false;  // pip's rule: one hash anywhere means that all need one
+  std::vector<std::string> inexact;  // requirements for which no exact version is named, there or in a constraint
 };
 
 // Reads `file` (host path) and the files that it includes, which must lie in the same root; writes them to

@@ -42,6 +42,7 @@ class RealEngine : public testing::Test {
 
   void SetUp() override {
     ::signal(SIGPIPE, SIG_IGN);
+    ::setenv("MCPBOX_INIT", init.c_str(), 1);
     ::setenv("MCPBOX_IMAGE_DIR", (variable("MCPBOX_SOURCE_DIR") + "/images/runner").c_str(), 1);
     // The engine resolves the paths of mounts: others must be able to walk to them.
     ::chmod(tree.root().c_str(), 0755);

@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hosting/installer.h"
+#include "hosting/install_hint.h"
 
 namespace mcpbox::hosting {
 namespace {

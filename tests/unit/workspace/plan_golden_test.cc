@@ -218,7 +218,7 @@ INSTANTIATE_TEST_SUITE_P(Node, PlanGolden, ::testing::ValuesIn(std::vector<Case>
      {"stage {T}/p {W}", "argv {E}/node_modules/.bin/mcpbox-package a", "cwd {W}", "source {T}/p {B}/tmp/src", "step npm-install --omit=dev --install-links -- mcpbox-package@file:{B}/tmp/src"}, {}},
     {"pnpm_lock", {"p/package.json={\"packageManager\":\"pnpm@9.1.0+sha512.x\",\"dependencies\":{\"x\":\"1\"}}", "p/pnpm-lock.yaml", "p/i.js"}, {"node", "{T}/p/i.js"},
      {"stage {T}/p {W}", "link node_modules -> {E}/node_modules", "argv node {W}/i.js", "cwd {W}",
-      "step npm exec --yes --package=pnpm@9.1.0 -- pnpm install --frozen-lockfile --package-import-method=copy --store-dir={B}/tmp/pnpm-store --prod"}, {}},
+      "step npm exec --yes --package=pnpm@9.1.0 -- pnpm install --frozen-lockfile --package-import-method=copy --store-dir={B}/cache/pnpm --prod"}, {}},
     {"npm_prefix_start", {"p/package.json=" + kPackage, "p/package-lock.json={}"}, {"npm", "--prefix", "{T}/p", "start"},
      {"stage {T}/p {W}", "link node_modules -> {E}/node_modules", "argv npm --prefix {W} start", "cwd {W}", "step npm ci --no-audit --no-fund --include=dev"}, {}},
     {"npx", {}, {"npx", "-y", "@scope/server@1.2", "--port", "1"},

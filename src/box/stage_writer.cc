@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <vector>
 
 #include "base/errno_error.h"
 #include "base/text.h"
@@ -26,22 +25,25 @@ Result<void> write_all(int fd, std::string_view bytes) {
 
 }  // namespace
 
+Result<void> StageWriter::flush() {
+  auto result = write_all(out_.get(), buffer_);
+  buffer_.clear();
+  if (!result) out_.reset();
+  return result;
+}
+
 Result<void> StageWriter::put(std::string_view bytes) {
   if (!out_) return fail(Code::kUnavailable, "send a staged tree to the sandbox: the stream is closed");
   if (!started_) {
+    buffer_.reserve(kChunk);
     buffer_ = wire::kStageMagic;
     started_ = true;
   }
-  Result<void> result;
-  if (buffer_.size() + bytes.size() <= kChunk) {
-    buffer_ += bytes;
-  } else {
-    result = write_all(out_.get(), buffer_);
-    buffer_.clear();
-    if (result) result = write_all(out_.get(), bytes);
+  if (buffer_.size() + bytes.size() > kChunk) {
+    if (auto flushed = flush(); !flushed) return flushed;
   }
-  if (!result) out_.reset();
-  return result;
+  buffer_ += bytes;
+  return {};
 }
 
 Result<void> StageWriter::begin(std::string_view path) {
@@ -67,6 +69,12 @@ Result<void> StageWriter::symlink(std::string_view path, std::string_view target
   return put(wire::stage_link(path, target));
 }
 
+Result<void> StageWriter::keep(std::string_view path, std::uint64_t size, bool executable) {
+  if (auto ok = begin(path); !ok) return ok;
+  ++totals_.entries;
+  return put(wire::stage_keep(path, size, executable));
+}
+
 Result<void> StageWriter::file(std::string_view path, std::uint64_t size, bool executable, int content) {
   return file(path, size, executable, [&](char* buffer, std::size_t capacity) -> Result<std::size_t> {
     while (true) {
@@ -82,10 +90,18 @@ Result<void> StageWriter::file(std::string_view path, std::uint64_t size, bool e
   ++totals_.entries;
   totals_.bytes += size;
   if (auto ok = put(wire::stage_file(path, size, executable)); !ok) return ok;
-  std::vector<char> chunk(static_cast<std::size_t>(std::clamp<std::uint64_t>(size, 1, kChunk)));
-  std::uint64_t left = size;
-  while (left > 0) {
-    auto got = read(chunk.data(), static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), left)));
+  for (std::uint64_t left = size; left > 0;) {
+    if (kChunk - std::min(kChunk, buffer_.size()) < std::min<std::uint64_t>(left, kChunk / 4)) {
+      if (auto ok = flush(); !ok) return ok;
+    }
+    // Content goes straight to where it is sent from.
+    const std::size_t had = buffer_.size();
+    const auto room = static_cast<std::size_t>(std::min<std::uint64_t>(left, kChunk - had));
+    Result<std::size_t> got = 0;
+    buffer_.resize_and_overwrite(had + room, [&](char* bytes, std::size_t) {
+      got = read(bytes + had, room);
+      return had + (got ? *got : 0);
+    });
     if (got && *got == 0) {
       got = fail(Code::kAborted,
                  fmt::format("stage '{}': it became shorter while it was read; try again", printable(path, 200)));
@@ -94,7 +110,6 @@ Result<void> StageWriter::file(std::string_view path, std::uint64_t size, bool e
       out_.reset();  // the promised bytes cannot come any more
       return fail(got.error());
     }
-    if (auto ok = put(std::string_view(chunk.data(), *got)); !ok) return ok;
     left -= *got;
   }
   return {};

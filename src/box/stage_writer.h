@@ -29,11 +29,14 @@ class StageWriter {
   using Read = std::function<Result<std::size_t>(char* buffer, std::size_t capacity)>;
   Result<void> file(std::string_view path, std::uint64_t size, bool executable, const Read& read);
   Result<void> symlink(std::string_view path, std::string_view target);
+  // The file that the previous generation has at `path` stays; nothing of it is sent.
+  Result<void> keep(std::string_view path, std::uint64_t size, bool executable);
   // Writes the end entry and closes the descriptor.
   Result<wire::StageTotals> finish();
 
  private:
   Result<void> begin(std::string_view path);
+  Result<void> flush();
   Result<void> put(std::string_view bytes);
 
   UniqueFd out_;

@@ -226,12 +226,12 @@ class WireSupervisor final : public Supervisor {
   Task<Result<void>> share_directory(std::string path, gid_t gid) override {
     return done(wire::ShareDirectory{std::move(path), gid});
   }
-  Task<Result<UnpackTotals>> unpack(std::string path, uid_t uid, gid_t gid, bool into_existing, UniqueFd stream,
-                                    milliseconds timeout) override {
+  Task<Result<UnpackTotals>> unpack(UnpackRequest what, UniqueFd stream) override {
     std::vector<UniqueFd> fds;
     fds.push_back(std::move(stream));
-    const auto limit = std::clamp<milliseconds>(timeout, milliseconds(1), std::chrono::hours(1));
-    wire::Unpack request{std::move(path), uid, gid, into_existing, static_cast<std::uint32_t>(limit.count())};
+    const auto limit = std::clamp<milliseconds>(what.timeout, milliseconds(1), std::chrono::hours(1));
+    wire::Unpack request{std::move(what.path), what.uid, what.gid, what.into_existing, static_cast<std::uint32_t>(limit.count()),
+                         what.group_reads, std::move(what.previous)};
     // mcpbox-init keeps the time, and cleans up when it is over.
     auto answer = co_await channel_->call(std::move(request), limit + std::chrono::minutes(2), std::move(fds));
     if (!answer) co_return fail(answer.error());

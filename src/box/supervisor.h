@@ -85,8 +85,19 @@ class Supervisor {
     std::uint64_t entries = 0;
     std::uint64_t bytes = 0;
   };
-  virtual Task<Result<UnpackTotals>> unpack(std::string path, uid_t uid, gid_t gid, bool into_existing, UniqueFd stream,
-                                            std::chrono::milliseconds timeout) = 0;
+  struct UnpackRequest {
+    std::string path;
+    uid_t uid = 0;
+    gid_t gid = 0;
+    bool into_existing = false;
+    // The group may read and run what is unpacked (0640, 0750): a server with this gid and another uid can change nothing of it.
+    bool group_reads = false;
+    // A published generation of the same uid, unpacked with group_reads, from which the stream's keep entries take their files by hard
+    // link. kFailedPrecondition when it has not what is to be kept.
+    std::string previous;
+    std::chrono::milliseconds timeout{120'000};
+  };
+  virtual Task<Result<UnpackTotals>> unpack(UnpackRequest request, UniqueFd stream) = 0;
   // Renames `from` over `to` (both children of one root-owned directory); what `to` was is removed in the background.
   virtual Task<Result<void>> publish(std::string from, std::string to, uid_t owner) = 0;
   // Takes every write bit below `path` away and lets others read (files 0444/0555, directories 0555), as `uid`.

@@ -27,7 +27,7 @@ struct HostOptions {
   std::string ca_bundle;  // host path; empty = none
   PlanPolicy policy;
   box::UidRange uids;     // EngineInfo::uids
-  std::string state_dir;  // of the instance; what is noted of environments is kept there. Empty = nothing is
+  std::string state_dir;  // of the instance; what is noted of environments and of staged copies is kept there. Empty = nothing is
   std::string engine;     // EngineInfo::kind
 };
 

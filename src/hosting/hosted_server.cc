@@ -203,6 +203,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   inputs.policy = context_.policy.staging();
   inputs.timeout = settings_.box.startup_timeout;
   inputs.restage = fresh_;
+  inputs.manifest_dir = context_.manifest_dir;
   inputs.on_phase = [this](Phase phase) { enter(ServerState::kPreparing, phase); };
   inputs.on_progress = [this](std::string_view line) {
     log_.line(LogSource::kMcpbox, line);

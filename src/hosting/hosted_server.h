@@ -36,6 +36,7 @@ struct HostContext {
   box::SessionOptions session_defaults;  // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
   std::string default_image;  // engine id of the image that is used where a server names none
   PlanPolicy policy;
+  std::string manifest_dir;   // LaunchInputs::manifest_dir
 };
 
 struct PhaseTime {

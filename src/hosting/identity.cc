@@ -29,6 +29,10 @@ uid_t installer_uid(std::string_view hash, const box::UidRange& range) {
   return range.first + servers + static_cast<uid_t>(number_of(hash) % (range.count - servers));
 }
 
+uid_t code_uid(std::string_view instance, std::string_view server, const box::UidRange& range) {
+  return installer_uid(std::string("code") + '\0' + std::string(instance) + '\0' + std::string(server), range);
+}
+
 std::string process_id(std::string_view server) {
   std::string id;
   for (const char c : server.substr(0, 48)) {

@@ -21,6 +21,9 @@ uid_t server_uid(std::string_view instance, std::string_view server, const box::
 // The uid that owns the environment with this hash: the same for every attempt, never given to a server.
 uid_t installer_uid(std::string_view hash, const box::UidRange& range = {});
 
+// The uid that owns what the server runs and must not write: it never runs a server. The same after every restart.
+uid_t code_uid(std::string_view instance, std::string_view server, const box::UidRange& range = {});
+
 // A managed process's id, [a-z0-9-]{1,64}: the server's name as far as it fits, and eight digits of its hash, so that two
 // names never share one.
 std::string process_id(std::string_view server);

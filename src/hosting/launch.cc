@@ -7,6 +7,8 @@
 
 #include "base/text.h"
 #include "hosting/environment.h"
+#include "hosting/generation.h"
+#include "hosting/identity.h"
 #include "hosting/stager.h"
 
 namespace mcpbox::hosting {
@@ -22,6 +24,26 @@ void note_skipped(const workspace::Root& root, const workspace::StageReport& rep
     notes.push_back(fmt::format("not staged: {}/{}: {}", printable(root.host), printable(report.skipped[i].path), report.skipped[i].reason));
   }
   if (report.skipped_total > kNamed) notes.push_back(fmt::format("not staged: {} more entries", report.skipped_total - kNamed));
+}
+
+void note_how(const workspace::Root& root, const StagedGeneration& staged, const std::string& server, std::vector<std::string>& notes) {
+  const std::string host = printable(root.host);
+  switch (staged.how) {
+    case StagedGeneration::How::kWhole:
+      notes.push_back(fmt::format("staged {}: {} entries, {}", host, staged.report.entries, human_bytes(staged.report.bytes)));
+      break;
+    case StagedGeneration::How::kPartly:
+      notes.push_back(fmt::format("staged {}: {} entries, of which {} were new or changed", host, staged.report.entries, staged.sent));
+      break;
+    case StagedGeneration::How::kAsItWas:
+      notes.push_back(fmt::format("{} has not changed since it was staged", host));
+      break;
+    case StagedGeneration::How::kOwnCopy:
+      notes.push_back(fmt::format("keeps its own copy of {}; `mcpbox pull {}` brings its changes back, `mcpbox restart --fresh {}` stages "
+                                  "the folder again and drops them",
+                                  host, server, server));
+      break;
+  }
 }
 
 }  // namespace
@@ -111,30 +133,30 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
     target.uid = inputs.uid;
     target.gid = inputs.gid;
     target.timeout = inputs.timeout;
-    const bool swap = below_workspace(root.mount);
-    if (swap) {
+    Result<StagedGeneration> staged;
+    if (below_workspace(root.mount)) {
       const std::string parent = parent_of(root.mount);
       if (parent != tree) {
         auto made = co_await supervisor.make_tree(parent, inputs.uid, inputs.gid, {});
         if (!made) co_return fail(std::move(made).error());
       }
-      if (writable && !inputs.restage) {
-        // What the server wrote survives a restart: its copy is kept as it is.
-        auto names = co_await supervisor.list_directory(root.mount);
-        if (names) {
-          launch.notes.push_back(fmt::format("keeps its own copy of {}; `mcpbox restart --fresh {}` stages the folder again",
-                                             printable(root.host), inputs.server));
-          continue;
-        }
+      const box::SessionOptions& options = session.options();
+      const GenerationPlace place{tree, inputs.process_id, inputs.manifest_dir, code_uid(options.instance, inputs.server, options.uids)};
+      staged = co_await stage_generation(pool, supervisor, root, inputs.policy, target, place, inputs.restage);
+    } else {
+      if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared) co_return fail(std::move(shared).error());
+      auto report = co_await stage_root(pool, supervisor, root, inputs.policy, target);
+      if (report) {
+        staged->report = std::move(*report);
+      } else {
+        staged = fail(std::move(report).error());
       }
-    } else if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared) {
-      co_return fail(std::move(shared).error());
     }
-    auto staged = co_await stage_root(pool, supervisor, root, inputs.policy, target, swap);
     if (!staged) co_return fail(std::move(staged).error().with_context(fmt::format("staging {}", printable(root.host))));
-    launch.staged_entries += staged->entries;
-    launch.staged_bytes += staged->bytes;
-    note_skipped(root, *staged, launch.notes);
+    note_how(root, *staged, inputs.server, launch.notes);
+    launch.staged_entries += staged->report.entries;
+    launch.staged_bytes += staged->report.bytes;
+    note_skipped(root, staged->report, launch.notes);
   }
 
   EnvironmentInputs environment;

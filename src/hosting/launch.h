@@ -30,6 +30,7 @@ struct LaunchInputs {
   StagePolicy policy;
   std::chrono::seconds timeout{300};
   bool restage = false;      // also what the server may have changed
+  std::string manifest_dir;  // on the host: what staged copies were made of; empty = every start copies everything
   std::function<void(Phase)> on_phase;                     // may be empty
   std::function<void(std::string_view line)> on_progress;  // may be empty
 };

@@ -28,11 +28,9 @@ struct StagePolicy {
   workspace::StageRules rules;
 };
 
-// `root.mount` becomes a fresh copy of `root.host`. With `swap` the copy is unpacked beside the old one and renamed over it, so that
-// a running server never sees half a tree; without it `root.mount` is an existing empty directory (a scratch mount). A folder that changes
-// while it is read is read again, three times at most.
+// `root.mount`, an existing empty directory (a scratch mount), gets a copy of `root.host`.
 Task<Result<workspace::StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
-                                                StagePolicy policy, StageTarget target, bool swap);
+                                                StagePolicy policy, StageTarget target);
 
 // Puts an installation's inputs and sources where its steps expect them: beneath the empty directories `tree`/env and `tree`/tmp.
 Task<Result<workspace::StageReport>> stage_install_inputs(boost::asio::thread_pool& pool, box::Supervisor& supervisor,

@@ -55,12 +55,6 @@ std::string_view kind_of(mode_t mode) {
   }
 }
 
-bool same_content(const struct stat& before, const struct stat& after) {
-  return before.st_size == after.st_size && before.st_mtim.tv_sec == after.st_mtim.tv_sec &&
-         before.st_mtim.tv_nsec == after.st_mtim.tv_nsec && before.st_ctim.tv_sec == after.st_ctim.tv_sec &&
-         before.st_ctim.tv_nsec == after.st_ctim.tv_nsec;
-}
-
 class Walk {
  public:
   Walk(const std::string& host, const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop,
@@ -81,7 +75,9 @@ class Walk {
 
   Result<void> enter(int path_fd, std::string path);
   Result<void> visit(Frame& frame, const std::string& name, std::string path);
-  Result<void> visit_file(Frame& frame, const std::string& name, int path_fd, const std::string& path);
+  Result<void> visit_file(Frame& frame, const std::string& name, const struct stat& seen, const std::string& path);
+  Result<void> not_opened(int error, const std::string& path);
+  Result<void> count_file(const struct stat& status, const std::string& path, const struct stat* counted = nullptr);
   Result<void> visit_link(int path_fd, const std::string& path);
   Result<void> count(std::uint64_t apparent, std::uint64_t real);
   std::optional<std::string> ignored(int path_fd, std::string_view name, const std::string& path,
@@ -176,26 +172,41 @@ std::optional<std::string> Walk::ignored(int path_fd, std::string_view name, con
   return std::nullopt;
 }
 
-Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path) {
-  auto held = sys::open_beneath(frame.fd.get(), name, O_PATH, {.cross_mounts = false});
-  if (!held) {
-    switch (held.error()) {
-      case EXDEV:
-        skip(path, "another file system is mounted here");
-        return {};
-      case ENOENT:
-        return {};  // deleted since the directory was read
-      case EACCES:
-        skip(path, "not readable");
-        return {};
-      default:
-        return fail(errno_error(held.error(), "open " + shown(path)));
-    }
+// What cannot be opened for a reason that concerns this entry alone is skipped, not an error.
+Result<void> Walk::not_opened(int error, const std::string& path) {
+  switch (error) {
+    case ENOENT:
+      return {};  // deleted since the directory was read
+    case EXDEV:
+      skip(path, "another file system is mounted here");
+      return {};
+    case EACCES:
+    case EPERM:
+      skip(path, "not readable");
+      return {};
+    case ELOOP:
+    case ENXIO:
+    case ENOTDIR:
+      skip(path, "became something else while it was read");
+      return {};
+    default:
+      return fail(errno_error(error, "open " + shown(path)));
   }
+}
+
+Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path) {
   struct stat status{};
-  if (::fstat(held->get(), &status) != 0) return fail(errno_error(errno, "stat " + shown(path)));
+  if (::fstatat(frame.fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return not_opened(errno, path);
+  UniqueFd held;
+  if (S_ISDIR(status.st_mode) || S_ISLNK(status.st_mode)) {
+    auto opened = sys::open_beneath(frame.fd.get(), name, O_PATH, {.cross_mounts = false});
+    if (!opened) return not_opened(opened.error(), path);
+    held = std::move(*opened);
+    // From here on it is this inode, whatever the name leads to.
+    if (::fstat(held.get(), &status) != 0) return fail(errno_error(errno, "stat " + shown(path)));
+  }
   bool is_directory = S_ISDIR(status.st_mode);
-  if (auto reason = ignored(held->get(), name, path, is_directory)) {
+  if (auto reason = ignored(held.get(), name, path, is_directory)) {
     skip(path, std::move(*reason));
     return {};
   }
@@ -203,8 +214,8 @@ Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path
     skip(path, "credentials");
     return {};
   }
-  if (S_ISLNK(status.st_mode)) return visit_link(held->get(), path);
-  if (S_ISREG(status.st_mode)) return visit_file(frame, name, held->get(), path);
+  if (S_ISREG(status.st_mode)) return visit_file(frame, name, status, path);
+  if (S_ISLNK(status.st_mode)) return visit_link(held.get(), path);
   if (!is_directory) {
     skip(path, std::string(kind_of(status.st_mode)));
     return {};
@@ -221,7 +232,7 @@ Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path
   }
   if (auto counted = count(0, 0); !counted) return counted;
   if (auto taken = sink_.directory(path); !taken) return taken;
-  return enter(held->get(), std::move(path));
+  return enter(held.get(), std::move(path));
 }
 
 Result<void> Walk::visit_link(int path_fd, const std::string& path) {
@@ -237,46 +248,51 @@ Result<void> Walk::visit_link(int path_fd, const std::string& path) {
   return sink_.symlink(path, text);
 }
 
-Result<void> Walk::visit_file(Frame& frame, const std::string& name, int path_fd, const std::string& path) {
+Result<void> Walk::visit_file(Frame& frame, const std::string& name, const struct stat& seen, const std::string& path) {
+  if (auto fits = count_file(seen, path); !fits) return fits;
+  if (sink_.unchanged(path, stamp_of(seen))) return {};
   for (int attempt = 0;; ++attempt) {
-    // What path_fd holds is known to be a regular file, so opening it has no effects and never blocks.
-    auto file = sys::reopen(path_fd, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    if (!file && file.error() == ENOENT)
-      file = sys::open_beneath(frame.fd.get(), name, O_RDONLY | O_NONBLOCK | O_NOCTTY, {.cross_mounts = false});
-    if (!file) {
-      if (file.error() == EACCES || file.error() == EPERM) {
-        skip(path, "not readable");
-        return {};
-      }
-      return fail(errno_error(file.error(), "open " + shown(path)));
-    }
+    // It was a regular file a moment ago. Should it be a FIFO by now, opening it like this neither waits nor reads.
+    auto file = sys::open_beneath(frame.fd.get(), name, O_RDONLY | O_NONBLOCK | O_NOCTTY, {.cross_mounts = false});
+    if (!file) return not_opened(file.error(), path);
     struct stat before{};
     if (::fstat(file->get(), &before) != 0) return fail(errno_error(errno, "stat " + shown(path)));
     if (!S_ISREG(before.st_mode)) {
-      skip(path, std::string(kind_of(before.st_mode)));
+      skip(path, "became something else while it was read");
       return {};
     }
-    auto size = static_cast<std::uint64_t>(before.st_size);
-    if (size > limits_.file_bytes) {
-      return fail(Code::kResourceExhausted,
-                  fmt::format("{} has {}, more than the {} that one file may have; leave it out with .mcpboxignore or "
-                              "raise the limit",
-                              shown(path), human_bytes(size), human_bytes(limits_.file_bytes)));
+    // Counted as it was seen; what it has become since must fit too.
+    if (before.st_size > seen.st_size) {
+      if (auto fits = count_file(before, path, &seen); !fits) return fits;
     }
-    if (attempt == 0) {
-      if (auto counted = count(size, static_cast<std::uint64_t>(before.st_blocks) * 512); !counted) return counted;
-    }
-    auto taken = sink_.file(path, size, (before.st_mode & 0111) != 0, file->get());
+    auto taken = sink_.file(path, static_cast<std::uint64_t>(before.st_size), (before.st_mode & 0111) != 0, file->get());
     if (!taken && taken.error().code() != Code::kAborted) return taken;
     struct stat after{};
     if (::fstat(file->get(), &after) != 0) return fail(errno_error(errno, "stat " + shown(path)));
-    if (taken && same_content(before, after)) return {};
+    if (taken && stamp_of(before) == stamp_of(after)) return {};
     if (attempt > 0 || !sink_.replaces_files()) {
       return fail(Code::kAborted,
                   shown(path) +
                       " changed while it was read; start over when it is at rest, or leave it out with .mcpboxignore");
     }
   }
+}
+
+// `counted`: the same file as it was counted before; only what it has grown by is added.
+Result<void> Walk::count_file(const struct stat& status, const std::string& path, const struct stat* counted) {
+  auto size = static_cast<std::uint64_t>(status.st_size);
+  if (size > limits_.file_bytes) {
+    return fail(Code::kResourceExhausted,
+                fmt::format("{} has {}, more than the {} that one file may have; leave it out with .mcpboxignore or "
+                            "raise the limit",
+                            shown(path), human_bytes(size), human_bytes(limits_.file_bytes)));
+  }
+  auto real = static_cast<std::uint64_t>(status.st_blocks) * 512;
+  if (counted == nullptr) return count(size, real);
+  --report_.entries;
+  report_.bytes -= static_cast<std::uint64_t>(counted->st_size);
+  real_bytes_ -= static_cast<std::uint64_t>(counted->st_blocks) * 512;
+  return count(size, real);
 }
 
 Result<void> Walk::count(std::uint64_t apparent, std::uint64_t real) {
@@ -338,6 +354,12 @@ Result<UniqueFd> open_root(const std::string& host, const std::vector<std::strin
 }
 
 }  // namespace
+
+FileStamp stamp_of(const struct stat& status) {
+  const auto ns = [](const timespec& time) { return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; };
+  return {status.st_dev,          status.st_ino,          static_cast<std::uint64_t>(status.st_size),
+          ns(status.st_mtim), ns(status.st_ctim), status.st_mode};
+}
 
 Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
                          const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop,

@@ -4,6 +4,8 @@
 // symlink that stays inside. Modes are reduced to "executable or not". Blocking: run it on a pool thread.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -27,6 +29,20 @@ struct StageRules {
   std::string home;                 // Policy::home
 };
 
+// What tells a file that was not touched since it was last looked at from one that was: contents cannot change without
+// the change time, which no owner can set back.
+struct FileStamp {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t size = 0;
+  std::int64_t mtime_ns = 0;
+  std::int64_t ctime_ns = 0;
+  std::uint32_t mode = 0;
+  bool executable() const { return (mode & 0111) != 0; }
+  bool operator==(const FileStamp&) const = default;
+};
+FileStamp stamp_of(const struct stat& status);
+
 // Receives the tree in pre-order; a directory comes before its content. Paths are relative to the root; siblings come
 // in byte order. An error stops the walk and is returned from it.
 class StageSink {
@@ -36,6 +52,11 @@ class StageSink {
   // read is read once more; else the walk ends with kAborted at once, and the caller starts over.
   virtual bool replaces_files() const { return false; }
   virtual Result<void> directory(std::string_view path) = 0;
+  // Asked before a file is opened. True: the sink has it already, took note of it, and file() is not called.
+  virtual bool unchanged(std::string_view path, const FileStamp& stamp) {
+    (void)path, (void)stamp;
+    return false;
+  }
   // `fd` is open for reading at offset 0 and closed by the walk afterwards; exactly `size` bytes are to be read. A file
   // that shrank meanwhile is padded by nothing: return kAborted.
   virtual Result<void> file(std::string_view path, std::uint64_t size, bool executable, int fd) = 0;

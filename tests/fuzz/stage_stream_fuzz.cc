@@ -30,6 +30,11 @@ class Checker : public StageSink {
     if (!is_stage_link(path, target)) __builtin_trap();
     return note(path);
   }
+  Result<void> keep(std::string_view path, std::uint64_t size, bool) override {
+    if (size > kMaxStageBytes) __builtin_trap();
+    log += "keep ";
+    return note(path);
+  }
   std::string log;
 
  private:

@@ -144,12 +144,15 @@ int apply_landlock(const LandlockRules& rules, std::string& step) {
   return ruleset.enter();
 }
 
-int apply_landlock_to_directory(int directory_fd) {
+int apply_landlock_to_directories(std::initializer_list<int> directories) {
   const int abi = landlock_abi();
   if (abi == 0) return 0;
   Ruleset ruleset(abi, true);
   if (ruleset.error() != 0) return ruleset.error();
-  if (int error = ruleset.allow(directory_fd, ruleset.everything())) return error;
+  for (const int directory : directories) {
+    if (directory < 0) continue;
+    if (int error = ruleset.allow(directory, ruleset.everything())) return error;
+  }
   return ruleset.enter();
 }
 

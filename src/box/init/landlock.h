@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,7 @@ struct LandlockRules {
 // that do not exist are an error. On failure `step` names the rule. Returns 0 or errno; 0 at once where there is no
 // Landlock.
 int apply_landlock(const LandlockRules& rules, std::string& step);
-// Confines the calling thread to the directory behind one descriptor, without network.
-int apply_landlock_to_directory(int directory_fd);
+// Confines the calling thread to the directories behind these descriptors (-1 = none), without network.
+int apply_landlock_to_directories(std::initializer_list<int> directories);
 
 }  // namespace mcpbox::box::init

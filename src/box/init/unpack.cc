@@ -29,11 +29,11 @@ bool all_zero(std::string_view bytes) {
 }
 
 // Reads until the end entry; the sender may leave the descriptor open or non-blocking.
-Op<std::string> read_stream(int stream, int directory) {
-  ::umask(0077);
-  if (int error = apply_landlock_to_directory(directory)) return failed("confine the unpacker", error);
+Op<std::string> read_stream(int stream, int directory, int previous, bool group_reads) {
+  ::umask(0);
+  if (int error = apply_landlock_to_directories({directory, previous})) return failed("confine the unpacker", error);
   if (int error = install_seccomp_filter(build_seccomp_filter(false))) return failed("confine the unpacker", error);
-  TreeWriter writer(directory);
+  TreeWriter writer(directory, previous, group_reads);
   wire::StageReader reader(writer);
   std::vector<char> buffer(kChunk);
   while (!reader.done()) {
@@ -54,45 +54,62 @@ Op<std::string> read_stream(int stream, int directory) {
   return encoder.take();
 }
 
+// The generation whose files may be kept. Nobody but its owner, who is also the new one's, may have been able to write
+// it: that is for the requester to know.
+Op<UniqueFd> open_previous(const Roots& roots, const wire::Unpack& request) {
+  const std::string step = "keep files of '" + request.previous + "'";
+  auto place = roots.find(request.previous);
+  if (!place) return std::unexpected(place.error());
+  auto entry = open_parent(*place, false);
+  if (!entry) return std::unexpected(entry.error());
+  UniqueFd directory(open_beneath(entry->parent.get(), entry->name, O_PATH | O_DIRECTORY));
+  struct stat info{};
+  if (!directory || ::fstat(directory.get(), &info) != 0) return failed(step);
+  if (info.st_uid != request.uid) return refuse(Code::kFailedPrecondition, step, "it belongs to somebody else");
+  return directory;
+}
+
 }  // namespace
 
-int TreeWriter::parent_of(std::string_view path, std::string& name) {
+int TreeWriter::parent_of(Parents& parents, std::string_view path, std::string& name) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string_view::npos) {
     name = path;
-    return directory_;
+    return parents.root;
   }
   name = path.substr(slash + 1);
   const std::string_view parent = path.substr(0, slash);
-  if (!cached_ || parent != cached_path_) {
-    cached_path_ = parent;
-    cached_ = open_beneath(directory_, cached_path_, O_PATH | O_DIRECTORY);
+  if (!parents.fd || parent != parents.path) {
+    parents.path = parent;
+    parents.fd = open_beneath(parents.root, parents.path, O_PATH | O_DIRECTORY);
   }
-  return cached_.get();
+  return parents.fd.get();
 }
 
 Result<void> TreeWriter::directory(std::string_view path) {
   std::string name;
-  const int parent = parent_of(path, name);
-  if (parent < 0 || ::mkdirat(parent, name.c_str(), 0700) != 0) return trouble("make directory", path);
+  const int parent = parent_of(parents_, path, name);
+  if (parent < 0 || ::mkdirat(parent, name.c_str(), mode(true)) != 0) return trouble("make directory", path);
   return {};
 }
 
 Result<void> TreeWriter::file(std::string_view path, std::uint64_t, bool executable) {
   std::string name;
-  const int parent = parent_of(path, name);
+  const int parent = parent_of(parents_, path, name);
   if (parent < 0) return trouble("make file", path);
-  file_.reset(::openat(parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  file_.reset(
+      ::openat(parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode(executable)));
   if (!file_) return trouble("make file", path);
   file_path_ = path;
   offset_ = 0;
-  executable_ = executable;
+  ends_in_hole_ = false;
   return {};
 }
 
 Result<void> TreeWriter::data(std::string_view bytes) {
   // Long runs of zeros become holes: a sparse file stays one.
-  if (bytes.size() >= 4096 && all_zero(bytes)) {
+  ends_in_hole_ = bytes.size() >= 4096 && all_zero(bytes);
+  if (ends_in_hole_) {
     offset_ += bytes.size();
     return {};
   }
@@ -107,17 +124,38 @@ Result<void> TreeWriter::data(std::string_view bytes) {
 }
 
 Result<void> TreeWriter::file_end() {
-  if (::ftruncate(file_.get(), static_cast<off_t>(offset_)) != 0) return trouble("set the size of", file_path_);
-  if (executable_ && ::fchmod(file_.get(), 0700) != 0) return trouble("set the mode of", file_path_);
+  if (ends_in_hole_ && ::ftruncate(file_.get(), static_cast<off_t>(offset_)) != 0)
+    return trouble("set the size of", file_path_);
   file_.reset();
   return {};
 }
 
 Result<void> TreeWriter::link(std::string_view path, std::string_view target) {
   std::string name;
-  const int parent = parent_of(path, name);
+  const int parent = parent_of(parents_, path, name);
   if (parent < 0 || ::symlinkat(std::string(target).c_str(), parent, name.c_str()) != 0)
     return trouble("make link", path);
+  return {};
+}
+
+Result<void> TreeWriter::keep(std::string_view path, std::uint64_t size, bool executable) {
+  const auto missing = [&](const char* why) {
+    return fail(Code::kFailedPrecondition, "keep '" + std::string(path) + "': " + why);
+  };
+  if (old_parents_.root < 0) return missing("there is no previous generation");
+  std::string name;
+  const int parent = parent_of(parents_, path, name);
+  if (parent < 0) return trouble("make file", path);
+  const int old_parent = parent_of(old_parents_, path, name);
+  // Without AT_SYMLINK_FOLLOW a symbolic link would itself be linked, and is then refused below.
+  if (old_parent < 0 || ::linkat(old_parent, name.c_str(), parent, name.c_str(), 0) != 0)
+    return missing("the previous generation cannot give it");
+  struct stat info{};
+  if (::fstatat(parent, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return trouble("inspect", path);
+  if (!S_ISREG(info.st_mode) || info.st_uid != ::geteuid() || static_cast<std::uint64_t>(info.st_size) != size ||
+      (info.st_mode & 07777) != mode(executable)) {
+    return missing("the previous generation has something else there");
+  }
   return {};
 }
 
@@ -126,6 +164,12 @@ Op<std::string> unpack(const Roots& roots, const wire::Unpack& request, int stre
   if (request.uid == 0 || request.gid == 0) return refuse(Code::kInvalidArgument, step, "uid and gid must not be 0");
   auto place = roots.find(request.path);
   if (!place) return std::unexpected(place.error());
+  UniqueFd previous;
+  if (!request.previous.empty()) {
+    auto old = open_previous(roots, request);
+    if (!old) return std::unexpected(old.error());
+    previous = std::move(*old);
+  }
   UniqueFd directory;
   Entry entry;
   if (request.into_existing) {
@@ -151,7 +195,9 @@ Op<std::string> unpack(const Roots& roots, const wire::Unpack& request, int stre
     if (!readable) return failed("open the directory");
     auto names = names_in(readable.get(), 1);
     if (!names || !names->empty()) return refuse(Code::kFailedPrecondition, "unpack", "the directory is not empty");
-    return read_stream(stream, readable.get());
+    if (request.group_reads && !request.into_existing && ::fchmod(readable.get(), 0750) != 0)
+      return failed("set the mode of the directory");
+    return read_stream(stream, readable.get(), previous.get(), request.group_reads);
   });
   if (unpacked) return unpacked;
   unpacked.error().step = step + ": " + unpacked.error().step;

@@ -16,8 +16,8 @@
 
 namespace mcpbox::box::wire {
 
-constexpr std::uint32_t kProtocolVersion = 1;
-constexpr std::uint32_t kOldestProtocolVersion = 1;
+constexpr std::uint32_t kProtocolVersion = 2;
+constexpr std::uint32_t kOldestProtocolVersion = 2;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -174,9 +174,11 @@ struct Unpack {
   std::uint32_t uid = 0, gid = 0;
   bool into_existing = false;
   std::uint32_t timeout_ms = 0;
+  bool group_reads = false;
+  std::string previous;  // empty = the stream keeps nothing
   bool operator==(const Unpack&) const = default;
   template <class V, class S> static void fields(V& v, S& s) {
-    v(s.path), v(s.uid), v(s.gid), v(s.into_existing), v(s.timeout_ms);
+    v(s.path), v(s.uid), v(s.gid), v(s.into_existing), v(s.timeout_ms), v(s.group_reads), v(s.previous);
   }
 };
 struct UnpackReply {

@@ -7,7 +7,7 @@
 namespace mcpbox::box::wire {
 namespace {
 
-enum class Kind : std::uint8_t { kDirectory = 1, kFile = 2, kLink = 3, kEnd = 255 };
+enum class Kind : std::uint8_t { kDirectory = 1, kFile = 2, kLink = 3, kKeep = 4, kEnd = 255 };
 
 constexpr std::size_t kMaxHeader = 1 + 2 + kMaxStagePath + 2 + kMaxStagePath + 16;
 
@@ -100,6 +100,13 @@ std::string stage_file(std::string_view path, std::uint64_t size, bool executabl
   return start(Kind::kFile, path) + encoder.take();
 }
 
+std::string stage_keep(std::string_view path, std::uint64_t size, bool executable) {
+  Encoder encoder;
+  encoder(static_cast<std::uint8_t>(executable ? 1 : 0));
+  encoder(size);
+  return start(Kind::kKeep, path) + encoder.take();
+}
+
 std::string stage_link(std::string_view path, std::string_view target) {
   Encoder encoder;
   encoder(static_cast<std::uint16_t>(target.size()));
@@ -123,90 +130,96 @@ Result<void> StageReader::entry(std::uint64_t bytes) {
   return {};
 }
 
-Result<bool> StageReader::header() {
+Result<std::size_t> StageReader::header(std::string_view bytes) {
   if (!magic_) {
-    const std::size_t have = std::min(pending_.size(), kStageMagic.size());
-    if (std::string_view(pending_).substr(0, have) != kStageMagic.substr(0, have))
-      return malformed("wrong magic or version");
-    if (have < kStageMagic.size()) return false;
+    const std::size_t have = std::min(bytes.size(), kStageMagic.size());
+    if (bytes.substr(0, have) != kStageMagic.substr(0, have)) return malformed("wrong magic or version");
+    if (have < kStageMagic.size()) return 0;
     magic_ = true;
-    pending_.erase(0, have);
-    return true;
+    return have;
   }
-  Cursor cursor(pending_);
+  Cursor cursor(bytes);
   std::uint8_t kind = 0;
   std::string_view path;
-  if (!cursor.number(kind)) return false;
+  if (!cursor.number(kind)) return 0;
   if (static_cast<Kind>(kind) == Kind::kEnd) {
     StageTotals said;
-    if (!cursor.number(said.entries) || !cursor.number(said.bytes)) return false;
+    if (!cursor.number(said.entries) || !cursor.number(said.bytes)) return 0;
     if (said != totals_) return malformed("the totals do not fit what came");
-    if (cursor.used() != pending_.size()) return malformed("bytes behind the end");
     done_ = true;
-    pending_.clear();
-    return true;
+    return cursor.used();
   }
-  if (kind < 1 || kind > 3) return malformed("unknown entry");
-  if (!cursor.text(path)) return false;
+  if (kind < 1 || kind > 4) return malformed("unknown entry");
+  if (!cursor.text(path)) return 0;
   if (!is_stage_path(path)) return malformed("a path is not relative and plain");
   Result<void> result;
-  if (static_cast<Kind>(kind) == Kind::kDirectory) {
-    if (auto counted = entry(0); !counted) return fail(counted.error());
-    result = sink_.directory(path);
-  } else if (static_cast<Kind>(kind) == Kind::kFile) {
-    std::uint8_t flags = 0;
-    std::uint64_t size = 0;
-    if (!cursor.number(flags) || !cursor.number(size)) return false;
-    if (flags > 1) return malformed("unknown file flags");
-    if (auto counted = entry(size); !counted) return fail(counted.error());
-    result = sink_.file(path, size, flags == 1);
-    file_left_ = size;
-    in_file_ = true;
-  } else {
-    std::string_view target;
-    if (!cursor.text(target)) return false;
-    if (!is_stage_link(path, target)) return malformed("a link leads out of the tree");
-    if (auto counted = entry(0); !counted) return fail(counted.error());
-    result = sink_.link(path, target);
+  switch (static_cast<Kind>(kind)) {
+    case Kind::kDirectory:
+      if (auto counted = entry(0); !counted) return fail(counted.error());
+      result = sink_.directory(path);
+      break;
+    case Kind::kLink: {
+      std::string_view target;
+      if (!cursor.text(target)) return 0;
+      if (!is_stage_link(path, target)) return malformed("a link leads out of the tree");
+      if (auto counted = entry(0); !counted) return fail(counted.error());
+      result = sink_.link(path, target);
+      break;
+    }
+    default: {
+      std::uint8_t flags = 0;
+      std::uint64_t size = 0;
+      if (!cursor.number(flags) || !cursor.number(size)) return 0;
+      if (flags > 1) return malformed("unknown file flags");
+      if (size > kMaxStageBytes) return malformed("too many bytes");
+      const bool content = static_cast<Kind>(kind) == Kind::kFile;
+      if (auto counted = entry(content ? size : 0); !counted) return fail(counted.error());
+      result = content ? sink_.file(path, size, flags == 1) : sink_.keep(path, size, flags == 1);
+      file_left_ = content ? size : 0;
+      in_file_ = content;
+    }
   }
   if (!result) return fail(result.error());
-  pending_.erase(0, cursor.used());
-  return true;
+  return cursor.used();
 }
 
 Result<void> StageReader::feed(std::string_view bytes) {
   while (true) {
     if (in_file_) {
-      // Content passes through without being kept; it may begin behind the header in pending_.
-      std::string_view source = pending_.empty() ? bytes : std::string_view(pending_);
-      const auto take = static_cast<std::size_t>(std::min<std::uint64_t>(source.size(), file_left_));
+      // Content passes through without being kept.
+      const auto take = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), file_left_));
       if (take > 0) {
-        if (auto written = sink_.data(source.substr(0, take)); !written) return written;
+        if (auto written = sink_.data(bytes.substr(0, take)); !written) return written;
         file_left_ -= take;
-        if (pending_.empty()) {
-          bytes.remove_prefix(take);
-        } else {
-          pending_.erase(0, take);
-        }
+        bytes.remove_prefix(take);
       }
-      if (file_left_ > 0) {
-        if (bytes.empty()) return {};
-        continue;
-      }
+      if (file_left_ > 0) return {};
       in_file_ = false;
       if (auto ended = sink_.file_end(); !ended) return ended;
     }
     if (done_) return bytes.empty() ? Result<void>{} : Result<void>(malformed("bytes behind the end"));
-    // A header is short: more of the input than one can need is never copied.
-    const std::size_t room = std::min(bytes.size(), kMaxHeader - std::min(kMaxHeader, pending_.size()));
-    pending_ += bytes.substr(0, room);
-    bytes.remove_prefix(room);
-    auto more = header();
-    if (!more) return fail(more.error());
-    if (!*more) {
-      if (bytes.empty()) return {};
-      if (pending_.size() >= kMaxHeader) return malformed("an entry header is too long");
+    if (bytes.empty()) return {};
+    if (pending_.empty()) {
+      // As a rule a header lies in the input as a whole, and nothing is copied.
+      auto used = header(bytes);
+      if (!used) return fail(used.error());
+      bytes.remove_prefix(*used);
+      if (*used > 0) continue;
+      if (bytes.size() >= kMaxHeader) return malformed("an entry header is too long");
+      pending_ = bytes;
+      return {};
     }
+    // The header was cut. It is short, so little is copied, and what is behind it stays in the input.
+    const std::size_t had = pending_.size();
+    pending_ += bytes.substr(0, kMaxHeader - had);
+    auto used = header(pending_);
+    if (!used) return fail(used.error());
+    if (*used == 0) {
+      if (pending_.size() >= kMaxHeader) return malformed("an entry header is too long");
+      return {};
+    }
+    bytes.remove_prefix(*used - had);
+    pending_.clear();
   }
 }
 

@@ -4,7 +4,9 @@
 //     1 directory   u16 length, path
 //     2 file        u16 length, path, u8 flags (1 = executable), u64 size, content
 //     3 link        u16 length, path, u16 length, target
-//     255 end       u64 entries, u64 bytes of content: what the reader must have counted itself
+//     4 keep        u16 length, path, u8 flags, u64 size: the file that the previous generation has there, as it is
+//     255 end       u64 entries, u64 bytes of content: what the reader must have counted itself; what is
+//                   kept has no content
 //
 // Little endian. Paths are relative; a directory comes before what is in it. Both sides are hostile to each other here:
 // the tree is a stranger's, and the unpacker runs next to strangers.
@@ -47,6 +49,7 @@ struct StageTotals {
 std::string stage_directory(std::string_view path);
 std::string stage_file(std::string_view path, std::uint64_t size, bool executable);
 std::string stage_link(std::string_view path, std::string_view target);
+std::string stage_keep(std::string_view path, std::uint64_t size, bool executable);
 std::string stage_end(const StageTotals& totals);
 
 // What the reader finds. A function that fails ends the reading with that error.
@@ -58,6 +61,8 @@ class StageSink {
   virtual Result<void> data(std::string_view bytes) = 0;  // of the file that was named last, in order
   virtual Result<void> file_end() = 0;
   virtual Result<void> link(std::string_view path, std::string_view target) = 0;
+  // The sink must see for itself that what it has there is a file of this size and kind.
+  virtual Result<void> keep(std::string_view path, std::uint64_t size, bool executable) = 0;
 };
 
 // Parses the archive from any cut of bytes; holds at most one entry header.
@@ -70,7 +75,8 @@ class StageReader {
   const StageTotals& totals() const { return totals_; }
 
  private:
-  Result<bool> header();  // false: more bytes are needed
+  // Takes one entry header off `bytes`; 0: more bytes are needed.
+  Result<std::size_t> header(std::string_view bytes);
   Result<void> entry(std::uint64_t bytes);
 
   StageSink& sink_;

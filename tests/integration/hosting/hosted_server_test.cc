@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
+
 #include "json/value.h"
 #include "net/task_group.h"
 #include "real_engine.h"
@@ -87,6 +89,7 @@ struct HostedServerTest : test::RealEngine {
     options.instance = instance;
     options.init_path = init;
     options.run_dir = run_dir;
+    options.state_dir = tree.dir("state");
     options.image = setup.image_id;
     options.policy.allowed_roots = {tree.root()};
     options.settings.servers = std::move(servers);
@@ -325,6 +328,55 @@ TEST_F(HostedServerTest, what_a_server_writes_stays_on_restart_and_the_hosts_fol
     one.request_restart(true);
     co_await one.settle(Clock::now() + seconds(30));
     EXPECT_THAT(co_await call(one, "read", R"({"path":"note"})"), HasSubstr("refused: FileNotFoundError"));
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, a_restart_sends_only_what_changed_on_the_host) {
+  tree.file("one/data.txt", "first");
+  tree.file("one/same.txt", "same");
+  start({python("one")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    const auto restart = [&]() -> Task<std::string> {
+      const std::uint64_t seen = one.log().last_sequence();
+      one.request_restart(false);
+      co_await one.settle(Clock::now() + seconds(30));
+      std::string text;
+      for (const LogLine& line : one.log().since(seen)) text += line.text + "\n";
+      co_return text;
+    };
+    if (!co_await connected(one)) co_return 1;
+    EXPECT_THAT(log_of(one), HasSubstr("3 entries"));
+    EXPECT_THAT(co_await call(one, "write", R"({"path":"data.txt","text":"x"})"), HasSubstr("refused: PermissionError"));
+    EXPECT_THAT(co_await call(one, "write", R"({"path":"new.txt","text":"x"})"), HasSubstr("refused: PermissionError"));
+    (void)co_await restart();  // should the files have been too new to be trusted at first
+    EXPECT_THAT(co_await restart(), HasSubstr("has not changed"));
+    EXPECT_EQ(co_await call(one, "read", R"({"path":"data.txt"})"), "first");
+
+    tree.file("one/data.txt", "second");
+    EXPECT_THAT(co_await restart(), HasSubstr("3 entries, of which 1 were new or changed"));
+    EXPECT_EQ(co_await call(one, "read", R"({"path":"data.txt"})"), "second");
+    EXPECT_EQ(co_await call(one, "read", R"({"path":"same.txt"})"), "same");
+
+    // Without a record that can be read, or with one of another copy, everything is sent again.
+    const std::string staged = tree.path("state/staged");
+    std::string record;
+    for (const auto& file : std::filesystem::directory_iterator(staged)) record = file.path();
+    std::filesystem::copy_file(record, record + ".old");
+    tree.file("one/data.txt", "third");
+    EXPECT_THAT(co_await restart(), HasSubstr("of which 1 were"));
+    std::filesystem::rename(record + ".old", record);
+    EXPECT_THAT(co_await restart(), HasSubstr("3 entries, "));
+    EXPECT_EQ(co_await call(one, "read", R"({"path":"data.txt"})"), "third");
+    std::filesystem::resize_file(record, 40);
+    const std::string whole = co_await restart();
+    EXPECT_THAT(whole, testing::AllOf(HasSubstr("3 entries"), testing::Not(HasSubstr("of which"))));
+    EXPECT_EQ(co_await call(one, "read", R"({"path":"data.txt"})"), "third");
+    std::filesystem::remove(tree.path("one/data.txt"));
+    EXPECT_THAT(co_await restart(), HasSubstr("2 entries, of which 0 were"));
+    EXPECT_THAT(co_await call(one, "read", R"({"path":"data.txt"})"), HasSubstr("refused: FileNotFoundError"));
     co_return 0;
   };
   test::run_task(loop, body());

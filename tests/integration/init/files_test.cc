@@ -29,7 +29,9 @@ class InitFiles : public Init {
   // Unpacks what `write` sends from a thread.
   Result<box::Supervisor::UnpackTotals> unpack(std::string path, const std::function<void(box::StageWriter&)>& write,
                                                bool existing = false, uid_t uid = kAlice,
-                                               std::chrono::milliseconds limit = std::chrono::seconds(20)) {
+                                               std::chrono::milliseconds limit = std::chrono::seconds(20),
+                                               bool sealed = false, std::string previous = "", gid_t gid = 0) {
+    if (gid == 0) gid = uid;
     int ends[2];
     EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
     ::signal(SIGPIPE, SIG_IGN);
@@ -37,7 +39,7 @@ class InitFiles : public Init {
       box::StageWriter writer{UniqueFd(out)};
       write(writer);
     });
-    auto result = run(supervisor->unpack(std::move(path), uid, uid, existing, UniqueFd(ends[0]), limit));
+    auto result = run(supervisor->unpack({std::move(path), uid, gid, existing, sealed, std::move(previous), limit}, UniqueFd(ends[0])));
     sender.join();
     return result;
   }
@@ -49,7 +51,7 @@ class InitFiles : public Init {
     UniqueFd out(ends[1]);
     write_text(out.get(), bytes);
     if (!keep_open) out.reset();
-    return run(supervisor->unpack(std::move(path), kAlice, kAlice, existing, UniqueFd(ends[0]), limit));
+    return run(supervisor->unpack({std::move(path), kAlice, kAlice, existing, false, "", limit}, UniqueFd(ends[0])));
   }
   static void put(box::StageWriter& writer, const std::string& path, const std::string& text, bool executable = false) {
     std::string_view rest = text;
@@ -224,6 +226,98 @@ TEST_F(InitFiles, publishes_over_an_older_generation) {
   EXPECT_FALSE(run(supervisor->publish("/workspace/.mcp/a/none", "/workspace/.mcp/a/workspace", kAlice)));
   EXPECT_FALSE(run(supervisor->publish("/workspace/.mcp/a/home", "/workspace/.mcp/home", kAlice)));
   EXPECT_FALSE(run(supervisor->publish("/workspace/.mcp/a/home", "/workspace/.mcp/a/x", kBob)));
+}
+
+constexpr uid_t kCode = 2'100'000'001;  // owns Alice's code; she reads it through her group
+
+TEST_F(InitFiles, keeps_files_of_the_generation_before_that_the_server_cannot_write) {
+  make_process_directory();
+  const std::string place = "/workspace/.mcp/a/";
+  const std::string root = sandbox->workspace() + "/.mcp/a/";
+  const auto limit = std::chrono::seconds(20);
+  auto first = unpack(
+      place + "w",
+      [](box::StageWriter& writer) {
+        ASSERT_TRUE(writer.directory("d"));
+        put(writer, "d/run", "#!/bin/sh\necho ran\n", true);
+        put(writer, "f", "old");
+        ASSERT_TRUE(writer.finish());
+      },
+      false, kCode, limit, true, "", kAlice);
+  ASSERT_TRUE(first) << first.error().message();
+  EXPECT_EQ(inspect(root + "w").st_mode & 07777, 0750u);
+  EXPECT_EQ(inspect(root + "w/d").st_mode & 07777, 0750u);
+  EXPECT_EQ(inspect(root + "w/d/run").st_mode & 07777, 0750u);
+  EXPECT_EQ(inspect(root + "w/f").st_mode & 07777, 0640u);
+  EXPECT_EQ(inspect(root + "w/f").st_uid, kCode);
+  EXPECT_EQ(inspect(root + "w/f").st_gid, kAlice);
+  // Not even without Landlock's help: the rules let the server write everywhere in the tree.
+  auto server = spec("s", {"sh", "-c", "./d/run; for c in 'echo x >>f' 'rm f' 'chmod 777 f' 'touch f' 'mv d e' 'ln f g'; do eval $c 2>/dev/null && echo $c; done"});
+  server.cwd = place + "w";
+  server.confine.read_write = {"/workspace/.mcp/a"};
+  EXPECT_EQ(output_of(server).out, "ran\n");
+
+  auto second = unpack(
+      place + "g",
+      [](box::StageWriter& writer) {
+        ASSERT_TRUE(writer.directory("d"));
+        ASSERT_TRUE(writer.keep("d/run", 19, true));
+        put(writer, "f", "new");
+        ASSERT_TRUE(writer.finish());
+      },
+      false, kCode, limit, true, place + "w", kAlice);
+  ASSERT_TRUE(second) << second.error().message();
+  EXPECT_EQ(second->entries, 3u);
+  EXPECT_EQ(second->bytes, 3u);
+  EXPECT_EQ(inspect(root + "g/d/run").st_ino, inspect(root + "w/d/run").st_ino);
+  ASSERT_TRUE(run(supervisor->publish(place + "g", place + "w", kCode)));
+  EXPECT_EQ(text_of(root + "w/f"), "new");
+  EXPECT_EQ(output_of(server).out, "ran\n");
+}
+
+TEST_F(InitFiles, keeps_nothing_that_is_not_as_the_stream_says) {
+  make_process_directory();
+  const std::string place = "/workspace/.mcp/a/";
+  const auto limit = std::chrono::seconds(20);
+  const auto write = [](box::StageWriter& writer) {
+    put(writer, "f", "12345");
+    put(writer, "x", "12345", true);
+    ASSERT_TRUE(writer.directory("d"));
+    ASSERT_TRUE(writer.symlink("l", "f"));
+    ASSERT_TRUE(writer.symlink("dl", "d"));
+    put(writer, "d/f", "1");
+    ASSERT_TRUE(writer.finish());
+  };
+  ASSERT_TRUE(unpack(place + "w", write, false, kCode, limit, true, "", kAlice));
+  ASSERT_TRUE(unpack(place + "own", write, false, kAlice, limit, false, "", kAlice));
+  struct Try {
+    const char* path;
+    std::uint64_t size;
+    bool executable;
+    const char* previous;
+  };
+  for (const Try& attempt : {Try{"f", 4, false, "w"}, {"f", 5, true, "w"}, {"x", 5, false, "w"}, {"l", 5, false, "w"}, {"l", 1, false, "w"},
+                             {"d", 5, false, "w"}, {"none", 5, false, "w"}, {"dl/f", 1, false, "w"}, {"f", 5, false, ""},
+                             {"f", 5, false, "own"}, {"f", 5, false, "home"}}) {
+    const std::string previous = *attempt.previous == '\0' ? "" : place + attempt.previous;
+    auto kept = unpack(
+        place + "g",
+        [&](box::StageWriter& writer) {
+          if (std::string_view(attempt.path).starts_with("dl/")) (void)writer.directory("dl");
+          (void)writer.keep(attempt.path, attempt.size, attempt.executable);
+          (void)writer.finish();
+        },
+        false, kCode, limit, true, previous, kAlice);
+    ASSERT_FALSE(kept) << attempt.path << " " << attempt.previous;
+    EXPECT_EQ(kept.error().code(), Code::kFailedPrecondition) << kept.error().message();
+    EXPECT_FALSE(fs::exists(sandbox->workspace() + "/.mcp/a/g"));
+  }
+  EXPECT_FALSE(unpack(place + "g", write, false, kCode, limit, true, place + "none", kAlice));
+  EXPECT_FALSE(unpack(place + "g", write, false, kCode, limit, true, "/etc", kAlice));
+  EXPECT_FALSE(fs::exists(sandbox->workspace() + "/.mcp/a/g"));
+  // What was refused did not touch what is there.
+  EXPECT_EQ(text_of(sandbox->workspace() + "/.mcp/a/w/f"), "12345");
+  EXPECT_EQ(inspect(sandbox->workspace() + "/.mcp/a/w/f").st_nlink, 1u);
 }
 
 TEST_F(InitFiles, seals_a_tree_for_everybody_to_read) {

@@ -21,7 +21,12 @@ class Counter : public wire::StageSink {
   }
   Result<void> file_end() override { return {}; }
   Result<void> link(std::string_view, std::string_view) override { return {}; }
+  Result<void> keep(std::string_view path, std::uint64_t size, bool executable) override {
+    kept += std::string(path) + (executable ? "* " : " ") + std::to_string(size) + "\n";
+    return {};
+  }
   std::string content;
+  std::string kept;
 };
 
 struct Pipe {
@@ -49,7 +54,9 @@ TEST(StageWriter, writes_what_the_reader_reads) {
       return take;
     }));
     EXPECT_TRUE(stage.symlink("l", "a/f"));
-    EXPECT_EQ(stage.finish().value(), (wire::StageTotals{3, 1'000'000}));
+    EXPECT_TRUE(stage.keep("a/k", 77, true));
+    EXPECT_EQ(stage.keep("../k", 77, true).error().code(), Code::kInvalidArgument);
+    EXPECT_EQ(stage.finish().value(), (wire::StageTotals{4, 1'000'000}));
     EXPECT_FALSE(stage.directory("late"));
   });
   Counter counter;
@@ -62,6 +69,7 @@ TEST(StageWriter, writes_what_the_reader_reads) {
   writer.join();
   EXPECT_TRUE(reader.done());
   EXPECT_EQ(counter.content, text);
+  EXPECT_EQ(counter.kept, "a/k* 77\n");
 }
 
 TEST(StageWriter, skips_what_the_format_refuses) {

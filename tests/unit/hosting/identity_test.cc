@@ -35,6 +35,9 @@ TEST(Identity, uids_stay_in_their_ranges) {
     const uid_t installer = installer_uid(std::to_string(i));
     EXPECT_GE(installer, 2'033'000'000u);
     EXPECT_LT(installer, 1u << 31);
+    const uid_t code = code_uid("0123", std::to_string(i));
+    EXPECT_GE(code, 2'033'000'000u);
+    EXPECT_LT(code, 1u << 31);
   }
 }
 

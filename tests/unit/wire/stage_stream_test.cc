@@ -23,6 +23,9 @@ class Recorder : public StageSink {
   Result<void> link(std::string_view path, std::string_view target) override {
     return note("link ", std::string(path) + " -> " + std::string(target));
   }
+  Result<void> keep(std::string_view path, std::uint64_t size, bool executable) override {
+    return note("keep ", std::string(path) + " " + std::to_string(size) + (executable ? " x" : ""));
+  }
   std::string log;
 
  private:
@@ -36,9 +39,10 @@ class Recorder : public StageSink {
 
 std::string sample() {
   return std::string(kStageMagic) + stage_directory("a") + stage_file("a/f", 5, true) + "hello" +
-         stage_file("empty", 0, false) + stage_link("a/l", "../empty") + stage_end({4, 5});
+         stage_file("empty", 0, false) + stage_link("a/l", "../empty") +
+         stage_keep("a/k", 1'000'000, true) + stage_keep("k", 0, false) + stage_end({6, 5});
 }
-constexpr const char* kSampleLog = "dir a\nfile a/f 5 x <hello>\nfile empty 0 <>\nlink a/l -> ../empty\n";
+constexpr const char* kSampleLog = "dir a\nfile a/f 5 x <hello>\nfile empty 0 <>\nlink a/l -> ../empty\nkeep a/k 1000000 x\nkeep k 0\n";
 
 TEST(StageStream, comes_back_from_any_cut) {
   const std::string bytes = sample();
@@ -50,7 +54,7 @@ TEST(StageStream, comes_back_from_any_cut) {
     ASSERT_TRUE(reader.feed(bytes.substr(cut))) << cut;
     EXPECT_TRUE(reader.done());
     EXPECT_EQ(recorder.log, kSampleLog);
-    EXPECT_EQ(reader.totals(), (StageTotals{4, 5}));
+    EXPECT_EQ(reader.totals(), (StageTotals{6, 5}));
   }
   Recorder recorder;
   StageReader reader(recorder);
@@ -61,11 +65,14 @@ TEST(StageStream, comes_back_from_any_cut) {
 TEST(StageStream, refuses_what_is_malformed) {
   const std::string magic(kStageMagic);
   const std::string kind5("\x05\x01\x00x", 4);
+  std::string keep_flags = stage_keep("f", 1, false);
+  keep_flags[4] = '\x02';
   for (const std::string& bytes :
        {std::string("MCPBSTG\x02"), std::string("x"), magic + kind5, magic + stage_directory("../x"),
         magic + stage_directory(""), magic + stage_file("/x", 0, false), magic + stage_link("l", "/etc"),
         magic + stage_link("l", ".."), magic + stage_end({1, 0}), magic + stage_end({0, 1}),
-        magic + stage_end({0, 0}) + "x", magic + stage_file("f", ~0ull, false)}) {
+        magic + stage_end({0, 0}) + "x", magic + stage_file("f", ~0ull, false), magic + stage_keep("../x", 1, false),
+        magic + stage_keep("/x", 1, false), magic + stage_keep("f", ~0ull, false), magic + keep_flags}) {
     Recorder recorder;
     StageReader reader(recorder);
     EXPECT_EQ(reader.feed(bytes).error().code(), Code::kDataLoss);

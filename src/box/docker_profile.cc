@@ -1,5 +1,7 @@
 #include "box/docker_profile.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -65,9 +67,8 @@ Result<void> check_mount(const Mount& mount) {
   return {};
 }
 
-std::string tmpfs_options(std::uint64_t size, std::uint64_t inodes, bool executable, bool read_only, const char* mode) {
-  return std::string(read_only ? "ro" : "rw") + ",nosuid,nodev," + (executable ? "exec" : "noexec") +
-         ",size=" + std::to_string(size) + ",nr_inodes=" + std::to_string(inodes) + ",mode=" + mode;
+std::string tmpfs_options(std::uint64_t size, std::uint64_t inodes, bool executable, bool read_only, std::uint32_t mode) {
+  return fmt::format("{},nosuid,nodev,{},size={},nr_inodes={},mode={:04o}", read_only ? "ro" : "rw", executable ? "exec" : "noexec", size, inodes, mode);
 }
 
 json mounts_of(const SandboxSpec& spec, const json& labels) {
@@ -91,15 +92,15 @@ json mounts_of(const SandboxSpec& spec, const json& labels) {
 }
 
 json tmpfs_of(const SandboxSpec& spec, const DockerImageFacts& image) {
-  json out{{"/tmp", tmpfs_options(16 << 20, 1024, false, false, "1777")}, {"/run", tmpfs_options(1 << 20, 256, false, false, "0755")}};
-  for (const auto& volume : image.volumes) out[volume] = tmpfs_options(4096, 1, false, true, "0555");
+  json out{{"/tmp", tmpfs_options(16 << 20, 1024, false, false, 01777)}, {"/run", tmpfs_options(1 << 20, 256, false, false, 0755)}};
+  for (const auto& volume : image.volumes) out[volume] = tmpfs_options(4096, 1, false, true, 0555);
   for (const auto& mount : spec.profile.mounts) {
     if (mount.kind != Mount::Kind::kMemory) {
       out.erase(mount.target);
       continue;
     }
     const std::uint64_t size = mount.size_bytes == 0 ? 64ull << 20 : mount.size_bytes;
-    out[mount.target] = tmpfs_options(size, std::max<std::uint64_t>(1024, size / 4096), true, mount.read_only, "0755");
+    out[mount.target] = tmpfs_options(size, std::max<std::uint64_t>(1024, size / 4096), true, mount.read_only, mount.mode);
   }
   return out;
 }

@@ -35,6 +35,7 @@ struct Mount {
   std::string target;  // absolute inside the sandbox
   bool read_only = true;
   std::uint64_t size_bytes = 0;  // kMemory only; 0 = 64 MiB
+  std::uint32_t mode = 0755;     // kMemory only; it belongs to the sandbox's root
   bool operator==(const Mount&) const = default;
 };
 

@@ -132,7 +132,7 @@ Result<void> add_mounts(NativeLayout& layout, const SandboxSpec& spec, const Nat
         break;
       case Mount::Kind::kMemory: {
         const std::uint64_t size = mount.size_bytes == 0 ? 64ull << 20 : mount.size_bytes;
-        out = memory(mount.target, size, std::max<std::uint64_t>(1024, size / 4096), 0755, true);
+        out = memory(mount.target, size, std::max<std::uint64_t>(1024, size / 4096), mount.mode, true);
         out.read_only = mount.read_only;
         break;
       }

@@ -16,7 +16,7 @@ void put(std::string& out, std::string_view name, std::string_view value) {
 }  // namespace
 
 std::string SandboxProfile::hash() const {
-  std::string form = "mcpbox sandbox profile 1\n";  // counts up when a field is added: old sandboxes are not adopted then
+  std::string form = "mcpbox sandbox profile 2\n";  // counts up when a field is added: old sandboxes are not adopted then
   put(form, "image", image);
   put(form, "network", network == NetworkMode::kNone ? "none" : "bridge");
   put(form, "memory", std::to_string(limits.memory_bytes));
@@ -31,6 +31,7 @@ std::string SandboxProfile::hash() const {
     put(form, "source", mount.source);
     put(form, "read_only", mount.read_only ? "1" : "0");
     put(form, "size", std::to_string(mount.size_bytes));
+    put(form, "mode", std::to_string(mount.mode));
   }
   return sha256_hex(form);
 }

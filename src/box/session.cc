@@ -66,6 +66,10 @@ Task<Result<std::unique_ptr<Session>>> Session::open(Engine& engine, boost::asio
   std::vector<Mount>& mounts = spec.profile.mounts;
   mounts.push_back({Mount::Kind::kBind, o.init_path, std::string(kInitMount), true, 0});
   mounts.push_back({Mount::Kind::kBind, session->control_dir_, std::string(kControlMount), false, 0});
+  if (!o.egress_dir.empty()) {
+    mounts.push_back({Mount::Kind::kMemory, {}, std::string(kEgressCover), false, 4096, 0700});
+    mounts.push_back({Mount::Kind::kBind, o.egress_dir, std::string(kEgressMount), true});
+  }
   if (!o.ca_bundle.empty()) mounts.push_back({Mount::Kind::kBind, o.ca_bundle, std::string(kCaBundleMount), true, 0});
   mounts.push_back({o.workspace_volume.empty() ? Mount::Kind::kScratch : Mount::Kind::kVolume, o.workspace_volume,
                     std::string(kWorkspaceMount), false, 0});
@@ -84,6 +88,10 @@ Task<Result<std::unique_ptr<Session>>> Session::open(Engine& engine, boost::asio
     if (mount.kind != Mount::Kind::kScratch) continue;
     spec.init_argv.emplace_back("--root");
     spec.init_argv.push_back(mount.target);
+  }
+  if (!o.egress_dir.empty()) {
+    spec.init_argv.emplace_back("--egress");
+    spec.init_argv.push_back(fmt::format("{}:{}/{}", kEgressPort, kEgressMount, kEgressSocket));
   }
   if (o.ephemeral) spec.init_argv.emplace_back("--ephemeral");
 

@@ -27,7 +27,7 @@ namespace mcpbox::box::init {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--ephemeral]\n"
+    "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--egress PORT:SOCKET] [--ephemeral]\n"
     "       mcpbox-init --build   (specification on descriptor 3, answer on 4)\n"
     "       mcpbox-init --version\n"
     "PID 1 of an mcpbox sandbox; mcpbox starts it.\n";
@@ -120,11 +120,17 @@ int run(const Options& options) {
   std::string problem;
   UniqueFd listener = listen_on(options.control, options.owner, problem);
   if (!listener) return die(problem, errno);
+  std::unique_ptr<EgressRelay> relay;
+  if (options.egress_port != 0) {
+    auto opened = EgressRelay::open(options.egress_port, options.egress_socket, options.owner);
+    if (!opened) return die(opened.error().step + " " + opened.error().text, opened.error().error_number);
+    relay = std::move(*opened);
+  }
   // A change of identity resets this and the next.
   if (options.die_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   // Last: nobody reads our memory or our descriptors through /proc.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return die("become undumpable", errno);
-  Server server({options.owner, options.ephemeral}, std::move(roots), std::move(listener), std::move(signals));
+  Server server({options.owner, options.ephemeral}, std::move(roots), std::move(listener), std::move(signals), std::move(relay));
   return server.run();
 }
 

@@ -22,7 +22,7 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       options.ephemeral = true;
       continue;
     }
-    if (name != "--control" && name != "--owner" && name != "--root") {
+    if (name != "--control" && name != "--owner" && name != "--root" && name != "--egress") {
       return std::unexpected("unknown option '" + std::string(name) + "'");
     }
     if (++i == argc) return std::unexpected("option '" + std::string(name) + "' needs a value");
@@ -31,6 +31,13 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       options.control = value;
     } else if (name == "--root") {
       options.roots.emplace_back(value);
+    } else if (name == "--egress") {
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.egress_port);
+      const std::string_view rest(end, static_cast<std::size_t>(value.data() + value.size() - end));
+      if (error != std::errc() || options.egress_port == 0 || !rest.starts_with(":/") || rest.ends_with('/')) {
+        return std::unexpected("--egress '" + std::string(value) + "' is not PORT:/PATH");
+      }
+      options.egress_socket = rest.substr(1);
     } else {
       const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.owner);
       if (error != std::errc() || end != value.data() + value.size()) {

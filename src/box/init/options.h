@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <expected>
 #include <string>
 #include <vector>
@@ -14,6 +15,8 @@ struct Options {
   std::string control;             // path of the control socket
   uid_t owner = 0;                 // owns the directory of the socket; the uid of controllers
   std::vector<std::string> roots;  // directories that file operations may work in
+  std::uint16_t egress_port = 0;   // 0: no relay
+  std::string egress_socket;
   bool ephemeral = false;
   bool build = false;            // make the sandbox first; nothing else may be given then
   bool die_with_parent = false;  // never from the command line: the keeper of build.h is our parent

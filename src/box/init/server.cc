@@ -25,7 +25,7 @@ void complain(const char* what, const char* why) {
 
 }  // namespace
 
-Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd signals)
+Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd signals, std::unique_ptr<EgressRelay> relay)
     : options_(options),
       roots_(std::move(roots)),
       listener_(std::move(listener)),
@@ -37,11 +37,13 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
                auto payload = wire::encode(wire::Exited{process.id, *process.exit});
                if (payload) found->second.connection->send(wire::MessageType::kExited, 0, *payload);
              }),
-      helpers_(loop_) {
+      helpers_(loop_),
+      relay_(std::move(relay)) {
   if (::getrandom(&boot_token_, sizeof boot_token_, 0) != static_cast<ssize_t>(sizeof boot_token_)) boot_token_ = 1;
 }
 
 int Server::run() {
+  if (relay_) relay_->start(loop_);
   loop_.watch(listener_.get(), EPOLLIN, [this](unsigned) { accept_controller(); });
   loop_.watch(signals_.get(), EPOLLIN, [this](unsigned) { on_signals(); });
   if (options_.ephemeral) {
@@ -144,7 +146,7 @@ void Server::reap() {
   while ((pid = ::wait4(-1, &status, WNOHANG, &usage)) > 0) {
     if (const auto killer = when_reaped_.extract(pid)) {
       after.push_back(std::move(killer.mapped()));
-    } else if (!table_.reaped(pid, status, usage)) {
+    } else if (!table_.reaped(pid, status, usage) && !(relay_ && relay_->reaped(pid, status))) {
       helpers_.reaped(pid);  // or an orphan, of which there is nothing to tell
     }
   }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "box/init/connection.h"
+#include "box/init/egress_relay.h"
 #include "box/init/event_loop.h"
 #include "box/init/helper.h"
 #include "box/init/process_table.h"
@@ -23,8 +24,8 @@ struct ServerOptions {
 
 class Server {
  public:
-  // `listener`: a listening unix socket; `signals`: a signalfd for SIGCHLD and SIGTERM. Both non-blocking.
-  Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd signals);
+  // `listener`: a listening unix socket; `signals`: a signalfd for SIGCHLD and SIGTERM. Both non-blocking. `relay`: null for none.
+  Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd signals, std::unique_ptr<EgressRelay> relay);
   // Until shutdown. Returns the exit code of PID 1.
   int run();
 
@@ -74,6 +75,7 @@ class Server {
   EventLoop loop_;
   ProcessTable table_;
   Helpers helpers_;
+  std::unique_ptr<EgressRelay> relay_;
   std::map<pid_t, std::function<void()>> when_reaped_;  // the killers of uid_killer.h
   std::map<Serial, Controller> controllers_;
   Serial active_ = 0;

@@ -1,137 +1,16 @@
-// What every engine promises (box/engine.h), on the engine that MCPBOX_CONTRACT_ENGINE names. Without that engine these tests fail.
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <unistd.h>
+// What every engine promises (box/engine.h).
+#include "contract.h"
 
-#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-
-#include "base/digest.h"
-#include "box/engine_locator.h"
-#include "box/session.h"
-#include "net/wait.h"
-#include "support/run_task.h"
-#include "support/temp_tree.h"
 
 namespace mcpbox::box {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string empty_rootfs_tar() {
-  std::string out;
-  for (const char* name : {"etc/", "proc/", "sys/", "dev/", "tmp/", "run/", "opt/", "workspace/", "cache/"}) {
-    char block[512] = {};
-    std::snprintf(block, 100, "%s", name);
-    std::snprintf(block + 100, 8, "%07o", 0755);
-    std::snprintf(block + 108, 8, "%07o", 0);
-    std::snprintf(block + 116, 8, "%07o", 0);
-    std::snprintf(block + 124, 12, "%011o", 0);
-    std::snprintf(block + 136, 12, "%011o", 0);
-    std::memcpy(block + 148, "        ", 8);
-    block[156] = '5';
-    std::memcpy(block + 257, "ustar\00000", 8);
-    unsigned sum = 0;
-    for (const char c : block) sum += static_cast<unsigned char>(c);
-    std::snprintf(block + 148, 8, "%06o", sum);
-    out.append(block, sizeof block);
-  }
-  return out + std::string(1024, '\0');
-}
-
-struct Contract : testing::Test {
-  boost::asio::io_context loop;
-  test::TempTree folder;
-  std::unique_ptr<Engine> engine;
-  EngineInfo info;
-  std::string image;
-  std::string instance = random_hex(16);
-  std::string other = random_hex(16);
-  std::string init;
-
-  void SetUp() override {
-    init = CONTRACT_INIT;
-    const char* address = std::getenv("MCPBOX_CONTRACT_ENGINE");
-    ASSERT_NE(address, nullptr) << "MCPBOX_CONTRACT_ENGINE says which engine: auto, native, unix:///path";
-    ::chmod(folder.root().c_str(), 0755);
-    folder.dir("programs");
-    std::filesystem::copy_file(CONTRACT_PROBE, folder.path("programs/probe"));
-    ::chmod(folder.path("programs/probe").c_str(), 0755);
-    ::chmod(folder.path("programs").c_str(), 0755);
-    ::chmod(folder.dir("run").c_str(), 0700);
-    LocatorOptions options;
-    options.address = address;
-    options.native = {folder.dir("state"), init, "/sys/fs/cgroup"};
-    auto located = run(locate_engine(loop.get_executor(), options));
-    ASSERT_TRUE(located) << located.error().message();
-    engine = std::move(located->engine);
-    info = located->info;
-    image = info.kind == "native" ? "host" : "mcpbox-contract:empty";
-    if (info.kind != "native" && !run(engine->image(image))) {
-      std::ofstream(folder.path("root.tar")) << empty_rootfs_tar();
-      auto made = run(engine->import_rootfs(folder.path("root.tar"), image, {}, {}));
-      ASSERT_TRUE(made) << made.error().message();
-    }
-  }
-  void TearDown() override {
-    if (!engine) return;
-    for (const std::string& each : {instance, other}) {
-      auto left = run(engine->list(instance_labels(each)));
-      ASSERT_TRUE(left);
-      for (const SandboxState& state : *left) EXPECT_TRUE(run(engine->remove(state.id)));
-      auto volumes = run(engine->list_volumes(instance_labels(each)));
-      ASSERT_TRUE(volumes);
-      for (const std::string& name : *volumes) EXPECT_TRUE(run(engine->remove_volume(name)));
-    }
-  }
-
-  template <class T>
-  T run(Task<T> task) {
-    return test::run_task(loop, std::move(task));
-  }
-  SessionOptions options(const std::string& name) {
-    SessionOptions out;
-    out.instance = instance;
-    out.name = name;
-    out.profile.image = image;
-    out.profile.limits.memory_bytes = 128 << 20;
-    out.profile.limits.processes = 64;
-    out.profile.mounts = {{Mount::Kind::kBind, folder.path("programs"), "/opt/contract", true, 0}};
-    out.init_path = init;
-    out.run_dir = folder.path("run");
-    out.uids = info.uids;
-    return out;
-  }
-  std::unique_ptr<Session> open(SessionOptions wanted) {
-    auto session = run(Session::open(*engine, loop.get_executor(), std::move(wanted)));
-    EXPECT_TRUE(session) << session.error().message();
-    return session ? std::move(*session) : nullptr;
-  }
-  std::vector<std::string> names(const std::string& of) {
-    auto found = run(engine->list(instance_labels(of)));
-    EXPECT_TRUE(found);
-    std::vector<std::string> out;
-    for (const SandboxState& state : found ? *found : std::vector<SandboxState>()) out.push_back(state.name);
-    std::ranges::sort(out);
-    return out;
-  }
-  ProcessSpec process(const std::string& id, std::vector<std::string> arguments) {
-    ProcessSpec spec;
-    spec.id = id;
-    spec.argv = {"/opt/contract/probe"};
-    spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
-    spec.cwd = "/";
-    spec.uid = spec.gid = info.uids.first + 7;
-    spec.confine.read_only = {"/opt/contract"};
-    return spec;
-  }
+struct EngineContract : Contract {
   // Runs a program of the sandbox to its end.
   ProcessExit outcome(Session& session, ProcessSpec spec, int signal_number = 0) {
     return run([](Session& in, ProcessSpec what, int number) -> Task<ProcessExit> {
@@ -160,7 +39,7 @@ struct Contract : testing::Test {
   }
 };
 
-TEST_F(Contract, finds_a_sandbox_by_its_labels_and_by_its_id) {
+TEST_F(EngineContract, finds_a_sandbox_by_its_labels_and_by_its_id) {
   auto session = open(options("one"));
   ASSERT_TRUE(session);
   const SandboxState& made = session->sandbox();
@@ -177,7 +56,7 @@ TEST_F(Contract, finds_a_sandbox_by_its_labels_and_by_its_id) {
   EXPECT_TRUE(run(engine->list(both))->empty());
 }
 
-TEST_F(Contract, keeps_two_instances_apart) {
+TEST_F(EngineContract, keeps_two_instances_apart) {
   auto mine = open(options("one"));
   SessionOptions theirs = options("one");
   theirs.instance = other;
@@ -191,7 +70,7 @@ TEST_F(Contract, keeps_two_instances_apart) {
   EXPECT_EQ(names(other).size(), 1u);
 }
 
-TEST_F(Contract, removes_a_sandbox_for_good_and_takes_its_absence_for_success) {
+TEST_F(EngineContract, removes_a_sandbox_for_good_and_takes_its_absence_for_success) {
   auto session = open(options("one"));
   ASSERT_TRUE(session);
   const std::string id = session->sandbox().id;
@@ -201,7 +80,7 @@ TEST_F(Contract, removes_a_sandbox_for_good_and_takes_its_absence_for_success) {
   EXPECT_TRUE(run(engine->remove(id)));
 }
 
-TEST_F(Contract, refuses_a_second_sandbox_of_the_same_name) {
+TEST_F(EngineContract, refuses_a_second_sandbox_of_the_same_name) {
   SessionOptions wanted = options("one");
   auto session = open(wanted);
   ASSERT_TRUE(session);
@@ -215,7 +94,7 @@ TEST_F(Contract, refuses_a_second_sandbox_of_the_same_name) {
   EXPECT_EQ(made.error().code(), Code::kAlreadyExists);
 }
 
-TEST_F(Contract, keeps_a_volume_and_lets_scratch_go) {
+TEST_F(EngineContract, keeps_a_volume_and_lets_scratch_go) {
   SessionOptions wanted = options("one");
   wanted.cache_volume = "mcpbox-contract-" + instance.substr(0, 8);
   wanted.cache_writable = true;
@@ -234,7 +113,7 @@ TEST_F(Contract, keeps_a_volume_and_lets_scratch_go) {
   EXPECT_TRUE(run(engine->remove_volume(wanted.cache_volume)));
 }
 
-TEST_F(Contract, runs_processes_and_says_how_they_ended) {
+TEST_F(EngineContract, runs_processes_and_says_how_they_ended) {
   auto session = open(options("one"));
   ASSERT_TRUE(session);
   EXPECT_EQ(outcome(*session, process("three", {"exit", "3"})).code, 3);
@@ -243,7 +122,7 @@ TEST_F(Contract, runs_processes_and_says_how_they_ended) {
   EXPECT_FALSE(killed.killed_for_memory);
 }
 
-TEST_F(Contract, hands_a_running_sandbox_to_the_next_controller) {
+TEST_F(EngineContract, hands_a_running_sandbox_to_the_next_controller) {
   auto first = open(options("one"));
   ASSERT_TRUE(first);
   const std::string id = first->sandbox().id;
@@ -259,7 +138,7 @@ TEST_F(Contract, hands_a_running_sandbox_to_the_next_controller) {
   EXPECT_TRUE(processes->front().running);
 }
 
-TEST_F(Contract, an_ephemeral_sandbox_goes_with_its_controller) {
+TEST_F(EngineContract, an_ephemeral_sandbox_goes_with_its_controller) {
   SessionOptions wanted = options("one");
   wanted.ephemeral = true;
   auto session = open(wanted);
@@ -276,10 +155,10 @@ TEST_F(Contract, an_ephemeral_sandbox_goes_with_its_controller) {
   EXPECT_TRUE(names(instance).empty());
 }
 
-TEST_F(Contract, reports_a_sandbox_that_ends) {
+TEST_F(EngineContract, reports_a_sandbox_that_ends) {
   auto session = open(options("one"));
   ASSERT_TRUE(session);
-  auto reported = run([](Contract& test, Session& ending) -> Task<std::vector<SandboxState>> {
+  auto reported = run([](EngineContract& test, Session& ending) -> Task<std::vector<SandboxState>> {
     const auto executor = co_await boost::asio::this_coro::executor;
     auto seen = std::make_shared<std::vector<SandboxState>>();
     auto changed = std::make_shared<net::Signal>(executor);

@@ -1,0 +1,38 @@
+// The egress relay as PID 1 sees it: a child process that is started again whenever it ends.
+//
+// PID 1 holds the listening socket, so that nobody can take the port while the relay is away, and connections wait. The child has no
+// capability, no file and no network of its own; it reaches the proxy's socket with the file-system uid of the socket's owner.
+// Its real, effective and saved uid stay 0: servers may have the owner's uid, and none of them may signal or trace it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "box/init/event_loop.h"
+#include "box/init/op.h"
+
+namespace mcpbox::box::init {
+
+class EgressRelay {
+ public:
+  // Binds 127.0.0.1:port. `socket`: absolute; its directory must exist, the socket may come later, and again.
+  static Op<std::unique_ptr<EgressRelay>> open(std::uint16_t port, const std::string& socket, uid_t owner);
+  void start(EventLoop& loop);
+  // True when the pid was the relay's; another one is started, after a second when it lived no longer than that.
+  bool reaped(pid_t pid, int status);
+
+ private:
+  void launch();
+  [[noreturn]] void be_relay();
+
+  EventLoop* loop_ = nullptr;
+  UniqueFd listener_, directory_;
+  std::string socket_name_;
+  uid_t owner_ = 0;
+  pid_t pid_ = -1;
+  EventLoop::Clock::time_point started_;
+};
+
+}  // namespace mcpbox::box::init

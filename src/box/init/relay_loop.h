@@ -1,0 +1,62 @@
+// The egress relay's work: takes connections of managed processes, says whose they are, passes them on to the proxy's socket.
+//
+// To the proxy each begins with "MCPBOX1 <uid>\n"; from there on bytes are carried both ways until both sides have ended. 512
+// connections at once, 64 of one uid. While the proxy is not there, connections wait up to five seconds for the next one.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "box/init/peer_uid.h"
+#include "box/init/relay_flow.h"
+
+namespace mcpbox::box::init {
+
+class RelayLoop {
+ public:
+  // `listener`: non-blocking, on IPv4. `socket_name` is looked up in the current directory.
+  RelayLoop(int listener, std::string socket_name, PeerUids uids);
+  // Returns when the kernel refuses what it cannot do without; errno says what.
+  void run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class State : std::uint8_t { kWaiting, kCarrying, kDraining };
+  struct Connection {
+    std::uint64_t number = 0;
+    uid_t uid = 0;
+    State state = State::kWaiting;
+    UniqueFd client, proxy;
+    RelayFlow up, down;
+    unsigned client_events = 0, proxy_events = 0;  // what epoll watches for; 0: not in it
+    Clock::time_point until;                       // of waiting or draining
+  };
+
+  bool accept_all();
+  void take(UniqueFd client, const struct sockaddr_in& peer);
+  bool reach(Connection& connection);
+  void carry(Connection& connection);
+  void drain(Connection& connection);
+  void refuse(Connection& connection);
+  void watch(Connection& connection, int fd, unsigned side, unsigned& now, unsigned wanted);
+  void end(std::uint64_t number);
+  void run_due();
+
+  int listener_;
+  std::string socket_name_;
+  PeerUids uids_;
+  UniqueFd epoll_;
+  RelayPipes pipes_;
+  std::map<std::uint64_t, Connection> connections_;
+  std::map<uid_t, unsigned> of_uid_;
+  std::vector<std::uint64_t> timed_;  // those with an `until`
+  std::uint64_t next_number_ = 0;
+};
+
+}  // namespace mcpbox::box::init

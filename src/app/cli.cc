@@ -10,6 +10,7 @@
 #include "app/client_verbs.h"
 #include "app/doctor.h"
 #include "app/egress_verbs.h"
+#include "app/env_verbs.h"
 #include "app/exit_code.h"
 #include "app/paths.h"
 #include "app/run.h"
@@ -146,12 +147,14 @@ int run_command_line(int argc, char** argv) {
   verb->callback([&] { code = call_tool(client(), call); });
 
   bool follow = false;
+  bool install_log = false;
   verb = app.add_subcommand("logs", "Show what a server wrote to stderr, and what mcpbox did about it");
   verb->add_option("server", server, "Name of the server")->required();
   verb->add_flag("-f,--follow", follow, "Go on as lines come");
+  verb->add_flag("--install", install_log, "Show what the newest installation of its dependencies printed; needs no daemon")->excludes("--follow");
   add_socket(verb, common);
   add_format(verb, common);
-  verb->callback([&] { code = show_logs(client(), server, follow); });
+  verb->callback([&] { code = install_log ? show_install_log(server, common.json()) : show_logs(client(), server, follow); });
 
   bool fresh = false;
   verb = app.add_subcommand("restart", "Stop a server and start it again");
@@ -221,6 +224,7 @@ int run_command_line(int argc, char** argv) {
   verb->callback([&] { code = pull_image(common.engine, reference); });
 
   add_egress_verbs(app, code);
+  add_env_verbs(app, code);
 
   app.add_subcommand("version", "Print the version")->callback([] { fmt::print("mcpbox {}\n", MCPBOX_VERSION); });
 

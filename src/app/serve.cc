@@ -187,6 +187,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   if (!located) co_return complain(located.error(), kNoEngine);
   auto removed = co_await hosting::remove_everything(*located->engine, *instance, options.volumes);
   if (!removed) co_return complain(removed.error(), kFailed);
+  if (options.volumes) hosting::EnvLedger(paths->state_dir).clear();
   remove_stale_files(*paths, *instance, asked.has_value());
   fmt::print("{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running", removed->sandboxes,
              removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",

@@ -90,12 +90,13 @@ EnvUsage EnvLedger::usage(const std::string& hash) const {
   if (dir_.empty()) return usage;
   const auto noted = json::Value::parse(read_whole(file(hash, "json"), 64u << 10));
   if (!noted) return usage;
+  usage.asked_hash = (*noted)["asked_hash"].string_or(hash);
   usage.last_used = (*noted)["last_used"].integer_or(0);
   for (const json::Value& server : (*noted)["servers"].elements()) usage.servers.push_back(server.string_or());
   return usage;
 }
 
-void EnvLedger::note_use(const std::string& hash, std::string_view server) const {
+void EnvLedger::note_use(const std::string& hash, const std::string& asked_hash, std::string_view server) const {
   if (dir_.empty()) return;
   // Held for a moment by whoever writes: two that start at once both stay noted.
   const auto lock = lock_file(dir_ + "/ledger.lock", LOCK_EX);
@@ -106,7 +107,7 @@ void EnvLedger::note_use(const std::string& hash, std::string_view server) const
   if (noted.servers.size() > kMaxServers) noted.servers.resize(kMaxServers);
   std::string servers;
   for (const std::string& one : noted.servers) servers += (servers.empty() ? "" : ",") + json::quote(one);
-  (void)write_whole(file(hash, "json"), fmt::format("{{\"last_used\":{},\"servers\":[{}]}}\n", now_seconds(), servers));
+  (void)write_whole(file(hash, "json"), fmt::format("{{\"last_used\":{},\"asked_hash\":{},\"servers\":[{}]}}\n", now_seconds(), json::quote(asked_hash), servers));
 }
 
 std::vector<std::string> EnvLedger::known() const {
@@ -163,6 +164,15 @@ std::map<std::string, std::string> EnvLedger::refreshed() const {
 Result<void> EnvLedger::refresh(const std::string& asked_hash) const {
   if (!dir_.empty() && write_whole(file(asked_hash, "fresh"), random_hex(8))) return {};
   return fail(errno_error(errno, fmt::format("cannot note in {} that environment {} is to be made anew", dir_, asked_hash)));
+}
+
+void EnvLedger::restore(const std::string& asked_hash, const std::string& salt) const {
+  if (dir_.empty()) return;
+  if (salt.empty()) {
+    ::unlink(file(asked_hash, "fresh").c_str());
+  } else {
+    (void)write_whole(file(asked_hash, "fresh"), salt);
+  }
 }
 
 EnvLedger::Log EnvLedger::open_log(const std::string& hash) const {

@@ -30,6 +30,7 @@ class EnvHold {
 struct EnvUsage {
   std::int64_t last_used = 0;        // seconds since 1970; 0 = never noted
   std::vector<std::string> servers;  // who asked for it, newest first
+  std::string asked_hash;            // what refresh() takes
 };
 
 class EnvLedger {
@@ -42,7 +43,7 @@ class EnvLedger {
   // For its removal: nothing while anybody holds it.
   std::optional<EnvHold> hold_alone(const std::string& hash) const;
 
-  void note_use(const std::string& hash, std::string_view server) const;
+  void note_use(const std::string& hash, const std::string& asked_hash, std::string_view server) const;
   EnvUsage usage(const std::string& hash) const;
   // Hashes that anything is noted of.
   std::vector<std::string> known() const;
@@ -55,6 +56,8 @@ class EnvLedger {
   // Environments that the planner is to make anew: the hash of what was asked → a salt (workspace::Policy::refreshed).
   std::map<std::string, std::string> refreshed() const;
   Result<void> refresh(const std::string& asked_hash) const;
+  // Makes refreshed() what it was: `salt` of the environment, or none.
+  void restore(const std::string& asked_hash, const std::string& salt) const;
 
   // The output of the newest installation, printable lines, at most 1 MiB.
   class Log {

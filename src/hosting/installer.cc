@@ -29,7 +29,7 @@ Task<Result<InstalledEnvironment>> Installer::ensure(box::Supervisor& reader, In
 
   auto held = co_await hold(request);
   if (!held) co_return fail(std::move(held).error());
-  ledger_.note_use(plan.hash, request.subject);
+  ledger_.note_use(plan.hash, plan.asked_hash, request.subject);
   auto found = co_await read_complete(reader, plan);
   if (found) found->hold = *held;
   if (found || found.error().code() != Code::kNotFound) co_return found;

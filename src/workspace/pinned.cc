@@ -32,7 +32,7 @@ bool is_exact_requirement(std::string_view requirement) {
   version = trim(version);
   if (!version.empty() && version.ends_with(')')) version = trim(version.substr(0, version.size() - 1));
   const std::string_view name = text.substr(0, equals);
-  return !version.empty() && version.find_first_of("*,<>=!~ ") == std::string_view::npos && name.find_first_of(",<>=!~") == std::string_view::npos;
+  return !version.empty() && version.find_first_of("*,<>=~ ") == std::string_view::npos && name.find_first_of(",<>=!~") == std::string_view::npos;
 }
 
 bool is_exact_npm_spec(std::string_view spec) {

@@ -27,6 +27,7 @@ std::string plan_to_json(const Plan& plan) {
     install = {{"manager", plan.install->manager},
                {"manifest", plan.install->manifests.empty() ? json(nullptr) : json(plan.install->manifests.front())},
                {"manifests", plan.install->manifests},
+               {"asked", plan.install->asked},
                {"steps", std::move(steps)},
                {"sources", std::move(sources)},
                {"hash", plan.install->hash},

@@ -36,6 +36,25 @@ TEST(InstallHint, recognises_what_pip_uv_and_npm_print) {
   for (const Case& one : cases) EXPECT_THAT(install_hint(one.output), HasSubstr(one.hint)) << one.output;
 }
 
+TEST(InstallHint, knows_a_network_that_failed_from_a_package_that_is_wrong) {
+  EXPECT_TRUE(is_network_failure("npm error code EAI_AGAIN"));
+  EXPECT_TRUE(is_network_failure("error: Request failed\n  Caused by: dns error"));
+  EXPECT_FALSE(is_network_failure("npm error code E404"));
+  EXPECT_FALSE(is_network_failure("error: command 'gcc' failed"));
+}
+
+TEST(InstallHint, shows_the_lines_that_matter) {
+  std::string output = "Using Python 3.11\n";
+  for (int i = 0; i < 50; ++i) output += "progress " + std::to_string(i) + "\n";
+  EXPECT_THAT(lines_that_matter(output), testing::StartsWith("progress 38\n"));
+  output = "error: Failed to build x\n  Caused by: y\n" + output;
+  EXPECT_THAT(lines_that_matter(output), testing::StartsWith("error: Failed to build x\n  Caused by: y\n"));
+  EXPECT_EQ(lines_that_matter("npm warn deprecated a\nnpm error code E404\nnpm error A complete log of this run can be found in: /x\nnpm notice\n"),
+            "npm error code E404");
+  EXPECT_EQ(lines_that_matter("\x1b[2J\n"), "\\x1b[2J");
+  EXPECT_EQ(lines_that_matter(""), "");
+}
+
 TEST(InstallHint, says_nothing_about_what_it_does_not_know) {
   EXPECT_EQ(install_hint(""), "");
   EXPECT_EQ(install_hint("Traceback (most recent call last):\nKeyError: 'x'"), "");

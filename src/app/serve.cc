@@ -130,6 +130,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.state_dir = paths->state_dir;
     hosting.engine = setup->info.kind;
     hosting.uids = setup->info.uids;
+    hosting.one_server_per_sandbox = setup->info.one_server_per_sandbox;
     hosting.settings = std::move(settings);
     hosting::Host host(*setup->engine, executor, runtime.pool, std::move(hosting));
     gateway::ControlContext made{host, setup->info, setup->image_reference, options.config, request_stop, std::chrono::steady_clock::now()};

@@ -92,6 +92,7 @@ struct EngineInfo {
   bool user_namespace = false;  // container ids are remapped
   int cgroup_version = 1;
   UidRange uids;
+  bool one_server_per_sandbox = false;  // servers would not be kept apart in a common one
   std::vector<std::string> warnings;
 };
 

@@ -84,7 +84,7 @@ class NativeEngine final : public Engine {
   Task<Result<EngineInfo>> probe() override {
     utsname system{};
     ::uname(&system);
-    auto ids = native_ids({});
+    auto ids = native_ids({}, options_.only_one_id);
     if (!ids) co_return fail(std::move(ids).error());
     if (const std::string hint = namespace_hint(); !hint.empty()) co_return fail(Code::kUnavailable, "the native engine cannot work: " + hint);
     EngineInfo info;
@@ -95,6 +95,10 @@ class NativeEngine final : public Engine {
     info.rootless = ::geteuid() != 0;
     info.user_namespace = true;
     info.uids = ids->servers;
+    info.one_server_per_sandbox = ids->one;
+    if (ids->one) {
+      info.warnings.push_back(fmt::format("every server gets a sandbox of its own, and to the kernel it is this user: {}", ids->why_one));
+    }
     const CgroupHost& host = cgroup_host();
     info.cgroup_version = host.version;
     if (!host.problem.empty()) {
@@ -287,7 +291,7 @@ class NativeEngine final : public Engine {
     places.volumes = volumes_;
     auto layout = native_layout(spec, places);
     if (!layout) return fail(std::move(layout).error());
-    auto ids = native_ids(owners_of(spec));
+    auto ids = native_ids(owners_of(spec), options_.only_one_id);
     if (!ids) return fail(std::move(ids).error());
 
     NativeRecord record;
@@ -311,6 +315,8 @@ class NativeEngine final : public Engine {
     for (const wire::BuildCgroup& group : build.cgroups) record.cgroups.push_back(group.directory);
     build.record = write_record(record);
     build.argv = spec.init_argv;
+    build.one_id = ids->one;
+    if (ids->one) build.argv.emplace_back("--one-id");
     build.processes = spec.profile.limits.processes;
     build.remove_on_exit = spec.remove_on_exit;
     return build;
@@ -378,13 +384,14 @@ class NativeEngine final : public Engine {
   }
 
   Task<Result<void>> sweep_trees(std::vector<std::string> trees) {
-    auto ids = native_ids({});
+    auto ids = native_ids({}, options_.only_one_id);
     if (!ids) co_return fail(std::move(ids).error());
     wire::BuildSpec build;
     build.uids = ::geteuid() == 0 ? std::vector<wire::IdRange>{{0, 0, UINT32_MAX}} : ids->uids;  // as root whoever owns what is left
     build.gids = ::geteuid() == 0 ? build.uids : ids->gids;
     build.newuidmap = ids->newuidmap;
     build.newgidmap = ids->newgidmap;
+    build.one_id = ids->one;
     build.sweep = std::move(trees);
     co_return co_await run_builder(options_.init_path, std::move(build));
   }

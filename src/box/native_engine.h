@@ -15,6 +15,7 @@ struct NativeOptions {
   std::string state_dir;  // ours, 0700; sandboxes and volumes live in its folder "native"
   std::string init_path;  // mcpbox-init on the host
   std::string cgroup_root = "/sys/fs/cgroup";
+  bool only_one_id = false;  // as if an ordinary user had no newuidmap(1) (native_ids.h); for tests
 };
 
 // Images are host folders: "" and "host" mean the host's own system, an absolute path a rootfs directory. What needs an image store

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <pwd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,6 +41,9 @@ std::string find_program(const char* name) {
   }
   return {};
 }
+
+// landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION.
+bool kernel_has_landlock() { return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1u) > 0; }
 
 std::vector<wire::IdRange> root_map(std::set<std::uint32_t> owners) {
   const UidRange range;
@@ -82,29 +86,44 @@ NativeIds ids_for_user(uid_t uid, gid_t gid, SubRange uids, SubRange gids) {
   return ids;
 }
 
-Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners) {
+NativeIds ids_for_one(uid_t uid, gid_t gid) {
+  NativeIds ids;
+  ids.uids = {{0, uid, 1}};
+  ids.gids = {{0, gid, 1}};
+  ids.one = true;
+  return ids;
+}
+
+Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners, bool only_one) {
   const uid_t uid = ::geteuid();
   if (uid == 0) return ids_for_root(owners);
   const passwd* entry = ::getpwuid(uid);
   const std::string user = entry != nullptr ? entry->pw_name : std::to_string(uid);
   const std::string newuidmap = find_program("newuidmap");
   const std::string newgidmap = find_program("newgidmap");
-  if (newuidmap.empty() || newgidmap.empty()) {
-    return fail(Code::kFailedPrecondition,
-                "the native engine gives every server a user id of its own, and for that an ordinary user needs newuidmap and newgidmap: install the "
-                "package 'uidmap' (Debian, Ubuntu) or 'shadow-utils' (Fedora), or use a Docker-compatible engine");
-  }
   const auto uids = find_sub_range(read_file("/etc/subuid"), user, uid);
   const auto gids = find_sub_range(read_file("/etc/subgid"), user, uid);
-  if (!uids || !gids || std::min(uids->count, gids->count) < kFewest) {
-    return fail(Code::kFailedPrecondition,
-                fmt::format("the native engine needs a range of at least {} user and group ids for '{}' in /etc/subuid and /etc/subgid: run `usermod "
-                            "--add-subuids 200000-265535 --add-subgids 200000-265535 {}` as root, with a range that nobody else has",
-                            kFewest, printable(user), printable(user)));
+  std::string missing;
+  if (newuidmap.empty() || newgidmap.empty()) {
+    missing = "newuidmap and newgidmap are missing: install the package 'uidmap' (Debian, Ubuntu) or 'shadow-utils' (Fedora)";
+  } else if (!uids || !gids || std::min(uids->count, gids->count) < kFewest) {
+    missing = fmt::format("'{}' has no range of at least {} ids in /etc/subuid and /etc/subgid: run `usermod --add-subuids 200000-265535 --add-subgids "
+                          "200000-265535 {}` as root, with a range that nobody else has",
+                          printable(user), kFewest, printable(user));
   }
-  NativeIds ids = ids_for_user(uid, ::getegid(), *uids, *gids);
-  ids.newuidmap = newuidmap;
-  ids.newgidmap = newgidmap;
+  if (missing.empty() && !only_one) {
+    NativeIds ids = ids_for_user(uid, ::getegid(), *uids, *gids);
+    ids.newuidmap = newuidmap;
+    ids.newgidmap = newgidmap;
+    return ids;
+  }
+  if (!kernel_has_landlock()) {
+    return fail(Code::kFailedPrecondition,
+                "the native engine keeps servers from mcpbox's own files by user ids or by Landlock, and here is neither: " + missing +
+                    "; or use a kernel with Landlock, or a Docker-compatible engine");
+  }
+  NativeIds ids = ids_for_one(uid, ::getegid());
+  ids.why_one = missing;
   return ids;
 }
 

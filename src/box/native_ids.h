@@ -26,6 +26,8 @@ struct NativeIds {
   std::string newuidmap;  // empty as root
   std::string newgidmap;
   UidRange servers;       // the ids that servers and installers can have
+  bool one = false;       // one id each, and `servers` are names in namespaces of the servers' own: one server per sandbox
+  std::string why_one;    // what is missing for more, for people
 };
 
 // The first range of /etc/subuid or /etc/subgid for the user, by name or number; empty when there is none (subuid(5)).
@@ -38,9 +40,11 @@ std::optional<SubRange> find_sub_range(std::string_view file, std::string_view u
 
 // The ids for uid:gid with these ranges; `owners` only count as root.
 NativeIds ids_for_root(const std::vector<std::pair<uid_t, gid_t>>& owners);
+NativeIds ids_for_one(uid_t uid, gid_t gid);
 NativeIds ids_for_user(uid_t uid, gid_t gid, SubRange uids, SubRange gids);
 
-// For this process. kFailedPrecondition says what is missing and what to install or write.
-Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners);
+// For this process. Without newuidmap(1) or a range an ordinary user has one id; kFailedPrecondition where the kernel has no Landlock
+// either, which that needs. `only_one` is for tests.
+Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners, bool only_one = false);
 
 }  // namespace mcpbox::box

@@ -47,7 +47,7 @@ Host::Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::as
       sessions_(engine, executor, [this](std::shared_ptr<SharedSession> session) { tasks_.spawn("loss", tell_loss(std::move(session))); }),
       installer_(engine, executor, pool, installer_options(options)),
       context_{engine,         executor, pool, sessions_, installer_, session_defaults(options), options.image, options.policy,
-               options.state_dir.empty() ? "" : options.state_dir + "/staged"} {
+               options.state_dir.empty() ? "" : options.state_dir + "/staged", options.one_server_per_sandbox} {
   for (config::ServerSettings& settings : options.settings.servers) {
     const bool enabled = settings.enable;
     servers_.push_back(std::make_unique<HostedServer>(context_, std::move(settings)));

@@ -29,6 +29,7 @@ struct HostOptions {
   box::UidRange uids;     // EngineInfo::uids
   std::string state_dir;  // of the instance; what is noted of environments and of staged copies is kept there. Empty = nothing is
   std::string engine;     // EngineInfo::kind
+  bool one_server_per_sandbox = false;  // EngineInfo
 };
 
 // The name of the volume with the environments of this instance.

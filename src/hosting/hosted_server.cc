@@ -183,7 +183,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   if (settings_.box.pids_limit) profile.limits.processes = *settings_.box.pids_limit;
   if (settings_.box.read_only_rootfs) profile.read_only_root = *settings_.box.read_only_rootfs;
   profile.mounts = mounts_for(*plan);
-  const bool dedicated = settings_.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
+  const bool dedicated = context_.one_server_per_sandbox || settings_.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
   options.name = dedicated ? process_id_.substr(0, 40) : fmt::format("shared-{}", profile.hash().substr(0, 8));
   options.workspace_volume = fmt::format("{}-ws", box::Session::sandbox_name(options));
 

@@ -37,6 +37,7 @@ struct HostContext {
   std::string default_image;  // engine id of the image that is used where a server names none
   PlanPolicy policy;
   std::string manifest_dir;   // LaunchInputs::manifest_dir
+  bool one_server_per_sandbox = false;  // EngineInfo
 };
 
 struct PhaseTime {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,6 +17,7 @@
 #include "box/init/build_maps.h"
 #include "box/init/build_root.h"
 #include "box/init/build_sweep.h"
+#include "box/init/listen.h"
 #include "box/init/run_as.h"
 
 namespace mcpbox::box::init {
@@ -200,17 +202,38 @@ struct Built {
   bool child = false;
 };
 
+Options supervisor_options(const wire::BuildSpec& spec) {
+  std::vector<const char*> argv;
+  for (const std::string& word : spec.argv) argv.push_back(word.c_str());
+  auto options = parse_options(static_cast<int>(argv.size()), argv.data());
+  if (!options) ::_exit(2);
+  options->die_with_parent = true;
+  return std::move(*options);
+}
+
+// Makes the control socket and takes its folder out of the sandbox: nothing in there has to reach it, or may.
+Op<void> listen_for_controllers(Options& options) {
+  std::string problem;
+  UniqueFd listener = listen_on(options.control, options.one_id ? 0 : options.owner, problem);
+  if (!listener) return failed(problem);
+  if (::umount2(options.control.substr(0, options.control.rfind('/')).c_str(), MNT_DETACH) != 0) return failed("hide the control socket");
+  options.listener = listener.release();
+  return {};
+}
+
 // In the child: has built everything, or reported why not and ended.
-void become_first(const wire::BuildSpec& spec, Gate& gate, Gate& ready) {
+void become_first(const wire::BuildSpec& spec, Options& options, Gate& gate, Gate& ready) {
   ready.wait.reset();
   if (!pass(gate)) ::_exit(1);
+  options = supervisor_options(spec);
   auto built = build_root(spec);
+  if (built) built = listen_for_controllers(options);
   if (built) built = settle_in(spec);
   write_all(ready.open.get(), pack_answer(built ? Op<std::string>(std::string()) : Op<std::string>(std::unexpected(built.error()))));
   if (!built) ::_exit(1);
 }
 
-Op<Built> start_first(const wire::BuildSpec& spec) {
+Op<Built> start_first(const wire::BuildSpec& spec, Options& options) {
   auto gate = make_gate();
   auto ready = make_gate();
   if (!gate || !ready) return failed("make a pipe");
@@ -219,7 +242,7 @@ Op<Built> start_first(const wire::BuildSpec& spec) {
   if (built.pid < 0) return failed("make namespaces");
   if (built.pid == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    become_first(spec, *gate, *ready);
+    become_first(spec, options, *gate, *ready);
     built.child = true;
     return built;
   }
@@ -256,15 +279,6 @@ Op<Built> start_first(const wire::BuildSpec& spec) {
   clean_up(spec, spec.remove_on_exit);
   if (!spec.remove_on_exit) (void)write_whole(spec.directory + "/exit", text);
   ::_exit(0);
-}
-
-Options supervisor_options(const wire::BuildSpec& spec) {
-  std::vector<const char*> argv;
-  for (const std::string& word : spec.argv) argv.push_back(word.c_str());
-  auto options = parse_options(static_cast<int>(argv.size()), argv.data());
-  if (!options) ::_exit(2);
-  options->die_with_parent = true;
-  return std::move(*options);
 }
 
 }  // namespace
@@ -304,16 +318,13 @@ int build_sandbox(Options& supervisor) {
     answer(prepared);
     ::_exit(1);
   }
-  auto built = start_first(*spec);
+  auto built = start_first(*spec, supervisor);
   if (!built) {
     clean_up(*spec, true);
     answer(std::unexpected(built.error()));
     ::_exit(1);
   }
-  if (built->child) {
-    supervisor = supervisor_options(*spec);
-    return 0;
-  }
+  if (built->child) return 0;
   answer({});
   keep(*spec, built->pid);
 }

@@ -48,6 +48,10 @@ Op<void> call_helper(const std::string& program, pid_t pid, const Ranges& ranges
 
 Op<void> write_maps(const wire::BuildSpec& spec, pid_t pid) {
   if (spec.newuidmap.empty()) {
+    if (spec.one_id) {
+      UniqueFd file(::open(("/proc/" + std::to_string(pid) + "/setgroups").c_str(), O_WRONLY | O_CLOEXEC));
+      if (!file || ::write(file.get(), "deny", 4) != 4) return failed("write setgroups");
+    }
     if (auto done = write_map(pid, "uid_map", spec.uids); !done) return done;
     return write_map(pid, "gid_map", spec.gids);
   }

@@ -107,9 +107,11 @@ Op<void> place_directory(const BuildNode& node) {
   return {};
 }
 
-// hidepid: a process sees those of its own uid only; root's group, which is PID 1's, sees all (proc(5)).
-Op<void> place_proc() {
-  UniqueFd proc = new_mount("proc", {{"hidepid", "invisible"}, {"gid", "0"}}, kNoExec);
+// hidepid: a process sees those of its own uid only; root's group, which is PID 1's, sees all (proc(5)). With one id that group is the
+// servers' too; there a process sees what it may trace, and PID 1, who owns the servers' namespaces, may trace them all.
+Op<void> place_proc(bool one_id) {
+  using Options = std::vector<std::pair<std::string, std::string>>;
+  UniqueFd proc = new_mount("proc", one_id ? Options{{"hidepid", "invisible"}} : Options{{"hidepid", "invisible"}, {"gid", "0"}}, kNoExec);
   if (!proc) return failed("mount /proc");
   auto place = place_for("/proc", true);
   if (!place) return std::unexpected(place.error());
@@ -167,7 +169,8 @@ Op<void> build_root(const wire::BuildSpec& spec) {
   UniqueFd spot(::open((spec.directory + "/root").c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!spot) return failed("open '" + spec.directory + "/root'");
 
-  if (::setgroups(0, nullptr) != 0 || ::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return failed("become root of the sandbox");
+  // With one id setgroups(2) is forbidden (user_namespaces(7)); the groups that stay have no name inside.
+  if ((!spec.one_id && ::setgroups(0, nullptr) != 0) || ::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return failed("become root of the sandbox");
   ::umask(0);
   UniqueFd root = new_mount("tmpfs", {{"size", "16m"}, {"nr_inodes", "4096"}, {"mode", "755"}}, 0);
   if (!root || !attach(root.get(), spot.get())) return failed("mount the sandbox's root");
@@ -187,7 +190,7 @@ Op<void> build_root(const wire::BuildSpec& spec) {
     }
     if (!placed) return placed;
   }
-  if (auto placed = place_proc(); !placed) return placed;
+  if (auto placed = place_proc(spec.one_id); !placed) return placed;
 
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return failed("change the root");
   if (::umount2(".", MNT_DETACH) != 0) return failed("let go of the host's tree");

@@ -40,8 +40,9 @@ Op<void> limit(int resource, rlim_t value, const char* name) {
   return {};
 }
 
-Op<void> drop_capabilities() {
-  std::uint32_t kept = 0;
+Op<void> drop_capabilities(bool one_id) {
+  // The servers' own namespaces map our root, and that takes CAP_SETFCAP (user_namespaces(7), since Linux 5.12).
+  std::uint32_t kept = one_id ? 1u << CAP_SETFCAP : 0;
   for (const int capability : kKept) kept |= 1u << capability;
   for (int capability = 0; capability < 64; ++capability) {
     if (capability < 32 && (kept >> capability & 1u) != 0) continue;
@@ -79,7 +80,7 @@ Op<void> settle_in(const wire::BuildSpec& spec) {
   }
   ::clearenv();
   ::setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
-  return drop_capabilities();
+  return drop_capabilities(spec.one_id);
 }
 
 }  // namespace mcpbox::box::init

@@ -7,15 +7,15 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <string>
 
 #include "box/init/build.h"
+#include "box/init/listen.h"
+#include "box/init/one_id.h"
 #include "box/init/options.h"
 #include "box/init/server.h"
 
@@ -27,7 +27,7 @@ namespace mcpbox::box::init {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--egress PORT:SOCKET] [--ephemeral]\n"
+    "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--egress PORT:SOCKET] [--ephemeral] [--one-id]\n"
     "       mcpbox-init --build   (specification on descriptor 3, answer on 4)\n"
     "       mcpbox-init --version\n"
     "PID 1 of an mcpbox sandbox; mcpbox starts it.\n";
@@ -37,8 +37,8 @@ int die(const std::string& what, int error) {
   return 1;
 }
 
-// Descriptors 0 to 2 exist, so that no pipe ever gets one of these numbers; nothing else is inherited.
-void tidy_descriptors() {
+// Descriptors 0 to 2 exist, so that no pipe ever gets one of these numbers; nothing else is inherited but the listener.
+void tidy_descriptors(int listener) {
   while (true) {
     const int fd = ::open("/dev/null", O_RDWR);
     if (fd < 0) break;
@@ -47,7 +47,8 @@ void tidy_descriptors() {
       break;
     }
   }
-  ::syscall(SYS_close_range, 3u, ~0u, 0u);
+  if (listener > 3) ::syscall(SYS_close_range, 3u, static_cast<unsigned>(listener - 1), 0u);
+  ::syscall(SYS_close_range, static_cast<unsigned>(listener >= 3 ? listener + 1 : 3), ~0u, 0u);
 }
 
 // The last one to be killed when memory is short; how far down it may go depends on the capabilities.
@@ -58,49 +59,16 @@ void protect_from_oom() {
   }
 }
 
-// PID 1 is root without CAP_DAC_OVERRIDE and CAP_CHOWN: in the owner's 0700 directory only the owner can make the
-// socket.
-UniqueFd listen_on(const std::string& path, uid_t owner, std::string& problem) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    problem = "the path of the control socket is longer than " + std::to_string(sizeof address.sun_path - 1) + " bytes";
-    errno = ENAMETOOLONG;
-    return UniqueFd();
-  }
-  ::memcpy(address.sun_path, path.data(), path.size());
-  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (owner != 0 && ::seteuid(owner) != 0) {
-    problem = "become the owner of the control socket";
-    return UniqueFd();
-  }
-  ::umask(0177);
-  ::unlink(path.c_str());  // of a sandbox that was killed
-  const bool bound = ::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  const int error = errno;
-  ::umask(0077);
-  if (::seteuid(0) != 0) ::_exit(1);
-  if (!bound) {
-    problem = "make the control socket '" + path + "'";
-    errno = error;
-    return UniqueFd();
-  }
-  if (::listen(socket.get(), 16) != 0) {
-    problem = "listen on the control socket";
-    return UniqueFd();
-  }
-  return socket;
-}
-
 int run(const Options& options) {
   if (::getpid() != 1) {
     ::dprintf(2, "mcpbox-init: runs as PID 1 of a sandbox only; mcpbox starts it there\n");
     return 2;
   }
-  tidy_descriptors();
+  tidy_descriptors(options.listener);
   if (::geteuid() != 0) return die("must be root inside of the sandbox; check its user", EPERM);
   // Groups that the image's /etc/group gives to root are none of ours.
-  if (::setgroups(0, nullptr) != 0 || ::setresgid(0, 0, 0) != 0) return die("drop groups", errno);
+  if (options.one_id) set_one_id();
+  if ((!one_id() && ::setgroups(0, nullptr) != 0) || ::setresgid(0, 0, 0) != 0) return die("drop groups", errno);
   protect_from_oom();
   ::umask(0077);
   ::signal(SIGPIPE, SIG_IGN);
@@ -118,11 +86,12 @@ int run(const Options& options) {
     }
   }
   std::string problem;
-  UniqueFd listener = listen_on(options.control, options.owner, problem);
+  const uid_t owner = shown_id(options.owner);
+  UniqueFd listener = options.listener >= 0 ? UniqueFd(options.listener) : listen_on(options.control, owner, problem);
   if (!listener) return die(problem, errno);
   std::unique_ptr<EgressRelay> relay;
   if (options.egress_port != 0) {
-    auto opened = EgressRelay::open(options.egress_port, options.egress_socket, options.owner);
+    auto opened = EgressRelay::open(options.egress_port, options.egress_socket, owner);
     if (!opened) return die(opened.error().step + " " + opened.error().text, opened.error().error_number);
     relay = std::move(*opened);
   }
@@ -130,7 +99,7 @@ int run(const Options& options) {
   if (options.die_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   // Last: nobody reads our memory or our descriptors through /proc.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return die("become undumpable", errno);
-  Server server({options.owner, options.ephemeral}, std::move(roots), std::move(listener), std::move(signals), std::move(relay));
+  Server server({owner, options.ephemeral}, std::move(roots), std::move(listener), std::move(signals), std::move(relay));
   return server.run();
 }
 

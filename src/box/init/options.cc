@@ -22,6 +22,10 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       options.ephemeral = true;
       continue;
     }
+    if (name == "--one-id") {
+      options.one_id = true;
+      continue;
+    }
     if (name != "--control" && name != "--owner" && name != "--root" && name != "--egress") {
       return std::unexpected("unknown option '" + std::string(name) + "'");
     }

@@ -18,6 +18,8 @@ struct Options {
   std::uint16_t egress_port = 0;   // 0: no relay
   std::string egress_socket;
   bool ephemeral = false;
+  bool one_id = false;             // the sandbox has a single id (one_id.h)
+  int listener = -1;               // never from the command line: the control socket, if it is there already
   bool build = false;            // make the sandbox first; nothing else may be given then
   bool die_with_parent = false;  // never from the command line: the keeper of build.h is our parent
 };

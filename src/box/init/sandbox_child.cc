@@ -18,6 +18,7 @@
 
 #include "base/unique_fd.h"
 #include "box/init/landlock.h"
+#include "box/init/one_id.h"
 #include "box/init/seccomp_filter.h"
 
 namespace mcpbox::box::init {
@@ -109,9 +110,12 @@ int drop_bounding_set(std::string& step) {
 
 int drop_identity(uid_t uid, gid_t gid, std::string& step) {
   step = "switch to uid " + std::to_string(uid);
-  if (::setgroups(0, nullptr) != 0) return errno;
-  if (::setresgid(gid, gid, gid) != 0) return errno;
-  if (::setresuid(uid, uid, uid) != 0) return errno;
+  // With one id there is no other to switch to.
+  if (!one_id()) {
+    if (::setgroups(0, nullptr) != 0) return errno;
+    if (::setresgid(gid, gid, gid) != 0) return errno;
+    if (::setresuid(uid, uid, uid) != 0) return errno;
+  }
   // What was copied from PID 1 stays unreadable for processes of the uid, whatever fs.suid_dumpable says; exec resets
   // it.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return errno;
@@ -129,6 +133,10 @@ int become_process(const wire::Spawn& spec, std::string& step) {
   set_oom_score(spec.oom_score_adj);
   step = "set resource limits";
   if (int error = apply_limits(spec.limits)) return error;
+  // Before its capabilities go: those of the new namespace go with them.
+  if (one_id()) {
+    if (int error = enter_own_namespace(spec.uid, spec.gid, step)) return error;
+  }
   step = "set the priority";
   if (spec.nice != 0 && ::setpriority(PRIO_PROCESS, 0, spec.nice) != 0) return errno;
   if (int error = drop_bounding_set(step)) return error;

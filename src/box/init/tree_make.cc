@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "box/init/one_id.h"
 #include "box/wire/stage_stream.h"
 
 namespace mcpbox::box::init {
@@ -15,7 +16,7 @@ namespace {
 // it lets root, who has no DAC_OVERRIDE here, write in directories of the group.
 class AsGroup {
  public:
-  explicit AsGroup(gid_t gid) : ok_(::setegid(gid) == 0) {}
+  explicit AsGroup(gid_t gid) : ok_(::setegid(shown_id(gid)) == 0) {}
   ~AsGroup() {
     if (ok_ && ::setegid(0) != 0) ::_exit(123);
   }
@@ -106,7 +107,7 @@ Op<void> make_tree(const Roots& roots, const wire::MakeTree& request, Clock::tim
     if (::fstatat(directory.get(), child.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno != ENOENT) return failed("inspect '" + request.path + "/" + child + "'");
       missing.push_back(child);
-    } else if (!S_ISDIR(there.st_mode) || there.st_uid != request.uid || there.st_gid != request.gid) {
+    } else if (!S_ISDIR(there.st_mode) || there.st_uid != shown_id(request.uid) || there.st_gid != shown_id(request.gid)) {
       return refuse(Code::kAlreadyExists, "make '" + request.path + "/" + child + "'",
                     "it is there and is no directory of uid " + std::to_string(request.uid) + "; remove it first");
     }
@@ -128,7 +129,7 @@ Op<void> share_directory(const Roots& roots, const wire::ShareDirectory& request
   if (info.st_uid != 0) return refuse(Code::kPermissionDenied, step, "it does not belong to root");
   AsGroup group(request.gid);
   if (!group.ok()) return failed("take on group " + std::to_string(request.gid));
-  if (::fchown(directory.get(), static_cast<uid_t>(-1), request.gid) != 0) return failed(step);
+  if (::fchown(directory.get(), static_cast<uid_t>(-1), shown_id(request.gid)) != 0) return failed(step);
   if (::fchmod(directory.get(), 0775) != 0) return failed(step);
   return {};
 }

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "box/init/one_id.h"
+
 namespace mcpbox::box::init {
 namespace {
 
@@ -110,7 +112,7 @@ Op<void> remove_below(int parent, const std::string& name, uid_t uid, Clock::tim
     if (::unlinkat(parent, name.c_str(), 0) != 0 && errno != ENOENT) return failed("remove '" + name + "'");
     return {};
   }
-  if (info.st_uid == uid && uid != 0) return remove_owned(parent, name, info, deadline);
+  if (one_id() || (info.st_uid == uid && uid != 0)) return remove_owned(parent, name, info, deadline);
   if (info.st_uid != 0) {
     return refuse(Code::kPermissionDenied, "remove '" + name + "'",
                   "it belongs to uid " + std::to_string(info.st_uid) + ", not to " + std::to_string(uid));
@@ -165,7 +167,7 @@ Op<Published> publish(const Roots& roots, const wire::Publish& request) {
   const char* from_name = source->name.c_str();
   const char* to_name = target->name.c_str();
   if (::fstatat(parent, from_name, &a, AT_SYMLINK_NOFOLLOW) != 0) return failed(step);
-  if (a.st_uid != request.owner) return refuse(Code::kPermissionDenied, step, "it belongs to somebody else");
+  if (a.st_uid != shown_id(request.owner)) return refuse(Code::kPermissionDenied, step, "it belongs to somebody else");
   const bool replaces = ::fstatat(parent, to_name, &old, AT_SYMLINK_NOFOLLOW) == 0;
   if (!replaces) {
     if (errno != ENOENT || ::renameat2(parent, from_name, parent, to_name, RENAME_NOREPLACE) != 0) return failed(step);

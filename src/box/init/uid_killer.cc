@@ -12,6 +12,7 @@
 #include <functional>
 
 #include "base/unique_fd.h"
+#include "box/init/one_id.h"
 #include "box/init/sandbox_child.h"
 
 namespace mcpbox::box::init {
@@ -19,6 +20,7 @@ namespace {
 
 // True when /proc/PID/status names the uid in its "Uid:" line (real, effective, saved, file system).
 bool has_uid(pid_t pid, uid_t uid) {
+  if (one_id()) return is_user_there(pid, uid);
   const std::string path = "/proc/" + std::to_string(pid) + "/status";
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return false;

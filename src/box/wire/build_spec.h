@@ -12,7 +12,7 @@
 
 namespace mcpbox::box::wire {
 
-inline constexpr std::uint32_t kBuildVersion = 1;
+inline constexpr std::uint32_t kBuildVersion = 2;
 inline constexpr std::size_t kMaxBuildSpec = 1024 * 1024;  // of the encoded form
 
 // `count` ids from `inside` on stand for those from `outside` on (user_namespaces(7)).
@@ -79,12 +79,13 @@ struct BuildSpec {
   std::vector<std::string> argv;     // of the supervisor; empty = nothing is built, only `sweep` is done
   std::vector<std::string> sweep;    // trees to remove, with whatever ids of the sandbox own what is in them
   std::uint64_t processes = 0;       // RLIMIT_NPROC of each of its uids
+  bool one_id = false;               // the maps have one id each; PID 1 is told with --one-id
   bool remove_on_exit = false;       // the directory goes when PID 1 ends
   bool operator==(const BuildSpec&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.version), v(s.directory), v(s.record), v(s.uids), v(s.gids), v(s.newuidmap), v(s.newgidmap), v(s.nodes), v(s.cgroups);
-    v(s.scratch), v(s.argv), v(s.sweep), v(s.processes), v(s.remove_on_exit);
+    v(s.scratch), v(s.argv), v(s.sweep), v(s.processes), v(s.one_id), v(s.remove_on_exit);
   }
 };
 

@@ -69,6 +69,9 @@ struct Contract : testing::Test {
     LocatorOptions options;
     options.address = address;
     options.native = {folder.dir("state"), init, "/sys/fs/cgroup"};
+    // "native-one-id": as for an ordinary user without newuidmap.
+    options.native.only_one_id = options.address == "native-one-id";
+    if (options.native.only_one_id) options.address = "native";
     auto located = run(locate_engine(loop.get_executor(), options));
     ASSERT_TRUE(located) << located.error().message();
     engine = std::move(located->engine);

@@ -7,7 +7,7 @@ namespace {
 
 using Keys = std::string_view;
 
-constexpr Keys kSettings[] = {"version", "engine", "box", "workspace", "daemon", "log", "servers"};
+constexpr Keys kSettings[] = {"version", "engine", "box", "egress", "workspace", "daemon", "log", "servers"};
 constexpr Keys kEngine[] = {"address"};
 constexpr Keys kBox[] = {"image", "limits", "ca_bundle", "install_env", "install_mode", "wheelhouse", "npm_cache", "env_quota_mb"};
 constexpr Keys kLimits[] = {"cpus", "memory_mb", "pids_limit"};
@@ -18,12 +18,14 @@ constexpr Keys kServer[] = {"mode", "enable", "command", "args", "env", "cwd", "
 constexpr Keys kServerBox[] = {
     "image", "network",   "host_path",  "host_path_mode",   "env",       "startup_timeout_sec",
     "cpus",  "memory_mb", "pids_limit", "read_only_rootfs", "isolation", "mounts"};
+constexpr Keys kNetwork[] = {"mode", "allow", "install_allow"};
+constexpr Keys kEgress[] = {"hosts", "allow_private", "upstream_proxy", "ca_bundle"};
 constexpr Keys kMount[] = {"host_path", "mode"};
 
 constexpr std::array kSections = {
     Section{"settings", kSettings},    Section{"engine", kEngine}, Section{"box", kBox}, Section{"limits", kLimits},
     Section{"workspace", kWorkspace},  Section{"daemon", kDaemon}, Section{"log", kLog}, Section{"server", kServer},
-    Section{"server_box", kServerBox}, Section{"mount", kMount},
+    Section{"server_box", kServerBox}, Section{"mount", kMount}, Section{"network", kNetwork}, Section{"egress", kEgress},
 };
 
 struct Hint {
@@ -46,6 +48,14 @@ constexpr Hint kHints[] = {
     {"server", "url", kRemote},
     {"server", "headers", kRemote},
     {"server", "network", "it belongs under 'box:'"},
+    {"server", "allow", "it belongs under 'box: {network: …}'"},
+    {"server_box", "allow", "it belongs under 'network:'"},
+    {"server_box", "install_allow", "it belongs under 'network:'"},
+    {"settings", "allow_private", "it belongs under 'egress:'"},
+    {"settings", "network", "it belongs under 'box:' of a server"},
+    {"box", "network", "it belongs under 'box:' of a server"},
+    {"network", "allow_private", "it belongs under 'egress:' at the top, because it holds for all servers"},
+    {"egress", "proxy", "did you mean 'upstream_proxy'?"},
     {"server", "image", "it belongs under 'box:'"},
     {"server", "mounts", "it belongs under 'box:'"},
     {"server", "host_path", "it belongs under 'box:'"},

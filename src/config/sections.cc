@@ -109,6 +109,7 @@ void decode_settings(Decoder& decoder, const Node& root, Settings& settings) {
   check_version(decoder, root, map.find("version"));
   if (const Node* engine = map.find("engine")) decode_engine(decoder, *engine, settings.engine);
   if (const Node* box = map.find("box")) decode_box(decoder, *box, settings.box);
+  if (const Node* egress = map.find("egress")) decode_egress(decoder, *egress, settings);
   if (const Node* workspace = map.find("workspace")) decode_workspace(decoder, *workspace, settings);
   if (const Node* daemon = map.find("daemon")) {
     const auto values = decoder.map(*daemon, "daemon", "daemon");

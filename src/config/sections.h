@@ -13,4 +13,8 @@ void decode_settings(Decoder& decoder, const Node& root, Settings& settings);
 void decode_server(Decoder& decoder, const Node& key, const Node& node, const std::vector<std::string>& allowed_roots,
                    ServerSettings& server);
 
+// `servers.<name>.box.network` and `egress:`.
+void decode_network(Decoder& decoder, const Node& node, const std::string& path, NetworkSettings& network);
+void decode_egress(Decoder& decoder, const Node& node, Settings& settings);
+
 }  // namespace mcpbox::config

@@ -9,7 +9,6 @@
 namespace mcpbox::config {
 namespace {
 
-constexpr std::string_view kNetworks[] = {"off", "on", "none"};
 constexpr std::string_view kPathModes[] = {"none", "ro", "rw"};
 constexpr std::string_view kMountModes[] = {"ro", "rw"};
 constexpr std::string_view kIsolations[] = {"shared", "dedicated"};
@@ -89,8 +88,7 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
     if (!text.empty()) box.image = std::move(text);
   }
   if (const Node* network = map.find("network")) {
-    if (const auto index = decoder.choice(*network, at("network"), kNetworks))
-      box.network = *index == 1 ? Network::kOn : Network::kOff;
+    decode_network(decoder, *network, at("network"), box.network);
   }
   const Node* const host_path = map.find("host_path");
   if (host_path != nullptr) decode_host_path(decoder, *host_path, at("host_path"), allowed_roots, box);

@@ -19,12 +19,28 @@ struct Value {
   bool secret = true;
 };
 
-enum class Network { kOff, kOn };
+// `none` (or `off`): nothing while the server runs; `public` (or `on`): any public address.
+enum class NetworkMode { kNone, kAllowlist, kPublic };
 enum class Access { kReadOnly, kReadWrite };
 enum class Isolation { kShared, kDedicated };
 enum class Mode { kStdio };
 // kLocked: only what a lock file, hashes or exact versions name. kOffline: only what is installed already, or from local folders.
 enum class InstallMode { kOpen, kLocked, kOffline };
+
+// `servers.<name>.box.network`. The lists hold rules (egress/policy.h) and names of presets (egress/presets.h); every rule was read
+// once while loading.
+struct NetworkSettings {
+  NetworkMode mode = NetworkMode::kAllowlist;
+  std::vector<std::string> allow;          // while it runs
+  std::vector<std::string> install_allow;  // while its dependencies are installed, beyond the registries that they need
+};
+
+// `egress:` at the top: what holds for all servers. Checked while loading.
+struct EgressSettings {
+  std::map<std::string, std::string> hosts;  // NAME: ADDRESS, instead of DNS
+  std::vector<std::string> allow_private;    // CIDRs
+  std::optional<Secret> upstream_proxy;      // URL; absent = the user's own HTTPS_PROXY; empty ("none") = no such proxy
+};
 
 struct MountSettings {
   std::string host;  // canonical
@@ -53,7 +69,7 @@ struct BoxSettings {
 // `servers.<name>.box`, with the field names of LangBot's MCPServerBoxConfig where it has them.
 struct ServerBoxSettings {
   std::optional<std::string> image;
-  Network network = Network::kOff;
+  NetworkSettings network;
   std::optional<std::string>
       host_path;  // canonical (absolute, no links) after loading; relative ones are relative to the file
   Access host_path_mode = Access::kReadOnly;  // ro | rw
@@ -95,6 +111,7 @@ struct Settings {
   std::string file;  // path that it was loaded from
   EngineSettings engine;
   BoxSettings box;
+  EgressSettings egress;
   DaemonSettings daemon;
   std::vector<std::string> allowed_roots;  // workspace.allowed_roots, canonical
   std::vector<ServerSettings> servers;     // in the order of the file

@@ -59,8 +59,11 @@ Result<ControlCommand> read_register(const Value& doc) {
   PolicyText text;
   text.mode = policy["mode"].string_or();
   auto allow = strings(policy["allow"], "allow"), install_allow = strings(policy["install_allow"], "install_allow");
+  auto registries = strings(policy["registries"], "registries");
   if (!allow) return fail(std::move(allow.error()));
   if (!install_allow) return fail(std::move(install_allow.error()));
+  if (!registries) return fail(std::move(registries.error()));
+  text.registries = std::move(*registries);
   text.allow = std::move(*allow);
   text.install_allow = std::move(*install_allow);
   auto parsed = parse_policy(text);
@@ -98,11 +101,13 @@ Result<Policy> parse_policy(const PolicyText& policy) {
   const auto mode = parse_mode(policy.mode);
   if (!mode) return fail(mode.error());
   out.mode = *mode;
-  auto allow = parse_rules(policy.allow), install_allow = parse_rules(policy.install_allow);
+  auto allow = parse_rules(policy.allow), install_allow = parse_rules(policy.install_allow), registries = parse_rules(policy.registries);
   if (!allow) return fail(std::move(allow.error()).with_context("box.network.allow"));
   if (!install_allow) return fail(std::move(install_allow.error()).with_context("box.network.install_allow"));
+  if (!registries) return fail(std::move(registries.error()).with_context("the registries that the user's settings name"));
   out.allow = std::move(*allow);
   out.install_allow = std::move(*install_allow);
+  out.registries = std::move(*registries);
   return out;
 }
 
@@ -127,8 +132,8 @@ std::string configure_line(const NetworkText& network) {
 std::string register_line(const RegistrationText& r) {
   return fmt::format(
       "{{\"op\":\"register\",\"process\":{},\"server\":{},\"uid\":{},\"token_sha256\":{},\"phase\":{},"
-      "\"policy\":{{\"mode\":{},\"allow\":{},\"install_allow\":{}}}}}\n",
-      quote(r.process), quote(r.server), r.uid, quote(r.token_sha256), quote(r.phase), quote(r.policy.mode), list(r.policy.allow), list(r.policy.install_allow));
+      "\"policy\":{{\"mode\":{},\"allow\":{},\"install_allow\":{},\"registries\":{}}}}}\n",
+      quote(r.process), quote(r.server), r.uid, quote(r.token_sha256), quote(r.phase), quote(r.policy.mode), list(r.policy.allow), list(r.policy.install_allow), list(r.policy.registries));
 }
 
 std::string unregister_line(std::string_view process) { return fmt::format("{{\"op\":\"unregister\",\"process\":{}}}\n", quote(process)); }

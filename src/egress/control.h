@@ -31,7 +31,7 @@ Result<ControlCommand> parse_control(std::string_view line);
 // What a controller sends, as configured by people; texts are checked by the receiver.
 struct PolicyText {
   std::string mode = "none";
-  std::vector<std::string> allow, install_allow;
+  std::vector<std::string> allow, install_allow, registries;
 };
 struct RegistrationText {
   std::string process, server;

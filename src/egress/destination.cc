@@ -29,16 +29,36 @@ Result<UpstreamProxy> UpstreamProxy::parse(std::string_view url) {
   return out;
 }
 
-Result<void> Destinations::check(const IpAddress& address, bool named) {
+namespace {
+
+bool open_to_registries(AddressClass kind) {
+  switch (kind) {
+    case AddressClass::kPublic:
+    case AddressClass::kPrivate:
+    case AddressClass::kCgnat:
+    case AddressClass::kDocumentation:
+    case AddressClass::kBenchmark:
+    case AddressClass::kReserved: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+Result<void> Destinations::check(const IpAddress& address, Trust trust) {
   const AddressClass kind = classify(address);
   const bool own = own_.contains(address);
   if (kind == AddressClass::kPublic && !own) return {};
+  if (trust == Trust::kRegistry && open_to_registries(kind) && !own) return {};
+  const bool named = trust != Trust::kPublic;
   const bool excepted = std::ranges::any_of(settings_.allow_private, [&](const Cidr& range) { return range.contains(address); });
   if (excepted && named && !never_excepted(kind)) return {};
   const std::string what = fmt::format("{} is {}", address.text(), own ? "an address of this machine itself" : fmt::format("a {} address", class_name(kind)));
   if (never_excepted(kind)) return fail(Code::kPermissionDenied, what + ", which is never allowed");
   if (excepted) return fail(Code::kPermissionDenied, what + "; `egress.allow_private` covers it, but no rule names exactly this host: add one to `box.network.allow`");
-  return fail(Code::kPermissionDenied, fmt::format("{}; if servers shall reach it, add `egress.allow_private: [{}]` to the daemon's configuration", what, address.text()));
+  return fail(Code::kPermissionDenied,
+              fmt::format("{0}; if servers shall reach it, add `egress.allow_private: [{1}]` to the configuration or run with `--allow-private {1}`{2}", what,
+                          address.text(), named ? "" : ", and a rule that names exactly this host"));
 }
 
 }  // namespace mcpbox::egress

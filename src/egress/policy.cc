@@ -115,8 +115,11 @@ Decision decide(const Policy& policy, Phase phase, const Host& host, std::uint16
     decision.reason = "this server has no network (`box.network.mode: none`); set `mode: allowlist` and " + what_to_add(phase, host, port);
     return decision;
   }
-  if (const Rule* rule = find(policy.rules(phase), host, port)) return {true, rule->text(), rule->exact(), ""};
-  if (policy.mode == Mode::kPublic) return {true, "public", false, ""};
+  if (phase == Phase::kInstall) {
+    if (const Rule* rule = find(policy.registries, host, port)) return {true, rule->text(), rule->exact(), rule->exact(), ""};
+  }
+  if (const Rule* rule = find(policy.rules(phase), host, port)) return {true, rule->text(), rule->exact(), false, ""};
+  if (policy.mode == Mode::kPublic) return {true, "public", false, false, ""};
 
   const Phase other = phase == Phase::kInstall ? Phase::kRun : Phase::kInstall;
   for (const Rule& rule : policy.rules(phase)) {

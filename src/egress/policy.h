@@ -52,6 +52,9 @@ struct Policy {
   Mode mode = Mode::kNone;
   std::vector<Rule> allow;          // in the run phase
   std::vector<Rule> install_allow;  // in the install phase
+  // In the install phase too: what mcpbox itself derived from the plan and the user's mirror settings. The user's own pip or npm would go
+  // there, so company mirrors on private addresses are reached without an exception (Destinations::check).
+  std::vector<Rule> registries;
 
   const std::vector<Rule>& rules(Phase phase) const { return phase == Phase::kInstall ? install_allow : allow; }
 };
@@ -65,6 +68,7 @@ struct Decision {
   bool allowed = false;
   std::string rule;      // the rule's text, "public", or "" when denied
   bool named = false;    // a rule of exactly this host: exceptions for private addresses may apply
+  bool registry = false; // a registry's: private addresses are allowed
   std::string reason;    // when denied: one line for people, saying what to add
 };
 

@@ -188,7 +188,8 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
     ~Counted() { --client->tunnels; }
   };
   const auto counted = std::make_shared<Counted>(client);
-  auto connected = co_await connect(request, decision.named);
+  const Trust trust = decision.registry ? Trust::kRegistry : decision.named ? Trust::kNamed : Trust::kPublic;
+  auto connected = co_await connect(request, trust);
   if (!connected) {
     co_await refuse(connected.error());
     co_return;

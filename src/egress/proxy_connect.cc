@@ -33,13 +33,13 @@ std::unexpected<Refusal> failed(unsigned status, std::string message) { return s
 
 }  // namespace
 
-Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAddress> addresses, std::uint16_t port, bool judged, bool named) {
+Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAddress> addresses, std::uint16_t port, bool judged, Trust trust) {
   std::string refused, last = "it has no address";
   bool timed_out = false;
   for (const IpAddress& found : addresses) {
     const IpAddress address = found.unmapped();
     if (judged) {
-      if (auto ok = destinations.check(address, named); !ok) {
+      if (auto ok = destinations.check(address, trust); !ok) {
         refused = ok.error().message();
         continue;
       }
@@ -67,23 +67,23 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAd
   co_return failed(timed_out ? 504 : 502, "it cannot be reached: " + last);
 }
 
-Task<std::expected<Connected, Refusal>> Proxy::Impl::connect(const ProxyRequest& request, bool named) {
+Task<std::expected<Connected, Refusal>> Proxy::Impl::connect(const ProxyRequest& request, Trust trust) {
   const Host& host = request.target.host;
   const NetworkSettings& settings = destinations.settings();
   if (const auto fixed = settings.hosts.find(host.name); fixed != settings.hosts.end()) {
-    co_return co_await connect_to({fixed->second}, request.target.port, true, named);
+    co_return co_await connect_to({fixed->second}, request.target.port, true, trust);
   }
   if (settings.upstream) {
     const UpstreamProxy upstream = *settings.upstream;
-    co_return co_await connect_upstream(request, upstream, named);
+    co_return co_await connect_upstream(request, upstream, trust);
   }
-  if (host.literal) co_return co_await connect_to({*host.literal}, request.target.port, true, named);
+  if (host.literal) co_return co_await connect_to({*host.literal}, request.target.port, true, trust);
   auto addresses = co_await resolver.resolve(host.name);
   if (!addresses) co_return failed(addresses.error().code() == Code::kTimeout ? 504 : 502, addresses.error().message());
-  co_return co_await connect_to(std::move(*addresses), request.target.port, true, named);
+  co_return co_await connect_to(std::move(*addresses), request.target.port, true, trust);
 }
 
-Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const ProxyRequest& request, const UpstreamProxy& upstream, bool named) {
+Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const ProxyRequest& request, const UpstreamProxy& upstream, Trust trust) {
   // Behind such a proxy names of the internet often do not resolve; what does resolve is judged all the same.
   std::vector<IpAddress> known;
   if (request.target.host.literal) {
@@ -93,7 +93,7 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const Prox
   }
   std::string refused;
   const bool usable = known.empty() || std::ranges::any_of(known, [&](const IpAddress& address) {
-                        auto ok = destinations.check(address, named);
+                        auto ok = destinations.check(address, trust);
                         if (!ok) refused = ok.error().message();
                         return ok.has_value();
                       });
@@ -107,7 +107,7 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const Prox
     if (!found) co_return failed(502, "the upstream proxy: " + found.error().message());
     proxies = std::move(*found);
   }
-  auto connected = co_await connect_to(std::move(proxies), upstream.address.port, false, false);
+  auto connected = co_await connect_to(std::move(proxies), upstream.address.port, false, Trust::kPublic);
   if (!connected) co_return failed(connected.error().status, "the upstream proxy: " + connected.error().message);
   connected->address = fmt::format("via {}", upstream.address.host.name);
   if (!request.connect) {

@@ -177,7 +177,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   box::SessionOptions options = context_.session_defaults;
   box::SandboxProfile& profile = options.profile;
   profile.image = image;
-  profile.network = settings_.box.network == config::Network::kOn ? box::NetworkMode::kBridge : box::NetworkMode::kNone;
+  profile.network = settings_.box.network.mode == config::NetworkMode::kPublic ? box::NetworkMode::kBridge : box::NetworkMode::kNone;
   if (settings_.box.cpus) profile.limits.cpus = *settings_.box.cpus;
   if (settings_.box.memory_mb) profile.limits.memory_bytes = *settings_.box.memory_mb << 20;
   if (settings_.box.pids_limit) profile.limits.processes = *settings_.box.pids_limit;

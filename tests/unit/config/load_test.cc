@@ -142,7 +142,7 @@ servers:
   EXPECT_EQ(first.cwd, folder_ + "/project/sub");
   EXPECT_EQ(first.tool_call_timeout.count(), 0);
   EXPECT_EQ(first.box.image, "node:22");
-  EXPECT_EQ(first.box.network, Network::kOn);
+  EXPECT_EQ(first.box.network.mode, NetworkMode::kPublic);
   EXPECT_EQ(first.box.host_path, folder_ + "/project");
   EXPECT_EQ(first.box.host_path_mode, Access::kReadWrite);
   EXPECT_TRUE(first.box.env.at("A").text.empty());
@@ -153,7 +153,7 @@ servers:
   EXPECT_EQ(first.box.read_only_rootfs, false);
   EXPECT_EQ(first.box.isolation, Isolation::kDedicated);
   const ServerSettings& second = s.servers[1];
-  EXPECT_EQ(second.box.network, Network::kOff);
+  EXPECT_EQ(second.box.network.mode, NetworkMode::kAllowlist);
   EXPECT_EQ(second.box.isolation, Isolation::kDedicated);
   ASSERT_EQ(second.box.mounts.size(), 3u);
   EXPECT_EQ(second.box.mounts[0].access, Access::kReadOnly);
@@ -227,13 +227,64 @@ servers:
 17:32: servers.b.env.REF: the environment variable 'UNSET' is not set; export it before mcpbox starts
 17:82: servers.b.env.N: expected text, found nothing; give it a value or remove the key
 18:28: servers.b.tool_call_timeout_sec: expected a whole number from 0 to 86400, not '1.5'
-19:20: servers.b.box.network: expected off or on or none, not 'of'
+19:20: servers.b.box.network: expected none or allowlist or public or off or on, not 'of'
 19:35: servers.b.box.isolation: a server with mounts gets a sandbox of its own; remove 'isolation: shared'
 19:61: servers.b.box.mounts[1]: 'host_path' is missing
 19:92: servers.b.box.read_only_rootfs: expected true or false without quotes, not 'true'
 19:111: servers.b.box.host_path: 'DIR/project2' is outside workspace.allowed_roots; add 'DIR/project2' (or a directory above it) there to allow it
 19:121: unknown key 'zzz'; known here: image, network, host_path, host_path_mode, env, startup_timeout_sec, cpus, memory_mb, pids_limit, read_only_rootfs, isolation, mounts
 20:3: duplicate key 'b'; it is already in line 15
+)");
+}
+
+TEST_F(ConfigLoad, reads_what_servers_may_reach) {
+  const Settings s = good(R"(version: 1
+egress:
+  hosts: {db.test: 10.1.2.3}
+  allow_private: [10.1.0.0/16, "fd00::/8"]
+  upstream_proxy: http://u:${env:TOKEN}@proxy.test:3128
+  ca_bundle: ca.pem
+servers:
+  a: {command: x, box: {network: {allow: [api.example.com, "*.example.org:8443"], install_allow: [pypi]}}}
+  b: {command: x, box: {network: off}}
+  c: {command: x, box: {network: {mode: public, allow: [db.test]}}}
+)");
+  EXPECT_EQ(s.egress.hosts.at("db.test"), "10.1.2.3");
+  EXPECT_EQ(s.egress.allow_private, (std::vector<std::string>{"10.1.0.0/16", "fd00::/8"}));
+  EXPECT_EQ(s.egress.upstream_proxy->reveal(), "http://u:s3cret-token@proxy.test:3128");
+  EXPECT_EQ(s.box.ca_bundle, folder_ + "/ca.pem");
+  EXPECT_EQ(s.servers[0].box.network.mode, NetworkMode::kAllowlist);
+  EXPECT_EQ(s.servers[0].box.network.allow, (std::vector<std::string>{"api.example.com", "*.example.org:8443"}));
+  EXPECT_EQ(s.servers[0].box.network.install_allow, std::vector<std::string>{"pypi"});
+  EXPECT_EQ(s.servers[1].box.network.mode, NetworkMode::kNone);
+  EXPECT_EQ(s.servers[2].box.network.mode, NetworkMode::kPublic);
+}
+
+TEST_F(ConfigLoad, tells_each_wrong_rule_where_it_stands) {
+  EXPECT_EQ(problems(R"(version: 1
+box: {ca_bundle: ca.pem}
+egress:
+  hosts: {a.test: nowhere}
+  allow_private: [10.0.0.1/8]
+  upstream_proxy: socks5://x
+  ca_bundle: ca.pem
+servers:
+  a:
+    command: x
+    box:
+      network:
+        mode: none
+        allow: [good.test, "*", https://x.test/]
+        install_allow: pypi
+)"),
+            R"(4:19: egress.hosts: 'nowhere' is no IP address
+5:19: egress.allow_private[0]: '10.0.0.1/8' has bits beyond its prefix; write 10.0.0.0/8
+6:19: egress.upstream_proxy: only http:// proxies are supported; write http://HOST:PORT
+7:14: egress.ca_bundle: it is the same setting as box.ca_bundle; write one of them
+14:16: servers.a.box.network.allow: with 'mode: none' nothing is allowed while the server runs; remove the list, or write 'mode: allowlist'
+14:28: servers.a.box.network.allow[1]: the rule '*' is wrong: '*' would allow everything; use `mode: public` for that, or name the hosts
+14:33: servers.a.box.network.allow[2]: the rule 'https://x.test/' is wrong: write the host alone, without scheme and path: api.example.com or api.example.com:8443
+15:24: servers.a.box.network.install_allow: expected a list ('- item' lines or [a, b]), found a single value
 )");
 }
 

@@ -113,5 +113,21 @@ TEST(HostName, has_one_spelling) {
   EXPECT_EQ(parse_host("8.8.8.8")->name, "8.8.8.8");
 }
 
+TEST(Policy, opens_registries_in_the_install_phase_only) {
+  Policy policy;
+  policy.mode = Mode::kAllowlist;
+  policy.registries = *parse_rules({"pypi.org"});
+  policy.install_allow = *parse_rules({"git.test"});
+  const Decision install = decide(policy, Phase::kInstall, *parse_host("pypi.org"), 443);
+  EXPECT_TRUE(install.allowed);
+  EXPECT_TRUE(install.registry);
+  EXPECT_FALSE(decide(policy, Phase::kRun, *parse_host("pypi.org"), 443).allowed);
+  const Decision other = decide(policy, Phase::kInstall, *parse_host("git.test"), 443);
+  EXPECT_TRUE(other.allowed);
+  EXPECT_FALSE(other.registry) << "what a configuration adds is judged strictly";
+  policy.mode = Mode::kNone;
+  EXPECT_FALSE(decide(policy, Phase::kInstall, *parse_host("pypi.org"), 443).allowed);
+}
+
 }  // namespace
 }  // namespace mcpbox::egress

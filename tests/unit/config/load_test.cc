@@ -278,7 +278,7 @@ servers:
         install_allow: pypi
 )"),
             R"(4:19: egress.hosts: 'nowhere' is no IP address
-5:19: egress.allow_private[0]: '10.0.0.1/8' has bits beyond its prefix; write 10.0.0.0/8
+5:19: egress.allow_private[0]: '10.0.0.1/8' is no address range: bits are set after the prefix; write 10.1.0.0/16, fd00::/8 or one address
 6:19: egress.upstream_proxy: only http:// proxies are supported; write http://HOST:PORT
 7:14: egress.ca_bundle: it is the same setting as box.ca_bundle; write one of them
 14:16: servers.a.box.network.allow: with 'mode: none' nothing is allowed while the server runs; remove the list, or write 'mode: allowlist'
@@ -405,6 +405,8 @@ TEST(ConfigSchema, every_known_key_is_decoded) {
       {"server", {"servers: {a: {", "}}"}},
       {"server_box", {"servers: {a: {command: x, box: {", "}}}"}},
       {"mount", {"servers: {a: {command: x, box: {mounts: [{", "}]}}}"}},
+      {"network", {"servers: {a: {command: x, box: {network: {", "}}}}"}},
+      {"egress", {"egress: {", "}"}},
   };
   for (const Section& section : sections()) {
     for (const std::string_view key : section.keys) {

@@ -36,7 +36,7 @@ Examples:
   mcpbox run -- npx -y @modelcontextprotocol/server-everything
   mcpbox run --stage ~/proj -- python ~/proj/server.py             a copy of ~/proj, requirements.txt installed once
   mcpbox run --mount ~/notes:rw -- npx -y @modelcontextprotocol/server-filesystem ~/notes
-  mcpbox run --env API_KEY --network on -- uvx some-server         API_KEY is passed on from here
+  mcpbox run --env API_KEY --allow api.example.com -- uvx some-server   API_KEY is passed on from here; the only host it may talk to
 
 In a client's configuration:
   {"mcpServers": {"everything": {"command": "mcpbox", "args": ["run", "--", "npx", "-y", "@modelcontextprotocol/server-everything"]}}})";
@@ -66,6 +66,12 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
   one_each("--stage", run.stage, "Show the server a copy of this folder at the same path; may be repeated", "DIR");
   one_each("--mount", run.mounts, "Show the server the folder itself, read-only unless :rw; may be repeated", "DIR[:ro|rw]");
   one_each("--env", run.env, "Variable for the server; NAME alone passes ours on; may be repeated", "NAME[=VALUE]");
+  verb->add_option("--network", run.network, "none; allowlist: what --allow names (the default); public: any public address")
+      ->check(CLI::IsMember({"none", "allowlist", "public", "off", "on"}))
+      ->type_name("MODE");
+  one_each("--allow", run.allow, "Host that the server may talk to: HOST[:PORT], *.DOMAIN.TLD; may be repeated", "HOST[:PORT]");
+  one_each("--install-allow", run.install_allow, "Host that installing its dependencies needs beyond their registry; may be repeated", "HOST[:PORT]");
+  one_each("--allow-private", run.allow_private, "Private addresses that --allow of exactly one host may open; may be repeated", "CIDR");
   verb->add_option("--image", run.image, "Image to use instead of the runner image")->type_name("IMAGE");
   verb->add_option("--install-mode", run.install_mode, "open; locked: only what a lock file, hashes or exact versions name; offline: without network")
       ->check(CLI::IsMember({"open", "locked", "offline"}));
@@ -89,7 +95,6 @@ int run_command_line(int argc, char** argv) {
   verb->footer(kRunFooter);
   add_run_options(verb, run);
   add_engine(verb, common);
-  verb->add_option("--network", run.network, "none: loopback only; on: the engine's ordinary network")->check(CLI::IsMember({"none", "on"}));
   verb->add_option("--ca-bundle", run.ca_bundle, "PEM file of trusted authorities for the sandbox; system = this host's (the default), none")
       ->type_name("FILE");
   verb->add_option("--wheelhouse", run.wheelhouse, "Folder of wheels for --install-mode offline")->check(CLI::ExistingDirectory)->type_name("DIR");

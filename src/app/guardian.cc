@@ -39,6 +39,7 @@ struct Watch {
 void remove_control_directory(const Watch& watch, const std::string& name) {
   const std::string dir = watch.run_dir + "/" + name;
   ::unlink((dir + "/control.sock").c_str());
+  ::unlink((dir + "/egress.sock").c_str());
   ::rmdir(dir.c_str());
 }
 

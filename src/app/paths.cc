@@ -132,6 +132,7 @@ void remove_stale_files(const Paths& paths, const std::string& instance, bool ke
     const std::string name = at->path().filename().string();
     if (!name.starts_with(prefix)) continue;
     ::unlink((paths.run_dir + "/" + name + "/control.sock").c_str());
+    ::unlink((paths.run_dir + "/" + name + "/egress.sock").c_str());
     ::rmdir((paths.run_dir + "/" + name).c_str());
   }
 }

@@ -27,6 +27,8 @@
 #include "base/text.h"
 #include "box/session.h"
 #include "config/settings.h"
+#include "hosting/egress_policy.h"
+#include "hosting/egress_service.h"
 #include "hosting/environment.h"
 #include "hosting/host.h"
 #include "hosting/identity.h"
@@ -87,6 +89,11 @@ class Run {
     if (!code && !started_) code = kRunCannotStart;
     if (!code) code = co_await serve();
     if (session_) (void)co_await session_->close();
+    grant_.reset();
+    if (egress_) {
+      co_await egress_->stop();
+      ::rmdir(egress_->directory().c_str());
+    }
     co_await tasks_.stop();
     co_return *code;
   }
@@ -124,6 +131,8 @@ class Run {
     if (!ca_bundle) co_return fail(std::move(ca_bundle).error());
     auto env = run_environment(options_.env);
     if (!env) co_return fail(std::move(env).error());
+    auto network = run_network(options_);
+    if (!network) co_return fail(std::move(network).error());
 
     auto setup = co_await set_up_engine(executor, options_.engine, options_.image, *ca_bundle, progress_);
     if (!setup) co_return fail(std::move(setup).error());
@@ -153,6 +162,19 @@ class Run {
     session.profile.limits.cpus = options_.cpus;
     session.profile.limits.memory_bytes = options_.memory_mb << 20;
 
+    session.name = "run-" + random_hex(6);
+    const std::string sandbox = box::Session::sandbox_name(session);
+    const std::string egress_name = sandbox + ".egress";
+    std::vector<std::string> names{sandbox, egress_name};
+    if (plan->install) names.push_back(hosting::Installer::sandbox_name(*instance, *plan->install));
+    guardian_.watch(setup_.info.address, *instance, paths->run_dir, names);
+
+    const bool online = network->mode != config::NetworkMode::kNone;
+    if (online || (plan->install && options_.install_mode != "offline")) {
+      if (auto started = start_egress(*paths, paths->run_dir + "/" + egress_name); !started) co_return started;
+      session.egress_dir = egress_->directory();
+    }
+
     hosting::InstallerOptions installing;
     installing.session = session;
     installing.env = hosting::registry_settings_of_user();
@@ -161,20 +183,16 @@ class Run {
     policy.rules.denied = denied_places(*paths, setup_.info.address);
     policy.rules.home = paths->home;
     installing.policy = policy;
+    installing.egress = egress_.get();
     installing.state_dir = paths->state_dir;
     installing.engine = setup_.info.kind;
     installing.quota_bytes = config::BoxSettings{}.env_quota_mb << 20;
     installing.sources = {options_.install_mode == "offline", options_.wheelhouse, options_.npm_cache};
     hosting::Installer installer(*setup_.engine, executor, runtime_.pool, std::move(installing));
 
-    session.name = "run-" + random_hex(6);
     session.ephemeral = true;
     session.labels["io.mcpbox.kind"] = "run";
     session.labels[hosting::kOwnerLabel] = hosting::own_process();
-    std::vector<std::string> names{box::Session::sandbox_name(session)};
-    if (plan->install) names.push_back(hosting::Installer::sandbox_name(*instance, *plan->install));
-    guardian_.watch(setup_.info.address, *instance, paths->run_dir, names);
-    session.profile.network = options_.network == "on" ? box::NetworkMode::kBridge : box::NetworkMode::kNone;
     session.profile.mounts = hosting::mounts_for(*plan);
     progress_.step("making the sandbox");
     auto opened = co_await box::Session::open(*setup_.engine, executor, std::move(session));
@@ -190,8 +208,22 @@ class Run {
       changed_.notify();
     });
 
+    if (online) {
+      hosting::EgressClient client;
+      client.process = "server";
+      client.server = plan->install && !plan->install->asked.empty() ? plan->install->asked.front() : options_.command.front();
+      client.uid = uid_;
+      client.token = hosting::egress_token();
+      client.policy = hosting::run_policy(*network, hosting::settings_of_user());
+      auto granted = co_await egress_->grant(std::move(client));
+      if (!granted) co_return fail(std::move(granted).error());
+      grant_ = std::move(*granted);
+    }
+
     hosting::LaunchInputs inputs;
     inputs.server = options_.command.front();
+    inputs.network = std::move(*network);
+    if (grant_) inputs.proxy_url = grant_->proxy_url().reveal();
     inputs.process_id = "server";
     inputs.uid = uid_;
     inputs.gid = user->second;
@@ -226,6 +258,21 @@ class Run {
     progress_.done();
     tasks_.spawn("sweep", sweep(*setup_.engine, *instance));
     co_return Result<void>{};
+  }
+
+  Result<void> start_egress(const Paths& paths, std::string directory) {
+    hosting::EgressServiceOptions egress;
+    egress.directory = std::move(directory);
+    egress.audit_directory = paths.state_dir + "/egress";
+    config::EgressSettings settings;
+    settings.allow_private = options_.allow_private;
+    std::string note;
+    egress.network = hosting::network_text(settings, hosting::settings_of_user(), note);
+    if (!note.empty()) say(note);
+    auto started = hosting::EgressService::start(runtime_.loop.get_executor(), std::move(egress));
+    if (!started) return fail(std::move(started).error());
+    egress_ = std::move(*started);
+    return {};
   }
 
   bool over() const { return exit_ || lost_; }
@@ -358,6 +405,8 @@ class Run {
   net::Signal changed_;
   net::TaskGroup tasks_;
   EngineSetup setup_;
+  std::unique_ptr<hosting::EgressService> egress_;
+  std::shared_ptr<hosting::EgressGrant> grant_;
   std::unique_ptr<box::Session> session_;
   std::shared_ptr<hosting::EnvHold> environment_;
   box::ProcessPipes pipes_;

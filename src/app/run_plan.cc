@@ -10,6 +10,7 @@
 #include "app/exit_code.h"
 #include "base/errno_error.h"
 #include "base/text.h"
+#include "egress/policy.h"
 #include "hosting/env_ledger.h"
 
 namespace mcpbox::app {
@@ -41,6 +42,24 @@ Result<std::map<std::string, std::string>> run_environment(const std::vector<std
     env[name] = value;
   }
   return env;
+}
+
+Result<config::NetworkSettings> run_network(const RunOptions& options) {
+  config::NetworkSettings network;
+  const auto mode = egress::parse_mode(options.network);
+  if (!mode) return fail(Error(mode.error()).with_context("--network"));
+  network.mode = *mode == egress::Mode::kNone ? config::NetworkMode::kNone : *mode == egress::Mode::kPublic ? config::NetworkMode::kPublic : config::NetworkMode::kAllowlist;
+  network.allow = options.allow;
+  network.install_allow = options.install_allow;
+  if (auto read = egress::parse_rules(options.allow); !read) return fail(std::move(read).error().with_context("--allow"));
+  if (auto read = egress::parse_rules(options.install_allow); !read) return fail(std::move(read).error().with_context("--install-allow"));
+  if (network.mode == config::NetworkMode::kNone && !network.allow.empty()) {
+    return fail(Code::kInvalidArgument, "--network none and --allow contradict each other; leave one of them out");
+  }
+  for (const std::string& range : options.allow_private) {
+    if (auto read = egress::Cidr::parse(range); !read) return fail(std::move(read).error().with_context("--allow-private"));
+  }
+  return network;
 }
 
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id,

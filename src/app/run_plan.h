@@ -8,12 +8,16 @@
 #include "app/run.h"
 #include "base/redact.h"
 #include "base/result.h"
+#include "config/settings.h"
 #include "workspace/plan.h"
 
 namespace mcpbox::app {
 
 // "NAME=value" entries; a bare "NAME" passes our own value on, and is an error when it is not set.
 Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries);
+
+// --network, --allow and --install-allow as a configuration has them. kInvalidArgument names the rule that cannot be read.
+Result<config::NetworkSettings> run_network(const RunOptions& options);
 
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id,
                                  const std::string& state_dir = "");  // whose ledger says what is to be resolved anew

@@ -21,6 +21,8 @@
 #include "box/engine_locator.h"
 #include "config/load.h"
 #include "gateway/control_api.h"
+#include "hosting/egress_policy.h"
+#include "hosting/egress_service.h"
 #include "hosting/host.h"
 #include "json/text.h"
 #include "net/http_server.h"
@@ -131,6 +133,20 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.engine = setup->info.kind;
     hosting.uids = setup->info.uids;
     hosting.one_server_per_sandbox = setup->info.one_server_per_sandbox;
+    hosting::EgressServiceOptions proxy;
+    proxy.directory = paths->run_dir + "/egress";
+    proxy.audit_directory = paths->state_dir + "/egress";
+    std::string note;
+    proxy.network = hosting::network_text(settings.egress, hosting::settings_of_user(), note);
+    if (!note.empty()) log::warning("egress", "{}", note);
+    auto egress = hosting::EgressService::start(executor, std::move(proxy));
+    if (!egress) {
+      code = complain(egress.error(), kFailed);
+      co_await (*server)->stop();
+      co_await tasks.stop();
+      co_return code;
+    }
+    hosting.egress = egress->get();
     hosting.settings = std::move(settings);
     hosting::Host host(*setup->engine, executor, runtime.pool, std::move(hosting));
     gateway::ControlContext made{host, setup->info, setup->image_reference, options.config, request_stop, std::chrono::steady_clock::now()};
@@ -142,6 +158,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     log::info("daemon", "stopping");
     auto stopped = co_await host.stop();
     if (!stopped) code = complain(stopped.error(), kFailed);
+    co_await (*egress)->stop();
     control = nullptr;
     co_await (*server)->stop();
   }

@@ -1,11 +1,31 @@
 #include "hosting/environment.h"
 
+#include <fmt/format.h>
 #include <stdlib.h>
 
 #include "base/text.h"
 #include "box/session.h"
 
 namespace mcpbox::hosting {
+namespace {
+
+void add_proxy(const EnvironmentInputs& inputs, std::map<std::string, std::string>& env) {
+  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",  // curl, Python, Go, uv, Ruby, wget
+                           "npm_config_proxy", "npm_config_https_proxy", "YARN_HTTP_PROXY", "YARN_HTTPS_PROXY", "PIP_PROXY", "CARGO_HTTP_PROXY"}) {
+    env[name] = inputs.proxy_url;
+  }
+  for (const char* name : {"NO_PROXY", "no_proxy", "npm_config_noproxy"}) env[name] = "localhost,127.0.0.1,::1";
+  env["NODE_USE_ENV_PROXY"] = "1";  // Node from 22.21 and 24.5; the others by node_preload
+  env["GIT_CONFIG_COUNT"] = "1";
+  env["GIT_CONFIG_KEY_0"] = "http.proxy";
+  env["GIT_CONFIG_VALUE_0"] = inputs.proxy_url;
+  // Without the credential: Java prints this variable on stderr, and takes a proxy's password from a program's Authenticator only.
+  env["JAVA_TOOL_OPTIONS"] = fmt::format("-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort={0} -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort={0} "
+                                         "-Dhttp.nonProxyHosts=localhost|127.*|[::1] -Djdk.http.auth.tunneling.disabledSchemes=",
+                                         box::kEgressPort);
+}
+
+}  // namespace
 
 std::vector<std::string> make_environment(const EnvironmentInputs& inputs) {
   constexpr std::string_view kSystemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -30,6 +50,7 @@ std::vector<std::string> make_environment(const EnvironmentInputs& inputs) {
       env[name] = box::kCaBundleMount;
     }
   }
+  if (!inputs.proxy_url.empty()) add_proxy(inputs, env);
   std::string own_path;
   for (const auto& [name, value] : inputs.own) {
     if (name == "PATH") {
@@ -37,6 +58,10 @@ std::vector<std::string> make_environment(const EnvironmentInputs& inputs) {
     } else {
       env[name] = value;
     }
+  }
+  if (!inputs.node_preload.empty()) {
+    std::string& options = env["NODE_OPTIONS"];
+    options = fmt::format("--require={}{}{}", inputs.node_preload, options.empty() ? "" : " ", options);
   }
   std::string path = join(inputs.path_prefix, ":");
   if (!path.empty()) path += ':';
@@ -52,7 +77,7 @@ std::vector<std::string> make_environment(const EnvironmentInputs& inputs) {
 std::map<std::string, std::string> registry_settings_of_user() {
   std::map<std::string, std::string> settings;
   for (const char* name : {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "npm_config_registry",
-                           "NPM_CONFIG_REGISTRY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}) {
+                           "NPM_CONFIG_REGISTRY"}) {
     if (const char* value = ::getenv(name); value != nullptr && *value != '\0') settings[name] = value;
   }
   // uv does not read pip's variables.

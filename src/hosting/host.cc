@@ -17,6 +17,7 @@ box::SessionOptions session_defaults(const HostOptions& options) {
   session.run_dir = options.run_dir;
   session.ca_bundle = options.ca_bundle;
   session.uids = options.uids;
+  if (options.egress != nullptr) session.egress_dir = options.egress->directory();
   session.cache_volume = cache_volume(options.instance);
   session.profile.image = options.image;
   const config::Limits& limits = options.settings.box.limits;
@@ -30,6 +31,7 @@ InstallerOptions installer_options(const HostOptions& options) {
   InstallerOptions installer;
   installer.session = session_defaults(options);
   for (const auto& [name, value] : options.settings.box.install_env) installer.env[name] = std::string(value.text.reveal());
+  installer.egress = options.egress;
   installer.policy = options.policy.staging();
   installer.state_dir = options.state_dir;
   installer.engine = options.engine;
@@ -47,7 +49,7 @@ Host::Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::as
       sessions_(engine, executor, [this](std::shared_ptr<SharedSession> session) { tasks_.spawn("loss", tell_loss(std::move(session))); }),
       installer_(engine, executor, pool, installer_options(options)),
       context_{engine,         executor, pool, sessions_, installer_, session_defaults(options), options.image, options.policy,
-               options.state_dir.empty() ? "" : options.state_dir + "/staged", options.one_server_per_sandbox} {
+               options.state_dir.empty() ? "" : options.state_dir + "/staged", options.one_server_per_sandbox, options.egress} {
   for (config::ServerSettings& settings : options.settings.servers) {
     const bool enabled = settings.enable;
     servers_.push_back(std::make_unique<HostedServer>(context_, std::move(settings)));

@@ -30,6 +30,7 @@ struct HostOptions {
   std::string state_dir;  // of the instance; what is noted of environments and of staged copies is kept there. Empty = nothing is
   std::string engine;     // EngineInfo::kind
   bool one_server_per_sandbox = false;  // EngineInfo
+  EgressService* egress = nullptr;  // outlives the host; null: no server has a way out, and nothing can be installed from a registry
 };
 
 // The name of the volume with the environments of this instance.

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "hosting/egress_policy.h"
 #include "hosting/identity.h"
 #include "hosting/missing_program.h"
 #include "hosting/offload.h"
@@ -36,6 +37,7 @@ struct HostedServer::Running {
   std::optional<std::string> lost;
   std::unique_ptr<McpDriver> driver;
   std::shared_ptr<EnvHold> environment;
+  std::shared_ptr<EgressGrant> egress;
 
   ~Running() {
     if (session) session->unwatch(process_id);
@@ -47,7 +49,7 @@ HostedServer::HostedServer(HostContext& context, config::ServerSettings settings
     : context_(context),
       settings_(std::move(settings)),
       process_id_(process_id(settings_.name)),
-      log_(context.executor, redactor_for(settings_)),
+      log_(context.executor, redactor_for(settings_, egress_token_)),
       changed_(context.executor) {}
 
 HostedServer::~HostedServer() = default;
@@ -177,7 +179,6 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   box::SessionOptions options = context_.session_defaults;
   box::SandboxProfile& profile = options.profile;
   profile.image = image;
-  profile.network = settings_.box.network.mode == config::NetworkMode::kPublic ? box::NetworkMode::kBridge : box::NetworkMode::kNone;
   if (settings_.box.cpus) profile.limits.cpus = *settings_.box.cpus;
   if (settings_.box.memory_mb) profile.limits.memory_bytes = *settings_.box.memory_mb << 20;
   if (settings_.box.pids_limit) profile.limits.processes = *settings_.box.pids_limit;
@@ -191,7 +192,22 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   if (!session) co_return fail(std::move(session).error());
   box::Supervisor& supervisor = (*session)->session().supervisor();
 
+  std::shared_ptr<EgressGrant> egress;
+  if (context_.egress != nullptr && settings_.box.network.mode != config::NetworkMode::kNone) {
+    EgressClient client;
+    client.process = process_id_;
+    client.server = settings_.name;
+    client.uid = user->first;
+    client.token = egress_token_;
+    client.policy = run_policy(settings_.box.network, settings_of_user());
+    auto granted = co_await context_.egress->grant(std::move(client));
+    if (!granted) co_return fail(std::move(granted).error());
+    egress = std::move(*granted);
+  }
+
   LaunchInputs inputs;
+  inputs.network = settings_.box.network;
+  if (egress) inputs.proxy_url = egress->proxy_url().reveal();
   inputs.server = settings_.name;
   inputs.process_id = process_id_;
   inputs.uid = user->first;
@@ -221,6 +237,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
     environment_ = launch->environment->record.hash;
     packages_ = packages_in_short(launch->environment->record);
   }
+  running->egress = std::move(egress);
   running->session = *session;
   running->process_id = process_id_;
   running->uid = user->first;
@@ -388,6 +405,7 @@ ServerView HostedServer::view() const {
   if (error_) view.error = error_->message();
   view.process = process_id_;
   view.environment = environment_;
+  view.network = network_mode_name(settings_.box.network.mode);
   view.packages = packages_;
   view.restarts = starts_ == 0 ? 0 : starts_ - 1;
   view.phases = phases_;

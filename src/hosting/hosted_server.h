@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "config/settings.h"
+#include "hosting/egress_service.h"
 #include "hosting/installer.h"
 #include "hosting/launch.h"
 #include "hosting/mcp_driver.h"
@@ -38,6 +39,7 @@ struct HostContext {
   PlanPolicy policy;
   std::string manifest_dir;   // LaunchInputs::manifest_dir
   bool one_server_per_sandbox = false;  // EngineInfo
+  EgressService* egress = nullptr;  // null: no server has a way out
 };
 
 struct PhaseTime {
@@ -60,6 +62,7 @@ struct ServerView {
   std::string server_name, server_version, protocol_version;
   std::string environment;         // hash of the installed environment that it uses or used last; empty = none
   std::string packages;            // what is in it, in short
+  std::string network;             // none, allowlist or public
   std::vector<PhaseTime> phases;   // of the newest attempt
   std::chrono::milliseconds uptime{0};
 };
@@ -106,6 +109,7 @@ class HostedServer {
   HostContext& context_;
   config::ServerSettings settings_;
   std::string process_id_;
+  Secret egress_token_ = egress_token();
   ServerLog log_;
   net::Signal changed_;
   RetryBudget budget_;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "hosting/egress_policy.h"
 #include "hosting/env_resolved.h"
 #include "hosting/environment.h"
 #include "hosting/identity.h"
@@ -39,13 +40,13 @@ std::string tree_of(const workspace::InstallPlan& plan) { return plan.environmen
 
 // What a step printed: lines to the log and to whoever watches, the end of it for the error.
 struct InstallRun::Output {
-  explicit Output(boost::asio::any_io_executor executor) : lines(executor, Redactor{}) {}
+  Output(boost::asio::any_io_executor executor, Redactor redact) : lines(executor, std::move(redact)) {}
   ServerLog lines;
   std::string end;
 };
 
 InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, const InstallerOptions& options, const EnvLedger& ledger,
-                       box::Session& session, const InstallRequest& request, Clock::time_point deadline)
+                       box::Session& session, const InstallRequest& request, Clock::time_point deadline, InstallProxy proxy)
     : executor_(executor),
       pool_(pool),
       options_(options),
@@ -57,7 +58,9 @@ InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::threa
       uid_(installer_uid(plan_.hash, session.options().uids)),
       deadline_(deadline),
       log_(ledger.open_log(plan_.hash)),
-      exited_(executor) {
+      exited_(executor),
+      proxy_(std::move(proxy)) {
+  redact_.add(proxy_.token);
   supervisor_.on_exit([this](const std::string&, const box::ProcessExit& how) {
     exit_ = how;
     exited_.notify();
@@ -100,7 +103,10 @@ box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::st
   EnvironmentInputs inputs;
   inputs.tree = tree_;
   inputs.ca_bundle = !session_.options().ca_bundle.empty();
-  inputs.own = options_.env;
+  inputs.proxy_url = proxy_.url.reveal();
+  for (const auto& [name, value] : options_.env) {
+    if (!is_proxy_variable(name)) inputs.own[name] = value;
+  }
   for (const auto& [name, value] : step.env) inputs.own[name] = value;
   add_offline(options_.sources, inputs.own);
   box::ProcessSpec spec;
@@ -116,7 +122,7 @@ box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::st
   for (const char* child : {"/env", "/home", "/tmp", "/cache"}) spec.confine.read_write.push_back(tree_ + child);
   if (inputs.ca_bundle) spec.confine.read_only.emplace_back(box::kCaBundleMount);
   for (const box::Mount& mount : session_.options().profile.mounts) spec.confine.read_only.push_back(mount.target);
-  spec.confine.any_network = !options_.sources.offline;
+  if (!inputs.proxy_url.empty()) spec.confine.connect_ports = {box::kEgressPort};
   return spec;
 }
 
@@ -133,7 +139,7 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
     }
     co_return fail(std::move(error).with_context(step.title));
   }
-  const auto output = std::make_shared<Output>(executor_);
+  const auto output = std::make_shared<Output>(executor_, redact_);
   net::TaskGroup readers(executor_, "install");
   auto sink = [output, this](std::string_view bytes) {
     const std::uint64_t before = output->lines.last_sequence();
@@ -153,7 +159,7 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
   co_await readers.join();
   output->lines.stderr_end();
 
-  const std::string_view printed = output->end;
+  const std::string printed = redact_(output->end);
   if (lost_) {
     downloads_ = Downloads::kKeep;
     co_return fail(Code::kUnavailable, fmt::format("{}: {}", step.title, co_await session_.describe_loss()));

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "base/redact.h"
 #include "base/result.h"
 #include "box/session.h"
 #include "hosting/installer.h"
@@ -23,11 +24,16 @@ namespace mcpbox::hosting {
 inline constexpr const char* kWheelhouseMount = "/.box/wheelhouse";
 inline constexpr const char* kNpmCacheMount = "/.box/npm-cache";
 
+// How the steps reach registries: nothing in `url` = they do not. The token is taken out of what they print.
+struct InstallProxy {
+  Secret url, token;
+};
+
 class InstallRun {
  public:
   using Clock = std::chrono::steady_clock;
   InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, const InstallerOptions& options, const EnvLedger& ledger,
-             box::Session& session, const InstallRequest& request, Clock::time_point deadline);
+             box::Session& session, const InstallRequest& request, Clock::time_point deadline, InstallProxy proxy);
   ~InstallRun();
 
   // Errors name the step, its exit code, the lines of its output that matter, and what to do.
@@ -60,6 +66,8 @@ class InstallRun {
   net::Signal exited_;
   std::optional<box::ProcessExit> exit_;
   bool lost_ = false;
+  InstallProxy proxy_;
+  Redactor redact_;
   Downloads downloads_ = Downloads::kDrop;  // after a failure
 };
 

@@ -6,6 +6,8 @@
 
 #include "base/text.h"
 #include "hosting/env_shelf.h"
+#include "hosting/egress_policy.h"
+#include "hosting/identity.h"
 #include "hosting/install_run.h"
 #include "hosting/owner.h"
 
@@ -106,7 +108,7 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
 
   box::SessionOptions options = options_.session;
   options.name = session_name(plan);
-  options.profile.network = sources.offline ? box::NetworkMode::kNone : box::NetworkMode::kBridge;
+  if (sources.offline) options.egress_dir.clear();
   options.profile.mounts.clear();
   if (sources.offline) {
     if (!sources.wheelhouse.empty()) options.profile.mounts.push_back({box::Mount::Kind::kBind, sources.wheelhouse, kWheelhouseMount, true, 0});
@@ -149,7 +151,22 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
 Task<Result<void>> Installer::run_in(box::Session& session, const InstallRequest& request, Clock::time_point deadline) {
   Result<void> outcome;
   {
-    InstallRun run(executor_, pool_, options_, ledger_, session, request, deadline);
+    const workspace::InstallPlan& plan = *request.plan.install;
+    Secret token = egress_token();
+    std::shared_ptr<EgressGrant> grant;
+    if (options_.egress != nullptr && !options_.sources.offline) {
+      EgressClient client;
+      client.process = install_process(plan.hash);
+      client.server = request.subject;
+      client.uid = installer_uid(plan.hash, session.options().uids);
+      client.phase = egress::Phase::kInstall;
+      client.token = token;
+      client.policy = install_policy(request.network, plan.manager, settings_of_user(options_.env));
+      auto granted = co_await options_.egress->grant(std::move(client));
+      if (!granted) co_return fail(std::move(granted).error());
+      grant = std::move(*granted);
+    }
+    InstallRun run(executor_, pool_, options_, ledger_, session, request, deadline, {grant ? grant->proxy_url() : Secret(), std::move(token)});
     outcome = co_await run.run();
   }
   if (!outcome) co_return outcome;

@@ -18,6 +18,8 @@
 #include "base/result.h"
 #include "box/engine.h"
 #include "box/session.h"
+#include "config/settings.h"
+#include "hosting/egress_service.h"
 #include "hosting/env_ledger.h"
 #include "hosting/env_record.h"
 #include "hosting/stager.h"
@@ -36,8 +38,9 @@ struct OfflineSources {
 };
 
 struct InstallerOptions {
-  box::SessionOptions session;  // instance, init_path, run_dir, ca_bundle, cache_volume; name and profile.network are set here
+  box::SessionOptions session;  // instance, init_path, run_dir, ca_bundle, cache_volume, egress_dir; name is set here
   std::map<std::string, std::string> env;  // box.install_env: PIP_INDEX_URL …
+  EgressService* egress = nullptr;  // through which installations reach registries; outlives the installer. Null: they reach nothing
   StagePolicy policy;
   std::string state_dir;            // of the instance: the ledger; empty = nothing is noted
   std::string engine;               // EngineInfo::kind, for the record
@@ -48,6 +51,7 @@ struct InstallerOptions {
 struct InstallRequest {
   std::string subject;   // server name, for messages
   workspace::Plan plan;  // with `install`
+  config::NetworkSettings network;  // install_allow
   std::chrono::seconds timeout{300};
   std::function<void(std::string_view line)> progress;  // a line per step and per line of output; may be empty
 };

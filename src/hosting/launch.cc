@@ -102,6 +102,7 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
     request.subject = inputs.server;
     request.plan = plan;
     request.timeout = inputs.timeout;
+    request.network = inputs.network;
     request.progress = inputs.on_progress;
     auto environment = co_await installer.ensure(supervisor, std::move(request));
     if (!environment) co_return fail(std::move(environment).error());
@@ -163,6 +164,7 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
   environment.tree = tree;
   environment.path_prefix = plan.path_prefix;
   environment.ca_bundle = !session.options().ca_bundle.empty();
+  environment.proxy_url = inputs.proxy_url;
   environment.own = std::move(inputs.env);
   for (const auto& [name, value] : plan.env) environment.own[name] = value;
 
@@ -179,7 +181,7 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
   process.confine.read_only = std::move(read_only);
   if (plan.install) process.confine.read_only.push_back(plan.install->environment);
   if (environment.ca_bundle) process.confine.read_only.emplace_back(box::kCaBundleMount);
-  process.confine.any_network = session.options().profile.network == box::NetworkMode::kBridge;
+  if (!inputs.proxy_url.empty()) process.confine.connect_ports = {box::kEgressPort};
   co_return launch;
 }
 

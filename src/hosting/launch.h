@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "box/session.h"
+#include "config/settings.h"
 #include "hosting/installer.h"
 #include "hosting/server_state.h"
 #include "net/task.h"
@@ -31,6 +32,8 @@ struct LaunchInputs {
   std::chrono::seconds timeout{300};
   bool restage = false;      // also what the server may have changed
   std::string manifest_dir;  // on the host: what staged copies were made of; empty = every start copies everything
+  config::NetworkSettings network;   // install_allow is for the installation
+  std::string proxy_url;     // EgressGrant::proxy_url of this process; empty = it has no way out
   std::function<void(Phase)> on_phase;                     // may be empty
   std::function<void(std::string_view line)> on_progress;  // may be empty
 };

@@ -13,8 +13,9 @@ workspace::Access access_of(config::Access access) {
 
 }  // namespace
 
-Redactor redactor_for(const config::ServerSettings& settings) {
+Redactor redactor_for(const config::ServerSettings& settings, const Secret& more) {
   Redactor redact;
+  if (!more.empty()) redact.add(more);
   for (const Secret& secret : settings.secrets) redact.add(secret);
   for (const auto* values : {&settings.env, &settings.box.env}) {
     for (const auto& [name, value] : *values) {

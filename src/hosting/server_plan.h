@@ -23,8 +23,8 @@ struct PlanPolicy {
   StagePolicy staging() const;
 };
 
-// Knows every secret of the server's settings.
-Redactor redactor_for(const config::ServerSettings& settings);
+// Knows every secret of the server's settings, and `more`.
+Redactor redactor_for(const config::ServerSettings& settings, const Secret& more = {});
 
 // What starting the server would bring in, run and install. Reads the host's directories; changes nothing and asks no engine. What the
 // policy forbids is in Plan::refused.

@@ -15,6 +15,7 @@
 #include "hosting/identity.h"
 #include "hosting/install_hint.h"
 #include "hosting/missing_program.h"
+#include "hosting/node_proxy.h"
 #include "hosting/process_io.h"
 #include "hosting/server_log.h"
 #include "hosting/stager.h"
@@ -90,6 +91,10 @@ Task<Result<void>> InstallRun::prepare() {
   if (names && std::find(names->begin(), names->end(), "cache") != names->end()) say("an earlier attempt was cut short; its downloads are used again");
   std::vector<std::string> children{"env", "home", "tmp", "cache"};
   if (auto made = co_await supervisor_.make_tree(tree_, uid_, uid_, std::move(children)); !made) co_return made;
+  if (!proxy_.url.empty()) {
+    auto written = co_await supervisor_.write_file(tree_ + std::string(kNodeProxyFile), std::string(node_proxy_preload()));
+    if (!written) co_return written;
+  }
   if (plan_.inputs.empty() && plan_.sources.empty()) co_return Result<void>{};
   StageTarget target;
   target.uid = uid_;
@@ -104,6 +109,7 @@ box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::st
   inputs.tree = tree_;
   inputs.ca_bundle = !session_.options().ca_bundle.empty();
   inputs.proxy_url = proxy_.url.reveal();
+  if (!inputs.proxy_url.empty()) inputs.node_preload = tree_ + std::string(kNodeProxyFile);
   for (const auto& [name, value] : options_.env) {
     if (!is_proxy_variable(name)) inputs.own[name] = value;
   }
@@ -122,7 +128,10 @@ box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::st
   for (const char* child : {"/env", "/home", "/tmp", "/cache"}) spec.confine.read_write.push_back(tree_ + child);
   if (inputs.ca_bundle) spec.confine.read_only.emplace_back(box::kCaBundleMount);
   for (const box::Mount& mount : session_.options().profile.mounts) spec.confine.read_only.push_back(mount.target);
-  if (!inputs.proxy_url.empty()) spec.confine.connect_ports = {box::kEgressPort};
+  if (!inputs.proxy_url.empty()) {
+    spec.confine.connect_ports = {box::kEgressPort};
+    spec.confine.read_only.push_back(tree_ + std::string(kNodeProxyFile));
+  }
   return spec;
 }
 

@@ -9,6 +9,7 @@
 #include "hosting/environment.h"
 #include "hosting/generation.h"
 #include "hosting/identity.h"
+#include "hosting/node_proxy.h"
 #include "hosting/stager.h"
 
 namespace mcpbox::hosting {
@@ -161,6 +162,13 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
   }
 
   EnvironmentInputs environment;
+  if (!inputs.proxy_url.empty()) {
+    environment.node_preload = tree + std::string(kNodeProxyFile);
+    if (auto written = co_await supervisor.write_file(environment.node_preload, std::string(node_proxy_preload())); !written) {
+      co_return fail(std::move(written).error());
+    }
+    read_only.push_back(environment.node_preload);
+  }
   environment.tree = tree;
   environment.path_prefix = plan.path_prefix;
   environment.ca_bundle = !session.options().ca_bundle.empty();

@@ -10,4 +10,7 @@ namespace mcpbox::hosting {
 // library of its own, has to read the variables itself.
 std::string_view node_proxy_preload();
 
+// Its name in a process's tree, where PID 1 writes it.
+inline constexpr std::string_view kNodeProxyFile = "/node-proxy.cjs";
+
 }  // namespace mcpbox::hosting

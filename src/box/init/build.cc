@@ -211,13 +211,19 @@ Options supervisor_options(const wire::BuildSpec& spec) {
   return std::move(*options);
 }
 
-// Makes the control socket and takes its folder out of the sandbox: nothing in there has to reach it, or may.
-Op<void> listen_for_controllers(Options& options) {
+// Makes the control socket, and takes its folder and the one of the egress proxy's socket out of the sandbox: nothing in there has to reach
+// them, or may.
+Op<void> open_ways_out(Options& options) {
   std::string problem;
   UniqueFd listener = listen_on(options.control, options.one_id ? 0 : options.owner, problem);
   if (!listener) return failed(problem);
   if (::umount2(options.control.substr(0, options.control.rfind('/')).c_str(), MNT_DETACH) != 0) return failed("hide the control socket");
   options.listener = listener.release();
+  if (options.egress_port == 0) return {};
+  const std::string folder = options.egress_socket.substr(0, options.egress_socket.rfind('/'));
+  UniqueFd egress(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!egress || ::umount2(folder.c_str(), MNT_DETACH) != 0) return failed("hide the egress proxy's socket");
+  options.egress_directory = egress.release();
   return {};
 }
 
@@ -227,7 +233,7 @@ void become_first(const wire::BuildSpec& spec, Options& options, Gate& gate, Gat
   if (!pass(gate)) ::_exit(1);
   options = supervisor_options(spec);
   auto built = build_root(spec);
-  if (built) built = listen_for_controllers(options);
+  if (built) built = open_ways_out(options);
   if (built) built = settle_in(spec);
   write_all(ready.open.get(), pack_answer(built ? Op<std::string>(std::string()) : Op<std::string>(std::unexpected(built.error()))));
   if (!built) ::_exit(1);

@@ -17,8 +17,9 @@ namespace mcpbox::box::init {
 
 class EgressRelay {
  public:
-  // Binds 127.0.0.1:port. `socket`: absolute; its directory must exist, the socket may come later, and again.
-  static Op<std::unique_ptr<EgressRelay>> open(std::uint16_t port, const std::string& socket, uid_t owner);
+  // Binds 127.0.0.1:port. `socket`: absolute; its directory must exist, the socket may come later, and again. `directory` is that directory,
+  // opened before; invalid = it is opened now.
+  static Op<std::unique_ptr<EgressRelay>> open(std::uint16_t port, const std::string& socket, uid_t owner, UniqueFd directory);
   void start(EventLoop& loop);
   // True when the pid was the relay's; another one is started, after a second when it lived no longer than that.
   bool reaped(pid_t pid, int status);

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "box/init/build.h"
+#include "box/init/helper.h"
 #include "box/init/listen.h"
 #include "box/init/one_id.h"
 #include "box/init/options.h"
@@ -37,8 +38,8 @@ int die(const std::string& what, int error) {
   return 1;
 }
 
-// Descriptors 0 to 2 exist, so that no pipe ever gets one of these numbers; nothing else is inherited but the listener.
-void tidy_descriptors(int listener) {
+// Descriptors 0 to 2 exist, so that no pipe ever gets one of these numbers; nothing else is inherited but what is meant to be.
+void tidy_descriptors(const Options& options) {
   while (true) {
     const int fd = ::open("/dev/null", O_RDWR);
     if (fd < 0) break;
@@ -47,8 +48,11 @@ void tidy_descriptors(int listener) {
       break;
     }
   }
-  if (listener > 3) ::syscall(SYS_close_range, 3u, static_cast<unsigned>(listener - 1), 0u);
-  ::syscall(SYS_close_range, static_cast<unsigned>(listener >= 3 ? listener + 1 : 3), ~0u, 0u);
+  std::vector<int> keep;
+  for (const int fd : {options.listener, options.egress_directory}) {
+    if (fd >= 0) keep.push_back(fd);
+  }
+  close_all_but(std::move(keep));
 }
 
 // The last one to be killed when memory is short; how far down it may go depends on the capabilities.
@@ -64,7 +68,7 @@ int run(const Options& options) {
     ::dprintf(2, "mcpbox-init: runs as PID 1 of a sandbox only; mcpbox starts it there\n");
     return 2;
   }
-  tidy_descriptors(options.listener);
+  tidy_descriptors(options);
   if (::geteuid() != 0) return die("must be root inside of the sandbox; check its user", EPERM);
   // Groups that the image's /etc/group gives to root are none of ours.
   if (options.one_id) set_one_id();
@@ -91,7 +95,7 @@ int run(const Options& options) {
   if (!listener) return die(problem, errno);
   std::unique_ptr<EgressRelay> relay;
   if (options.egress_port != 0) {
-    auto opened = EgressRelay::open(options.egress_port, options.egress_socket, owner);
+    auto opened = EgressRelay::open(options.egress_port, options.egress_socket, owner, UniqueFd(options.egress_directory));
     if (!opened) return die(opened.error().step + " " + opened.error().text, opened.error().error_number);
     relay = std::move(*opened);
   }

@@ -19,7 +19,9 @@ struct Options {
   std::string egress_socket;
   bool ephemeral = false;
   bool one_id = false;             // the sandbox has a single id (one_id.h)
-  int listener = -1;               // never from the command line: the control socket, if it is there already
+  // Never from the command line: what is open already, because its place in the sandbox is gone.
+  int listener = -1;
+  int egress_directory = -1;
   bool build = false;            // make the sandbox first; nothing else may be given then
   bool die_with_parent = false;  // never from the command line: the keeper of build.h is our parent
 };

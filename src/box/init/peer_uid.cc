@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "box/init/one_id.h"
+
 namespace mcpbox::box::init {
 
 std::optional<PeerUids> PeerUids::open() {
@@ -51,7 +53,7 @@ std::optional<uid_t> PeerUids::find(const sockaddr_in& peer, const sockaddr_in& 
     ::memcpy(&answer, bytes + NLMSG_HDRLEN, sizeof answer);
     const bool same = answer.id.idiag_sport == id.idiag_sport && answer.id.idiag_dport == id.idiag_dport &&
                       answer.id.idiag_src[0] == id.idiag_src[0] && answer.id.idiag_dst[0] == id.idiag_dst[0];
-    if (!same || answer.idiag_inode == 0 || answer.idiag_uid == 0) return std::nullopt;
+    if (!same || answer.idiag_inode == 0 || (answer.idiag_uid == 0 && !one_id())) return std::nullopt;
     return answer.idiag_uid;
   }
   return std::nullopt;

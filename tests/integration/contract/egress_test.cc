@@ -85,7 +85,7 @@ struct EgressContract : Contract {
     proxy.reset();
   }
   void allow(const std::string& id, uid_t uid, std::vector<std::string> rules) {
-    auto done = run(proxy->register_process({.process = id, .server = id, .uid = uid, .token_sha256 = sha256_hex("token-" + id), .phase = "run", .policy = {"allowlist", std::move(rules), {}}}));
+    auto done = run(proxy->register_process({.process = id, .server = id, .uid = seen(uid), .token_sha256 = sha256_hex("token-" + id), .phase = "run", .policy = {"allowlist", std::move(rules), {}}}));
     ASSERT_TRUE(done) << done.error().message();
   }
   static std::string credential(const std::string& id) { return basic_credential(id, "token-" + id); }
@@ -105,6 +105,8 @@ struct EgressContract : Contract {
     auto ended = run_all(session, {std::move(spec)});
     return ended.front().output;
   }
+  // With one id the relay, like everything that is outside of the servers' own namespaces, sees root.
+  uid_t seen(uid_t uid) const { return info.one_server_per_sandbox ? 0 : uid; }
   uid_t uid(unsigned number) const { return info.uids.first + number; }
 };
 
@@ -223,8 +225,8 @@ TEST_F(EgressContract, says_whose_a_connection_is_and_comes_back_when_it_is_kill
   {
     Listener listener(path);
     const Listener::Taken first = taken(listener, 7);
-    EXPECT_EQ(first.preface, "MCPBOX1 " + std::to_string(uid(7)) + "\n");
-    EXPECT_EQ(taken(listener, 8).preface, "MCPBOX1 " + std::to_string(uid(8)) + "\n");
+    EXPECT_EQ(first.preface, "MCPBOX1 " + std::to_string(seen(uid(7))) + "\n");
+    EXPECT_EQ(taken(listener, 8).preface, "MCPBOX1 " + std::to_string(seen(uid(8))) + "\n");
     relay = first.pid;
     ASSERT_GT(relay, 1);
     ASSERT_EQ(::kill(relay, SIGKILL), 0) << std::strerror(errno);
@@ -236,7 +238,7 @@ TEST_F(EgressContract, says_whose_a_connection_is_and_comes_back_when_it_is_kill
     listener.emplace(path);
     again = listener->take();
   });
-  EXPECT_EQ(again.preface, "MCPBOX1 " + std::to_string(uid(7)) + "\n");
+  EXPECT_EQ(again.preface, "MCPBOX1 " + std::to_string(seen(uid(7))) + "\n");
   EXPECT_NE(again.pid, relay);
 }
 
@@ -249,7 +251,7 @@ TEST_F(EgressContract, the_proxys_socket_itself_is_out_of_reach) {
   for (const uid_t each : uids) {
     ProcessSpec spec = probe("p1", each, {"socket", std::string(kEgressMount) + "/" + std::string(kEgressSocket)});
     spec.confine.read_write = {"/tmp"};
-    EXPECT_EQ(output(*session, std::move(spec)), "EACCES\n") << "as " << each;
+    EXPECT_THAT(output(*session, std::move(spec)), testing::AnyOf("EACCES\n", "ENOENT\n")) << "as " << each;
   }
 }
 

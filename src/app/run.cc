@@ -262,6 +262,7 @@ class Run {
 
   Result<void> start_egress(const Paths& paths, std::string directory) {
     hosting::EgressServiceOptions egress;
+    egress.one_server_per_sandbox = setup_.info.one_server_per_sandbox;
     egress.directory = std::move(directory);
     egress.audit_directory = paths.state_dir + "/egress";
     config::EgressSettings settings;

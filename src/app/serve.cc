@@ -134,6 +134,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.uids = setup->info.uids;
     hosting.one_server_per_sandbox = setup->info.one_server_per_sandbox;
     hosting::EgressServiceOptions proxy;
+    proxy.one_server_per_sandbox = setup->info.one_server_per_sandbox;
     proxy.directory = paths->run_dir + "/egress";
     proxy.audit_directory = paths->state_dir + "/egress";
     std::string note;

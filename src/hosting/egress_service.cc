@@ -186,7 +186,7 @@ Task<Result<std::shared_ptr<EgressGrant>>> EgressService::grant(EgressClient cli
   entry.generation = ++state->generations;
   entry.registration.process = id;
   entry.registration.server = client.server;
-  entry.registration.uid = client.uid;
+  entry.registration.uid = state->options.one_server_per_sandbox ? 0 : client.uid;
   entry.registration.token_sha256 = sha256_hex(client.token.reveal());
   entry.registration.phase = std::string(egress::phase_name(client.phase));
   entry.registration.policy = std::move(client.policy);

@@ -25,6 +25,8 @@ Start here:
   mcpbox run --mount ~/notes:rw -- npx -y @modelcontextprotocol/server-filesystem ~/notes
   mcpbox serve --config mcpbox.yaml                                many servers, one sandbox
   mcpbox ps; mcpbox tools; mcpbox call SERVER TOOL key=value
+  mcpbox run --allow api.example.com -- uvx some-server            the only host that it may talk to
+  mcpbox egress tail                                               who asked for which host, allowed or refused
   mcpbox doctor                                                    what this machine can do
 
 Exit codes: 0 done; 1 failed; 2 wrong command line or configuration; 3 no daemon answers; 4 no engine answers;

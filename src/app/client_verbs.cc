@@ -65,9 +65,9 @@ void print_servers(const Value& servers) {
     }
     const bool connected = server["state"].string_or() == "connected";
     rows.push_back({server["name"].string_or(), server["state"].string_or(), connected ? fmt::format("{}", server["tools"].integer_or(0)) : "",
-                    fmt::format("{}", server["restarts"].integer_or(0)), age(server["uptime_ms"].integer_or(0)), server["sandbox"].string_or(), what});
+                    fmt::format("{}", server["restarts"].integer_or(0)), age(server["uptime_ms"].integer_or(0)), server["network"].string_or(), server["sandbox"].string_or(), what});
   }
-  fmt::print("{}", format_table({"SERVER", "STATE", "TOOLS", "RESTARTS", "UP", "SANDBOX", "WHAT"}, rows));
+  fmt::print("{}", format_table({"SERVER", "STATE", "TOOLS", "RESTARTS", "UP", "NETWORK", "SANDBOX", "WHAT"}, rows));
 }
 
 // A tool's answer for people: text blocks as text, others by kind and size.

@@ -24,6 +24,8 @@
 #include "box/engine_locator.h"
 #include "box/runner_image.h"
 #include "box/session.h"
+#include "hosting/egress_policy.h"
+#include "hosting/egress_service.h"
 #include "json/text.h"
 
 namespace mcpbox::app {
@@ -61,6 +63,33 @@ void judge_kernel(const box::SupervisorInfo& info, std::vector<Finding>& finding
   findings.push_back({info.seccomp ? kGood : kBad, "seccomp", info.seccomp ? "system call filter is active" : "the kernel has no seccomp filters"});
 }
 
+// The proxy through which sandboxes reach hosts: started, told of a process, and ended again.
+Task<void> examine_egress(boost::asio::any_io_executor executor, const Paths& paths, std::vector<Finding>& findings) {
+  hosting::EgressServiceOptions options;
+  options.directory = fmt::format("{}/doctor-{}.egress", paths.run_dir, random_hex(4));
+  options.audit_directory = paths.state_dir + "/egress";
+  std::string note;
+  options.network = hosting::network_text({}, hosting::settings_of_user(), note);
+  const bool upstream = !options.network.upstream_proxy.empty();
+  const std::string directory = options.directory;
+  auto service = hosting::EgressService::start(executor, std::move(options));
+  if (!service) {
+    findings.push_back({kBad, "egress proxy", service.error().message()});
+    co_return;
+  }
+  hosting::EgressClient client;
+  client.process = client.server = "doctor";
+  client.token = hosting::egress_token();
+  auto granted = co_await (*service)->grant(std::move(client));
+  findings.push_back({granted ? kGood : kBad, "egress proxy",
+                      granted ? fmt::format("answers{}; its log is in {}/egress", upstream ? ", and passes on to this user's HTTPS_PROXY" : "", paths.state_dir)
+                              : granted.error().message()});
+  if (!note.empty()) findings.push_back({kDegraded, "egress proxy", note});
+  if (granted) granted->reset();
+  co_await (*service)->stop();
+  ::rmdir(directory.c_str());
+}
+
 Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& findings) {
   const auto executor = runtime.loop.get_executor();
   ProgressPrinter progress(false);
@@ -71,6 +100,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   auto ca_bundle = resolve_ca_bundle("");
   findings.push_back({kGood, "trust store", ca_bundle && !ca_bundle->empty() ? *ca_bundle : "none on this host; the image's own is used"});
 
+  if (paths) co_await examine_egress(executor, *paths, findings);
   auto locate = locator_options(std::move(engine));
   if (!locate) {
     findings.push_back({kBad, "engine", locate.error().message()});

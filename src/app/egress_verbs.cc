@@ -82,7 +82,6 @@ int with_directory(EgressLogOptions options, int (*verb)(const EgressLogOptions&
 void add_egress_verbs(CLI::App& app, int& code) {
   CLI::App* egress = app.add_subcommand("egress", "Who asked for which host through the allow-list proxy, and what was answered");
   egress->require_subcommand(1);
-  egress->group("");  // not in the overview before sandboxes use the proxy
 
   const auto serving = std::make_shared<EgressServeOptions>();
   CLI::App* verb = egress->add_subcommand("serve", "The proxy itself; mcpbox starts it")->group("");

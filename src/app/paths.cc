@@ -126,6 +126,8 @@ Result<std::string> instance_id(const std::string& state_dir) {
 
 void remove_stale_files(const Paths& paths, const std::string& instance, bool keep_socket) {
   if (!keep_socket) ::unlink(paths.socket.c_str());
+  ::unlink((paths.run_dir + "/egress/egress.sock").c_str());
+  ::rmdir((paths.run_dir + "/egress").c_str());
   const std::string prefix = fmt::format("mcpbox-{}-", instance.substr(0, 8));
   std::error_code ignored;
   for (std::filesystem::directory_iterator at(paths.run_dir, ignored), end; !ignored && at != end; at.increment(ignored)) {

@@ -11,6 +11,8 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "egress/policy.h"
+#include "hosting/egress_policy.h"
+#include "json/text.h"
 #include "hosting/env_ledger.h"
 
 namespace mcpbox::app {
@@ -112,9 +114,35 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
   return workspace::make_plan(spec, policy);
 }
 
-void print_plan(const workspace::Plan& plan, bool as_json, const Redactor& redact) {
+namespace {
+
+std::string json_list(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const std::string& text : texts) out += (out.empty() ? "" : ", ") + json::quote(text);
+  return "[" + out + "]";
+}
+
+std::string network_in_words(const egress::PolicyText& policy) {
+  if (policy.mode == "none") return "none while it runs";
+  const std::string named = printable(join(policy.allow, ", "), 2000);
+  if (policy.mode == "public") return named.empty() ? "any public address" : "any public address, and " + named;
+  return named.empty() ? "nothing yet: --allow HOST (box.network.allow) lets it talk to a host" : named + ", and nothing else";
+}
+
+}  // namespace
+
+void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, bool as_json, const Redactor& redact) {
+  const egress::SettingsReader user = hosting::settings_of_user();
+  const egress::PolicyText running = hosting::run_policy(network, user);
+  egress::PolicyText installing;
+  if (plan.install) installing = hosting::install_policy(network, plan.install->manager, user);
   if (as_json) {
-    fmt::print("{}\n", redact(workspace::plan_to_json(plan)));
+    std::string json = workspace::plan_to_json(plan);
+    json.resize(json.rfind('}'));
+    while (json.ends_with('\n')) json.pop_back();
+    json += fmt::format(",\n  \"network\": {{\"mode\": {}, \"allow\": {}, \"install_allow\": {}, \"registries\": {}}}\n}}", json::quote(running.mode),
+                        json_list(running.allow), json_list(installing.install_allow), json_list(installing.registries));
+    fmt::print("{}\n", redact(json));
     return;
   }
   std::string text = fmt::format("runs      {}\n", display_command(plan.argv));
@@ -127,6 +155,11 @@ void print_plan(const workspace::Plan& plan, bool as_json, const Redactor& redac
     for (const workspace::InstallStep& step : plan.install->steps) text += fmt::format("installs  {}: {}\n", step.title, display_command(step.argv));
     text += fmt::format("          into {}\n", plan.install->environment);
   }
+  if (plan.install) {
+    text += fmt::format("          from {}\n", join(installing.registries, ", "));
+    if (!installing.install_allow.empty()) text += fmt::format("          and from {}\n", join(installing.install_allow, ", "));
+  }
+  text += fmt::format("network   {}\n", network_in_words(running));
   for (const workspace::Refusal& refusal : plan.refused) text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
   for (const std::string& hint : plan.hints) text += fmt::format("hint      {}\n", hint);
   for (const std::string& why : plan.why) text += fmt::format("because   {}\n", why);
@@ -139,6 +172,11 @@ int explain_run(const RunOptions& options, bool as_json) {
     fmt::print(stderr, "mcpbox: {}\n", env.error().message());
     return kUsage;
   }
+  const auto network = run_network(options);
+  if (!network) {
+    fmt::print(stderr, "mcpbox: {}\n", network.error().message());
+    return kUsage;
+  }
   auto plan = run_plan(options, *env, options.image);
   if (!plan) {
     fmt::print(stderr, "mcpbox: {}\n", plan.error().message());
@@ -146,7 +184,7 @@ int explain_run(const RunOptions& options, bool as_json) {
   }
   Redactor redact;
   for (const auto& [name, value] : *env) redact.add(Secret(value));
-  print_plan(*plan, as_json, redact);
+  print_plan(*plan, *network, as_json, redact);
   return plan->refused.empty() ? kOk : kFailed;
 }
 

@@ -23,6 +23,6 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
                                  const std::string& state_dir = "");  // whose ledger says what is to be resolved anew
 
 // For people, or as JSON, on stdout; secrets are taken out.
-void print_plan(const workspace::Plan& plan, bool as_json, const Redactor& redact);
+void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, bool as_json, const Redactor& redact);
 
 }  // namespace mcpbox::app

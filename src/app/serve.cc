@@ -1,6 +1,7 @@
 #include "app/serve.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -160,6 +161,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     auto stopped = co_await host.stop();
     if (!stopped) code = complain(stopped.error(), kFailed);
     co_await (*egress)->stop();
+    ::rmdir((*egress)->directory().c_str());
     control = nullptr;
     co_await (*server)->stop();
   }
@@ -263,7 +265,7 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
     policy.locked = loaded->box.install_mode == config::InstallMode::kLocked;
     auto plan = hosting::plan_server(settings, policy, loaded->box.image);
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
-    print_plan(*plan, as_json, hosting::redactor_for(settings));
+    print_plan(*plan, settings.box.network, as_json, hosting::redactor_for(settings));
     return plan->refused.empty() ? kOk : kFailed;
   }
   return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file, printable(server, 100), join(names, ", "))), kUsage);

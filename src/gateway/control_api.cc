@@ -66,6 +66,7 @@ Json to_json(const hosting::ServerView& view) {
           {"server", {{"name", view.server_name}, {"version", view.server_version}}},
           {"environment", view.environment},
           {"packages", view.packages},
+          {"network", view.network},
           {"protocol_version", view.protocol_version},
           {"uptime_ms", view.uptime.count()},
           {"phases", std::move(phases)}};

@@ -20,6 +20,15 @@
     return;
   }
   if (proxy.protocol !== 'http:') return;
+  if (builtin) {
+    // Node warns on every start that its proxy agent is experimental; mcpbox asked for it, not the server.
+    const emit = process.emit;
+    process.emit = function (event, warning, ...more) {
+      if (event !== 'warning' || !warning || warning.code !== 'UNDICI-EHPA') return emit.call(this, event, warning, ...more);
+      process.emit = emit;
+      return false;
+    };
+  }
   const http = require('node:http');
   const https = require('node:https');
   const net = require('node:net');

@@ -82,7 +82,7 @@ export default async function run() {
       const env = { PATH: process.env.PATH, NODE_OPTIONS: `--require=${repository}/src/hosting/node_proxy.cjs`, NODE_USE_ENV_PROXY: '1', HTTP_PROXY: url, HTTPS_PROXY: url,
         NO_PROXY: 'localhost,127.0.0.1,::1', NODE_EXTRA_CA_CERTS: `${folder}/cert.pem`, PLAIN_PORT: String(plainPort) };
       const output = await new Promise((resolve, reject) =>
-        execFile(node, [`${folder}/program.cjs`], { env, timeout: 60_000 }, (error, stdout, stderr) => (error ? reject(new Error(`${error.message}\n${stderr}`)) : resolve(stdout))));
+        execFile(node, [`${folder}/program.cjs`], { env, timeout: 60_000 }, (error, stdout, stderr) => (error || stderr !== '' ? reject(new Error(`${error?.message}\n${stderr}`)) : resolve(stdout))));
       const { refused, fetch_refused, ...answers } = JSON.parse(output);
       assert.deepEqual(answers, { https: '200 tls /a', http: '200 plain /b', own_agent: '200 tls /c', own_http_agent: '200 plain /j', fetch: 'tls /d', fetch_http: 'plain /e', fetch_taken_early: 'tls /f',
         fetch_many: 'tls /1 tls /2 tls /3 tls /4', fetch_loopback: 'plain /g', axios: 'tls /h', undici: 'tls /i' });

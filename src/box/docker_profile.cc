@@ -113,7 +113,7 @@ json host_config_of(const SandboxSpec& spec, const DockerFacts& facts, const Doc
   const double cpus = facts.cpus > 0 ? std::min(limits.cpus, static_cast<double>(facts.cpus)) : limits.cpus;
   const auto processes = static_cast<std::int64_t>(limits.processes);
   json host{
-      {"NetworkMode", spec.profile.network == NetworkMode::kNone ? "none" : "bridge"},
+      {"NetworkMode", "none"},
       {"IpcMode", "private"},
       {"PidMode", ""},
       {"UTSMode", ""},

@@ -91,7 +91,6 @@ bool same_host_field(const std::string& name, const json& sent, const json& made
   if (name == "MemorySwap" && !facts.swap_limit) return made == sent || made == -1 || made == 0;
   if (name == "PidMode" || name == "UTSMode" || name == "UsernsMode") return is_empty(made) || made == "private";
   if (name == "LogConfig") return string_at(made, {"Type"}) == "none";
-  if (name == "NetworkMode" && sent == "bridge") return made == "bridge" || made == "default" || (facts.podman && made == "slirp4netns");
   if (name == "Tmpfs" && facts.podman) return made.is_object() && made.size() == sent.size();  // its options come back reordered
   if (name == "Mounts" && facts.podman) return true;  // compared through the effective mounts below
   return contains(sent, made) || (is_empty(sent) && is_empty(made));

@@ -18,11 +18,6 @@
 
 namespace mcpbox::box {
 
-enum class NetworkMode {
-  kNone,    // loopback only
-  kBridge,  // the engine's ordinary network: reaches the internet, and whatever else that network reaches
-};
-
 struct Mount {
   enum class Kind {
     kBind,       // source = absolute host path, which must exist
@@ -46,10 +41,10 @@ struct SandboxLimits {
   bool operator==(const SandboxLimits&) const = default;
 };
 
-// What decides whether two servers can share a sandbox. Equal profiles have equal hashes.
+// What decides whether two servers can share a sandbox. Equal profiles have equal hashes. None has another network than loopback: the way out
+// is a mount (SessionOptions::egress_dir).
 struct SandboxProfile {
   std::string image;  // reference or id; empty where the engine uses the host's own system
-  NetworkMode network = NetworkMode::kNone;
   SandboxLimits limits;
   std::vector<Mount> mounts;  // beyond those that every sandbox gets
   bool read_only_root = true;

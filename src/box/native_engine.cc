@@ -105,7 +105,6 @@ class NativeEngine final : public Engine {
       info.warnings.push_back(fmt::format("{}: there the limits of box.limits hold for each process and not for the sandbox as a whole, and memory not at all",
                                           host.problem));
     }
-    info.warnings.emplace_back("native sandboxes have no network yet: nothing can be installed in them, only what this machine has can run");
     co_return info;
   }
 
@@ -273,11 +272,6 @@ class NativeEngine final : public Engine {
   }
 
   Result<wire::BuildSpec> plan_sandbox(SandboxSpec& spec) {
-    if (spec.profile.network != NetworkMode::kNone) {
-      return fail(Code::kUnsupported,
-                  "the native engine gives sandboxes no network yet, and installing dependencies needs one: use a Docker-compatible engine, or a command "
-                  "that is installed on this machine (python3 /path/server.py instead of uvx, node /path/server.js instead of npx)");
-    }
     const bool rootfs = spec.profile.image.starts_with('/');
     SandboxSpec checked = spec;
     checked.profile.image = "host";

@@ -18,7 +18,6 @@ void put(std::string& out, std::string_view name, std::string_view value) {
 std::string SandboxProfile::hash() const {
   std::string form = "mcpbox sandbox profile 2\n";  // counts up when a field is added: old sandboxes are not adopted then
   put(form, "image", image);
-  put(form, "network", network == NetworkMode::kNone ? "none" : "bridge");
   put(form, "memory", std::to_string(limits.memory_bytes));
   put(form, "nanocpus", std::to_string(std::llround(limits.cpus * 1e9)));
   put(form, "processes", std::to_string(limits.processes));

@@ -20,7 +20,7 @@ wire::Spawn to_wire(ProcessSpec spec) {
   out.limits = {spec.limits.processes, spec.limits.open_files, spec.limits.file_bytes, spec.limits.core_bytes,
                 spec.limits.data_bytes};
   out.confine = {std::move(spec.confine.read_write), std::move(spec.confine.read_only),
-                 std::move(spec.confine.connect_ports), std::move(spec.confine.bind_ports), spec.confine.any_network};
+                 std::move(spec.confine.connect_ports), std::move(spec.confine.bind_ports)};
   return out;
 }
 

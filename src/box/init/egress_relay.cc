@@ -56,7 +56,7 @@ int confine(int directory, uid_t owner, std::string& step) {
   rules.system = false;
   if (int error = apply_landlock(rules, step)) return error;
   step = "install the seccomp filter";
-  return install_seccomp_filter(build_seccomp_filter(false));
+  return install_seccomp_filter(build_seccomp_filter());
 }
 
 }  // namespace

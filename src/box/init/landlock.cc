@@ -53,9 +53,9 @@ std::uint64_t known_fs_rights(int abi) {
 
 class Ruleset {
  public:
-  Ruleset(int abi, bool restrict_connect) {
+  explicit Ruleset(int abi) {
     fs_ = known_fs_rights(abi);
-    if (abi >= 4) net_ = kBindTcp | (restrict_connect ? kConnectTcp : 0);
+    if (abi >= 4) net_ = kBindTcp | kConnectTcp;
     RulesetAttr attr{fs_, net_, abi >= 6 ? kScopeAbstractUnix | kScopeSignal : 0};
     // Older kernels take the shorter structure and refuse a longer one with bits set only.
     fd_.reset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0)));
@@ -119,7 +119,7 @@ int apply_landlock(const LandlockRules& rules, std::string& step) {
   const int abi = landlock_abi();
   if (abi == 0) return 0;
   step = "make a Landlock ruleset";
-  Ruleset ruleset(abi, rules.restrict_connect);
+  Ruleset ruleset(abi);
   if (ruleset.error() != 0) return ruleset.error();
   if (rules.system) {
     if (int error = add_system(ruleset, step)) return error;
@@ -147,7 +147,7 @@ int apply_landlock(const LandlockRules& rules, std::string& step) {
 int apply_landlock_to_directories(std::initializer_list<int> directories) {
   const int abi = landlock_abi();
   if (abi == 0) return 0;
-  Ruleset ruleset(abi, true);
+  Ruleset ruleset(abi);
   if (ruleset.error() != 0) return ruleset.error();
   for (const int directory : directories) {
     if (directory < 0) continue;

@@ -19,7 +19,6 @@ struct LandlockRules {
   std::vector<std::string> read_write;  // everything beneath: also run, rename, truncate
   std::vector<std::string> read_only;   // everything beneath: read and run
   bool system = true;                   // the read-only system, the harmless devices, /dev/shm
-  bool restrict_connect = true;
   std::vector<std::uint16_t> connect_ports;
   std::vector<std::uint16_t> bind_ports;
 };

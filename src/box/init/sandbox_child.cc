@@ -151,12 +151,11 @@ int become_process(const wire::Spawn& spec, std::string& step) {
   LandlockRules rules;
   rules.read_write = spec.confine.read_write;
   rules.read_only = spec.confine.read_only;
-  rules.restrict_connect = !spec.confine.any_network;
   rules.connect_ports = spec.confine.connect_ports;
   rules.bind_ports = spec.confine.bind_ports;
   if (int error = apply_landlock(rules, step)) return error;
   step = "install the seccomp filter";
-  if (int error = install_seccomp_filter(build_seccomp_filter(spec.confine.any_network))) return error;
+  if (int error = install_seccomp_filter(build_seccomp_filter())) return error;
   step = "exec '" + spec.argv.front() + "'";
   return run(spec);
 }

@@ -175,7 +175,7 @@ class Program {
   std::vector<sock_filter> code_;
 };
 
-void socket_rules(Program& p, bool any_network) {
+void socket_rules(Program& p) {
   p.on_call(SYS_socket, [&] {
     p.load_argument(0);
     p.ret_if_equal(AF_UNIX, kAllow);
@@ -184,22 +184,17 @@ void socket_rules(Program& p, bool any_network) {
       p.ret_if_equal(0, kAllow);
       p.ret(fail_with(EACCES));
     });
-    if (any_network) {
-      p.ret_if_equal(AF_INET, kAllow);
-      p.ret_if_equal(AF_INET6, kAllow);
-    } else {
-      const auto tcp_only = [&] {
-        p.load_argument(1);
-        p.mask(kTypeMask);
-        p.ret_unless_equal(SOCK_STREAM, fail_with(EACCES));
-        p.load_argument(2);
-        p.ret_if_equal(0, kAllow);
-        p.ret_if_equal(IPPROTO_TCP, kAllow);
-        p.ret(fail_with(EACCES));
-      };
-      p.when_equal(AF_INET, tcp_only);
-      p.when_equal(AF_INET6, tcp_only);
-    }
+    const auto tcp_only = [&] {
+      p.load_argument(1);
+      p.mask(kTypeMask);
+      p.ret_unless_equal(SOCK_STREAM, fail_with(EACCES));
+      p.load_argument(2);
+      p.ret_if_equal(0, kAllow);
+      p.ret_if_equal(IPPROTO_TCP, kAllow);
+      p.ret(fail_with(EACCES));
+    };
+    p.when_equal(AF_INET, tcp_only);
+    p.when_equal(AF_INET6, tcp_only);
     p.ret(fail_with(EAFNOSUPPORT));
   });
   p.on_call(SYS_socketpair, [&] {
@@ -207,7 +202,6 @@ void socket_rules(Program& p, bool any_network) {
     p.ret_if_equal(AF_UNIX, kAllow);
     p.ret(fail_with(EAFNOSUPPORT));
   });
-  if (any_network) return;
   // Fast open connects while sending, past Landlock's connect rule.
   const auto no_fast_open = [&](unsigned number, unsigned flags_argument) {
     p.on_call(number, [&] {
@@ -223,7 +217,7 @@ void socket_rules(Program& p, bool any_network) {
 
 }  // namespace
 
-std::vector<sock_filter> build_seccomp_filter(bool any_network) {
+std::vector<sock_filter> build_seccomp_filter() {
   Program p;
   p.load(offsetof(seccomp_data, arch));
   p.ret_unless_equal(kArch, SECCOMP_RET_KILL_PROCESS);
@@ -244,7 +238,7 @@ std::vector<sock_filter> build_seccomp_filter(bool any_network) {
     p.ret_if_equal(TIOCLINUX, fail_with(EPERM));
     p.ret(kAllow);
   });
-  socket_rules(p, any_network);
+  socket_rules(p);
   p.ret(kAllow);
   return p.take();
 }

@@ -10,9 +10,8 @@
 
 namespace mcpbox::box::init {
 
-// `any_network` false: only TCP streams and unix sockets. UDP, MPTCP and TCP fast open would pass by Landlock's TCP
-// rules.
-std::vector<sock_filter> build_seccomp_filter(bool any_network);
+// Of sockets only TCP streams and unix sockets: UDP, MPTCP and TCP fast open would pass by Landlock's TCP rules.
+std::vector<sock_filter> build_seccomp_filter();
 
 // Installs it for the calling thread, which must have no_new_privs. Returns 0 or errno.
 int install_seccomp_filter(const std::vector<sock_filter>& filter);

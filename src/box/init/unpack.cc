@@ -32,7 +32,7 @@ bool all_zero(std::string_view bytes) {
 Op<std::string> read_stream(int stream, int directory, int previous, bool group_reads) {
   ::umask(0);
   if (int error = apply_landlock_to_directories({directory, previous})) return failed("confine the unpacker", error);
-  if (int error = install_seccomp_filter(build_seccomp_filter(false))) return failed("confine the unpacker", error);
+  if (int error = install_seccomp_filter(build_seccomp_filter())) return failed("confine the unpacker", error);
   TreeWriter writer(directory, previous, group_reads);
   wire::StageReader reader(writer);
   std::vector<char> buffer(kChunk);

@@ -16,8 +16,8 @@
 
 namespace mcpbox::box::wire {
 
-constexpr std::uint32_t kProtocolVersion = 2;
-constexpr std::uint32_t kOldestProtocolVersion = 2;
+constexpr std::uint32_t kProtocolVersion = 3;
+constexpr std::uint32_t kOldestProtocolVersion = 3;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -48,10 +48,9 @@ struct Limits {
 struct Confine {
   std::vector<std::string> read_write, read_only;
   std::vector<std::uint16_t> connect_ports, bind_ports;
-  bool any_network = false;
   bool operator==(const Confine&) const = default;
   template <class V, class S> static void fields(V& v, S& s) {
-    v(s.read_write), v(s.read_only), v(s.connect_ports), v(s.bind_ports), v(s.any_network);
+    v(s.read_write), v(s.read_only), v(s.connect_ports), v(s.bind_ports);
   }
 };
 // With three descriptors the process runs on them (stdin, stdout, stderr); with none it gets pipes, whose other ends come

@@ -215,17 +215,6 @@ TEST_F(RealEngineTest, the_sandbox_is_what_was_asked_for_seen_from_inside) {
   EXPECT_TRUE(has("switch uid ok\n")) << seen;
 }
 
-TEST_F(RealEngineTest, a_sandbox_gets_a_network_only_when_it_asks_for_one) {
-  auto wanted = spec("bridge", {"report", "/out/bridge"});
-  wanted.profile.network = NetworkMode::kBridge;
-  auto made = run(engine->create(wanted));
-  ASSERT_TRUE(made) << made.error().message();
-  const auto seen = report("bridge");
-  EXPECT_NE(seen.find("other interfaces yes\n"), std::string::npos) << seen;
-  // Nothing of the capabilities comes with it.
-  EXPECT_NE(seen.find("CapEff:\t00000000000001e0\n"), std::string::npos) << seen;
-}
-
 TEST_F(RealEngineTest, two_instances_do_not_see_each_other) {
   auto other_spec = spec("two", {"wait"});
   other_spec.labels["io.mcpbox.instance"] = "other-" + suffix;

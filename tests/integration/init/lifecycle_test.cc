@@ -14,7 +14,7 @@ using InitLifecycle = Init;
 
 TEST_F(InitLifecycle, says_what_the_kernel_can_do) {
   const box::SupervisorInfo& info = supervisor->info();
-  EXPECT_EQ(info.protocol_version, 2u);
+  EXPECT_EQ(info.protocol_version, 3u);
   EXPECT_TRUE(info.seccomp);
   EXPECT_NE(info.boot_token, 0u);
   EXPECT_FALSE(info.kernel.empty());

@@ -171,12 +171,7 @@ TEST_F(Native, leaves_nothing_of_sandboxes_that_are_killed_at_random_moments) {
   }
 }
 
-TEST_F(Native, refuses_a_network_and_images_with_a_reason) {
-  SessionOptions wanted = options("bridge");
-  wanted.profile.network = NetworkMode::kBridge;
-  auto session = run(Session::open(*engine, loop.get_executor(), wanted));
-  ASSERT_FALSE(session);
-  EXPECT_EQ(session.error().code(), Code::kUnsupported);
+TEST_F(Native, refuses_images_with_a_reason) {
   EXPECT_EQ(run(engine->image("debian:12")).error().code(), Code::kUnsupported);
   EXPECT_EQ(left(), 0u);
 }

@@ -30,7 +30,7 @@ Spawn some_spawn() {
   spawn.nice = 5;
   spawn.oom_score_adj = 500;
   spawn.limits = {256, std::nullopt, ~0ull, 0, std::nullopt};
-  spawn.confine = {{"/a", "/b"}, {"/c"}, {3128, 65535}, {}, true};
+  spawn.confine = {{"/a", "/b"}, {"/c"}, {3128, 65535}, {80}};
   return spawn;
 }
 Exit some_exit() {

@@ -54,36 +54,34 @@ unsigned evaluate(const std::vector<sock_filter>& program, const seccomp_data& d
   throw std::logic_error("the program has no end");
 }
 
-unsigned verdict(bool any_network, long number, std::initializer_list<std::uint64_t> arguments = {},
-                 unsigned arch = kArch) {
-  static const auto closed = build_seccomp_filter(false);
-  static const auto open = build_seccomp_filter(true);
+unsigned verdict(long number, std::initializer_list<std::uint64_t> arguments = {}, unsigned arch = kArch) {
+  static const auto filter = build_seccomp_filter();
   seccomp_data data{};
   data.nr = static_cast<int>(number);
   data.arch = arch;
   std::size_t i = 0;
   for (const std::uint64_t argument : arguments) data.args[i++] = argument;
-  return evaluate(any_network ? open : closed, data);
+  return evaluate(filter, data);
 }
 constexpr unsigned error(int number) {
   return SECCOMP_RET_ERRNO | static_cast<unsigned>(number);
 }
 
 TEST(SeccompFilter, fits_the_kernels_limit) {
-  EXPECT_LE(build_seccomp_filter(false).size(), static_cast<std::size_t>(BPF_MAXINSNS));
+  EXPECT_LE(build_seccomp_filter().size(), static_cast<std::size_t>(BPF_MAXINSNS));
 }
 
 TEST(SeccompFilter, lets_ordinary_calls_through) {
   for (const long number : {SYS_read, SYS_write, SYS_execve, SYS_futex, SYS_mmap, SYS_openat, SYS_connect, SYS_bind,
                             SYS_exit_group, SYS_kill, SYS_epoll_pwait, SYS_statx, SYS_memfd_create, SYS_accept4}) {
-    EXPECT_EQ(verdict(false, number), SECCOMP_RET_ALLOW) << number;
+    EXPECT_EQ(verdict(number), SECCOMP_RET_ALLOW) << number;
   }
 }
 
 TEST(SeccompFilter, kills_foreign_architectures) {
-  EXPECT_EQ(verdict(false, SYS_read, {}, AUDIT_ARCH_I386), SECCOMP_RET_KILL_PROCESS);
+  EXPECT_EQ(verdict(SYS_read, {}, AUDIT_ARCH_I386), SECCOMP_RET_KILL_PROCESS);
 #if defined(__x86_64__)
-  EXPECT_EQ(verdict(false, 0x40000000 + SYS_read), SECCOMP_RET_KILL_PROCESS);
+  EXPECT_EQ(verdict(0x40000000 + SYS_read), SECCOMP_RET_KILL_PROCESS);
 #endif
 }
 
@@ -114,67 +112,62 @@ TEST(SeccompFilter, refuses_what_reaches_beyond_the_process) {
                             SYS_delete_module,
                             SYS_reboot,
                             SYS_swapon}) {
-    EXPECT_EQ(verdict(false, number), error(EPERM)) << number;
-    EXPECT_EQ(verdict(true, number), error(EPERM)) << number;
+    EXPECT_EQ(verdict(number), error(EPERM)) << number;
   }
 }
 
 TEST(SeccompFilter, hides_what_callers_can_do_without) {
   for (const long number : {425L, 426L, 427L, static_cast<long>(SYS_clone3)})
-    EXPECT_EQ(verdict(true, number), error(ENOSYS)) << number;
+    EXPECT_EQ(verdict(number), error(ENOSYS)) << number;
 }
 
 TEST(SeccompFilter, allows_threads_and_forks_but_no_namespaces) {
-  EXPECT_EQ(verdict(false, SYS_clone, {SIGCHLD}), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(verdict(SYS_clone, {SIGCHLD}), SECCOMP_RET_ALLOW);
   EXPECT_EQ(
-      verdict(false, SYS_clone, {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS}),
+      verdict(SYS_clone, {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS}),
       SECCOMP_RET_ALLOW);
-  EXPECT_EQ(verdict(false, SYS_clone, {CLONE_VM | CLONE_VFORK | SIGCHLD}), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(verdict(SYS_clone, {CLONE_VM | CLONE_VFORK | SIGCHLD}), SECCOMP_RET_ALLOW);
   for (const unsigned flag :
        {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP}) {
-    EXPECT_EQ(verdict(false, SYS_clone, {flag | SIGCHLD}), error(EPERM)) << flag;
+    EXPECT_EQ(verdict(SYS_clone, {flag | SIGCHLD}), error(EPERM)) << flag;
   }
 }
 
 TEST(SeccompFilter, allows_tcp_and_unix_sockets_only) {
-  const auto socket = [](bool open, std::uint64_t family, std::uint64_t type, std::uint64_t protocol) {
-    return verdict(open, SYS_socket, {family, type, protocol});
+  const auto socket = [](std::uint64_t family, std::uint64_t type, std::uint64_t protocol) {
+    return verdict(SYS_socket, {family, type, protocol});
   };
   for (const int family : {AF_INET, AF_INET6}) {
     const auto f = static_cast<std::uint64_t>(family);
-    EXPECT_EQ(socket(false, f, SOCK_STREAM, 0), SECCOMP_RET_ALLOW);
-    EXPECT_EQ(socket(false, f, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP), SECCOMP_RET_ALLOW);
-    EXPECT_EQ(socket(false, f, SOCK_DGRAM, 0), error(EACCES));
-    EXPECT_EQ(socket(false, f, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP), error(EACCES));
-    EXPECT_EQ(socket(false, f, SOCK_RAW, IPPROTO_ICMP), error(EACCES));
-    EXPECT_EQ(socket(false, f, SOCK_STREAM, 262), error(EACCES));  // MPTCP
-    EXPECT_EQ(socket(true, f, SOCK_DGRAM, 0), SECCOMP_RET_ALLOW);
+    EXPECT_EQ(socket(f, SOCK_STREAM, 0), SECCOMP_RET_ALLOW);
+    EXPECT_EQ(socket(f, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP), SECCOMP_RET_ALLOW);
+    EXPECT_EQ(socket(f, SOCK_DGRAM, 0), error(EACCES));
+    EXPECT_EQ(socket(f, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP), error(EACCES));
+    EXPECT_EQ(socket(f, SOCK_RAW, IPPROTO_ICMP), error(EACCES));
+    EXPECT_EQ(socket(f, SOCK_STREAM, 262), error(EACCES));  // MPTCP
   }
-  for (const bool open : {false, true}) {
-    EXPECT_EQ(socket(open, AF_UNIX, SOCK_DGRAM, 0), SECCOMP_RET_ALLOW);
-    EXPECT_EQ(socket(open, AF_NETLINK, SOCK_RAW, 0), SECCOMP_RET_ALLOW);
-    EXPECT_EQ(socket(open, AF_NETLINK, SOCK_RAW, 9), error(EACCES));
-    for (const std::uint64_t family : {AF_VSOCK, AF_ALG, AF_PACKET, AF_BLUETOOTH, AF_TIPC, 99}) {
-      EXPECT_EQ(socket(open, family, SOCK_STREAM, 0), error(EAFNOSUPPORT)) << family;
-    }
+  EXPECT_EQ(socket(AF_UNIX, SOCK_DGRAM, 0), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(socket(AF_NETLINK, SOCK_RAW, 0), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(socket(AF_NETLINK, SOCK_RAW, 9), error(EACCES));
+  for (const std::uint64_t family : {AF_VSOCK, AF_ALG, AF_PACKET, AF_BLUETOOTH, AF_TIPC, 99}) {
+    EXPECT_EQ(socket(family, SOCK_STREAM, 0), error(EAFNOSUPPORT)) << family;
   }
   // The upper half of the register is not looked at by the kernel either.
-  EXPECT_EQ(socket(false, (1ull << 32) | AF_INET, SOCK_DGRAM, 0), error(EACCES));
-  EXPECT_EQ(verdict(false, SYS_socketpair, {AF_UNIX}), SECCOMP_RET_ALLOW);
-  EXPECT_EQ(verdict(false, SYS_socketpair, {AF_TIPC}), error(EAFNOSUPPORT));
+  EXPECT_EQ(socket((1ull << 32) | AF_INET, SOCK_DGRAM, 0), error(EACCES));
+  EXPECT_EQ(verdict(SYS_socketpair, {AF_UNIX}), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(verdict(SYS_socketpair, {AF_TIPC}), error(EAFNOSUPPORT));
 }
 
 TEST(SeccompFilter, refuses_connecting_while_sending) {
-  EXPECT_EQ(verdict(false, SYS_sendto, {3, 0, 1, MSG_FASTOPEN, 0, 0}), error(EPERM));
-  EXPECT_EQ(verdict(false, SYS_sendmsg, {3, 0, MSG_FASTOPEN | MSG_NOSIGNAL}), error(EPERM));
-  EXPECT_EQ(verdict(false, SYS_sendmmsg, {3, 0, 1, MSG_FASTOPEN}), error(EPERM));
-  EXPECT_EQ(verdict(false, SYS_sendto, {3, 0, 1, MSG_NOSIGNAL}), SECCOMP_RET_ALLOW);
-  EXPECT_EQ(verdict(true, SYS_sendto, {3, 0, 1, MSG_FASTOPEN}), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(verdict(SYS_sendto, {3, 0, 1, MSG_FASTOPEN, 0, 0}), error(EPERM));
+  EXPECT_EQ(verdict(SYS_sendmsg, {3, 0, MSG_FASTOPEN | MSG_NOSIGNAL}), error(EPERM));
+  EXPECT_EQ(verdict(SYS_sendmmsg, {3, 0, 1, MSG_FASTOPEN}), error(EPERM));
+  EXPECT_EQ(verdict(SYS_sendto, {3, 0, 1, MSG_NOSIGNAL}), SECCOMP_RET_ALLOW);
 }
 
 TEST(SeccompFilter, refuses_typing_into_a_terminal) {
-  EXPECT_EQ(verdict(false, SYS_ioctl, {0, TIOCSTI}), error(EPERM));
-  EXPECT_EQ(verdict(false, SYS_ioctl, {0, FIONREAD}), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(verdict(SYS_ioctl, {0, TIOCSTI}), error(EPERM));
+  EXPECT_EQ(verdict(SYS_ioctl, {0, FIONREAD}), SECCOMP_RET_ALLOW);
 }
 
 }  // namespace

@@ -169,6 +169,8 @@ class Run {
     if (plan->install) names.push_back(hosting::Installer::sandbox_name(*instance, *plan->install));
     guardian_.watch(setup_.info.address, *instance, paths->run_dir, names);
 
+    // For messages and the audit: what is run, rather than what runs it.
+    const std::string name = plan->install && !plan->install->asked.empty() ? plan->install->asked.front() : options_.command.front();
     const bool online = network->mode != config::NetworkMode::kNone;
     if (online || (plan->install && options_.install_mode != "offline")) {
       if (auto started = start_egress(*paths, paths->run_dir + "/" + egress_name); !started) co_return started;
@@ -211,7 +213,7 @@ class Run {
     if (online) {
       hosting::EgressClient client;
       client.process = "server";
-      client.server = plan->install && !plan->install->asked.empty() ? plan->install->asked.front() : options_.command.front();
+      client.server = name;
       client.uid = uid_;
       client.token = hosting::egress_token();
       client.policy = hosting::run_policy(*network, hosting::settings_of_user());
@@ -221,7 +223,7 @@ class Run {
     }
 
     hosting::LaunchInputs inputs;
-    inputs.server = options_.command.front();
+    inputs.server = name;
     inputs.network = std::move(*network);
     if (grant_) inputs.proxy_url = grant_->proxy_url().reveal();
     inputs.process_id = "server";

@@ -15,6 +15,9 @@ struct Sign {
   std::string_view hint;
 };
 
+constexpr std::string_view kBlocked =
+    "it needs a host that installs may not reach: `mcpbox egress tail` names it; allow it with box.network.install_allow (--install-allow)";
+
 // The first sign found wins, so the narrower ones stand first. Taken from what pip, uv and npm print.
 constexpr std::array kSigns{
     Sign{"No space left on device", "the engine's disk is full: free space, or prune old environments"},
@@ -32,6 +35,10 @@ constexpr std::array kSigns{
     Sign{"npm ci` can only install packages when", "package.json and its lock file disagree: run `npm install` in the project"},
     Sign{"ERR_PNPM_OUTDATED_LOCKFILE", "package.json and pnpm-lock.yaml disagree: run `pnpm install` in the project"},
     Sign{"Your lockfile needs to be updated", "package.json and yarn.lock disagree: run `yarn install` in the project"},
+    Sign{"403 Blocked by mcpbox", kBlocked},
+    Sign{"CONNECT tunnel failed, response 403", kBlocked},
+    Sign{"tunnel error: unsuccessful", kBlocked},
+    Sign{"Tunnel connection failed: 403", kBlocked},
     Sign{"npm error code E404", "no such package in the npm registry: check the name's spelling"},
     Sign{"npm ERR! code E404", "no such package in the npm registry: check the name's spelling"},
     Sign{"ETARGET", "the package exists, but not in that version: check the version"},
@@ -48,11 +55,11 @@ constexpr std::array kSigns{
     Sign{"ENOTFOUND", "the registry's name does not resolve: the installer has no network or no DNS"},
     Sign{"dns error", "the registry's name does not resolve: the installer has no network or no DNS"},
     Sign{"Temporary failure in name resolution", "the registry's name does not resolve: the installer has no network or no DNS"},
-    Sign{"ECONNREFUSED", "the registry refuses connections: check the network, a proxy may be needed in box.install_env"},
-    Sign{"ETIMEDOUT", "the registry does not answer: check the network, a proxy may be needed in box.install_env"},
-    Sign{"Connection refused", "the registry refuses connections: check the network, a proxy may be needed in box.install_env"},
+    Sign{"ECONNREFUSED", "the registry refuses connections: check the network, a proxy may be needed: egress.upstream_proxy"},
+    Sign{"ETIMEDOUT", "the registry does not answer: check the network, a proxy may be needed: egress.upstream_proxy"},
+    Sign{"Connection refused", "the registry refuses connections: check the network, a proxy may be needed: egress.upstream_proxy"},
     Sign{"Network is unreachable", "the installer has no network"},
-    Sign{"operation timed out", "the registry does not answer: check the network, a proxy may be needed in box.install_env"},
+    Sign{"operation timed out", "the registry does not answer: check the network, a proxy may be needed: egress.upstream_proxy"},
     Sign{"error: command 'gcc' failed", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
     Sign{"gcc: command not found", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
     Sign{"No such file or directory: 'gcc'", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},

@@ -9,6 +9,7 @@ namespace mcpbox::hosting {
 namespace {
 
 using testing::Contains;
+using testing::HasSubstr;
 using testing::StartsWith;
 
 EnvironmentInputs inputs() {
@@ -64,6 +65,28 @@ TEST(Environment, installs_ask_the_registries_of_the_user) {
   ::setenv("UV_DEFAULT_INDEX", "https://uv.example", 1);
   EXPECT_EQ(registry_settings_of_user().at("UV_DEFAULT_INDEX"), "https://uv.example");
   for (const char* name : {"PIP_INDEX_URL", "UV_DEFAULT_INDEX", "npm_config_registry"}) ::unsetenv(name);
+}
+
+TEST(Environment, names_the_proxy_to_every_tool_and_only_where_there_is_one) {
+  EXPECT_THAT(make_environment(inputs()), Not(Contains(HasSubstr("PROXY"))));
+  auto in = inputs();
+  in.proxy_url = "http://p:secret@127.0.0.1:3128";
+  const auto env = make_environment(in);
+  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "npm_config_https_proxy", "PIP_PROXY", "CARGO_HTTP_PROXY", "GIT_CONFIG_VALUE_0"}) {
+    EXPECT_THAT(env, Contains(std::string(name) + "=" + in.proxy_url));
+  }
+  EXPECT_THAT(env, Contains("NO_PROXY=localhost,127.0.0.1,::1"));
+  EXPECT_THAT(env, Contains("GIT_CONFIG_KEY_0=http.proxy"));
+  EXPECT_THAT(env, Contains("NODE_USE_ENV_PROXY=1"));
+  EXPECT_THAT(env, Contains(AllOf(StartsWith("JAVA_TOOL_OPTIONS="), HasSubstr("-Dhttps.proxyPort=3128"), Not(HasSubstr("secret"))))) << "Java prints this variable";
+}
+
+TEST(Environment, what_node_loads_first_stands_before_the_servers_own_options) {
+  auto in = inputs();
+  in.node_preload = "/t/node-proxy.cjs";
+  EXPECT_THAT(make_environment(in), Contains("NODE_OPTIONS=--require=/t/node-proxy.cjs"));
+  in.own["NODE_OPTIONS"] = "--max-old-space-size=100";
+  EXPECT_THAT(make_environment(in), Contains("NODE_OPTIONS=--require=/t/node-proxy.cjs --max-old-space-size=100"));
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "base/errno_error.h"
-#include "box/wire/frame.h"
+#include "box/wire/fd_socket.h"
 
 namespace mcpbox::box {
 namespace {
@@ -80,31 +80,13 @@ void SupervisorSocket::wait_for_input() {
 void SupervisorSocket::receive() {
   std::string buffer(kReadSize, '\0');
   for (int turn = 0; turn < kReadsPerTurn; ++turn) {
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 32)];
-    iovec data{buffer.data(), buffer.size()};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    const ssize_t got = ::recvmsg(socket_.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == EAGAIN) break;
-    if (got < 0) return lose(lost_error(std::strerror(errno)));
-    if (got == 0) return lose(lost_error("it closed the connection (the sandbox ended, or another mcpbox took over)"));
-    std::vector<UniqueFd> fds;
-    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
-      if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-      const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (std::size_t i = 0; i < count; ++i) {
-        int fd = -1;
-        std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof fd);
-        fds.emplace_back(fd);
-      }
-    }
-    if ((message.msg_flags & MSG_CTRUNC) != 0)
-      return lose(lost_error("descriptors were lost; is the limit of open files reached?"));
-    if (received_) received_(std::string_view(buffer.data(), static_cast<std::size_t>(got)), std::move(fds));
+    wire::ReceivedPiece piece = wire::receive_with_fds(socket_.native_handle(), buffer);
+    if (piece.size < 0 && errno == EINTR) continue;
+    if (piece.size < 0 && errno == EAGAIN) break;
+    if (piece.size < 0) return lose(lost_error(std::strerror(errno)));
+    if (piece.size == 0) return lose(lost_error("it closed the connection (the sandbox ended, or another mcpbox took over)"));
+    if (piece.fds_lost) return lose(lost_error("descriptors were lost; is the limit of open files reached?"));
+    if (received_) received_(std::string_view(buffer.data(), static_cast<std::size_t>(piece.size)), std::move(piece.fds));
     if (!socket_.is_open()) return;
   }
   wait_for_input();
@@ -134,24 +116,7 @@ void SupervisorSocket::wait_for_room() {
 bool SupervisorSocket::write_some() {
   while (!out_.empty()) {
     Outgoing& next = out_.front();
-    iovec data{next.bytes.data() + next.sent, next.bytes.size() - next.sent};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * wire::kMaxFds)] = {};
-    if (!next.fds.empty()) {
-      message.msg_control = control;
-      message.msg_controllen = CMSG_SPACE(sizeof(int) * next.fds.size());
-      cmsghdr* part = CMSG_FIRSTHDR(&message);
-      part->cmsg_level = SOL_SOCKET;
-      part->cmsg_type = SCM_RIGHTS;
-      part->cmsg_len = CMSG_LEN(sizeof(int) * next.fds.size());
-      for (std::size_t i = 0; i < next.fds.size(); ++i) {
-        const int fd = next.fds[i].get();
-        std::memcpy(CMSG_DATA(part) + i * sizeof(int), &fd, sizeof fd);
-      }
-    }
-    const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = wire::send_with_fds(socket_.native_handle(), std::string_view(next.bytes).substr(next.sent), next.fds);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) return true;
     if (sent < 0) {

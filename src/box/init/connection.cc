@@ -3,11 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <chrono>
+
+#include "box/wire/fd_socket.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -53,29 +54,12 @@ void Connection::on_ready(unsigned events) {
 
 void Connection::receive() {
   char buffer[64 * 1024];
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 32)];
-  iovec data{buffer, sizeof buffer};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  const ssize_t got = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (got <= 0) return close("it went away");
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      ::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof fd);
-      received_fds_.emplace_back(fd);
-    }
-  }
-  if ((message.msg_flags & MSG_CTRUNC) != 0 || received_fds_.size() > kMaxPendingFds) {
-    return close("it sent too many descriptors");
-  }
-  reader_.feed(std::string_view(buffer, static_cast<std::size_t>(got)));
+  wire::ReceivedPiece piece = wire::receive_with_fds(socket_.get(), buffer);
+  if (piece.size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (piece.size <= 0) return close("it went away");
+  for (UniqueFd& fd : piece.fds) received_fds_.push_back(std::move(fd));
+  if (piece.fds_lost || received_fds_.size() > kMaxPendingFds) return close("it sent too many descriptors");
+  reader_.feed(std::string_view(buffer, static_cast<std::size_t>(piece.size)));
   const auto alive = alive_;
   while (!closed_) {
     auto frame = reader_.next();
@@ -95,24 +79,7 @@ void Connection::receive() {
 bool Connection::write_some() {
   while (!out_.empty()) {
     Outgoing& next = out_.front();
-    iovec data{next.bytes.data() + next.sent, next.bytes.size() - next.sent};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * wire::kMaxFds)] = {};
-    if (!next.fds.empty()) {
-      message.msg_control = control;
-      message.msg_controllen = CMSG_SPACE(sizeof(int) * next.fds.size());
-      cmsghdr* part = CMSG_FIRSTHDR(&message);
-      part->cmsg_level = SOL_SOCKET;
-      part->cmsg_type = SCM_RIGHTS;
-      part->cmsg_len = CMSG_LEN(sizeof(int) * next.fds.size());
-      for (std::size_t i = 0; i < next.fds.size(); ++i) {
-        const int fd = next.fds[i].get();
-        ::memcpy(CMSG_DATA(part) + i * sizeof(int), &fd, sizeof fd);
-      }
-    }
-    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = wire::send_with_fds(socket_.get(), std::string_view(next.bytes).substr(next.sent), next.fds);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0) return errno == EAGAIN;
     next.fds.clear();  // they went with the first byte

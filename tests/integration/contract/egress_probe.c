@@ -113,6 +113,12 @@ int main(int argc, char** argv) {
     printf("%d\n", good);
     return 0;
   }
+  if (argc == 3 && strcmp(argv[1], "flood") == 0) {  // count: what the last of so many silent connections is told
+    int last = -1;
+    for (int i = 0; i < atoi(argv[2]); ++i) last = relay();
+    print_rest(last);
+    return 0;
+  }
   if (argc == 5 && strcmp(argv[1], "hold") == 0) {  // credential target count: idle until stdin ends
     const int count = atoi(argv[4]);
     for (int i = 0; i < count; ++i) {

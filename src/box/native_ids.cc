@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <pwd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <set>
 #include <sstream>
 
+#include "base/landlock.h"
 #include "base/text.h"
 
 namespace mcpbox::box {
@@ -43,7 +43,7 @@ std::string find_program(const char* name) {
 }
 
 // landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION.
-bool kernel_has_landlock() { return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1u) > 0; }
+bool kernel_has_landlock() { return landlock::abi() > 0; }
 
 std::vector<wire::IdRange> root_map(std::set<std::uint32_t> owners) {
   const UidRange range;

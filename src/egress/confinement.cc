@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "base/errno_error.h"
+#include "base/landlock.h"
 #include "base/unique_fd.h"
 
 namespace mcpbox::egress {
@@ -20,46 +21,26 @@ namespace {
 
 constexpr uid_t kNobody = 65534;
 
-// Debian 12's <linux/landlock.h> ends at ABI 2, so the interface of ABI 6 is spelled out here (landlock(7)).
-struct RulesetAttr {
-  std::uint64_t handled_access_fs = 0;
-  std::uint64_t handled_access_net = 0;
-  std::uint64_t scoped = 0;
-};
-struct [[gnu::packed]] PathBeneath {
-  std::uint64_t allowed_access = 0;
-  std::int32_t parent_fd = -1;
-};
-constexpr std::uint64_t kExecute = 1 << 0, kReadFile = 1 << 2, kReadDir = 1 << 3;
-constexpr std::uint64_t kAllOfAbi1 = (1 << 13) - 1, kRefer = 1 << 13, kTruncate = 1 << 14, kIoctlDev = 1 << 15;
-constexpr std::uint64_t kBindTcp = 1 << 0, kScopeSignal = 1 << 1;
-
 // What getaddrinfo(3) reads: configuration, hosts, NSS modules, and where resolv.conf is often kept. /etc whole, because network managers replace
 // resolv.conf by renaming, and a rule follows the file, not the name; its secrets are protected from us by their modes.
 constexpr const char* kReadable[] = {"/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
                                      "/var/run/nscd", "/run/nscd", "/usr/share/zoneinfo"};
 
 Result<bool> enter_landlock(int audit_directory) {
-  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1u);
-  if (abi <= 0) return false;
-  RulesetAttr attr;
-  attr.handled_access_fs = kAllOfAbi1 | (abi >= 2 ? kRefer : 0) | (abi >= 3 ? kTruncate : 0) | (abi >= 5 ? kIoctlDev : 0);
-  attr.handled_access_net = abi >= 4 ? kBindTcp : 0;
+  const int abi = landlock::abi();
+  if (abi == 0) return false;
   // The abstract-socket scope stays open: some NSS modules speak over one.
-  attr.scoped = abi >= 6 ? kScopeSignal : 0;
-  UniqueFd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0)));
+  const landlock::RulesetAttr attr{landlock::file_rights(abi), abi >= 4 ? landlock::kBindTcp : 0, abi >= 6 ? landlock::kScopeSignal : 0};
+  UniqueFd ruleset(landlock::create_ruleset(attr));
   if (!ruleset) return fail(errno_error(errno, "make a Landlock ruleset"));
-  const auto allow = [&](int fd, std::uint64_t rights) {
-    PathBeneath rule{rights & attr.handled_access_fs, fd};
-    return ::syscall(SYS_landlock_add_rule, ruleset.get(), 1, &rule, 0) == 0;
-  };
+  const auto allow = [&](int fd, std::uint64_t rights) { return landlock::add_path(ruleset.get(), fd, rights & attr.handled_access_fs) == 0; };
   for (const char* path : kReadable) {
     const UniqueFd fd(::open(path, O_PATH | O_CLOEXEC | O_DIRECTORY));
     // No execution: libraries are mapped, which is reading.
-    if (fd && !allow(fd.get(), kReadFile | kReadDir)) return fail(errno_error(errno, fmt::format("Landlock rule for '{}'", path)));
+    if (fd && !allow(fd.get(), landlock::kReadFile | landlock::kReadDir)) return fail(errno_error(errno, fmt::format("Landlock rule for '{}'", path)));
   }
-  if (audit_directory >= 0 && !allow(audit_directory, attr.handled_access_fs & ~kExecute)) return fail(errno_error(errno, "Landlock rule for the audit directory"));
-  if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) return fail(errno_error(errno, "enter the Landlock domain"));
+  if (audit_directory >= 0 && !allow(audit_directory, attr.handled_access_fs & ~landlock::kExecute)) return fail(errno_error(errno, "Landlock rule for the audit directory"));
+  if (landlock::enter(ruleset.get()) != 0) return fail(errno_error(errno, "enter the Landlock domain"));
   return true;
 }
 

@@ -3,38 +3,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/landlock.h"
 #include "base/unique_fd.h"
 
 namespace mcpbox::box::init {
 namespace {
 
-// Debian 12's <linux/landlock.h> ends at ABI 2, so the interface of ABI 7 is spelled out here.
-struct RulesetAttr {
-  std::uint64_t handled_access_fs = 0;
-  std::uint64_t handled_access_net = 0;
-  std::uint64_t scoped = 0;
-};
-struct [[gnu::packed]] PathBeneath {
-  std::uint64_t allowed_access = 0;
-  std::int32_t parent_fd = -1;
-};
-struct NetPort {
-  std::uint64_t allowed_access = 0;
-  std::uint64_t port = 0;
-};
-constexpr int kRulePath = 1, kRuleNetPort = 2;
-constexpr unsigned kVersionFlag = 1;
+using namespace landlock;
 
-constexpr std::uint64_t kExecute = 1 << 0, kWriteFile = 1 << 1, kReadFile = 1 << 2, kReadDir = 1 << 3;
-constexpr std::uint64_t kRefer = 1 << 13, kTruncate = 1 << 14, kIoctlDev = 1 << 15;
-constexpr std::uint64_t kAllOfAbi1 = (1 << 13) - 1;
 constexpr std::uint64_t kFileRights = kExecute | kWriteFile | kReadFile | kTruncate | kIoctlDev;
 constexpr std::uint64_t kRead = kExecute | kReadFile | kReadDir;
-constexpr std::uint64_t kBindTcp = 1 << 0, kConnectTcp = 1 << 1;
-constexpr std::uint64_t kScopeAbstractUnix = 1 << 0, kScopeSignal = 1 << 1;
 
 // /sys parts: runtimes size their heaps and thread pools by them. /opt: where images put interpreters.
 constexpr const char* kSystemTrees[] = {"/usr",    "/lib", "/lib32",         "/lib64",
@@ -43,22 +23,12 @@ constexpr const char* kSystemTrees[] = {"/usr",    "/lib", "/lib32",         "/l
 constexpr const char* kReadWriteDevices[] = {"/dev/null", "/dev/zero", "/dev/full"};
 constexpr const char* kReadDevices[] = {"/dev/random", "/dev/urandom"};
 
-std::uint64_t known_fs_rights(int abi) {
-  std::uint64_t rights = kAllOfAbi1;
-  if (abi >= 2) rights |= kRefer;
-  if (abi >= 3) rights |= kTruncate;
-  if (abi >= 5) rights |= kIoctlDev;
-  return rights;
-}
-
 class Ruleset {
  public:
   explicit Ruleset(int abi) {
-    fs_ = known_fs_rights(abi);
+    fs_ = file_rights(abi);
     if (abi >= 4) net_ = kBindTcp | kConnectTcp;
-    RulesetAttr attr{fs_, net_, abi >= 6 ? kScopeAbstractUnix | kScopeSignal : 0};
-    // Older kernels take the shorter structure and refuse a longer one with bits set only.
-    fd_.reset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0)));
+    fd_.reset(create_ruleset({fs_, net_, abi >= 6 ? kScopeAbstractUnix | kScopeSignal : 0}));
     error_ = fd_ ? 0 : errno;
   }
   int error() const { return error_; }
@@ -67,8 +37,7 @@ class Ruleset {
     struct stat info{};
     if (::fstat(path_fd, &info) != 0) return errno;
     if (!S_ISDIR(info.st_mode)) rights &= kFileRights;
-    PathBeneath rule{rights & fs_, path_fd};
-    return ::syscall(SYS_landlock_add_rule, fd_.get(), kRulePath, &rule, 0) == 0 ? 0 : errno;
+    return add_path(fd_.get(), path_fd, rights & fs_) == 0 ? 0 : errno;
   }
   int allow(const char* path, std::uint64_t rights) {
     UniqueFd fd(::open(path, O_PATH | O_CLOEXEC));
@@ -76,11 +45,10 @@ class Ruleset {
   }
   int allow_port(std::uint16_t port, std::uint64_t right) {
     if ((net_ & right) == 0) return 0;
-    NetPort rule{right, port};
-    return ::syscall(SYS_landlock_add_rule, fd_.get(), kRuleNetPort, &rule, 0) == 0 ? 0 : errno;
+    return add_port(fd_.get(), port, right) == 0 ? 0 : errno;
   }
   std::uint64_t everything() const { return fs_; }
-  int enter() { return ::syscall(SYS_landlock_restrict_self, fd_.get(), 0) == 0 ? 0 : errno; }
+  int enter() { return landlock::enter(fd_.get()) == 0 ? 0 : errno; }
 
  private:
   UniqueFd fd_;
@@ -110,10 +78,7 @@ int add_system(Ruleset& ruleset, std::string& step) {
 
 }  // namespace
 
-int landlock_abi() {
-  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, kVersionFlag);
-  return abi > 0 ? static_cast<int>(abi) : 0;
-}
+int landlock_abi() { return landlock::abi(); }
 
 int apply_landlock(const LandlockRules& rules, std::string& step) {
   const int abi = landlock_abi();

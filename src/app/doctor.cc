@@ -116,6 +116,11 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   for (const std::string& warning : located->info.warnings) findings.push_back({kDegraded, "engine", warning});
 
   const bool native = located->info.kind == box::kNativeAddress;
+  if (native) {
+    const auto chains = own_toolchains();
+    for (const std::string& line : describe_toolchains(chains)) findings.push_back({kGood, "toolchain", line + ", read-only"});
+    for (const std::string& note : chains.notes) findings.push_back({kDegraded, "toolchain", note});
+  }
   auto dir = native ? Result<std::string>("host") : box::find_runner_image_dir();
   auto tag = native ? dir : dir ? box::runner_image_tag(*dir) : Result<std::string>(fail(dir.error()));
   if (!tag) {

@@ -4,12 +4,38 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <map>
 #include <utility>
+
+#include "base/text.h"
 
 #include "box/engine_locator.h"
 #include "box/runner_image.h"
 
 namespace mcpbox::app {
+
+workspace::Toolchains own_toolchains() {
+  const auto variable = [](const char* name) {
+    const char* value = ::getenv(name);
+    return std::string(value == nullptr ? "" : value);
+  };
+  return workspace::find_toolchains(variable("PATH"), variable("HOME"));
+}
+
+std::vector<std::string> describe_toolchains(const workspace::Toolchains& chains) {
+  std::map<std::string, std::string> programs;  // by folder
+  for (const workspace::Toolchain& chain : chains.found) {
+    for (const auto& [source, target] : chain.binds) {
+      std::string& names = programs[target];
+      if (!names.empty()) names += ", ";
+      names += chain.program;
+    }
+  }
+  std::vector<std::string> lines;
+  for (const auto& [folder, names] : programs) lines.push_back(fmt::format("{} for {}", printable(folder), names));
+  return lines;
+}
 
 Result<box::LocatorOptions> locator_options(std::string address) {
   box::LocatorOptions options;
@@ -22,6 +48,12 @@ Result<box::LocatorOptions> locator_options(std::string address) {
     if (!init) return fail(std::move(init).error());
     options.native.state_dir = paths->state_dir;
     options.native.init_path = *init;
+    for (const workspace::Toolchain& chain : own_toolchains().found) {
+      if (std::ranges::find(options.native.tool_path, chain.bin) == options.native.tool_path.end()) options.native.tool_path.push_back(chain.bin);
+      for (const auto& bind : chain.binds) {
+        if (std::ranges::find(options.native.tools, bind) == options.native.tools.end()) options.native.tools.push_back(bind);
+      }
+    }
   }
   return options;
 }

@@ -13,6 +13,7 @@
 #include "box/engine.h"
 #include "box/engine_locator.h"
 #include "net/task.h"
+#include "workspace/toolchain.h"
 
 namespace mcpbox::app {
 
@@ -22,6 +23,10 @@ struct EngineSetup {
   std::string image_reference;  // as shown to people
   std::string image_id;         // what sandboxes are made from
 };
+
+// What the user's PATH finds outside the system; native sandboxes show it. For people: "FOLDER for node, npm", one a folder.
+workspace::Toolchains own_toolchains();
+std::vector<std::string> describe_toolchains(const workspace::Toolchains& chains);
 
 // How to find the engine at this address; for the native one also where it keeps its things.
 Result<box::LocatorOptions> locator_options(std::string address);

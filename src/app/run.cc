@@ -157,6 +157,7 @@ class Run {
     session.run_dir = paths->run_dir;
     session.ca_bundle = *ca_bundle;
     session.uids = setup_.info.uids;
+    session.tools = setup_.info.tools;
     session.cache_volume = hosting::cache_volume(*instance);
     session.profile.image = setup_.image_id;
     session.profile.limits.cpus = options_.cpus;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "app/engine_setup.h"
 #include "app/exit_code.h"
 #include "base/errno_error.h"
 #include "base/text.h"
@@ -166,6 +167,12 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
   fmt::print("{}", redact(text));
 }
 
+void explain_toolchains(workspace::Plan& plan) {
+  const workspace::Toolchains chains = own_toolchains();
+  for (const std::string& line : describe_toolchains(chains)) plan.why.push_back("the native engine shows, read-only, " + line + ": your PATH finds them there");
+  for (const std::string& note : chains.notes) plan.hints.push_back(note);
+}
+
 int explain_run(const RunOptions& options, bool as_json) {
   auto env = run_environment(options.env);
   if (!env) {
@@ -184,6 +191,7 @@ int explain_run(const RunOptions& options, bool as_json) {
   }
   Redactor redact;
   for (const auto& [name, value] : *env) redact.add(Secret(value));
+  explain_toolchains(*plan);
   print_plan(*plan, *network, as_json, redact);
   return plan->refused.empty() ? kOk : kFailed;
 }

@@ -22,6 +22,9 @@ Result<config::NetworkSettings> run_network(const RunOptions& options);
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id,
                                  const std::string& state_dir = "");  // whose ledger says what is to be resolved anew
 
+// Adds to the plan's reasons which folders of the user's PATH native sandboxes show.
+void explain_toolchains(workspace::Plan& plan);
+
 // For people, or as JSON, on stdout; secrets are taken out.
 void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, bool as_json, const Redactor& redact);
 

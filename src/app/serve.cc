@@ -133,6 +133,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.state_dir = paths->state_dir;
     hosting.engine = setup->info.kind;
     hosting.uids = setup->info.uids;
+    hosting.tools = setup->info.tools;
     hosting.one_server_per_sandbox = setup->info.one_server_per_sandbox;
     hosting::EgressServiceOptions proxy;
     proxy.one_server_per_sandbox = setup->info.one_server_per_sandbox;
@@ -265,6 +266,7 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
     policy.locked = loaded->box.install_mode == config::InstallMode::kLocked;
     auto plan = hosting::plan_server(settings, policy, loaded->box.image);
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
+    explain_toolchains(*plan);
     print_plan(*plan, settings.box.network, as_json, hosting::redactor_for(settings));
     return plan->refused.empty() ? kOk : kFailed;
   }

@@ -77,6 +77,13 @@ struct UidRange {
   bool operator==(const UidRange&) const = default;
 };
 
+// Programs of the host outside its system that sandboxes of the host's own system show as well: nvm's node, pyenv's python3.
+struct HostTools {
+  std::vector<std::string> path;     // directories for PATH, before those of the system
+  std::vector<std::string> folders;  // what processes may read and run
+  bool operator==(const HostTools&) const = default;
+};
+
 struct EngineInfo {
   std::string kind;         // "docker", "podman", "native"
   std::string version;      // "20.10.24"
@@ -88,6 +95,7 @@ struct EngineInfo {
   int cgroup_version = 1;
   UidRange uids;
   bool one_server_per_sandbox = false;  // servers would not be kept apart in a common one
+  HostTools tools;
   std::vector<std::string> warnings;
 };
 

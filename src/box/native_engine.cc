@@ -50,12 +50,13 @@ std::string os_name() {
 }
 
 // Says when the host's own system is another one: environments that were installed with it are not used with the next.
-std::string host_image() {
+std::string host_image(const NativeOptions& options) {
   std::string facts = read_small_file("/usr/lib/os-release");
   for (const char* path : {"/usr/bin/python3", "/usr/bin/node", "/usr/bin/npm", "/usr/local/bin/node", "/usr/local/bin/uv"}) {
     struct stat info {};
     if (::stat(path, &info) == 0) facts += fmt::format("{} {} {}\n", path, info.st_size, info.st_mtim.tv_sec);
   }
+  for (const auto& [source, target] : options.tools) facts += fmt::format("{} {}\n", source, target);
   return "host:" + sha256_hex(facts).substr(0, 16);
 }
 
@@ -99,6 +100,8 @@ class NativeEngine final : public Engine {
     if (ids->one) {
       info.warnings.push_back(fmt::format("every server gets a sandbox of its own, and to the kernel it is this user: {}", ids->why_one));
     }
+    info.tools.path = options_.tool_path;
+    for (const auto& [source, target] : options_.tools) info.tools.folders.push_back(target);
     const CgroupHost& host = cgroup_host();
     info.cgroup_version = host.version;
     if (!host.problem.empty()) {
@@ -234,7 +237,7 @@ class NativeEngine final : public Engine {
   Task<Result<ImageInfo>> image(std::string reference) override {
     ImageInfo info;
     if (reference.empty() || reference == "host" || reference.starts_with("host:")) {
-      info.id = host_image();
+      info.id = host_image(options_);
       info.tags = {"host"};
       co_return info;
     }
@@ -283,6 +286,7 @@ class NativeEngine final : public Engine {
     if (rootfs) places.rootfs = spec.profile.image;
     places.directory = sandboxes_ + "/" + spec.name;
     places.volumes = volumes_;
+    places.tools = options_.tools;
     auto layout = native_layout(spec, places);
     if (!layout) return fail(std::move(layout).error());
     auto ids = native_ids(owners_of(spec), options_.only_one_id);

@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "box/engine.h"
@@ -15,6 +17,8 @@ struct NativeOptions {
   std::string state_dir;  // ours, 0700; sandboxes and volumes live in its folder "native"
   std::string init_path;  // mcpbox-init on the host
   std::string cgroup_root = "/sys/fs/cgroup";
+  std::vector<std::pair<std::string, std::string>> tools;  // host paths without links and where they are shown, read-only, with the host's own system
+  std::vector<std::string> tool_path;                      // EngineInfo::tools
   bool only_one_id = false;  // as if an ordinary user had no newuidmap(1) (native_ids.h); for tests
 };
 

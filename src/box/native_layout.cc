@@ -152,6 +152,9 @@ Result<NativeLayout> native_layout(const SandboxSpec& spec, const NativePlaces& 
     return fail(std::move(added).error());
   }
   add_standard(layout.nodes);
+  if (places.rootfs.empty()) {
+    for (const auto& [source, target] : places.tools) layout.nodes.push_back(node(BuildNode::Kind::kBind, target, source));
+  }
   if (auto added = add_mounts(layout, spec, places); !added) return fail(std::move(added).error());
   return layout;
 }

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -21,6 +22,7 @@ struct NativePlaces {
   std::string rootfs;      // absolute directory; empty = the host's own system
   std::string directory;   // of the sandbox: scratch directories are <directory>/scratch/N
   std::string volumes;     // a volume is <volumes>/NAME/data
+  std::vector<std::pair<std::string, std::string>> tools = {};  // NativeOptions::tools
 };
 
 // From the host's system: /usr, /bin, /sbin, /lib* and the few files of /etc that programs need, read-only. Never /home, /root, /var,

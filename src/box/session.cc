@@ -52,6 +52,7 @@ void Session::remove_control_dir() {
 Task<Result<std::unique_ptr<Session>>> Session::open(Engine& engine, boost::asio::any_io_executor executor,
                                                      SessionOptions options) {
   std::unique_ptr<Session> session(new Session(engine, std::move(options)));
+  if (!session->options_.profile.image.starts_with("host")) session->options_.tools = {};
   const SessionOptions& o = session->options_;
 
   SandboxSpec spec;

@@ -44,6 +44,7 @@ struct SessionOptions {
   bool cache_writable = false;
   std::string workspace_volume;  // mounted at kWorkspaceMount; empty = a scratch volume that goes with the sandbox
   UidRange uids;  // EngineInfo::uids; managed processes have ids from it
+  HostTools tools;  // EngineInfo::tools; emptied when the profile's image is not the host's own system
   // The sandbox ends with this controller, also when it is killed; nothing of it can be adopted.
   bool ephemeral = false;
   Labels labels;

@@ -17,6 +17,7 @@ box::SessionOptions session_defaults(const HostOptions& options) {
   session.run_dir = options.run_dir;
   session.ca_bundle = options.ca_bundle;
   session.uids = options.uids;
+  session.tools = options.tools;
   if (options.egress != nullptr) session.egress_dir = options.egress->directory();
   session.cache_volume = cache_volume(options.instance);
   session.profile.image = options.image;

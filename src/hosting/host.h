@@ -27,6 +27,7 @@ struct HostOptions {
   std::string ca_bundle;  // host path; empty = none
   PlanPolicy policy;
   box::UidRange uids;     // EngineInfo::uids
+  box::HostTools tools;   // EngineInfo::tools
   std::string state_dir;  // of the instance; what is noted of environments and of staged copies is kept there. Empty = nothing is
   std::string engine;     // EngineInfo::kind
   bool one_server_per_sandbox = false;  // EngineInfo

@@ -113,6 +113,8 @@ box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::st
   for (const auto& [name, value] : options_.env) {
     if (!is_proxy_variable(name)) inputs.own[name] = value;
   }
+  const box::HostTools& tools = session_.options().tools;
+  inputs.path_prefix = tools.path;
   for (const auto& [name, value] : step.env) inputs.own[name] = value;
   add_offline(options_.sources, inputs.own);
   box::ProcessSpec spec;
@@ -126,6 +128,7 @@ box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::st
   spec.limits.processes = 512;
   spec.limits.file_bytes = 2ull << 30;
   for (const char* child : {"/env", "/home", "/tmp", "/cache"}) spec.confine.read_write.push_back(tree_ + child);
+  spec.confine.read_only = tools.folders;
   if (inputs.ca_bundle) spec.confine.read_only.emplace_back(box::kCaBundleMount);
   for (const box::Mount& mount : session_.options().profile.mounts) spec.confine.read_only.push_back(mount.target);
   if (!inputs.proxy_url.empty()) {

@@ -171,6 +171,8 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
   }
   environment.tree = tree;
   environment.path_prefix = plan.path_prefix;
+  const box::HostTools& tools = session.options().tools;
+  environment.path_prefix.insert(environment.path_prefix.end(), tools.path.begin(), tools.path.end());
   environment.ca_bundle = !session.options().ca_bundle.empty();
   environment.proxy_url = inputs.proxy_url;
   environment.own = std::move(inputs.env);
@@ -187,6 +189,7 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
   process.nice = 5;
   process.confine.read_write = std::move(read_write);
   process.confine.read_only = std::move(read_only);
+  process.confine.read_only.insert(process.confine.read_only.end(), tools.folders.begin(), tools.folders.end());
   if (plan.install) process.confine.read_only.push_back(plan.install->environment);
   if (environment.ca_bundle) process.confine.read_only.emplace_back(box::kCaBundleMount);
   if (!inputs.proxy_url.empty()) process.confine.connect_ports = {box::kEgressPort};

@@ -47,7 +47,7 @@ struct Native : testing::Test {
     ::chmod(folder.dir("run").c_str(), 0700);
     ::chmod(folder.dir("tool").c_str(), 0755);
     fs::copy_file(NATIVE_VIEW, folder.path("tool/view.py"));
-    engine = make_native_engine(loop.get_executor(), {folder.dir("state"), NATIVE_INIT, "/sys/fs/cgroup", one_id()});
+    engine = make_native_engine(loop.get_executor(), {folder.dir("state"), NATIVE_INIT, "/sys/fs/cgroup", {}, {}, one_id()});
     auto probed = run(engine->probe());
     ASSERT_TRUE(probed) << probed.error().message();
     info = *probed;
@@ -70,6 +70,14 @@ struct Native : testing::Test {
     out.init_path = NATIVE_INIT;
     out.run_dir = folder.path("run");
     out.uids = info.uids;
+    return out;
+  }
+  static std::string text_of(const UniqueFd& pipe) {
+    const int flags = ::fcntl(pipe.get(), F_GETFL);
+    ::fcntl(pipe.get(), F_SETFL, flags & ~O_NONBLOCK);
+    std::string out;
+    char buffer[4096];
+    for (ssize_t got = 0; (got = ::read(pipe.get(), buffer, sizeof buffer)) > 0;) out.append(buffer, static_cast<std::size_t>(got));
     return out;
   }
   std::size_t left() {
@@ -174,6 +182,38 @@ TEST_F(Native, leaves_nothing_of_sandboxes_that_are_killed_at_random_moments) {
 TEST_F(Native, refuses_images_with_a_reason) {
   EXPECT_EQ(run(engine->image("debian:12")).error().code(), Code::kUnsupported);
   EXPECT_EQ(left(), 0u);
+}
+
+// A node under nvm's layout, below a home that only its user may enter.
+TEST_F(Native, shows_a_toolchain_of_a_home_and_nothing_else_of_it) {
+  const std::string prefix = folder.path("home/.nvm/versions/node/v22.1.0");
+  fs::create_directories(prefix + "/bin");
+  fs::copy_file(fs::canonical("/usr/bin/node"), prefix + "/bin/node");
+  folder.file("home/secret", "canary", 0644);
+  ::chmod(folder.path("home").c_str(), 0700);
+  NativeOptions native{folder.dir("state"), NATIVE_INIT};
+  native.tools = {{prefix, prefix}};
+  native.tool_path = {prefix + "/bin"};
+  native.only_one_id = one_id();
+  engine = make_native_engine(loop.get_executor(), native);
+  info = *run(engine->probe());
+  SessionOptions wanted = options("tools");
+  wanted.tools = info.tools;
+  auto session = run(Session::open(*engine, loop.get_executor(), wanted));
+  ASSERT_TRUE(session) << session.error().message();
+  ProcessSpec spec;
+  spec.id = "node";
+  spec.argv = {"node", "-e", "const fs=require('fs'),h=process.argv[1];let w='no';try{fs.writeFileSync(process.execPath+'.new','')}catch(e){w=e.code}"
+                             "console.log(process.execPath,fs.existsSync(h+'/secret'),w)", folder.path("home")};
+  spec.env = {"PATH=" + prefix + "/bin:/usr/bin"};
+  spec.cwd = "/";
+  spec.uid = spec.gid = info.uids.first + 5;
+  spec.confine.read_only = info.tools.folders;
+  auto spawned = run((*session)->supervisor().spawn(spec));
+  ASSERT_TRUE(spawned) << spawned.error().message();
+  spawned->pipes.in.reset();
+  EXPECT_EQ(text_of(spawned->pipes.out) + text_of(spawned->pipes.err), prefix + "/bin/node false EROFS\n");
+  EXPECT_TRUE(run((*session)->close()));
 }
 
 // Prints the figure; what is good enough is for the benchmark to say.

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "egress/policy.h"
 #include "hosting/egress_policy.h"
+#include "hosting/environment.h"
 #include "json/text.h"
 #include "hosting/env_ledger.h"
 
@@ -132,8 +133,7 @@ std::string network_in_words(const egress::PolicyText& policy) {
 
 }  // namespace
 
-void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, bool as_json, const Redactor& redact) {
-  const egress::SettingsReader user = hosting::settings_of_user();
+void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user, bool as_json, const Redactor& redact) {
   const egress::PolicyText running = hosting::run_policy(network, user);
   egress::PolicyText installing;
   if (plan.install) installing = hosting::install_policy(network, plan.install->manager, user);
@@ -192,7 +192,7 @@ int explain_run(const RunOptions& options, bool as_json) {
   Redactor redact;
   for (const auto& [name, value] : *env) redact.add(Secret(value));
   explain_toolchains(*plan);
-  print_plan(*plan, *network, as_json, redact);
+  print_plan(*plan, *network, hosting::settings_of_user(hosting::registry_settings_of_user()), as_json, redact);
   return plan->refused.empty() ? kOk : kFailed;
 }
 

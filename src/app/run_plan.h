@@ -9,6 +9,7 @@
 #include "base/redact.h"
 #include "base/result.h"
 #include "config/settings.h"
+#include "egress/presets.h"
 #include "workspace/plan.h"
 
 namespace mcpbox::app {
@@ -25,7 +26,7 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
 // Adds to the plan's reasons which folders of the user's PATH native sandboxes show.
 void explain_toolchains(workspace::Plan& plan);
 
-// For people, or as JSON, on stdout; secrets are taken out.
-void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, bool as_json, const Redactor& redact);
+// For people, or as JSON, on stdout; secrets are taken out. `user`: whose settings name the registries.
+void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user, bool as_json, const Redactor& redact);
 
 }  // namespace mcpbox::app

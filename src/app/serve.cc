@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -267,7 +268,9 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
     auto plan = hosting::plan_server(settings, policy, loaded->box.image);
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
     explain_toolchains(*plan);
-    print_plan(*plan, settings.box.network, as_json, hosting::redactor_for(settings));
+    std::map<std::string, std::string> install_env;
+    for (const auto& [name, value] : loaded->box.install_env) install_env[name] = std::string(value.text.reveal());
+    print_plan(*plan, settings.box.network, hosting::settings_of_user(std::move(install_env)), as_json, hosting::redactor_for(settings));
     return plan->refused.empty() ? kOk : kFailed;
   }
   return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file, printable(server, 100), join(names, ", "))), kUsage);

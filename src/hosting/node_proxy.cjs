@@ -4,13 +4,6 @@
 (() => {
   const [major, minor] = process.versions.node.split('.').map(Number);
   const builtin = major > 24 || (major === 24 && minor >= 5) || (major === 22 && minor >= 21);
-  // Said on the next tick, on the stderr of every server.
-  if (builtin) {
-    const emit = process.emit;
-    process.emit = function (name, what) {
-      return name === 'warning' && what && what.code === 'UNDICI-EHPA' ? false : emit.apply(this, arguments);
-    };
-  }
   const text = process.env.HTTPS_PROXY || process.env.https_proxy;
   if (!text) return;
   let proxy;

@@ -9,7 +9,7 @@ export default async function run() {
   await check('help of the program and of every verb', async () => {
     const help = await verb(['--help']);
     assert.equal(help.code, 0);
-    const verbs = ['run', 'serve', 'ps', 'tools', 'call', 'logs', 'restart', 'stop', 'down', 'check', 'explain', 'doctor', 'image', 'version'];
+    const verbs = ['run', 'serve', 'ps', 'tools', 'call', 'logs', 'restart', 'stop', 'down', 'check', 'explain', 'doctor', 'image', 'egress', 'version'];
     for (const name of verbs) {
       assert.match(help.stdout, new RegExp(`^ +${name} `, 'm'));
       const own = await verb([name, '--help']);

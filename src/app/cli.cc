@@ -13,6 +13,7 @@
 #include "app/env_verbs.h"
 #include "app/exit_code.h"
 #include "app/paths.h"
+#include "app/pull_verb.h"
 #include "app/run.h"
 #include "app/serve.h"
 
@@ -176,6 +177,19 @@ int run_command_line(int argc, char** argv) {
   add_socket(verb, common);
   add_format(verb, common);
   verb->callback([&] { code = stop_server(client(), server); });
+
+  PullVerb pulling;
+  verb = app.add_subcommand("pull", "Bring what a server changed in its own copy (host_path_mode: rw) back to this host");
+  verb->footer("\nNothing comes back by itself. A file that changed here too is a conflict: then nothing is written, unless --force.\n\n"
+               "Examples:\n  mcpbox pull notes --dry-run\n  mcpbox pull notes --to ~/projects/notes-of-the-server");
+  verb->add_option("server", pulling.server, "Name of the server; it may be stopped")->required();
+  verb->add_option("--to", pulling.to, "Put the server's whole copy into this folder instead")->type_name("DIR");
+  verb->add_flag("--dry-run", pulling.dry_run, "Only say what would be done");
+  verb->add_flag("--force", pulling.force, "Write over conflicts; what is here stays beside them as NAME.before-pull-N");
+  verb->add_flag("--delete", pulling.delete_missing, "Delete here what the server deleted");
+  add_socket(verb, common);
+  add_format(verb, common);
+  verb->callback([&] { code = pull_changes(client(), pulling); });
 
   DownOptions ending;
   verb = app.add_subcommand("down", "End the daemon and remove its sandboxes, also those that a killed daemon left");

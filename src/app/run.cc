@@ -225,6 +225,7 @@ class Run {
 
     hosting::LaunchInputs inputs;
     inputs.server = name;
+    inputs.one_id = setup_.info.one_server_per_sandbox;
     inputs.network = std::move(*network);
     if (grant_) inputs.proxy_url = grant_->proxy_url().reveal();
     inputs.process_id = "server";

@@ -239,6 +239,18 @@ class WireSupervisor final : public Supervisor {
     if (!reply) co_return fail(reply.error());
     co_return UnpackTotals{reply->entries, reply->bytes};
   }
+  Task<Result<PackTotals>> pack(PackRequest what, UniqueFd stream) override {
+    std::vector<UniqueFd> fds;
+    fds.push_back(std::move(stream));
+    const auto limit = std::clamp<milliseconds>(what.timeout, milliseconds(1), std::chrono::hours(1));
+    wire::Pack request{std::move(what.path), what.uid,  what.gid,        std::move(what.skip),
+                       what.entries,         what.bytes, what.file_bytes, static_cast<std::uint32_t>(limit.count())};
+    auto answer = co_await channel_->call(std::move(request), limit + std::chrono::minutes(1), std::move(fds));
+    if (!answer) co_return fail(answer.error());
+    auto reply = wire::decode<wire::PackReply>(answer->payload);
+    if (!reply) co_return fail(reply.error());
+    co_return PackTotals{reply->entries, reply->bytes, reply->skipped};
+  }
   Task<Result<void>> publish(std::string from, std::string to, uid_t owner) override {
     return done(wire::Publish{std::move(from), std::move(to), owner});
   }

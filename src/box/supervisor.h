@@ -98,6 +98,26 @@ class Supervisor {
     std::chrono::milliseconds timeout{120'000};
   };
   virtual Task<Result<UnpackTotals>> unpack(UnpackRequest request, UniqueFd stream) = 0;
+  // The other way: writes the tree at `path`, which belongs to `uid`, as a stage stream into `stream`, by a child that runs as uid:gid
+  // confined to it. Modes are reduced as in staging. The limits end it with kResourceExhausted, a file that changes while it is read with
+  // kAborted; what no stage stream can hold, what cannot be read and directories named in `skip` stay behind. Whoever reads must not trust
+  // a byte of it: the tree is the server's. The call takes the descriptor.
+  struct PackRequest {
+    std::string path;
+    uid_t uid = 0;
+    gid_t gid = 0;
+    std::vector<std::string> skip;
+    std::uint64_t entries = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t file_bytes = 0;
+    std::chrono::milliseconds timeout{120'000};
+  };
+  struct PackTotals {
+    std::uint64_t entries = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t skipped = 0;
+  };
+  virtual Task<Result<PackTotals>> pack(PackRequest request, UniqueFd stream) = 0;
   // Renames `from` over `to` (both children of one root-owned directory); what `to` was is removed in the background.
   virtual Task<Result<void>> publish(std::string from, std::string to, uid_t owner) = 0;
   // Takes every write bit below `path` away and lets others read (files 0444/0555, directories 0555), as `uid`.

@@ -170,6 +170,43 @@ Task<void> send_logs(HostedServer& server, ServedRequest request, Responder& out
   (void)co_await out.end();
 }
 
+Task<void> pull(HostedServer& server, ServedRequest request, Responder& out) {
+  constexpr std::size_t kMaxItems = 5000;
+  hosting::PullOptions options;
+  const Json body = Json::parse(request.body, nullptr, false);
+  const auto flag = [&](const char* name) { return body.is_object() && body.contains(name) && body[name].is_boolean() && body[name].get<bool>(); };
+  if (!request.content_type.starts_with("application/json") || !body.is_object()) {
+    co_await refuse(out, Error(Code::kInvalidArgument, R"(send application/json: {"to": "/folder", "dry_run": true, "force": false, "delete": false})"));
+    co_return;
+  }
+  if (body.contains("to") && body["to"].is_string()) options.to = body["to"].get<std::string>();
+  options.choice.dry_run = flag("dry_run");
+  options.choice.force = flag("force");
+  options.choice.delete_missing = flag("delete");
+  auto pulled = co_await server.pull(std::move(options));
+  if (!pulled) {
+    co_await refuse(out, pulled.error());
+    co_return;
+  }
+  Json roots = Json::array();
+  for (const hosting::PullOutcome& outcome : *pulled) {
+    Json items = Json::array();
+    for (const workspace::PullItem& item : outcome.report.items) {
+      if (items.size() == kMaxItems) break;
+      items.push_back({{"action", workspace::name_of(item.action)}, {"path", printable(item.path, 4096)}, {"size", item.size}, {"note", printable(item.note)}});
+    }
+    roots.push_back({{"from", outcome.from},
+                     {"target", outcome.target},
+                     {"applied", outcome.report.applied},
+                     {"base_known", outcome.base_known},
+                     {"count", outcome.report.items.size()},
+                     {"refused", outcome.report.refused_total},
+                     {"unreadable", outcome.unreadable},
+                     {"items", std::move(items)}});
+  }
+  (void)co_await out.send(200, "application/json", dump({{"server", server.name()}, {"roots", std::move(roots)}}));
+}
+
 Task<void> route(ControlContext& context, ServedRequest request, Responder& out) {
   std::vector<std::string> parts;
   for (const std::string_view part : split(std::string_view(request.path).substr(1), '/')) parts.emplace_back(part);
@@ -202,6 +239,7 @@ Task<void> route(ControlContext& context, ServedRequest request, Responder& out)
     if (get && verb == "tools") co_return co_await send_tools(found, out);
     if (get && verb == "logs") co_return co_await send_logs(found, std::move(request), out);
     if (post && verb == "call") co_return co_await call_tool(found, std::move(request), out);
+    if (post && verb == "pull") co_return co_await pull(found, std::move(request), out);
     if (post && verb == "restart") {
       found.request_restart(request.query.contains("fresh"));
       co_await found.settle(std::chrono::steady_clock::now() + std::chrono::seconds(330));

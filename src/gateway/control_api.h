@@ -7,6 +7,7 @@
 //   GET  /v1/servers/NAME/logs          ?after=SEQ&follow=1: a JSON object per line
 //   POST /v1/servers/NAME/restart       ?fresh=1
 //   POST /v1/servers/NAME/stop
+//   POST /v1/servers/NAME/pull          {"to", "dry_run", "force", "delete"}: what the server changed in its copy, back to the host
 //   POST /v1/shutdown                   stops everything, removes the sandboxes, ends the daemon
 //   GET  /v1/wait                       ?timeout=SECONDS: answers like /v1/servers once every server settled
 //

@@ -166,7 +166,9 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
   }
 
   std::optional<StageManifest> previous;
-  if (!writable && !fresh && !remembered.empty() && note.starts_with("ro ")) {
+  // Where the sandbox has one id only, nothing but Landlock keeps the server from its code: then no copy is a source of the next.
+  const bool sealed = !writable && place.code_uid != target.uid;
+  if (sealed && !fresh && !remembered.empty() && note.starts_with("ro ")) {
     struct Found {
       std::optional<StageManifest> manifest;
       std::optional<StageReport> unchanged;
@@ -187,14 +189,14 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
     previous = std::move(found.manifest);
   }
 
-  const uid_t owner = writable ? target.uid : place.code_uid;
+  const uid_t owner = sealed ? place.code_uid : target.uid;
   for (int attempt = 1;; ++attempt) {
     const std::string generation = random_hex(16);
     const std::string destination = fmt::format("{}/{}{}", parent, kUnfinished, generation);
-    auto job = std::make_shared<Job>(Job{root, policy, previous, {generation, root.host, root.mount, writable, writable, {}}, 0});
+    auto job = std::make_shared<Job>(Job{root, policy, previous, {generation, root.host, root.mount, !sealed, writable, {}}, 0});
     const Fill fill = [job](box::StageWriter& writer) { return fill_generation(*job, writer); };
     auto report = co_await stream_into(pool, supervisor,
-                                       {destination, owner, target.gid, false, !writable, previous ? root.mount : "", target.timeout}, fill);
+                                       {destination, owner, target.gid, false, sealed, previous ? root.mount : "", target.timeout}, fill);
     if (!report && attempt < kAttempts && report.error().code() == Code::kAborted) continue;
     if (!report && previous && (report.error().code() == Code::kFailedPrecondition || report.error().code() == Code::kNotFound)) {
       log::warning(place.process_id, "{}; copying {} as a whole", report.error().message(), printable(root.host));
@@ -207,7 +209,7 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
       if (auto cleared = co_await supervisor.write_file(note_path, ""); !cleared) co_return fail(std::move(cleared).error());
     }
     if (auto published = co_await supervisor.publish(destination, root.mount, owner); !published) co_return fail(std::move(published).error());
-    auto noted = co_await supervisor.write_file(note_path, (writable ? "rw " : "ro ") + generation);
+    auto noted = co_await supervisor.write_file(note_path, (writable ? "rw " : sealed ? "ro " : "open ") + generation);
     if (!noted) co_return fail(std::move(noted).error());
     result.how = previous ? StagedGeneration::How::kPartly : StagedGeneration::How::kWhole;
     result.sent = job->sent;

@@ -27,7 +27,7 @@ struct GenerationPlace {
   std::string tree;        // process_tree(): root's directory in the sandbox, where the note is
   std::string process_id;
   std::string manifest_dir;  // on the host; empty = nothing is remembered
-  uid_t code_uid = 0;        // owner of what the server must not write
+  uid_t code_uid = 0;        // owner of what the server must not write; the server's own uid where the sandbox has but one
 };
 
 struct StagedGeneration {
@@ -47,7 +47,8 @@ struct StagedGeneration {
 Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
                                                 StagePolicy policy, StageTarget target, GenerationPlace place, bool fresh);
 
-// The note about the copy at `mount`: "ro GENERATION" or "rw GENERATION".
+// The note about the copy at `mount`: "rw GENERATION", "ro GENERATION", or "open GENERATION" for one that is to be read but has the server's
+// own uid.
 std::string generation_note(const GenerationPlace& place, const std::string& mount);
 std::string manifest_path(const GenerationPlace& place, const std::string& mount);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <boost/asio/this_coro.hpp>
 #include <utility>
 
@@ -152,7 +153,7 @@ Task<void> HostedServer::start_into(std::optional<Result<std::unique_ptr<Running
   out = co_await start();
 }
 
-Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
+Task<Result<HostedServer::Place>> HostedServer::find_place() {
   std::string image = context_.default_image;
   if (settings_.box.image) {
     auto found = co_await context_.engine.image(*settings_.box.image);
@@ -190,6 +191,14 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
 
   auto session = co_await context_.sessions.acquire(std::move(options));
   if (!session) co_return fail(std::move(session).error());
+  co_return Place{std::move(*plan), *user, std::move(*session), image};
+}
+
+Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
+  auto place = co_await find_place();
+  if (!place) co_return fail(std::move(place).error());
+  const auto user = &place->user;
+  const auto session = &place->session;
   box::Supervisor& supervisor = (*session)->session().supervisor();
 
   std::shared_ptr<EgressGrant> egress;
@@ -212,7 +221,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   inputs.process_id = process_id_;
   inputs.uid = user->first;
   inputs.gid = user->second;
-  inputs.plan = std::move(*plan);
+  inputs.plan = std::move(place->plan);
   for (const auto* values : {&settings_.box.env, &settings_.env}) {
     for (const auto& [name, value] : *values) inputs.env[name] = std::string(value.text.reveal());
   }
@@ -220,6 +229,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   inputs.timeout = settings_.box.startup_timeout;
   inputs.restage = fresh_;
   inputs.manifest_dir = context_.manifest_dir;
+  inputs.one_id = context_.one_server_per_sandbox;
   inputs.on_phase = [this](Phase phase) { enter(ServerState::kPreparing, phase); };
   inputs.on_progress = [this](std::string_view line) {
     log_.line(LogSource::kMcpbox, line);
@@ -263,7 +273,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
     co_return fail(missing ? Error(Code::kFailedPrecondition,
                                    fmt::format("{}; check `command` of server '{}': the program must be in the image, in a staged "
                                                "folder, or come from npx or uvx; {}",
-                                               error.message(), settings_.name, missing_program_hint(program, image)))
+                                               error.message(), settings_.name, missing_program_hint(program, place->image)))
                            : std::move(error));
   }
   running->pid = spawned->pid;
@@ -276,6 +286,35 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   running->driver = std::make_unique<McpDriver>(context_.executor, std::move(spawned->pipes), std::move(session_options), log_);
   running->driver->start([this] { changed_.notify(); });
   co_return running;
+}
+
+Task<Result<std::vector<PullOutcome>>> HostedServer::pull(PullOptions options) {
+  auto place = co_await find_place();
+  if (!place) co_return fail(std::move(place).error());
+  const auto is_writable_copy = [](const workspace::Root& root) {
+    return root.mode == workspace::RootMode::kStage && root.access == workspace::Access::kReadWrite;
+  };
+  const auto copies = std::count_if(place->plan.roots.begin(), place->plan.roots.end(), is_writable_copy);
+  if (copies == 0) {
+    co_return fail(Code::kFailedPrecondition, fmt::format("server '{}' has no copy that it may change: set `host_path_mode: rw`", settings_.name));
+  }
+  if (copies > 1 && !options.to.empty()) {
+    co_return fail(Code::kInvalidArgument, fmt::format("server '{}' has copies of {} folders; --to takes one", settings_.name, copies));
+  }
+  const StageTarget target{place->user.first, place->user.second};
+  const box::SessionOptions& session = place->session->session().options();
+  const GenerationPlace where{process_tree(process_id_), process_id_, context_.manifest_dir,
+                              context_.one_server_per_sandbox ? target.uid : code_uid(session.instance, settings_.name, session.uids)};
+  std::vector<PullOutcome> outcomes;
+  for (const workspace::Root& root : place->plan.roots) {
+    if (!is_writable_copy(root)) continue;
+    auto pulled = co_await pull_root(context_.pool, place->session->session().supervisor(), root, context_.policy.staging(), target, where, options);
+    if (!pulled) co_return fail(std::move(pulled).error().with_context(fmt::format("server '{}'", settings_.name)));
+    log_.line(LogSource::kMcpbox, fmt::format("pulled into {}: {} entries{}", printable(pulled->target), pulled->report.items.size(),
+                                              pulled->report.applied ? "" : ", nothing written"));
+    outcomes.push_back(std::move(*pulled));
+  }
+  co_return outcomes;
 }
 
 Error HostedServer::death_of(const Running& running) const {

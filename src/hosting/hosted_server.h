@@ -17,6 +17,7 @@
 #include "hosting/installer.h"
 #include "hosting/launch.h"
 #include "hosting/mcp_driver.h"
+#include "hosting/pull.h"
 #include "hosting/retry_budget.h"
 #include "hosting/server_log.h"
 #include "hosting/server_plan.h"
@@ -86,6 +87,9 @@ class HostedServer {
   Task<Result<mcp::CallReply>> call_tool(std::string tool, std::string arguments_json);
   Result<std::vector<mcp::Tool>> tools() const;
 
+  // Brings what the server changed in its writable copies back to this host (pull.h). Works in every state; opens the sandbox if need be.
+  Task<Result<std::vector<PullOutcome>>> pull(PullOptions options);
+
   ServerView view() const;
   ServerLog& log() { return log_; }
   net::Signal& changed() { return changed_; }
@@ -93,6 +97,13 @@ class HostedServer {
 
  private:
   struct Running;  // a started process with its driver
+  struct Place {   // where it runs, and as whom
+    workspace::Plan plan;
+    std::pair<uid_t, gid_t> user;
+    std::shared_ptr<SharedSession> session;
+    std::string image;  // engine id
+  };
+  Task<Result<Place>> find_place();
 
   Task<Result<void>> attempt();
   Task<void> start_into(std::optional<Result<std::unique_ptr<Running>>>& out, bool& over);

@@ -143,7 +143,8 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
         if (!made) co_return fail(std::move(made).error());
       }
       const box::SessionOptions& options = session.options();
-      const GenerationPlace place{tree, inputs.process_id, inputs.manifest_dir, code_uid(options.instance, inputs.server, options.uids)};
+      const GenerationPlace place{tree, inputs.process_id, inputs.manifest_dir,
+                                  inputs.one_id ? inputs.uid : code_uid(options.instance, inputs.server, options.uids)};
       staged = co_await stage_generation(pool, supervisor, root, inputs.policy, target, place, inputs.restage);
     } else {
       if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared) co_return fail(std::move(shared).error());

@@ -222,12 +222,17 @@ std::optional<bool> IgnoreRules::decide(std::string_view path, bool is_directory
   return std::nullopt;
 }
 
-bool ignored_by_default(std::string_view directory_name) {
+std::span<const std::string_view> default_ignored_names() {
   static constexpr std::array<std::string_view, 16> kNames{
       ".git",        ".hg",         ".svn",     "__pycache__",       ".pytest_cache", ".mypy_cache",
       ".ruff_cache", ".hypothesis", ".venv",    "node_modules",      ".tox",          ".nox",
       ".cache",      ".uv-cache",   ".langbot", ".ipynb_checkpoints"};
-  return std::find(kNames.begin(), kNames.end(), directory_name) != kNames.end();
+  return kNames;
+}
+
+bool ignored_by_default(std::string_view directory_name) {
+  const auto names = default_ignored_names();
+  return std::find(names.begin(), names.end(), directory_name) != names.end();
 }
 
 bool may_be_virtual_environment(std::string_view directory_name) {

@@ -6,6 +6,7 @@
 
 #include <bitset>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +66,7 @@ class IgnoreRules {
 // Names of directories that are never part of a server's code: version control, caches, and what an installer makes
 // anew. A folder that is called "env" or "venv" is one of them only when it is a virtual environment; that is for the
 // caller to see.
+std::span<const std::string_view> default_ignored_names();
 bool ignored_by_default(std::string_view directory_name);
 bool may_be_virtual_environment(std::string_view directory_name);
 

@@ -62,7 +62,6 @@ class Walk {
       : host_(host), limits_(limits), sink_(sink), stop_(stop), rules_(rules), denied_(rules.denied, rules.home) {}
 
   Result<StageReport> run(UniqueFd root);
-  const DeniedPlaces& denied() const { return denied_; }
 
  private:
   struct Frame {
@@ -361,25 +360,32 @@ FileStamp stamp_of(const struct stat& status) {
           ns(status.st_mtim), ns(status.st_ctim), status.st_mode};
 }
 
-Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
-                         const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop,
-                         const StageRules& rules) {
+Result<UniqueFd> open_stage_root(const std::string& host, const std::vector<std::string>& allowed_roots, const StageRules& rules) {
   if (!host.starts_with('/') || host.find('\0') != std::string::npos) {
     return fail(Code::kInvalidArgument, "'" + printable(host, 512) + "' is not an absolute path");
   }
   std::string clean = normalise(host);
   auto root = open_root(clean, allowed_roots);
-  if (!root) return fail(root.error());
-  Walk walking(clean, limits, sink, stop, rules);
-  if (std::string why = walking.denied().refuse_root(clean); !why.empty()) {
+  if (!root) return root;
+  const DeniedPlaces denied(rules.denied, rules.home);
+  if (std::string why = denied.refuse_root(clean); !why.empty()) {
     return fail(Code::kPermissionDenied, "'" + printable(clean, 512) + "': " + why);
   }
   struct stat status{};
   if (::fstat(root->get(), &status) != 0) return fail(errno_error(errno, "stat " + clean));
   // Asked of the open folder too, because the name may lead elsewhere since it was judged.
-  if (walking.denied().is_denied(sys::id_of(status)))
+  if (denied.is_denied(sys::id_of(status)))
     return fail(Code::kPermissionDenied, "'" + printable(clean, 512) + "' was exchanged for a denied place");
-  return walking.run(std::move(*root));
+  return root;
+}
+
+Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
+                         const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop,
+                         const StageRules& rules) {
+  auto root = open_stage_root(host, allowed_roots, rules);
+  if (!root) return fail(root.error());
+  std::string clean = normalise(host);
+  return Walk(clean, limits, sink, stop, rules).run(std::move(*root));
 }
 
 }  // namespace mcpbox::workspace

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 namespace mcpbox::workspace {
 
@@ -82,6 +83,9 @@ struct StageReport {
 Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
                          const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop = nullptr,
                          const StageRules& rules = {});
+
+// The same folder by the same rules, opened (O_PATH), for who works beneath it.
+Result<UniqueFd> open_stage_root(const std::string& host, const std::vector<std::string>& allowed_roots, const StageRules& rules);
 
 // SHA-256 over names, kinds, executable bits and contents of what walk() hands over. Equal for equal trees wherever
 // they lie.

@@ -37,7 +37,7 @@ std::string required(const char* name) {
   return value;
 }
 
-void bind(const std::string& from, const std::string& to, bool read_only) {
+void bind_at(const std::string& from, const std::string& to, bool read_only) {
   check(::mount(from.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0, from.c_str());
   if (read_only)
     check(::mount(nullptr, to.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0, "remount");
@@ -47,7 +47,7 @@ void bind_file(const std::string& from, const std::string& to) {
   const int fd = ::open(to.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
   check(fd >= 0, to.c_str());
   ::close(fd);
-  bind(from, to, false);
+  bind_at(from, to, false);
 }
 
 // A root file system like an engine's: the host's programs read-only, own /proc, /dev, /workspace, /cache and /.boxrun.
@@ -60,25 +60,25 @@ void build_root(const std::string& base, const std::string& build) {
     fs::create_directory(root + "/" + name);
   }
   ::chmod((root + "/tmp").c_str(), 01777);
-  bind("/usr", root + "/usr", true);
-  bind("/etc", root + "/etc", true);
+  bind_at("/usr", root + "/usr", true);
+  bind_at("/etc", root + "/etc", true);
   for (const char* name : {"/bin", "/sbin", "/lib", "/lib64", "/lib32"}) {
     if (fs::is_symlink(name)) {
       fs::create_symlink(fs::read_symlink(name), root + name);
     } else if (fs::exists(name)) {
       fs::create_directory(root + name);
-      bind(name, root + name, true);
+      bind_at(name, root + name, true);
     }
   }
-  bind(build + "/tests", root + "/opt/tests", true);
+  bind_at(build + "/tests", root + "/opt/tests", true);
   bind_file(build + "/bin/mcpbox-init", root + "/.box/mcpbox-init");
   for (const char* name : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"})
     bind_file(name, root + name);
   fs::create_directory(root + "/dev/shm");
   check(::mount("tmpfs", (root + "/dev/shm").c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") == 0, "/dev/shm");
-  bind(base + "/workspace", root + "/workspace", false);
-  bind(base + "/cache", root + "/cache", false);
-  bind(base + "/run", root + "/.boxrun", false);
+  bind_at(base + "/workspace", root + "/workspace", false);
+  bind_at(base + "/cache", root + "/cache", false);
+  bind_at(base + "/run", root + "/.boxrun", false);
   check(::mount("proc", (root + "/proc").c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0, "/proc");
   check(::chdir(root.c_str()) == 0, "chdir");
   check(::syscall(SYS_pivot_root, ".", ".") == 0, "pivot_root");

@@ -56,6 +56,7 @@ class Server {
   void kill_uid(Origin origin, const wire::KillUid& request);
   void kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline);
   void kill_check(Origin origin, const wire::KillUid& request, EventLoop::Clock::time_point deadline);
+  void pack_stream(Origin origin, wire::Pack request, std::vector<UniqueFd> fds);
   void unpack_stream(Origin origin, wire::Unpack request, std::vector<UniqueFd> fds);
   void help(Origin origin, Work work, std::vector<int> keep, std::chrono::milliseconds limit);
   void file_operation(Origin origin, const wire::Frame& frame);

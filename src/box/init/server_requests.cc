@@ -1,6 +1,7 @@
 // What each request does.
 #include <signal.h>
 
+#include "box/init/pack.h"
 #include "box/init/server.h"
 #include "box/init/small_files.h"
 #include "box/init/tree_make.h"
@@ -92,6 +93,11 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
         return unpack_stream(origin, std::move(*request), std::move(fds));
       }
       break;
+    case kPack:
+      if (auto request = wire::decode<wire::Pack>(frame.payload)) {
+        return pack_stream(origin, std::move(*request), std::move(fds));
+      }
+      break;
     case kShutdown:
       if (wire::decode<wire::Shutdown>(frame.payload)) {
         reply(origin, wire::Done{});
@@ -170,6 +176,19 @@ void Server::unpack_stream(Origin origin, wire::Unpack request, std::vector<Uniq
         answer(unpack(roots_, request, stream->get(), EventLoop::Clock::now() + limit));
       },
       {fd}, limit + std::chrono::minutes(2));
+}
+
+void Server::pack_stream(Origin origin, wire::Pack request, std::vector<UniqueFd> fds) {
+  if (fds.size() != 1) return drop(origin.connection, "a pack request needs one descriptor");
+  auto stream = std::make_shared<UniqueFd>(std::move(fds.front()));
+  const auto limit = milliseconds(std::min(request.timeout_ms, 3'600'000u));
+  const int fd = stream->get();
+  help(
+      origin,
+      [this, request, stream, limit](const Answer& answer) {
+        answer(pack(roots_, request, stream->get(), EventLoop::Clock::now() + limit));
+      },
+      {fd}, limit + std::chrono::seconds(30));
 }
 
 void Server::help(Origin origin, Work work, std::vector<int> keep, milliseconds limit) {

@@ -9,6 +9,7 @@
 
 #include "base/errno_error.h"
 #include "box/init/landlock.h"
+#include "box/init/one_id.h"
 #include "box/init/seccomp_filter.h"
 #include "box/init/tree_make.h"
 #include "box/init/tree_remove.h"
@@ -65,7 +66,7 @@ Op<UniqueFd> open_previous(const Roots& roots, const wire::Unpack& request) {
   UniqueFd directory(open_beneath(entry->parent.get(), entry->name, O_PATH | O_DIRECTORY));
   struct stat info{};
   if (!directory || ::fstat(directory.get(), &info) != 0) return failed(step);
-  if (info.st_uid != request.uid) return refuse(Code::kFailedPrecondition, step, "it belongs to somebody else");
+  if (info.st_uid != shown_id(request.uid)) return refuse(Code::kFailedPrecondition, step, "it belongs to somebody else");
   return directory;
 }
 

@@ -44,6 +44,7 @@ enum class MessageType : std::uint8_t {
   kReadFile = 16,
   kListDirectory = 17,
   kShutdown = 18,
+  kPack = 24,
   // From mcpbox-init.
   kReply = 64,       // success; the payload's form follows from the request
   kErrorReply = 65,  // ErrorReply

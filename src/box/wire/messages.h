@@ -185,6 +185,24 @@ struct UnpackReply {
   bool operator==(const UnpackReply&) const = default;
   template <class V, class S> static void fields(V& v, S& s) { v(s.entries), v(s.bytes); }
 };
+// Comes with one descriptor, into which the tree is written as a stage stream.
+struct Pack {
+  static constexpr auto kType = MessageType::kPack;
+  std::string path;
+  std::uint32_t uid = 0, gid = 0;
+  std::vector<std::string> skip;  // directories of these names stay behind, wherever they are
+  std::uint64_t entries = 0, bytes = 0, file_bytes = 0;  // limits
+  std::uint32_t timeout_ms = 0;
+  bool operator==(const Pack&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) {
+    v(s.path), v(s.uid), v(s.gid), v(s.skip), v(s.entries), v(s.bytes), v(s.file_bytes), v(s.timeout_ms);
+  }
+};
+struct PackReply {
+  std::uint64_t entries = 0, bytes = 0, skipped = 0;
+  bool operator==(const PackReply&) const = default;
+  template <class V, class S> static void fields(V& v, S& s) { v(s.entries), v(s.bytes), v(s.skipped); }
+};
 struct Publish {
   static constexpr auto kType = MessageType::kPublish;
   std::string from, to;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "json/value.h"
 #include "net/task_group.h"
@@ -377,6 +378,58 @@ TEST_F(HostedServerTest, a_restart_sends_only_what_changed_on_the_host) {
     std::filesystem::remove(tree.path("one/data.txt"));
     EXPECT_THAT(co_await restart(), HasSubstr("2 entries, of which 0 were"));
     EXPECT_THAT(co_await call(one, "read", R"({"path":"data.txt"})"), HasSubstr("refused: FileNotFoundError"));
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, pull_brings_changes_back_from_a_running_and_from_a_stopped_server) {
+  auto settings = python("one");
+  settings.box.host_path_mode = config::Access::kReadWrite;
+  tree.file("one/data.txt", "staged");
+  start({std::move(settings), python("two")});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    if (!co_await connected(one) || !co_await connected(server("two"))) co_return 1;
+    EXPECT_EQ(co_await call(one, "write", R"({"path":"note","text":"new"})"), "written");
+    EXPECT_EQ(co_await call(one, "write", R"({"path":"data.txt","text":"+more"})"), "written");
+    auto pulled = co_await one.pull({"", {.dry_run = true}});
+    if (!pulled) {
+      ADD_FAILURE() << pulled.error().message();
+      co_return 1;
+    }
+    EXPECT_EQ(pulled->front().report.items.size(), 2u);
+    EXPECT_NE(::access(tree.path("one/note").c_str(), F_OK), 0);
+    one.request_stop();
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_EQ(one.view().state, ServerState::kStopped);
+    pulled = co_await one.pull({});
+    if (!pulled) {
+      ADD_FAILURE() << pulled.error().message();
+      co_return 1;
+    }
+    EXPECT_TRUE(pulled->front().report.applied);
+    EXPECT_TRUE(pulled->front().base_known);
+    std::ifstream note(tree.path("one/note")), data(tree.path("one/data.txt"));
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(note), {}), "new");
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(data), {}), "staged+more");
+    pulled = co_await one.pull({});
+    EXPECT_TRUE(pulled && pulled->front().report.items.empty());
+    // To another folder: all that the server has.
+    tree.dir("elsewhere");
+    pulled = co_await one.pull({tree.path("elsewhere"), {}});
+    EXPECT_TRUE(pulled && pulled->front().report.items.size() == 3u);
+    EXPECT_EQ(::access(tree.path("elsewhere/server.py").c_str(), F_OK), 0);
+    for (const std::string& refused : {std::string("/etc"), std::string("/"), std::string("relative")}) {
+      EXPECT_FALSE(co_await one.pull({refused, {}})) << refused;
+    }
+    // A server that only reads its folder has nothing to bring back.
+    auto none = co_await server("two").pull({});
+    EXPECT_FALSE(none);
+    if (!none) EXPECT_THAT(none.error().message(), HasSubstr("host_path_mode: rw"));
+    for (const auto& left : std::filesystem::directory_iterator(tree.path("state/staged"))) {
+      EXPECT_THAT(left.path().filename().string(), testing::Not(testing::StartsWith("pull-")));
+    }
     co_return 0;
   };
   test::run_task(loop, body());

@@ -320,6 +320,79 @@ TEST_F(InitFiles, keeps_nothing_that_is_not_as_the_stream_says) {
   EXPECT_EQ(inspect(sandbox->workspace() + "/.mcp/a/w/f").st_nlink, 1u);
 }
 
+// What a packed tree says, as text.
+struct PackedTree final : box::wire::StageSink {
+  Result<void> directory(std::string_view path) override { return add(std::string(path) + "/"); }
+  Result<void> file(std::string_view path, std::uint64_t, bool executable) override {
+    return add(std::string(path) + (executable ? "*=" : "="));
+  }
+  Result<void> data(std::string_view bytes) override {
+    entries.back() += bytes;
+    return {};
+  }
+  Result<void> file_end() override { return {}; }
+  Result<void> link(std::string_view path, std::string_view target) override { return add(std::string(path) + "->" + std::string(target)); }
+  Result<void> keep(std::string_view, std::uint64_t, bool) override { return fail(Code::kInternal, "kept"); }
+  Result<void> add(std::string entry) {
+    entries.push_back(std::move(entry));
+    return {};
+  }
+  std::vector<std::string> entries;
+};
+
+TEST_F(InitFiles, packs_what_the_server_has_within_limits_and_leaves_special_files) {
+  make_process_directory({"home"});
+  auto fill = spec("fill", {"sh", "-c",
+                            "mkdir -p a/b .git/hooks dark; echo x > a/b/f; chmod 4755 a/b/f; ln -s b/f a/in; ln -s /etc/passwd out; mkfifo p; "
+                            "echo h > .git/hooks/h; echo s > secret; chmod 0 secret dark; printf 12345 > z"});
+  fill.cwd = "/workspace/.mcp/a/home";
+  fill.confine.read_write = {fill.cwd};
+  ASSERT_EQ(output_of(fill).exit.code, 0);
+  const auto pack = [&](box::Supervisor::PackRequest request, PackedTree& tree) {
+    int ends[2];
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    bool whole = false;
+    std::thread reader([&, in = ends[0]] {
+      box::wire::StageReader stage(tree);
+      char buffer[4096];
+      for (ssize_t got = 0; !stage.done() && (got = ::read(in, buffer, sizeof buffer)) > 0;) {
+        EXPECT_TRUE(stage.feed(std::string_view(buffer, static_cast<std::size_t>(got))));
+      }
+      whole = stage.done();
+      ::close(in);
+    });
+    auto result = run(supervisor->pack(std::move(request), UniqueFd(ends[1])));
+    reader.join();
+    EXPECT_EQ(result.has_value(), whole);
+    return result;
+  };
+  const box::Supervisor::PackRequest all{"/workspace/.mcp/a/home", kAlice, kAlice, {".git"}, 5, 7, 5, std::chrono::seconds(20)};
+  PackedTree tree;
+  auto packed = pack(all, tree);
+  ASSERT_TRUE(packed) << packed.error().message();
+  EXPECT_EQ(tree.entries, (std::vector<std::string>{"a/", "a/b/", "a/b/f*=x\n", "a/in->b/f", "z=12345"}));
+  EXPECT_EQ(packed->entries, 5u);
+  EXPECT_EQ(packed->bytes, 7u);
+  EXPECT_EQ(packed->skipped, 5u);  // .git, dark, out, p, secret
+  for (auto change : {+[](box::Supervisor::PackRequest& request) { request.entries = 4; }, +[](box::Supervisor::PackRequest& request) { request.bytes = 6; },
+                      +[](box::Supervisor::PackRequest& request) { request.file_bytes = 4; }}) {
+    auto limited = all;
+    change(limited);
+    PackedTree part;
+    auto refused = pack(limited, part);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), Code::kResourceExhausted) << refused.error().message();
+  }
+  auto foreign = all;
+  foreign.uid = foreign.gid = kBob;
+  PackedTree none;
+  EXPECT_EQ(pack(foreign, none).error().code(), Code::kPermissionDenied);
+  auto outside = all;
+  outside.path = "/etc";
+  EXPECT_FALSE(pack(outside, none));
+  EXPECT_TRUE(none.entries.empty());
+}
+
 TEST_F(InitFiles, seals_a_tree_for_everybody_to_read) {
   ASSERT_TRUE(run(supervisor->make_tree("/cache/env/h", kAlice, kAlice, {"env"})));
   auto fill =

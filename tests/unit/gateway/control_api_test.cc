@@ -215,5 +215,16 @@ TEST_F(ControlApiTest, shutdown_is_answered_before_it_is_done) {
   EXPECT_TRUE(shutdown_asked);
 }
 
+TEST_F(ControlApiTest, pull_takes_a_json_object_only_and_says_why_there_is_nothing) {
+  EXPECT_EQ(ask("POST", "/v1/servers/off/pull", "[]")->status, 400u);
+  EXPECT_EQ(ask("POST", "/v1/servers/off/pull", "{")->status, 400u);
+  EXPECT_EQ(ask("POST", "/v1/servers/off/pull", "{}", {}, "text/plain")->status, 400u);
+  EXPECT_EQ(ask("POST", "/v1/servers/none/pull", "{}")->status, 404u);
+  EXPECT_EQ(ask("GET", "/v1/servers/off/pull")->status, 404u);
+  const auto out = ask("POST", "/v1/servers/off/pull", "{}");
+  EXPECT_GE(out->status, 400u);
+  EXPECT_NE(out->json()["error"]["message"], "");
+}
+
 }  // namespace
 }  // namespace mcpbox::gateway

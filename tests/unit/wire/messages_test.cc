@@ -54,6 +54,8 @@ TEST(Messages, come_back_as_they_were) {
   check_round_trip(ListReply{{{"a", 2, 3, true, std::nullopt}, {"b", 4, 5, false, some_exit()}}});
   check_round_trip(MakeTree{"/workspace/x", 1, 2, {"home", "tmp"}});
   check_round_trip(ShareDirectory{"/p", 3});
+  check_round_trip(Pack{"/p", 1, 2, {".git"}, 3, 4, 5, 6});
+  check_round_trip(PackReply{1, 2, 3});
   check_round_trip(Unpack{"/p", 1, 2, true, 3, true, "/q"});
   check_round_trip(UnpackReply{1, 2});
   check_round_trip(Publish{"/a", "/b", 1});

@@ -292,6 +292,86 @@ TEST_F(Stage, refuses_denied_places_their_parents_and_their_aliases) {
   EXPECT_TRUE(refused(tree_.path("home/u/.ssh/keys")));
 }
 
+// One walk over everything that issue may hide beside or behind an allowed root.
+TEST_F(Stage, never_shows_a_canary_that_lies_next_to_an_allowed_root) {
+  for (const char* path : {"canary", "pp/canary", "p.old/canary", "P/canary", "outside/canary"}) tree_.file(path, "CANARY");
+  tree_.file("p/fine", "fine");
+  tree_.dir("p/deep/er");
+  for (auto [link, to] : {std::pair{"p/up", "../canary"}, {"p/deep/up", "../../canary"}, {"p/deep/er/up", "../../../outside"},
+                          {"p/sideways", "../pp"}, {"p/deep/mixed", "er/../../../canary"}, {"p/dot", "./../canary"}}) {
+    tree_.link(link, to);
+  }
+  tree_.link("p/absolute", tree_.path("outside"));
+  tree_.link("p/proc", "/proc/self/root" + tree_.path("canary"));
+  const std::vector<std::string> allowed{tree_.path("p")};
+  for (const char* root : {"p", "p/deep", "p/deep/er"}) {
+    sink_.entries.clear();
+    auto report = walk(tree_.path(root), allowed, {}, sink_);
+    ASSERT_TRUE(report) << root << report.error().message();
+    for (const std::string& entry : sink_.entries) {
+      EXPECT_THAT(entry, ::testing::Not(HasSubstr("CANARY")));
+      EXPECT_THAT(entry, ::testing::Not(HasSubstr("->"))) << "a link of these leads out";
+    }
+  }
+  for (const std::string root : {"pp", "p.old", "P", "outside", "", "p/../outside", "p/absolute", "p/up", "p/deep/er/up"}) {
+    sink_.entries.clear();
+    EXPECT_FALSE(walk(tree_.path(root), allowed, {}, sink_)) << root;
+    EXPECT_THAT(sink_.entries, ::testing::IsEmpty());
+  }
+}
+
+TEST_F(Stage, takes_a_hard_link_for_the_file_that_it_is) {
+  tree_.file("p/a", "same");
+  ASSERT_EQ(::link(tree_.path("p/a").c_str(), tree_.path("p/b").c_str()), 0);
+  auto report = stage();
+  ASSERT_TRUE(report);
+  EXPECT_THAT(sink_.entries, ElementsAre("a=same", "b=same"));
+  EXPECT_EQ(report->bytes, 8u);  // each counts
+}
+
+TEST_F(Stage, skips_what_cannot_be_read_and_says_so) {
+  if (::geteuid() == 0) {
+    // root reads everything; what it cannot is what the file system forbids
+    ASSERT_EQ(::seteuid(65534), 0);
+  }
+  test::TempTree own;
+  own.file("p/open", "1");
+  own.file("p/shut", "2", 0);
+  own.dir("p/closed");
+  ASSERT_EQ(::chmod(own.path("p/closed").c_str(), 0), 0);
+  MemorySink sink;
+  auto report = walk(own.path("p"), {own.root()}, {}, sink);
+  ::chmod(own.path("p/closed").c_str(), 0700);
+  std::filesystem::remove_all(own.path("p"));
+  if (::getuid() == 0) ASSERT_EQ(::seteuid(0), 0);
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_THAT(sink.entries, ElementsAre("closed/", "open=1"));
+  EXPECT_THAT(reasons(*report), UnorderedElementsAre("closed: not readable", "shut: not readable"));
+}
+
+TEST_F(Stage, opens_no_file_that_the_sink_has_already) {
+  tree_.file("p/a", "1");
+  tree_.file("p/b", "2", 0755);
+  struct KnowsAll final : StageSink {
+    Result<void> directory(std::string_view) override { return {}; }
+    Result<void> file(std::string_view, std::uint64_t, bool, int) override { return fail(Code::kInternal, "was opened"); }
+    Result<void> symlink(std::string_view, std::string_view) override { return {}; }
+    bool unchanged(std::string_view path, const FileStamp& stamp) override {
+      seen.push_back(std::string(path) + (stamp.executable() ? "*" : "") + " " + std::to_string(stamp.size));
+      return true;
+    }
+    std::vector<std::string> seen;
+  } sink;
+  StageLimits limits;
+  limits.bytes = 2;
+  auto report = walk(tree_.path("p"), {tree_.root()}, limits, sink);
+  // Quotas count what is kept, too: real bytes are those of whole blocks.
+  EXPECT_EQ(report.error().code(), Code::kResourceExhausted);
+  sink.seen.clear();
+  ASSERT_TRUE(walk(tree_.path("p"), {tree_.root()}, {}, sink));
+  EXPECT_THAT(sink.seen, ElementsAre("a 1", "b* 1"));
+}
+
 TEST_F(Stage, ends_when_told_to_stop) {
   tree_.file("p/a");
   std::atomic<bool> stop{true};

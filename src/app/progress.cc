@@ -19,7 +19,7 @@ void ProgressPrinter::step(std::string_view what) {
 void ProgressPrinter::show() {
   if (shown_ || what_.empty()) return;
   shown_ = true;
-  fmt::print(stderr, "mcpbox: {} …\n", what_);
+  std::fputs(fmt::format("mcpbox: {} …\n", what_).c_str(), stderr);
 }
 
 void ProgressPrinter::detail(std::string_view line) {
@@ -30,17 +30,17 @@ void ProgressPrinter::detail(std::string_view line) {
   }
   last_detail_ = now;
   show();
-  fmt::print(stderr, "mcpbox:   {}\n", printable(trim(line), 160));
+  std::fputs(fmt::format("mcpbox:   {}\n", printable(trim(line), 160)).c_str(), stderr);
 }
 
 void ProgressPrinter::note(std::string_view line) {
-  if (verbose_) fmt::print(stderr, "mcpbox: {}\n", line);
+  if (verbose_) std::fputs(fmt::format("mcpbox: {}\n", line).c_str(), stderr);
 }
 
 void ProgressPrinter::done() {
   if (what_.empty()) return;
   const double ms = std::chrono::duration<double, std::milli>(Clock::now() - began_).count();
-  if (shown_ || ms > 1000) fmt::print(stderr, "mcpbox: {}: {}\n", what_, human_milliseconds(ms));
+  if (shown_ || ms > 1000) std::fputs(fmt::format("mcpbox: {}: {}\n", what_, human_milliseconds(ms)).c_str(), stderr);
   what_.clear();
   shown_ = false;
 }

@@ -49,7 +49,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kAnswering{30};
 constexpr std::chrono::seconds kGrace{2};
 
-void say(std::string_view text) { fmt::print(stderr, "mcpbox: {}\n", text); }
+// Nothing here may throw: a client that closed our stderr still gets its server ended.
+void say(std::string_view text) { std::fputs(fmt::format("mcpbox: {}\n", text).c_str(), stderr); }
 
 int exit_status(const box::ProcessExit& exit) { return exit.signal != 0 ? 128 + exit.signal : exit.code; }
 

@@ -74,6 +74,8 @@ egress::PolicyText install_policy(const config::NetworkSettings& network, std::s
   egress::SettingsReader without_files = user;
   without_files.file = {};
   add(policy.registries, expand(presets, without_files));
+  // Where yarn's lock files say that packages are, whatever registry is set.
+  if (manager == "yarn") add(policy.registries, {"registry.yarnpkg.com"});
   return policy;
 }
 

@@ -25,6 +25,7 @@ constexpr std::array kSigns{
     Sign{"JavaScript heap out of memory", "it ran out of memory: raise box.limits.memory_mb (--memory)"},
     Sign{"Killed signal terminated program", "the compiler was killed, as a rule for memory: raise box.limits.memory_mb (--memory)"},
     Sign{"Cannot allocate memory", "it ran out of memory: raise box.limits.memory_mb (--memory)"},
+    Sign{"signal: 9 (SIGKILL)", "a part of it was killed, as a rule for memory: raise box.limits.memory_mb (--memory)"},
     Sign{"ENOTCACHED", "offline, and the npm cache does not have it: fill box.npm_cache, or install once with install_mode open"},
     Sign{"Network connectivity is disabled", "offline, and the wheelhouse does not have it: add the wheel to box.wheelhouse, or install once with install_mode open"},
     Sign{"because --no-index was passed", "offline, and the wheelhouse does not have it: add the wheel to box.wheelhouse, or install once with install_mode open"},
@@ -61,6 +62,7 @@ constexpr std::array kSigns{
     Sign{"Network is unreachable", "the installer has no network"},
     Sign{"operation timed out", "the registry does not answer: check the network, a proxy may be needed: egress.upstream_proxy"},
     Sign{"error: command 'gcc' failed", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
+    Sign{"linux-gnu-gcc'", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
     Sign{"gcc: command not found", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
     Sign{"No such file or directory: 'gcc'", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
     Sign{"command `cc`", "a package has no ready-made wheel and needs a compiler: use an image with build tools"},
@@ -74,7 +76,7 @@ constexpr std::string_view kNetworkSigns[] = {"EAI_AGAIN", "ENOTFOUND", "dns err
                                               "error sending request"};
 // Where the part of the output begins that tells what is wrong.
 constexpr std::string_view kErrorStarts[] = {"error:", "Error:", "ERROR", "npm error", "npm ERR!", "\u00d7", "  \u00d7", "  x ", "error ", "fatal:"};
-constexpr std::string_view kNoise[] = {"A complete log of this run", "npm warn", "npm notice", "npm WARN", "To update run", "Changelog:", "[notice]"};
+constexpr std::string_view kNoise[] = {"A complete log of this run", "npm warn", "npm notice", "npm WARN", "To update run", "Changelog:", "[notice]", "    at "};
 
 template <class Range>
 bool contains_any(std::string_view text, const Range& signs) {

@@ -186,7 +186,10 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
   if (ended->code == 0) co_return Result<void>{};
   const bool network = is_network_failure(printed);
   if (network || ended->killed_for_memory || ended->signal != 0) downloads_ = Downloads::kKeep;
-  const std::string hint = ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)" : install_hint(printed);
+  std::string hint = ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)" : install_hint(printed);
+  if (options_.sources.offline && !hint.empty() && hint.find("offline") == std::string::npos) {
+    hint += "; install_mode is offline, so it must be in box.wheelhouse (--wheelhouse) or box.npm_cache (--npm-cache)";
+  }
   co_return fail(network ? Code::kUnavailable : Code::kFailedPrecondition,
                  fmt::format("{}: {}{}{}\n{}", step.title, ended->describe(), hint.empty() ? "" : "; ", hint, lines_that_matter(printed)));
 }

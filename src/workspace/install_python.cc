@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/text.h"
@@ -56,8 +57,16 @@ class Environment {
     argv.insert(argv.end(), flags.begin(), flags.end());
     step("install what uv.lock names", std::move(argv)).env["UV_PROJECT_ENVIRONMENT"] = at_base("env");
   }
+  // setup.cfg alone was a project for pip's old way of building; uv wants one of the other two files.
+  void add_setup_step(const std::string& folder) {
+    setup_step_ = InstallStep{"give the project the setup.py that its setup.cfg needs",
+                              {"/usr/bin/python3", "-c", "import sys; open(sys.argv[1], 'x').write('from setuptools import setup\\nsetup()\\n')", folder + "/setup.py"},
+                              {},
+                              at_base("tmp")};
+  }
   void add_install_step(const std::string& title) {
     if (arguments_.empty()) return;
+    if (setup_step_) draft_.plan.steps.push_back(*setup_step_);
     std::vector<std::string> argv{
         "uv", "pip", "install", "--python", at_base("env/bin/python"), "--compile-bytecode", "--link-mode", "copy"};
     const bool alone = exact_ && site_.policy.locked;
@@ -85,6 +94,7 @@ class Environment {
   std::string python_;
   bool fetch_ = false;
   bool exact_ = false;
+  std::optional<InstallStep> setup_step_;
   std::vector<std::string> arguments_;
   std::vector<std::string> flags_;
 };
@@ -208,7 +218,9 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
       if (flag.starts_with("--extra=")) extras += (extras.empty() ? "" : ",") + flag.substr(8);
     }
     if (!poetry_lock) draft.unpinned.push_back({folder, "it is built as a package, and no lock file pins what it needs; make one with `uv lock`"});
-    environment.require(sources() + (extras.empty() ? "" : "[" + extras + "]"));
+    std::string place = sources();
+    if (setup_cfg && !has_pyproject) environment.add_setup_step(place);
+    environment.require(place + (extras.empty() ? "" : "[" + extras + "]"));
     draft.why.push_back(
         "'" + folder +
         "' is a Python package, so it is built and installed together with what it needs; an edit installs it anew");

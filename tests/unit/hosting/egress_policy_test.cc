@@ -32,7 +32,8 @@ TEST(EgressPolicy, installs_reach_the_registry_of_their_manager_and_nothing_of_t
   EXPECT_THAT(uv.registries, ElementsAre("pypi.org", "files.pythonhosted.org"));
   EXPECT_THAT(uv.install_allow, ElementsAre("git.test"));
   EXPECT_THAT(uv.allow, IsEmpty());
-  for (const char* manager : {"npm", "pnpm", "yarn"}) EXPECT_THAT(install_policy(network, manager, user()).registries, ElementsAre("registry.npmjs.org")) << manager;
+  EXPECT_THAT(install_policy(network, "yarn", user()).registries, ElementsAre("registry.npmjs.org", "registry.yarnpkg.com"));
+  for (const char* manager : {"npm", "pnpm"}) EXPECT_THAT(install_policy(network, manager, user()).registries, ElementsAre("registry.npmjs.org")) << manager;
 }
 
 TEST(EgressPolicy, installs_follow_the_users_mirror) {

@@ -31,6 +31,11 @@ TEST(InstallHint, recognises_what_pip_uv_and_npm_print) {
       {"invalid peer certificate: UnknownIssuer", "box.ca_bundle"},
       {"ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED]", "box.ca_bundle"},
       {"error: command 'gcc' failed: No such file or directory", "build tools"},
+      {"error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'", "build tools"},
+      {"cause: Call to `setuptools.build_meta:__legacy__.build_wheel` failed (signal: 9 (SIGKILL))", "killed, as a rule for memory"},
+      {"FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory", "ran out of memory"},
+      {"npm error code ENOTCACHED", "offline"},
+      {"npm error code EINTEGRITY", "lock file"},
       {"OSError: [Errno 28] No space left on device", "disk is full"},
   };
   for (const Case& one : cases) EXPECT_THAT(install_hint(one.output), HasSubstr(one.hint)) << one.output;

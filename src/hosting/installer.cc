@@ -26,15 +26,16 @@ Installer::Installer(box::Engine& engine, boost::asio::any_io_executor executor,
 
 Task<Result<InstalledEnvironment>> Installer::ensure(box::Supervisor& reader, InstallRequest request) {
   const workspace::InstallPlan& plan = *request.plan.install;
-  // Single flight within this process; across processes the sandbox's name is the lock (install()).
-  while (running_.contains(plan.hash)) co_await finished_.wait();
-
   auto held = co_await hold(request);
   if (!held) co_return fail(std::move(held).error());
   ledger_.note_use(plan.hash, plan.asked_hash, request.subject);
-  auto found = co_await read_complete(reader, plan);
-  if (found) found->hold = *held;
-  if (found || found.error().code() != Code::kNotFound) co_return found;
+  // Single flight within this process; across processes the sandbox's name is the lock (install()).
+  do {
+    while (running_.contains(plan.hash)) co_await finished_.wait();
+    auto found = co_await read_complete(reader, plan);
+    if (found) found->hold = *held;
+    if (found || found.error().code() != Code::kNotFound) co_return found;
+  } while (running_.contains(plan.hash));  // another one began while this one looked
 
   struct Flight {
     Installer& self;

@@ -75,7 +75,8 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
   one_each("--allow", run.allow, "Host that the server may talk to: HOST[:PORT], *.DOMAIN.TLD; may be repeated", "HOST[:PORT]");
   one_each("--install-allow", run.install_allow, "Host that installing its dependencies needs beyond their registry; may be repeated", "HOST[:PORT]");
   one_each("--allow-private", run.allow_private, "Private addresses that --allow of exactly one host may open; may be repeated", "CIDR");
-  verb->add_option("--image", run.image, "Image to use instead of the runner image")->type_name("IMAGE");
+  verb->add_option("--image,--rootfs", run.image, "Image to use instead of the runner image; on the native engine the folder of a root file system")
+      ->type_name("IMAGE|DIR");
   verb->add_option("--install-mode", run.install_mode, "open; locked: only what a lock file, hashes or exact versions name; offline: without network")
       ->check(CLI::IsMember({"open", "locked", "offline"}));
 }

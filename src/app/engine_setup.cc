@@ -72,6 +72,9 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   progress.note("engine: " + describe_engine(setup.info));
 
   if (image.empty() && setup.info.kind == box::kNativeAddress) image = "host";
+  if (image.starts_with('/') && setup.info.kind != box::kNativeAddress) {
+    co_return fail(Code::kInvalidArgument, fmt::format("{}: a root file system in a folder needs --engine native; {} has images", printable(image), setup.info.kind));
+  }
   if (!image.empty()) {
     auto found = co_await setup.engine->image(image);
     if (!found && found.error().code() == Code::kNotFound) {

@@ -181,7 +181,7 @@ class Run {
 
     hosting::InstallerOptions installing;
     installing.session = session;
-    installing.env = hosting::registry_settings_of_user();
+    installing.env = hosting::install_variables();
     hosting::StagePolicy policy;
     for (const workspace::Root& root : plan->roots) policy.allowed_roots.push_back(root.host);
     policy.rules.denied = denied_places(*paths, setup_.info.address);

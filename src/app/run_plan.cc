@@ -192,7 +192,7 @@ int explain_run(const RunOptions& options, bool as_json) {
   Redactor redact;
   for (const auto& [name, value] : *env) redact.add(Secret(value));
   explain_toolchains(*plan);
-  print_plan(*plan, *network, hosting::settings_of_user(hosting::registry_settings_of_user()), as_json, redact);
+  print_plan(*plan, *network, hosting::settings_of_user(hosting::install_variables()), as_json, redact);
   return plan->refused.empty() ? kOk : kFailed;
 }
 

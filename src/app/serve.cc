@@ -270,7 +270,7 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
     explain_toolchains(*plan);
     std::map<std::string, std::string> install_env;
     for (const auto& [name, value] : loaded->box.install_env) install_env[name] = std::string(value.text.reveal());
-    print_plan(*plan, settings.box.network, hosting::settings_of_user(std::move(install_env)), as_json, hosting::redactor_for(settings));
+    print_plan(*plan, settings.box.network, hosting::settings_of_user(hosting::install_variables(std::move(install_env))), as_json, hosting::redactor_for(settings));
     return plan->refused.empty() ? kOk : kFailed;
   }
   return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file, printable(server, 100), join(names, ", "))), kUsage);

@@ -161,6 +161,12 @@ Task<std::string> Session::describe_loss() {
     co_await net::sleep_for(std::chrono::milliseconds(100));
     state = co_await engine_.inspect(sandbox_.id);
   }
+  // A removal kills first and takes the sandbox off the list later.
+  const auto removal = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  while (state && !state->running && state->exit_code == 137 && !state->killed_for_memory && std::chrono::steady_clock::now() < removal) {
+    co_await net::sleep_for(std::chrono::milliseconds(100));
+    state = co_await engine_.inspect(sandbox_.id);
+  }
   if (!state) {
     if (state.error().code() == Code::kNotFound) co_return "the sandbox was removed from outside mcpbox";
     co_return fmt::format("the engine does not say what became of the sandbox: {}", state.error().message());

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/text.h"
 #include "egress/host_name.h"
@@ -84,6 +85,21 @@ class UserSettings {
   const SettingsReader& settings_;
 };
 
+// The one that pip and uv read last, and so obey, comes last.
+std::vector<std::string> pip_files(const UserSettings& read) {
+  std::vector<std::string> files = {"/etc/xdg/pip/pip.conf", "/etc/pip.conf", read.home(".pip/pip.conf"), read.home(".config/pip/pip.conf")};
+  if (const auto path = read.env("PIP_CONFIG_FILE")) files.push_back(*path);
+  return files;
+}
+std::vector<std::string> uv_files(const UserSettings& read) {
+  std::vector<std::string> files = {"/etc/uv/uv.toml", read.home(".config/uv/uv.toml")};
+  if (const auto path = read.env("UV_CONFIG_FILE")) files.push_back(*path);
+  return files;
+}
+std::vector<std::string> npm_files(const UserSettings& read) {
+  return {"/usr/etc/npmrc", "/etc/npmrc", read.env("NPM_CONFIG_USERCONFIG").value_or(read.home(".npmrc"))};
+}
+
 std::vector<std::string> pypi(const UserSettings& read) {
   Rules rules;
   bool replaced = false;
@@ -93,10 +109,8 @@ std::vector<std::string> pypi(const UserSettings& read) {
   for (const char* name : {"PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX", "PIP_FIND_LINKS", "UV_FIND_LINKS"}) {
     for (const std::string_view word : split(read.env(name).value_or(""), ' ')) rules.add_url(word.substr(word.starts_with("http") ? 0 : word.find('=') + 1));
   }
-  std::vector<std::string> files = {"/etc/pip.conf", "/etc/xdg/pip/pip.conf", read.home(".pip/pip.conf"), read.home(".config/pip/pip.conf"), "/etc/uv/uv.toml",
-                                    read.home(".config/uv/uv.toml")};
-  if (const auto path = read.env("PIP_CONFIG_FILE")) files.push_back(*path);
-  if (const auto path = read.env("UV_CONFIG_FILE")) files.push_back(*path);
+  std::vector<std::string> files = pip_files(read);
+  for (std::string& path : uv_files(read)) files.push_back(std::move(path));
   for (const std::string& path : files) {
     for (const auto& [key, value] : read.file(path)) {
       if (key == "index-url" || key == "url") replaced |= rules.add_url(value);
@@ -116,7 +130,7 @@ std::vector<std::string> npm(const UserSettings& read) {
   for (const char* name : {"npm_config_registry", "NPM_CONFIG_REGISTRY"}) {
     if (const auto url = read.env(name)) replaced |= rules.add_url(*url);
   }
-  for (const std::string& path : {std::string("/etc/npmrc"), std::string("/usr/etc/npmrc"), read.env("NPM_CONFIG_USERCONFIG").value_or(read.home(".npmrc"))}) {
+  for (const std::string& path : npm_files(read)) {
     for (const auto& [key, value] : read.file(path)) {
       if (key == "registry") replaced |= rules.add_url(value);
       if (key.starts_with('@') && key.ends_with(":registry")) rules.add_url(value);
@@ -151,6 +165,47 @@ std::vector<std::string> crates(const UserSettings& read) {
   return rules.take();
 }
 
+void add_word(std::string& words, const std::string& word) {
+  if (!words.empty()) words += ' ';
+  words += word;
+}
+
+void python_variables(const UserSettings& read, std::map<std::string, std::string>& out) {
+  for (const std::string& path : pip_files(read)) {
+    std::string extra;
+    for (const auto& [key, value] : read.file(path)) {
+      if (value.empty()) continue;
+      if (key == "index-url") out["PIP_INDEX_URL"] = value;
+      if (key == "extra-index-url") add_word(extra, value);
+    }
+    if (!extra.empty()) out["PIP_EXTRA_INDEX_URL"] = extra;
+  }
+  for (const std::string& path : uv_files(read)) {
+    std::string url, more;
+    for (const auto& [key, value] : read.file(path)) {
+      if (key == "index-url") out["UV_DEFAULT_INDEX"] = value;
+      if (key == "url") {
+        if (!url.empty()) add_word(more, url);
+        url = value;
+      }
+      if (key == "default" && value == "true" && !url.empty()) out["UV_DEFAULT_INDEX"] = std::exchange(url, {});
+    }
+    if (!url.empty()) add_word(more, url);
+    if (!more.empty()) out["UV_INDEX"] = more;
+  }
+}
+
+void npm_variables(const UserSettings& read, std::map<std::string, std::string>& out) {
+  for (const std::string& path : npm_files(read)) {
+    for (const auto& [key, value] : read.file(path)) {
+      // "${NAME}" is npm's own way to keep a secret out of the file.
+      if (value.empty() || value.contains("${")) continue;
+      if (key == "registry") out["npm_config_registry"] = value;
+      if (key.starts_with('@') && key.ends_with(":registry")) out["npm_config_" + key] = value;
+    }
+  }
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> preset_rules(std::string_view preset, const SettingsReader& settings) {
@@ -176,6 +231,22 @@ Result<std::vector<std::string>> expand_presets(const std::vector<std::string>& 
       if (std::ranges::find(out, rule) == out.end()) out.push_back(std::move(rule));
     }
   }
+  return out;
+}
+
+std::map<std::string, std::string> registry_variables(const SettingsReader& settings) {
+  const UserSettings read(settings);
+  std::map<std::string, std::string> out;
+  python_variables(read, out);
+  npm_variables(read, out);
+  for (const char* name : {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "npm_config_registry", "NPM_CONFIG_REGISTRY"}) {
+    if (const auto value = read.env(name)) out[name] = *value;
+  }
+  // npm reads either spelling, and the one in the environment is meant.
+  if (read.env("NPM_CONFIG_REGISTRY") && !read.env("npm_config_registry")) out.erase("npm_config_registry");
+  // uv does not read pip's settings; the environments are made with uv.
+  if (out.contains("PIP_INDEX_URL") && !out.contains("UV_DEFAULT_INDEX") && !out.contains("UV_INDEX_URL")) out["UV_DEFAULT_INDEX"] = out["PIP_INDEX_URL"];
+  if (out.contains("PIP_EXTRA_INDEX_URL") && !out.contains("UV_INDEX")) out["UV_INDEX"] = out["PIP_EXTRA_INDEX_URL"];
   return out;
 }
 

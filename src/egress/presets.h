@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,5 +25,10 @@ Result<std::vector<std::string>> preset_rules(std::string_view preset, const Set
 
 // Replaces each entry that is a preset's name by its rules; the others stay.
 Result<std::vector<std::string>> expand_presets(const std::vector<std::string>& entries, const SettingsReader& settings);
+
+// What the same settings say as environment variables, for tools that see nothing of the user but these: PIP_INDEX_URL,
+// PIP_EXTRA_INDEX_URL, UV_DEFAULT_INDEX, UV_INDEX, npm_config_registry, npm_config_@SCOPE:registry. A variable of the user wins over a file.
+// Credentials that npm keeps apart from the URL (_authToken) stay out.
+std::map<std::string, std::string> registry_variables(const SettingsReader& settings);
 
 }  // namespace mcpbox::egress

@@ -57,6 +57,12 @@ egress::SettingsReader settings_of_user(std::map<std::string, std::string> more)
   return reader;
 }
 
+std::map<std::string, std::string> install_variables(std::map<std::string, std::string> own) {
+  auto variables = egress::registry_variables(settings_of_user(own));
+  for (auto& [name, value] : own) variables[name] = std::move(value);
+  return variables;
+}
+
 egress::PolicyText run_policy(const config::NetworkSettings& network, const egress::SettingsReader& user) {
   egress::PolicyText policy;
   policy.mode = network_mode_name(network.mode);
@@ -70,7 +76,7 @@ egress::PolicyText install_policy(const config::NetworkSettings& network, std::s
   policy.install_allow = expand(network.install_allow, user);
   const std::vector<std::string> presets{manager == "uv" ? "pypi" : "npm"};
   policy.registries = expand(presets, user);
-  // The installer is given variables only. Where the user's files name a mirror and no variable does, it asks the public registry.
+  // A private index beside the public one is no mirror of it.
   egress::SettingsReader without_files = user;
   without_files.file = {};
   add(policy.registries, expand(presets, without_files));

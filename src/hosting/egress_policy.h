@@ -18,6 +18,9 @@ namespace mcpbox::hosting {
 // This user's environment and configuration files, each file at most 256 KiB. `more` wins over the environment: box.install_env.
 egress::SettingsReader settings_of_user(std::map<std::string, std::string> more = {});
 
+// Where the user's own pip, uv and npm look for packages, as variables for installs, and `own` (box.install_env) over them.
+std::map<std::string, std::string> install_variables(std::map<std::string, std::string> own = {});
+
 // What a server may reach while it runs. Names of presets are replaced by their hosts.
 egress::PolicyText run_policy(const config::NetworkSettings& network, const egress::SettingsReader& user);
 

@@ -1,8 +1,6 @@
 #include "hosting/environment.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
-
 #include "base/text.h"
 #include "box/session.h"
 
@@ -72,17 +70,6 @@ std::vector<std::string> make_environment(const EnvironmentInputs& inputs) {
   out.reserve(env.size());
   for (const auto& [name, value] : env) out.push_back(name + "=" + value);
   return out;
-}
-
-std::map<std::string, std::string> registry_settings_of_user() {
-  std::map<std::string, std::string> settings;
-  for (const char* name : {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "npm_config_registry",
-                           "NPM_CONFIG_REGISTRY"}) {
-    if (const char* value = ::getenv(name); value != nullptr && *value != '\0') settings[name] = value;
-  }
-  // uv does not read pip's variables.
-  if (settings.contains("PIP_INDEX_URL") && !settings.contains("UV_DEFAULT_INDEX")) settings["UV_DEFAULT_INDEX"] = settings["PIP_INDEX_URL"];
-  return settings;
 }
 
 }  // namespace mcpbox::hosting

@@ -21,7 +21,4 @@ struct EnvironmentInputs {
 // trust store (SSL_CERT_FILE for OpenSSL, uv and Go; REQUESTS_CA_BUNDLE; PIP_CERT; NODE_EXTRA_CA_CERTS; GIT_SSL_CAINFO; …), those under which they look for a proxy, and `own`.
 std::vector<std::string> make_environment(const EnvironmentInputs& inputs);
 
-// Where the user's own pip, uv and npm look for packages, from our environment: installs ask the same registries.
-std::map<std::string, std::string> registry_settings_of_user();
-
 }  // namespace mcpbox::hosting

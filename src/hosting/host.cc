@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "hosting/egress_policy.h"
 
 namespace mcpbox::hosting {
 namespace {
@@ -31,7 +32,9 @@ box::SessionOptions session_defaults(const HostOptions& options) {
 InstallerOptions installer_options(const HostOptions& options) {
   InstallerOptions installer;
   installer.session = session_defaults(options);
-  for (const auto& [name, value] : options.settings.box.install_env) installer.env[name] = std::string(value.text.reveal());
+  std::map<std::string, std::string> own;
+  for (const auto& [name, value] : options.settings.box.install_env) own[name] = std::string(value.text.reveal());
+  installer.env = install_variables(std::move(own));
   installer.egress = options.egress;
   installer.policy = options.policy.staging();
   installer.state_dir = options.state_dir;

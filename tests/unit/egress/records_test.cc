@@ -98,6 +98,20 @@ RegistrationText registration() {
   return {.process = "p1", .server = "s", .uid = 1900000001, .token_sha256 = sha256_hex("t"), .phase = "run", .policy = {"allowlist", {"a.test"}, {}}};
 }
 
+TEST(Presets, say_as_variables_what_files_say_and_the_users_own_variables_win) {
+  using Variables = std::map<std::string, std::string>;
+  EXPECT_EQ(registry_variables(reader({}, {})), Variables{});
+  EXPECT_EQ(registry_variables(reader({}, {{"/home/u/.config/pip/pip.conf", "[global]\nindex-url = https://one.corp/simple\nextra-index-url =\n    https://two.corp/x\n    https://three.corp/x\n"}})),
+            (Variables{{"PIP_INDEX_URL", "https://one.corp/simple"}, {"PIP_EXTRA_INDEX_URL", "https://two.corp/x https://three.corp/x"},
+                       {"UV_DEFAULT_INDEX", "https://one.corp/simple"}, {"UV_INDEX", "https://two.corp/x https://three.corp/x"}}));
+  EXPECT_EQ(registry_variables(reader({{"PIP_INDEX_URL", "https://mine.corp"}}, {{"/etc/pip.conf", "[global]\nindex-url = https://one.corp/simple\n"}})),
+            (Variables{{"PIP_INDEX_URL", "https://mine.corp"}, {"UV_DEFAULT_INDEX", "https://mine.corp"}}));
+  EXPECT_EQ(registry_variables(reader({}, {{"/home/u/.config/uv/uv.toml", "[[index]]\nurl = \"https://a.corp\"\n[[index]]\nurl = \"https://b.corp\"\ndefault = true\n"}})),
+            (Variables{{"UV_DEFAULT_INDEX", "https://b.corp"}, {"UV_INDEX", "https://a.corp"}}));
+  EXPECT_EQ(registry_variables(reader({}, {{"/home/u/.npmrc", "registry=https://n.corp/\n@own:registry=https://o.corp/\n//n.corp/:_authToken=secret\n"}})),
+            (Variables{{"npm_config_registry", "https://n.corp/"}, {"npm_config_@own:registry", "https://o.corp/"}}));
+}
+
 TEST(Control, carries_a_registration) {
   auto command = parse_control(register_line(registration()));
   ASSERT_TRUE(command) << command.error().message();

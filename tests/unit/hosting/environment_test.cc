@@ -54,19 +54,6 @@ TEST(Environment, the_prefix_comes_before_the_systems_path_and_before_the_server
   EXPECT_THAT(make_environment(in), Contains("PATH=/cache/env/a/bin:/b:/opt/bin"));
 }
 
-TEST(Environment, installs_ask_the_registries_of_the_user) {
-  for (const char* name : {"UV_DEFAULT_INDEX", "npm_config_registry"}) ::unsetenv(name);
-  ::setenv("PIP_INDEX_URL", "https://pypi.example/simple", 1);
-  ::setenv("npm_config_registry", "", 1);
-  const auto settings = registry_settings_of_user();
-  EXPECT_EQ(settings.at("PIP_INDEX_URL"), "https://pypi.example/simple");
-  EXPECT_EQ(settings.at("UV_DEFAULT_INDEX"), "https://pypi.example/simple");
-  EXPECT_FALSE(settings.contains("npm_config_registry"));
-  ::setenv("UV_DEFAULT_INDEX", "https://uv.example", 1);
-  EXPECT_EQ(registry_settings_of_user().at("UV_DEFAULT_INDEX"), "https://uv.example");
-  for (const char* name : {"PIP_INDEX_URL", "UV_DEFAULT_INDEX", "npm_config_registry"}) ::unsetenv(name);
-}
-
 TEST(Environment, names_the_proxy_to_every_tool_and_only_where_there_is_one) {
   EXPECT_THAT(make_environment(inputs()), Not(Contains(HasSubstr("PROXY"))));
   auto in = inputs();

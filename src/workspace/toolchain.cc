@@ -20,7 +20,7 @@ namespace mcpbox::workspace {
 namespace {
 
 constexpr std::string_view kPrograms[] = {"node", "npm", "npx", "pnpm", "yarn", "bun", "bunx", "deno", "python3", "python", "pip", "uv", "uvx", "java", "ruby", "go", "dotnet"};
-constexpr std::string_view kSystem[] = {"/usr", "/bin", "/sbin", "/lib", "/lib64"};
+constexpr std::string_view kSystemPlaces[] = {"/usr", "/bin", "/sbin", "/lib", "/lib64"};
 // What a Homebrew prefix has for programs; its etc and var are the user's.
 constexpr std::string_view kBrew[] = {"bin", "sbin", "lib", "opt", "Cellar", "share", "libexec", "etc/openssl@3", "etc/ca-certificates"};
 // Programs that find out at run time which version is meant, from files that no sandbox sees.
@@ -32,7 +32,7 @@ std::string real_path(const std::string& path) {
 }
 
 bool is_system(std::string_view path) {
-  return std::ranges::any_of(kSystem, [&](std::string_view each) { return is_beneath(path, each); });
+  return std::ranges::any_of(kSystemPlaces, [&](std::string_view each) { return is_beneath(path, each); });
 }
 
 bool is_program(const std::string& path) {

@@ -9,7 +9,7 @@ namespace mcpbox::box::init {
 namespace {
 
 constexpr std::size_t kMaxSpare = 16;
-constexpr std::size_t kChunk = 1 << 20;  // more than a pipe holds; it keeps its 64 KiB, with 256 a tunnel was half as fast
+constexpr std::size_t kSpliceChunk = 1 << 20;  // more than a pipe holds; it keeps its 64 KiB, with 256 a tunnel was half as fast
 constexpr int kRounds = 16;              // then other connections have their turn
 constexpr unsigned kFlags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 
@@ -39,7 +39,7 @@ bool RelayFlow::pump(RelayPipes& pipes) {
       if (eof_) break;
       if (!pipe_.in) pipe_ = pipes.take();
       if (!pipe_.in) return false;
-      const ssize_t got = ::splice(from_, nullptr, pipe_.in.get(), nullptr, kChunk, kFlags);
+      const ssize_t got = ::splice(from_, nullptr, pipe_.in.get(), nullptr, kSpliceChunk, kFlags);
       if (got < 0 && errno == EINTR) continue;
       if (got < 0 && errno == EAGAIN) break;
       if (got < 0) return false;

@@ -195,7 +195,7 @@ int run_command_line(int argc, char** argv) {
   DownOptions ending;
   verb = app.add_subcommand("down", "End the daemon and remove its sandboxes, also those that a killed daemon left");
   verb->add_option("-c,--config", ending.config, "Configuration of that daemon, if it names a socket, a state directory or an engine")->type_name("FILE");
-  verb->add_flag("--volumes", ending.volumes, "Remove the installed dependencies too");
+  verb->add_flag("--volumes", ending.volumes, "Remove the installed dependencies and the servers' copies too");
   add_socket(verb, common);
   add_engine(verb, common);
   verb->callback([&] {

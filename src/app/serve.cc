@@ -214,7 +214,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   remove_stale_files(*paths, *instance, asked.has_value());
   fmt::print("{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running", removed->sandboxes,
              removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",
-             options.volumes ? "" : "; installed dependencies are kept (--volumes removes them too)");
+             options.volumes ? "" : "; installed dependencies and the servers' copies are kept (--volumes removes them too)");
   co_return kOk;
 }
 

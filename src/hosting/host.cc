@@ -94,7 +94,7 @@ Task<void> Host::settle(std::chrono::steady_clock::time_point deadline) {
   for (const auto& server : servers_) co_await server->settle(deadline);
 }
 
-Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& instance, bool cache) {
+Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& instance, bool volumes) {
   Removed removed;
   auto sandboxes = co_await engine.list(box::instance_labels(instance));
   if (!sandboxes) co_return fail(std::move(sandboxes).error());
@@ -103,10 +103,10 @@ Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& 
     if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("sandbox {}", sandbox.name)));
     ++removed.sandboxes;
   }
-  auto volumes = co_await engine.list_volumes(box::instance_labels(instance));
-  if (!volumes) co_return fail(std::move(volumes).error());
-  for (const std::string& volume : *volumes) {
-    if (!cache && volume == cache_volume(instance)) continue;
+  auto found = co_await engine.list_volumes(box::instance_labels(instance));
+  if (!found) co_return fail(std::move(found).error());
+  for (const std::string& volume : *found) {
+    if (!volumes && (volume == cache_volume(instance) || volume.ends_with(kWorkspaceSuffix))) continue;
     auto gone = co_await engine.remove_volume(volume);
     if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("volume {}", volume)));
     ++removed.volumes;

@@ -64,11 +64,12 @@ class Host {
   std::vector<std::unique_ptr<HostedServer>> servers_;
 };
 
-// Removes every sandbox of the instance, and with `volumes` its volumes too: for `mcpbox down` without a daemon.
+// For `mcpbox down` without a daemon: removes every sandbox of the instance.
 struct Removed {
   unsigned sandboxes = 0;
   unsigned volumes = 0;
 };
-Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& instance, bool cache);
+// Without `volumes` the installed dependencies stay, and the work spaces with what servers changed in their copies.
+Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& instance, bool volumes);
 
 }  // namespace mcpbox::hosting

@@ -187,7 +187,7 @@ Task<Result<HostedServer::Place>> HostedServer::find_place() {
   profile.mounts = mounts_for(*plan);
   const bool dedicated = context_.one_server_per_sandbox || settings_.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
   options.name = dedicated ? process_id_.substr(0, 40) : fmt::format("shared-{}", profile.hash().substr(0, 8));
-  options.workspace_volume = fmt::format("{}-ws", box::Session::sandbox_name(options));
+  options.workspace_volume = box::Session::sandbox_name(options).append(kWorkspaceSuffix);
 
   auto session = co_await context_.sessions.acquire(std::move(options));
   if (!session) co_return fail(std::move(session).error());

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "box/session.h"
@@ -15,6 +16,9 @@
 #include "net/wait.h"
 
 namespace mcpbox::hosting {
+
+// A work space that outlives its sandbox is a volume of the sandbox's name with this behind it.
+inline constexpr std::string_view kWorkspaceSuffix = "-ws";
 
 // A session and who must hear of its processes. Lives on loop 0; servers hold it by shared_ptr while they use it.
 class SharedSession {

@@ -17,11 +17,13 @@ async function echo(text) {
 }
 
 async function down(daemon) {
+  const before = await workspaces();
   const ended = await verb(['down'], { milliseconds: 90_000 });
   assert.equal(ended.code, 0, ended.stderr);
   if (daemon) await daemon.end();
   await nothingLeft();
-  assert.deepEqual(await workspaces(), []);
+  // What servers wrote into their copies is there the next time.
+  assert.deepEqual(await workspaces(), before);
 }
 
 async function quick() {
@@ -70,7 +72,18 @@ async function quick() {
     assert.match(ended.stderr, /another mcpbox answers on .*mcpbox down/);
     assert.equal((await server('greeter')).state, 'connected');
   });
-  await check('down leaves nothing', () => down(daemon));
+  await check('down leaves nothing running', async () => {
+    const written = await verb(['call', 'files', 'write_file', 'path=mine.txt', 'content=written inside']);
+    assert.equal(written.code, 0, written.stderr);
+    await down(daemon);
+  });
+  await check('what a server wrote into its copy is there after down and a new start', async () => {
+    daemon = await serve(quickstart);
+    await connected('everything', 'files', 'greeter');
+    const read = await verb(['call', 'files', 'read_text_file', 'path=mine.txt']);
+    assert.match(read.stdout, /written inside/);
+    await down(daemon);
+  });
 }
 
 async function kills() {

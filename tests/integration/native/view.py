@@ -54,4 +54,9 @@ for number in (9, 15, 19, 10):  # whoever may send them: the supervisor is there
     except OSError:
         pass
 libc = ctypes.CDLL(None, use_errno=True)
+# x86-64 numbers; aarch64 has 219 and 218.
+keyctl, request_key = (250, 249) if os.uname().machine == "x86_64" else (219, 218)
+key_name = ("mcpbox-canary-" + shm_key).encode()
+found = libc.syscall(keyctl, 10, -4, b"user", key_name, 0) >= 0 or libc.syscall(request_key, b"user", key_name, None, 0) >= 0
+print("key ring", "REACHED" if found else "out of reach")
 print("shared memory", "REACHED" if libc.shmget(int(shm_key), 0, 0) >= 0 else "out of reach")

@@ -16,6 +16,7 @@
 #include "hosting/environment.h"
 #include "json/text.h"
 #include "hosting/env_ledger.h"
+#include "workspace/host_view.h"
 
 namespace mcpbox::app {
 namespace {
@@ -80,6 +81,7 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
   policy.infer = false;
   policy.workspace = "/workspace/.mcp/server/workspace";
   policy.image_id = image_id;
+  if (const auto minor = workspace::python_minor_of(image_id)) policy.python_minor = *minor;
   policy.locked = options.install_mode == "locked";
   policy.refreshed = hosting::EnvLedger(state_dir).refreshed();
   if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;

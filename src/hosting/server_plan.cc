@@ -3,6 +3,7 @@
 #include "hosting/env_ledger.h"
 #include "hosting/identity.h"
 #include "hosting/launch.h"
+#include "workspace/host_view.h"
 
 namespace mcpbox::hosting {
 namespace {
@@ -51,6 +52,7 @@ Result<workspace::Plan> plan_server(const config::ServerSettings& settings, cons
   policy.denied = host.denied;
   policy.workspace = process_tree(process_id(settings.name)) + "/workspace";
   policy.image_id = image_id;
+  if (const auto minor = workspace::python_minor_of(image_id)) policy.python_minor = *minor;
   policy.home = host.home;
   policy.locked = host.locked;
   policy.refreshed = EnvLedger(host.state_dir).refreshed();

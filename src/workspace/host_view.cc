@@ -1,7 +1,9 @@
 #include "workspace/host_view.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
+#include <charconv>
 #include <cstdlib>
 
 #include "base/errno_error.h"
@@ -27,6 +29,21 @@ std::optional<std::string> canonical(const std::string& path) {
   std::string result(real);
   ::free(real);
   return result;
+}
+
+std::optional<unsigned> python_minor_of(const std::string& image_id) {
+  const bool host = image_id == "host" || image_id.starts_with("host:");
+  if (!host && !image_id.starts_with('/')) return 11;
+  char target[256];
+  const ssize_t size = ::readlink(((host ? std::string() : image_id) + "/usr/bin/python3").c_str(), target, sizeof target);
+  if (size <= 0) return std::nullopt;
+  std::string_view name = base_name(std::string_view(target, static_cast<std::size_t>(size)));
+  unsigned minor = 0;
+  if (!name.starts_with("python3.")) return std::nullopt;
+  name.remove_prefix(8);
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), minor);
+  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return minor;
 }
 
 std::string canonical_prefix(const std::string& path) {

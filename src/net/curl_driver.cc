@@ -3,7 +3,6 @@
 #include <sys/epoll.h>
 
 #include <array>
-#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -13,37 +12,36 @@ namespace asio = boost::asio;
 
 HttpClient::Driver::Driver(asio::any_io_executor executor)
     : executor_(std::move(executor)), epoll_(executor_), timer_(executor_) {
-  static std::once_flag once;
-  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+  if (curl_ == nullptr) return;
   const int fd = ::epoll_create1(EPOLL_CLOEXEC);
   if (fd >= 0) {
     boost::system::error_code ignored;
     epoll_.assign(fd, ignored);
   }
-  multi_ = curl_multi_init();
+  multi_ = curl_->multi_init();
   if (multi_ == nullptr) return;
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Driver::on_socket);
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Driver::on_timer);
-  curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
-  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, 8L);
+  curl_->multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Driver::on_socket);
+  curl_->multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+  curl_->multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Driver::on_timer);
+  curl_->multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
+  curl_->multi_setopt(multi_, CURLMOPT_MAXCONNECTS, 8L);
 }
 
 HttpClient::Driver::~Driver() {
   if (multi_ == nullptr) return;
-  for (auto& [easy, done] : transfers_) curl_multi_remove_handle(multi_, easy);
-  curl_multi_cleanup(multi_);
+  for (auto& [easy, done] : transfers_) curl_->multi_remove_handle(multi_, easy);
+  curl_->multi_cleanup(multi_);
 }
 
 void HttpClient::Driver::add(CURL* easy, Done done) {
   transfers_.emplace(easy, std::move(done));
-  curl_multi_add_handle(multi_, easy);  // asks for a time-out of 0 through on_timer, which starts it
+  curl_->multi_add_handle(multi_, easy);  // asks for a time-out of 0 through on_timer, which starts it
   wait_for_sockets();
 }
 
 void HttpClient::Driver::remove(CURL* easy) {
   if (transfers_.erase(easy) == 0) return;
-  curl_multi_remove_handle(multi_, easy);
+  curl_->multi_remove_handle(multi_, easy);
   if (!transfers_.empty()) return;
   // Nothing is under way: let the loop run out of work.
   boost::system::error_code ignored;
@@ -56,7 +54,7 @@ int HttpClient::Driver::on_socket(CURL*, curl_socket_t socket, int what, void* s
   const int epoll = driver->epoll_.native_handle();
   if (what == CURL_POLL_REMOVE) {
     ::epoll_ctl(epoll, EPOLL_CTL_DEL, socket, nullptr);
-    curl_multi_assign(driver->multi_, socket, nullptr);
+    driver->curl_->multi_assign(driver->multi_, socket, nullptr);
     return 0;
   }
   epoll_event event{};
@@ -64,7 +62,7 @@ int HttpClient::Driver::on_socket(CURL*, curl_socket_t socket, int what, void* s
   if (what & CURL_POLL_IN) event.events |= EPOLLIN;
   if (what & CURL_POLL_OUT) event.events |= EPOLLOUT;
   ::epoll_ctl(epoll, known == nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket, &event);
-  curl_multi_assign(driver->multi_, socket, driver);  // any non-null value: "in the epoll set"
+  driver->curl_->multi_assign(driver->multi_, socket, driver);  // any non-null value: "in the epoll set"
   return 0;
 }
 
@@ -112,13 +110,13 @@ void HttpClient::Driver::drain_sockets() {
 
 void HttpClient::Driver::act(curl_socket_t socket, int events) {
   int running = 0;
-  curl_multi_socket_action(multi_, socket, events, &running);
+  curl_->multi_socket_action(multi_, socket, events, &running);
 }
 
 void HttpClient::Driver::collect() {
   std::vector<std::pair<CURL*, CURLcode>> ended;
   int left = 0;
-  while (CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+  while (CURLMsg* message = curl_->multi_info_read(multi_, &left)) {
     if (message->msg == CURLMSG_DONE) ended.emplace_back(message->easy_handle, message->data.result);
   }
   for (auto& [easy, code] : ended) {

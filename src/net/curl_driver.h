@@ -4,8 +4,6 @@
 // refers to a descriptor that libcurl may close at any moment, and readiness stays level-triggered, as libcurl expects.
 #pragma once
 
-#include <curl/curl.h>
-
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -14,6 +12,7 @@
 #include <map>
 #include <memory>
 
+#include "net/curl_library.h"
 #include "net/http_client.h"
 
 namespace mcpbox::net {
@@ -28,6 +27,8 @@ class HttpClient::Driver : public std::enable_shared_from_this<HttpClient::Drive
   Driver& operator=(const Driver&) = delete;
 
   const boost::asio::any_io_executor& executor() const { return executor_; }
+  // nullptr when it is missing; then ready() is false as well.
+  const CurlLibrary* curl() const { return curl_; }
   // False when libcurl or epoll could not be set up.
   bool ready() const { return multi_ != nullptr && epoll_.is_open(); }
 
@@ -44,6 +45,7 @@ class HttpClient::Driver : public std::enable_shared_from_this<HttpClient::Drive
   void collect();
 
   boost::asio::any_io_executor executor_;
+  const CurlLibrary* curl_ = curl_library();
   boost::asio::posix::stream_descriptor epoll_;
   boost::asio::steady_timer timer_;
   CURLM* multi_ = nullptr;

@@ -64,9 +64,9 @@ class Transfer {
   ~Transfer() {
     if (easy_ != nullptr) {
       driver_->remove(easy_);
-      curl_easy_cleanup(easy_);
+      curl().easy_cleanup(easy_);
     }
-    curl_slist_free_all(header_list_);
+    if (header_list_ != nullptr) curl().slist_free_all(header_list_);
   }
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
@@ -85,9 +85,11 @@ class Transfer {
   Error explain(CURLcode code) const;
   std::string peer() const;
 
+  const CurlLibrary& curl() const { return *driver_->curl(); }
+
   template <class T>
   void set(CURLoption option, T value) {
-    if (curl_easy_setopt(easy_, option, value) != CURLE_OK) option_failed_ = true;
+    if (curl().easy_setopt(easy_, option, value) != CURLE_OK) option_failed_ = true;
   }
 
   HttpRequest request_;
@@ -110,7 +112,8 @@ class Transfer {
 
 Result<void> Transfer::prepare() {
   if (auto problem = check(request_)) return fail(std::move(*problem));
-  if (!driver_->ready() || (easy_ = curl_easy_init()) == nullptr) {
+  if (driver_->curl() == nullptr) return fail(Code::kUnavailable, "libcurl.so.4 cannot be loaded: install it (Debian: apt install libcurl4)");
+  if (!driver_->ready() || (easy_ = curl().easy_init()) == nullptr) {
     return fail(Code::kResourceExhausted, "libcurl could not be initialised (out of memory or file descriptors)");
   }
   set(CURLOPT_URL, request_.url.c_str());
@@ -141,14 +144,14 @@ Result<void> Transfer::prepare() {
   if (auto body = prepare_body(); !body) return body;
 
   // libcurl would add these by itself: an unasked round trip, and a type that the caller did not give.
-  curl_slist* list = curl_slist_append(nullptr, "Expect:");
+  curl_slist* list = curl().slist_append(nullptr, "Expect:");
   bool typed = false;
   for (const auto& [name, value] : request_.headers) {
     std::string line = name + (value.empty() ? ";" : ": " + value);  // "Name;" is libcurl's form of an empty value
-    list = curl_slist_append(list, line.c_str());
+    list = curl().slist_append(list, line.c_str());
     typed = typed || (name.size() == 12 && ::strcasecmp(name.c_str(), "content-type") == 0);
   }
-  if (!typed) list = curl_slist_append(list, "Content-Type:");
+  if (!typed) list = curl().slist_append(list, "Content-Type:");
   header_list_ = list;
   set(CURLOPT_HTTPHEADER, list);
   if (option_failed_) return fail(Code::kInternal, "libcurl refused an option of the request");
@@ -222,7 +225,7 @@ std::string Transfer::peer() const {
 
 Error Transfer::explain(CURLcode code) const {
   std::string text = peer() + ": ";
-  text += curl_error_[0] != '\0' ? printable(curl_error_.data(), 400) : curl_easy_strerror(code);
+  text += curl_error_[0] != '\0' ? printable(curl_error_.data(), 400) : curl().easy_strerror(code);
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT: return Error(Code::kTimeout, std::move(text));
     case CURLE_URL_MALFORMAT:
@@ -258,7 +261,7 @@ void Transfer::take_header_line(std::string_view line) {
   if (!head_done_ && line.starts_with("HTTP/")) {  // a later head replaces an interim one
     response_ = {};
     long status = 0;
-    curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &status);
+    curl().easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &status);
     response_.status = static_cast<int>(status);
     return;
   }

@@ -1,5 +1,6 @@
-// How fast one tunnel to a server on loopback is (directly, through the egress proxy, and the whole way from a native sandbox through
-// mcpbox-init's relay and the proxy), and what 1,000 idle ones cost. All in one run; what counts is the ratio to the direct connection.
+// How fast one tunnel to a server on loopback is (directly, through the egress proxy, and the whole way from a native
+// sandbox through mcpbox-init's relay and the proxy), and what 1,000 idle ones cost. All in one run; what counts is the
+// ratio to the direct connection.
 //   egress_tunnel [seconds]
 #include <fmt/core.h>
 #include <sys/stat.h>
@@ -43,7 +44,8 @@ double pour(int fd, std::chrono::seconds span) {
   const auto begin = std::chrono::steady_clock::now();
   std::size_t sent = 0;
   while (std::chrono::steady_clock::now() - begin < span && send_all(fd, piece)) sent += piece.size();
-  return static_cast<double>(sent) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / 1e6;
+  return static_cast<double>(sent) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() /
+         1e6;
 }
 
 template <class T>
@@ -80,18 +82,27 @@ struct Sandboxes {
       options.egress_dir = rig.tree.root();
       options.uids = info.uids;
       options.ephemeral = true;
-      sessions.push_back(must(test::run_task(loop, box::Session::open(*engine, loop.get_executor(), std::move(options)))));
+      sessions.push_back(
+          must(test::run_task(loop, box::Session::open(*engine, loop.get_executor(), std::move(options)))));
     }
   }
   ~Sandboxes() {
     for (const auto& session : sessions) (void)test::run_task(loop, session->close());
   }
-  box::Supervisor::Spawned start(unsigned sandbox, unsigned number, const std::string& verb, const std::string& target, const std::string& count) {
+  box::Supervisor::Spawned start(unsigned sandbox, unsigned number, const std::string& verb, const std::string& target,
+                                 const std::string& count) {
     box::ProcessSpec spec;
     spec.id = fmt::format("s{}-p{}", sandbox, number);
     spec.uid = spec.gid = info.uids.first + number;
     rig.on_loop([&] {
-      return rig.registry.add({spec.id, "bench", spec.uid, sha256_hex("secret-token"), Phase::kRun, {Mode::kAllowlist, *parse_rules(rules), {}}}).has_value();
+      return rig.registry
+          .add({spec.id,
+                "bench",
+                spec.uid,
+                sha256_hex("secret-token"),
+                Phase::kRun,
+                {Mode::kAllowlist, *parse_rules(rules), {}}})
+          .has_value();
     });
     spec.argv = {"/opt/bench/probe", verb, basic_credential(spec.id, "secret-token"), target, count};
     spec.cwd = "/";
@@ -127,7 +138,8 @@ int main(int argc, char** argv) {
   socklen_t size = sizeof name;
   if (::bind(quiet.get(), reinterpret_cast<sockaddr*>(&name), size) != 0 || ::listen(quiet.get(), 4096) != 0) return 1;
   ::getsockname(quiet.get(), reinterpret_cast<sockaddr*>(&name), &size);
-  const std::string idle_target = fmt::format("a.test:{}", ntohs(name.sin_port)), target = fmt::format("a.test:{}", sink.port());
+  const std::string idle_target = fmt::format("a.test:{}", ntohs(name.sin_port)),
+                    target = fmt::format("a.test:{}", sink.port());
   rig.allow({idle_target, target});
   {
     const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -147,17 +159,20 @@ int main(int argc, char** argv) {
   long before = resident_kib();
   std::vector<box::Supervisor::Spawned> held;
   for (unsigned sandbox = 0; sandbox < kSandboxes; ++sandbox) {
-    for (unsigned i = 0; i < kProcesses; ++i) held.push_back(sandboxes.start(sandbox, i, "hold", idle_target, std::to_string(kEach)));
+    for (unsigned i = 0; i < kProcesses; ++i)
+      held.push_back(sandboxes.start(sandbox, i, "hold", idle_target, std::to_string(kEach)));
   }
   for (const auto& each : held) {
     if (line_of(each.pipes.out.get()) != "open") return 1;
   }
   long relay = 0;
   for (const std::string& pid : relays()) relay += others.contains(pid) ? 0 : resident_kib(pid);
-  fmt::print("1,000 idle tunnels from sandboxes: proxy {} KiB more, {} KiB in all, and {} relays {} KiB in all\n", resident_kib() - before, resident_kib(), kSandboxes, relay);
+  fmt::print("1,000 idle tunnels from sandboxes: proxy {} KiB more, {} KiB in all, and {} relays {} KiB in all\n",
+             resident_kib() - before, resident_kib(), kSandboxes, relay);
   // Those stay: a server that never accepts never ends a connection either.
   before = resident_kib();
   std::vector<UniqueFd> idle;
   for (int i = 0; i < 1000; ++i) idle.push_back(rig.tunnel(idle_target));
-  fmt::print("1,000 idle tunnels more, of the proxy alone: {} KiB more, {} KiB in all\n", resident_kib() - before, resident_kib());
+  fmt::print("1,000 idle tunnels more, of the proxy alone: {} KiB more, {} KiB in all\n", resident_kib() - before,
+             resident_kib());
 }

@@ -1,5 +1,5 @@
-// How long a native sandbox takes to start, next to bubblewrap in the same run; and how long `mcpbox run --engine native` takes to the first reply,
-// next to the command alone. Needs no container engine.
+// How long a native sandbox takes to start, next to bubblewrap in the same run; and how long `mcpbox run --engine
+// native` takes to the first reply, next to the command alone. Needs no container engine.
 //
 // usage: native_start [ROUNDS]
 #include <fcntl.h>
@@ -30,7 +30,9 @@ namespace {
 using namespace mcpbox;
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point began) { return std::chrono::duration<double, std::milli>(Clock::now() - began).count(); }
+double since(Clock::time_point began) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - began).count();
+}
 
 void report(const char* what, std::vector<double> times) {
   if (times.empty()) return fmt::print("{:<52} not there\n", what);
@@ -59,7 +61,8 @@ double first_reply(std::vector<std::string> words) {
   constexpr std::string_view kLine = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n";
   char byte = 0;
   double took = -1;
-  if (::write(to_write.get(), kLine.data(), kLine.size()) > 0 && ::read(from_read.get(), &byte, 1) == 1) took = since(began);
+  if (::write(to_write.get(), kLine.data(), kLine.size()) > 0 && ::read(from_read.get(), &byte, 1) == 1)
+    took = since(began);
   to_write.reset();
   while (::read(from_read.get(), &byte, 1) > 0) {
   }
@@ -107,7 +110,8 @@ int main(int argc, char** argv) {
       (void)co_await (*session)->close();
       const auto other = Clock::now();
       pid_t pid = -1;
-      std::vector<std::string> words{"bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"};
+      std::vector<std::string> words{"bwrap",  "--unshare-all", "--ro-bind", "/",    "/",
+                                     "--proc", "/proc",         "--dev",     "/dev", "true"};
       std::vector<char*> arguments;
       for (std::string& word : words) arguments.push_back(word.data());
       arguments.push_back(nullptr);
@@ -126,7 +130,8 @@ int main(int argc, char** argv) {
   const std::string tool = std::filesystem::path(echo).parent_path().string();
   for (int i = 0; i < rounds; ++i) {
     if (const double took = first_reply({echo}); took >= 0) direct.push_back(took);
-    const double took = first_reply({bin + "/mcpbox", "run", "--engine", "native", "--network", "none", "--mount", tool, "--", echo});
+    const double took =
+        first_reply({bin + "/mcpbox", "run", "--engine", "native", "--network", "none", "--mount", tool, "--", echo});
     if (took >= 0) through.push_back(took);
   }
   report("sandbox up, supervisor answering", ours);

@@ -1,5 +1,5 @@
-// How long a project of 20,000 files takes into a sandbox, next to `cp -r` and `rsync -a` of the same tree on the same disk in the same run:
-// at first, again when nothing changed, and again when one file did. What counts is the ratio.
+// How long a project of 20,000 files takes into a sandbox, next to `cp -r` and `rsync -a` of the same tree on the same
+// disk in the same run: at first, again when nothing changed, and again when one file did. What counts is the ratio.
 //
 // usage: staging [FILES] [MIB]   needs root (the sandbox is made of namespaces, without an engine) and rsync
 #include <fmt/format.h>
@@ -52,7 +52,8 @@ void must_run(std::vector<std::string> argv) {
   pointers.push_back(nullptr);
   pid_t pid = 0;
   int status = 0;
-  if (::posix_spawnp(&pid, pointers[0], nullptr, nullptr, pointers.data(), environ) != 0 || ::waitpid(pid, &status, 0) != pid || status != 0)
+  if (::posix_spawnp(&pid, pointers[0], nullptr, nullptr, pointers.data(), environ) != 0 ||
+      ::waitpid(pid, &status, 0) != pid || status != 0)
     give_up(argv[0] + " failed");
 }
 
@@ -61,9 +62,11 @@ void make_project(const test::TempTree& tree, unsigned files, std::uint64_t byte
   std::string text(bytes / files * 2, ' ');
   for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>('a' + i * 7919 % 53 % 26);
   for (unsigned i = 0; i < files; ++i) {
-    const std::string path = tree.path(fmt::format("project/part{:02}/folder{:03}/module_{:05}.py", i / 40 % 20, i / 40, i));
+    const std::string path =
+        tree.path(fmt::format("project/part{:02}/folder{:03}/module_{:05}.py", i / 40 % 20, i / 40, i));
     if (i % 40 == 0) fs::create_directories(fs::path(path).parent_path());
-    std::ofstream(path, std::ios::binary).write(text.data(), static_cast<std::streamsize>(text.size() * (i % 101) / 100));
+    std::ofstream(path, std::ios::binary)
+        .write(text.data(), static_cast<std::streamsize>(text.size() * (i % 101) / 100));
   }
 }
 
@@ -72,7 +75,9 @@ struct Row {
   double first = 1e12, again = 1e12, one = 1e12;
 };
 
-void keep_best(double& best, double now) { best = std::min(best, now); }
+void keep_best(double& best, double now) {
+  best = std::min(best, now);
+}
 
 }  // namespace
 
@@ -88,11 +93,13 @@ int main(int argc, char** argv) {
   boost::asio::io_context loop;
   boost::asio::thread_pool pool{2};
   test::InitSandbox sandbox;
-  auto connected = test::run_task(loop, box::Supervisor::connect(loop.get_executor(), sandbox.socket(), std::chrono::seconds(20)));
+  auto connected =
+      test::run_task(loop, box::Supervisor::connect(loop.get_executor(), sandbox.socket(), std::chrono::seconds(20)));
   if (!connected) give_up(connected.error().message());
   box::Supervisor& supervisor = **connected;
   const std::string process = "/workspace/.mcp/bench";
-  if (!test::run_task(loop, supervisor.make_tree(process, kServer, kServer, {"home"}))) give_up("cannot make the process's tree");
+  if (!test::run_task(loop, supervisor.make_tree(process, kServer, kServer, {"home"})))
+    give_up("cannot make the process's tree");
   workspace::Root root;
   root.host = tree.path("project");
   root.mount = process + "/workspace";
@@ -117,7 +124,8 @@ int main(int argc, char** argv) {
       fs::remove_all(tree.path("cp"));
       must_run({"cp", "-r", tree.path("project"), tree.path("cp")});
     };
-    const std::vector<std::string> synchronise{"rsync", "-a", "--delete", tree.path("project") + "/", tree.path("rsync/")};
+    const std::vector<std::string> synchronise{"rsync", "-a", "--delete", tree.path("project") + "/",
+                                               tree.path("rsync/")};
     keep_best(cp.first, milliseconds([&] { must_run({"cp", "-r", tree.path("project"), tree.path("cp")}); }));
     keep_best(rsync.first, milliseconds([&] { must_run(synchronise); }));
     keep_best(ours.first, milliseconds([&] { stage(true, hosting::StagedGeneration::How::kWhole); }));
@@ -133,7 +141,8 @@ int main(int argc, char** argv) {
   fmt::print("{:<12}{:>22}{:>22}{:>22}\n", "", "whole", "nothing changed", "one file changed");
   for (const Row& row : {cp, rsync, ours}) {
     const auto cell = [](double time, double base) { return fmt::format("{:.0f} ms ({:.2f})", time, time / base); };
-    fmt::print("{:<12}{:>22}{:>22}{:>22}\n", row.name, cell(row.first, cp.first), cell(row.again, cp.again), cell(row.one, cp.one));
+    fmt::print("{:<12}{:>22}{:>22}{:>22}\n", row.name, cell(row.first, cp.first), cell(row.again, cp.again),
+               cell(row.one, cp.one));
   }
   fmt::print("files sent by mcpbox for one change: {}\n", sent);
   connected->reset();

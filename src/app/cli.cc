@@ -52,13 +52,18 @@ struct Common {
 };
 
 void add_engine(CLI::App* verb, Common& common) {
-  verb->add_option("--engine", common.engine, "Engine to use: auto, native, unix:///path or tcp://host:port")->type_name("ADDRESS");
+  verb->add_option("--engine", common.engine, "Engine to use: auto, native, unix:///path or tcp://host:port")
+      ->type_name("ADDRESS");
 }
 void add_format(CLI::App* verb, Common& common) {
-  verb->add_option("--format", common.format, "table for people, json for programs")->check(CLI::IsMember({"table", "json"}))->type_name("FORMAT");
+  verb->add_option("--format", common.format, "table for people, json for programs")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->type_name("FORMAT");
 }
 void add_socket(CLI::App* verb, Common& common) {
-  verb->add_option("--socket", common.socket, "Control socket of the daemon")->type_name("PATH")->default_str(default_socket());
+  verb->add_option("--socket", common.socket, "Control socket of the daemon")
+      ->type_name("PATH")
+      ->default_str(default_socket());
 }
 
 void add_run_options(CLI::App* verb, RunOptions& run) {
@@ -67,17 +72,24 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
     verb->add_option(name, values, what)->type_name(type)->allow_extra_args(false);
   };
   one_each("--stage", run.stage, "Show the server a copy of this folder at the same path; may be repeated", "DIR");
-  one_each("--mount", run.mounts, "Show the server the folder itself, read-only unless :rw; may be repeated", "DIR[:ro|rw]");
+  one_each("--mount", run.mounts, "Show the server the folder itself, read-only unless :rw; may be repeated",
+           "DIR[:ro|rw]");
   one_each("--env", run.env, "Variable for the server; NAME alone passes ours on; may be repeated", "NAME[=VALUE]");
-  verb->add_option("--network", run.network, "none; allowlist: what --allow names (the default); public: any public address")
+  verb->add_option("--network", run.network,
+                   "none; allowlist: what --allow names (the default); public: any public address")
       ->check(CLI::IsMember({"none", "allowlist", "public", "off", "on"}))
       ->type_name("MODE");
-  one_each("--allow", run.allow, "Host that the server may talk to: HOST[:PORT], *.DOMAIN.TLD; may be repeated", "HOST[:PORT]");
-  one_each("--install-allow", run.install_allow, "Host that installing its dependencies needs beyond their registry; may be repeated", "HOST[:PORT]");
-  one_each("--allow-private", run.allow_private, "Private addresses that --allow of exactly one host may open; may be repeated", "CIDR");
-  verb->add_option("--image,--rootfs", run.image, "Image to use instead of the runner image; on the native engine the folder of a root file system")
+  one_each("--allow", run.allow, "Host that the server may talk to: HOST[:PORT], *.DOMAIN.TLD; may be repeated",
+           "HOST[:PORT]");
+  one_each("--install-allow", run.install_allow,
+           "Host that installing its dependencies needs beyond their registry; may be repeated", "HOST[:PORT]");
+  one_each("--allow-private", run.allow_private,
+           "Private addresses that --allow of exactly one host may open; may be repeated", "CIDR");
+  verb->add_option("--image,--rootfs", run.image,
+                   "Image to use instead of the runner image; on the native engine the folder of a root file system")
       ->type_name("IMAGE|DIR");
-  verb->add_option("--install-mode", run.install_mode, "open; locked: only what a lock file, hashes or exact versions name; offline: without network")
+  verb->add_option("--install-mode", run.install_mode,
+                   "open; locked: only what a lock file, hashes or exact versions name; offline: without network")
       ->check(CLI::IsMember({"open", "locked", "offline"}));
 }
 
@@ -92,23 +104,35 @@ int run_command_line(int argc, char** argv) {
 
   int code = kOk;
   Common common;
-  const auto client = [&] { return ClientOptions{common.socket.empty() ? default_socket() : common.socket, common.json()}; };
+  const auto client = [&] {
+    return ClientOptions{common.socket.empty() ? default_socket() : common.socket, common.json()};
+  };
 
   RunOptions run;
-  CLI::App* verb = app.add_subcommand("run", "Run one server in a sandbox of its own and be that server on stdin and stdout");
+  CLI::App* verb =
+      app.add_subcommand("run", "Run one server in a sandbox of its own and be that server on stdin and stdout");
   verb->footer(kRunFooter);
   add_run_options(verb, run);
   add_engine(verb, common);
-  verb->add_option("--ca-bundle", run.ca_bundle, "PEM file of trusted authorities for the sandbox; system = this host's (the default), none")
+  verb->add_option("--ca-bundle", run.ca_bundle,
+                   "PEM file of trusted authorities for the sandbox; system = this host's (the default), none")
       ->type_name("FILE");
-  verb->add_option("--wheelhouse", run.wheelhouse, "Folder of wheels for --install-mode offline")->check(CLI::ExistingDirectory)->type_name("DIR");
-  verb->add_option("--npm-cache", run.npm_cache, "npm cache for --install-mode offline")->check(CLI::ExistingDirectory)->type_name("DIR");
+  verb->add_option("--wheelhouse", run.wheelhouse, "Folder of wheels for --install-mode offline")
+      ->check(CLI::ExistingDirectory)
+      ->type_name("DIR");
+  verb->add_option("--npm-cache", run.npm_cache, "npm cache for --install-mode offline")
+      ->check(CLI::ExistingDirectory)
+      ->type_name("DIR");
   verb->add_option("--memory", run.memory_mb, "Memory of the sandbox in MiB")->check(CLI::Range(64, 1 << 20));
   verb->add_option("--cpus", run.cpus, "Processors that the sandbox may use")->check(CLI::Range(0.05, 1024.0));
-  verb->add_option("--timeout", run.timeout_sec, "Seconds until the process must have been started, installs included")->check(CLI::Range(1, 3600));
-  verb->add_flag("--direct", run.direct, "Hand our own stdin, stdout and stderr to the server: no copy, no hop, no filter");
+  verb->add_option("--timeout", run.timeout_sec, "Seconds until the process must have been started, installs included")
+      ->check(CLI::Range(1, 3600));
+  verb->add_flag("--direct", run.direct,
+                 "Hand our own stdin, stdout and stderr to the server: no copy, no hop, no filter");
   verb->add_flag("-v,--verbose", run.verbose, "Say every step on stderr");
-  verb->add_option("command", run.command, "Command and arguments of the server, after --")->required()->type_name("COMMAND");
+  verb->add_option("command", run.command, "Command and arguments of the server, after --")
+      ->required()
+      ->type_name("COMMAND");
   verb->callback([&] {
     run.engine = common.engine;
     code = run_server(run);
@@ -133,7 +157,8 @@ int run_command_line(int argc, char** argv) {
   add_format(verb, common);
   ListOptions list;
   verb->add_flag("--phases", list.phases, "Show how long each phase of the start took");
-  verb->add_option("--wait", list.wait, "Wait up to so many seconds until every server is connected, stopped or failed")->type_name("SECONDS");
+  verb->add_option("--wait", list.wait, "Wait up to so many seconds until every server is connected, stopped or failed")
+      ->type_name("SECONDS");
   verb->callback([&] { code = list_servers(client(), list); });
 
   std::string server;
@@ -145,12 +170,15 @@ int run_command_line(int argc, char** argv) {
 
   CallOptions call;
   verb = app.add_subcommand("call", "Call a tool");
-  verb->footer("\nExamples:\n  mcpbox call everything echo message=hello\n  mcpbox call everything get-sum a:=2 b:=3\n"
-               "  mcpbox call files list_directory --json '{\"path\": \"/x\"}'");
+  verb->footer(
+      "\nExamples:\n  mcpbox call everything echo message=hello\n  mcpbox call everything get-sum a:=2 b:=3\n"
+      "  mcpbox call files list_directory --json '{\"path\": \"/x\"}'");
   verb->add_option("server", call.server, "Name of the server")->required();
   verb->add_option("tool", call.tool, "Name of the tool")->required();
   verb->add_option("arguments", call.arguments, "key=text or key:=JSON");
-  verb->add_option("--json", call.json, "All arguments as one JSON object; - reads it from stdin")->type_name("OBJECT")->excludes("arguments");
+  verb->add_option("--json", call.json, "All arguments as one JSON object; - reads it from stdin")
+      ->type_name("OBJECT")
+      ->excludes("arguments");
   add_socket(verb, common);
   add_format(verb, common);
   verb->callback([&] { code = call_tool(client(), call); });
@@ -160,10 +188,13 @@ int run_command_line(int argc, char** argv) {
   verb = app.add_subcommand("logs", "Show what a server wrote to stderr, and what mcpbox did about it");
   verb->add_option("server", server, "Name of the server")->required();
   verb->add_flag("-f,--follow", follow, "Go on as lines come");
-  verb->add_flag("--install", install_log, "Show what the newest installation of its dependencies printed; needs no daemon")->excludes("--follow");
+  verb->add_flag("--install", install_log,
+                 "Show what the newest installation of its dependencies printed; needs no daemon")
+      ->excludes("--follow");
   add_socket(verb, common);
   add_format(verb, common);
-  verb->callback([&] { code = install_log ? show_install_log(server, common.json()) : show_logs(client(), server, follow); });
+  verb->callback(
+      [&] { code = install_log ? show_install_log(server, common.json()) : show_logs(client(), server, follow); });
 
   bool fresh = false;
   verb = app.add_subcommand("restart", "Stop a server and start it again");
@@ -180,13 +211,17 @@ int run_command_line(int argc, char** argv) {
   verb->callback([&] { code = stop_server(client(), server); });
 
   PullVerb pulling;
-  verb = app.add_subcommand("pull", "Bring what a server changed in its own copy (host_path_mode: rw) back to this host");
-  verb->footer("\nNothing comes back by itself. A file that changed here too is a conflict: then nothing is written, unless --force.\n\n"
-               "Examples:\n  mcpbox pull notes --dry-run\n  mcpbox pull notes --to ~/projects/notes-of-the-server");
+  verb =
+      app.add_subcommand("pull", "Bring what a server changed in its own copy (host_path_mode: rw) back to this host");
+  verb->footer(
+      "\nNothing comes back by itself. A file that changed here too is a conflict: then nothing is written, unless "
+      "--force.\n\n"
+      "Examples:\n  mcpbox pull notes --dry-run\n  mcpbox pull notes --to ~/projects/notes-of-the-server");
   verb->add_option("server", pulling.server, "Name of the server; it may be stopped")->required();
   verb->add_option("--to", pulling.to, "Put the server's whole copy into this folder instead")->type_name("DIR");
   verb->add_flag("--dry-run", pulling.dry_run, "Only say what would be done");
-  verb->add_flag("--force", pulling.force, "Write over conflicts; what is here stays beside them as NAME.before-pull-N");
+  verb->add_flag("--force", pulling.force,
+                 "Write over conflicts; what is here stays beside them as NAME.before-pull-N");
   verb->add_flag("--delete", pulling.delete_missing, "Delete here what the server deleted");
   add_socket(verb, common);
   add_format(verb, common);
@@ -194,7 +229,9 @@ int run_command_line(int argc, char** argv) {
 
   DownOptions ending;
   verb = app.add_subcommand("down", "End the daemon and remove its sandboxes, also those that a killed daemon left");
-  verb->add_option("-c,--config", ending.config, "Configuration of that daemon, if it names a socket, a state directory or an engine")->type_name("FILE");
+  verb->add_option("-c,--config", ending.config,
+                   "Configuration of that daemon, if it names a socket, a state directory or an engine")
+      ->type_name("FILE");
   verb->add_flag("--volumes", ending.volumes, "Remove the installed dependencies and the servers' copies too");
   add_socket(verb, common);
   add_engine(verb, common);
@@ -212,15 +249,22 @@ int run_command_line(int argc, char** argv) {
 
   RunOptions explained;
   verb = app.add_subcommand("explain", "Say what a server would be shown, installed and run, and why; changes nothing");
-  verb->footer("\nExamples:\n  mcpbox explain --config mcpbox.yaml files\n  mcpbox explain --stage ~/proj -- python ~/proj/server.py");
+  verb->footer(
+      "\nExamples:\n  mcpbox explain --config mcpbox.yaml files\n  mcpbox explain --stage ~/proj -- python "
+      "~/proj/server.py");
   verb->add_option("-c,--config", file, "Configuration that has the server")->type_name("FILE");
   add_run_options(verb, explained);
   add_format(verb, common);
-  verb->add_option("command", explained.command, "Name of a configured server, or after -- a command with its arguments")->required()->type_name("SERVER|COMMAND");
+  verb->add_option("command", explained.command,
+                   "Name of a configured server, or after -- a command with its arguments")
+      ->required()
+      ->type_name("SERVER|COMMAND");
   verb->callback([&] {
-    const bool configured = !file.empty() || (explained.command.size() == 1 && explained.stage.empty() && explained.mounts.empty() &&
-                                              std::find(argv, argv + argc, std::string("--")) == argv + argc);
-    code = configured ? explain_server(file.empty() ? config_file : file, explained.command.front(), common.json()) : explain_run(explained, common.json());
+    const bool configured =
+        !file.empty() || (explained.command.size() == 1 && explained.stage.empty() && explained.mounts.empty() &&
+                          std::find(argv, argv + argc, std::string("--")) == argv + argc);
+    code = configured ? explain_server(file.empty() ? config_file : file, explained.command.front(), common.json())
+                      : explain_run(explained, common.json());
   });
 
   verb = app.add_subcommand("doctor", "Examine this machine: engine, image, kernel, directories");
@@ -232,7 +276,8 @@ int run_command_line(int argc, char** argv) {
   image->require_subcommand(1);
   verb = image->add_subcommand("build", "Build the runner image if it is missing");
   std::string ca_bundle;
-  verb->add_option("--ca-bundle", ca_bundle, "PEM file of trusted authorities; system (the default) or none")->type_name("FILE");
+  verb->add_option("--ca-bundle", ca_bundle, "PEM file of trusted authorities; system (the default) or none")
+      ->type_name("FILE");
   add_engine(verb, common);
   verb->callback([&] { code = build_image(common.engine, ca_bundle); });
   verb = image->add_subcommand("list", "List the runner images");

@@ -41,15 +41,20 @@ int with_client(const ClientOptions& options, Verb verb) {
   });
 }
 
-std::string age(std::int64_t milliseconds) { return milliseconds <= 0 ? "" : human_milliseconds(static_cast<double>(milliseconds)); }
+std::string age(std::int64_t milliseconds) {
+  return milliseconds <= 0 ? "" : human_milliseconds(static_cast<double>(milliseconds));
+}
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 void print_phases(const Value& servers) {
   std::vector<std::vector<std::string>> rows;
   for (const Value& server : servers.elements()) {
     for (const Value& phase : server["phases"].elements()) {
-      rows.push_back({server["name"].string_or(), phase["phase"].string_or(), human_milliseconds(static_cast<double>(phase["ms"].integer_or(0)))});
+      rows.push_back({server["name"].string_or(), phase["phase"].string_or(),
+                      human_milliseconds(static_cast<double>(phase["ms"].integer_or(0)))});
     }
   }
   fmt::print("\n{}", format_table({"SERVER", "PHASE", "TOOK"}, rows));
@@ -64,8 +69,10 @@ void print_servers(const Value& servers) {
       what = server["phase"].string_or() + ": " + first_line(error);
     }
     const bool connected = server["state"].string_or() == "connected";
-    rows.push_back({server["name"].string_or(), server["state"].string_or(), connected ? fmt::format("{}", server["tools"].integer_or(0)) : "",
-                    fmt::format("{}", server["restarts"].integer_or(0)), age(server["uptime_ms"].integer_or(0)), server["network"].string_or(), server["sandbox"].string_or(), what});
+    rows.push_back({server["name"].string_or(), server["state"].string_or(),
+                    connected ? fmt::format("{}", server["tools"].integer_or(0)) : "",
+                    fmt::format("{}", server["restarts"].integer_or(0)), age(server["uptime_ms"].integer_or(0)),
+                    server["network"].string_or(), server["sandbox"].string_or(), what});
   }
   fmt::print("{}", format_table({"SERVER", "STATE", "TOOLS", "RESTARTS", "UP", "NETWORK", "SANDBOX", "WHAT"}, rows));
 }
@@ -75,9 +82,11 @@ void print_result(const Value& result) {
   for (const Value& block : result["content"].elements()) {
     const std::string type = block["type"].string_or();
     if (type == "text") {
-      for (const std::string_view line : split(block["text"].string_or(), '\n')) fmt::print("{}\n", printable(line, 1u << 20));
+      for (const std::string_view line : split(block["text"].string_or(), '\n'))
+        fmt::print("{}\n", printable(line, 1u << 20));
     } else if (type == "image" || type == "audio") {
-      fmt::print("[{}: {}, {} of base64]\n", type, printable(block["mimeType"].string_or()), human_bytes(block["data"].string_or().size()));
+      fmt::print("[{}: {}, {} of base64]\n", type, printable(block["mimeType"].string_or()),
+                 human_bytes(block["data"].string_or().size()));
     } else {
       fmt::print("[{}] {}\n", printable(type), printable(block.dump(), 1u << 16));
     }
@@ -94,8 +103,8 @@ void print_log_line(const std::string& text, bool as_json) {
   if (!line) return;
   const std::int64_t millis = (*line)["time_ms"].integer_or(0);
   const std::string source = (*line)["source"].string_or();
-  fmt::print("{:%H:%M:%S}.{:03d} {:<6} {}\n", fmt::localtime(static_cast<std::time_t>(millis / 1000)), millis % 1000, source,
-             printable((*line)["text"].string_or(), 1u << 14));
+  fmt::print("{:%H:%M:%S}.{:03d} {:<6} {}\n", fmt::localtime(static_cast<std::time_t>(millis / 1000)), millis % 1000,
+             source, printable((*line)["text"].string_or(), 1u << 14));
 }
 
 Task<int> change_server(DaemonClient& client, const ClientOptions& options, std::string path) {
@@ -123,7 +132,8 @@ Result<std::string> call_arguments(const CallOptions& call) {
       char buffer[4096];
       for (ssize_t size = 0; (size = ::read(0, buffer, sizeof buffer)) > 0;) {
         text.append(buffer, static_cast<std::size_t>(size));
-        if (text.size() > (4u << 20)) return fail(Code::kInvalidArgument, "the arguments on stdin are larger than 4 MiB");
+        if (text.size() > (4u << 20))
+          return fail(Code::kInvalidArgument, "the arguments on stdin are larger than 4 MiB");
       }
     }
     if (!json::valid_object(text)) return fail(Code::kInvalidArgument, "--json needs a JSON object, like '{\"a\": 1}'");
@@ -135,10 +145,13 @@ Result<std::string> call_arguments(const CallOptions& call) {
     const bool raw = equals != std::string::npos && equals > 0 && argument[equals - 1] == ':';
     const std::string key = equals == std::string::npos ? "" : argument.substr(0, raw ? equals - 1 : equals);
     if (key.empty()) {
-      return fail(Code::kInvalidArgument, fmt::format("'{}' is no argument; write key=text, key:=JSON, or --json '{{…}}'", printable(argument, 80)));
+      return fail(
+          Code::kInvalidArgument,
+          fmt::format("'{}' is no argument; write key=text, key:=JSON, or --json '{{…}}'", printable(argument, 80)));
     }
     const std::string value = argument.substr(equals + 1);
-    if (raw && !json::valid(value)) return fail(Code::kInvalidArgument, fmt::format("the value of '{}' is no JSON: {}", key, printable(value, 80)));
+    if (raw && !json::valid(value))
+      return fail(Code::kInvalidArgument, fmt::format("the value of '{}' is no JSON: {}", key, printable(value, 80)));
     if (out.size() > 1) out += ',';
     out += json::quote(key) + ":" + (raw ? json::on_one_line(value) : json::quote(value));
   }
@@ -153,7 +166,8 @@ int list_servers(const ClientOptions& options, const ListOptions& list) {
     Result<std::string> body;
     for (;;) {
       const auto left = std::chrono::duration_cast<seconds>(deadline - Clock::now()).count();
-      const std::string path = list.wait > 0 ? fmt::format("/v1/wait?timeout={}", std::max<long>(left, 1)) : "/v1/servers";
+      const std::string path =
+          list.wait > 0 ? fmt::format("/v1/wait?timeout={}", std::max<long>(left, 1)) : "/v1/servers";
       body = co_await client.get(path, seconds(list.wait + 30));
       if (body || list.wait == 0 || body.error().code() != Code::kUnavailable || Clock::now() >= deadline) break;
       // It starts: first its socket, then the image.
@@ -174,7 +188,9 @@ int list_servers(const ClientOptions& options, const ListOptions& list) {
       print_servers((*parsed)["servers"]);
       const Value& engine = (*parsed)["engine"];
       const std::string kind = engine["kind"].string_or(), address = engine["address"].string_or();
-      if (!kind.empty()) fmt::print("engine: {} {}{}\n", printable(kind), printable(engine["version"].string_or()), address == kind ? "" : " at " + printable(address));
+      if (!kind.empty())
+        fmt::print("engine: {} {}{}\n", printable(kind), printable(engine["version"].string_or()),
+                   address == kind ? "" : " at " + printable(address));
       if (list.phases) print_phases((*parsed)["servers"]);
     }
     co_return list.wait == 0 || all ? kOk : kNotConnected;
@@ -230,13 +246,14 @@ int call_tool(const ClientOptions& options, const CallOptions& call) {
   }
   return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
     std::string request = fmt::format(R"({{"tool":{},"arguments":{}}})", json::quote(call.tool), *arguments);
-    auto body = co_await client.post("/v1/servers/" + net::url_encode(call.server) + "/call", std::move(request), seconds(0));
+    auto body =
+        co_await client.post("/v1/servers/" + net::url_encode(call.server) + "/call", std::move(request), seconds(0));
     if (!body) co_return report(client, body.error());
     const auto parsed = Value::parse(*body);
     if (!parsed) co_return report(client, parsed.error());
     if (const Value error = (*parsed)["rpc_error"]; error.present()) {
-      fmt::print(stderr, "mcpbox: server '{}' refused the call: {} (code {})\n", call.server, printable(error["message"].string_or()),
-                 error["code"].integer_or(0));
+      fmt::print(stderr, "mcpbox: server '{}' refused the call: {} (code {})\n", call.server,
+                 printable(error["message"].string_or()), error["code"].integer_or(0));
       co_return kToolError;
     }
     const Value result = (*parsed)["result"];
@@ -272,7 +289,8 @@ int show_logs(const ClientOptions& options, const std::string& server, bool foll
 
 int restart_server(const ClientOptions& options, const std::string& server, bool fresh) {
   return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
-    co_return co_await change_server(client, options, "/v1/servers/" + net::url_encode(server) + "/restart" + (fresh ? "?fresh=1" : ""));
+    co_return co_await change_server(client, options,
+                                     "/v1/servers/" + net::url_encode(server) + "/restart" + (fresh ? "?fresh=1" : ""));
   });
 }
 

@@ -8,9 +8,9 @@ namespace mcpbox::app {
 namespace {
 
 Code code_of_name(std::string_view name) {
-  for (const Code code : {Code::kInvalidArgument, Code::kNotFound, Code::kAlreadyExists, Code::kPermissionDenied, Code::kUnauthenticated,
-                          Code::kResourceExhausted, Code::kFailedPrecondition, Code::kAborted, Code::kUnavailable, Code::kTimeout,
-                          Code::kCancelled, Code::kDataLoss, Code::kUnsupported}) {
+  for (const Code code : {Code::kInvalidArgument, Code::kNotFound, Code::kAlreadyExists, Code::kPermissionDenied,
+                          Code::kUnauthenticated, Code::kResourceExhausted, Code::kFailedPrecondition, Code::kAborted,
+                          Code::kUnavailable, Code::kTimeout, Code::kCancelled, Code::kDataLoss, Code::kUnsupported}) {
     if (code_name(code) == name) return code;
   }
   return Code::kInternal;
@@ -25,7 +25,8 @@ Task<Result<std::string>> DaemonClient::get(std::string path, std::chrono::milli
   co_return co_await send(std::move(request));
 }
 
-Task<Result<std::string>> DaemonClient::post(std::string path, std::string json_body, std::chrono::milliseconds timeout) {
+Task<Result<std::string>> DaemonClient::post(std::string path, std::string json_body,
+                                             std::chrono::milliseconds timeout) {
   net::HttpRequest request;
   request.method = "POST";
   request.url = "http://mcpbox" + path;
@@ -56,14 +57,16 @@ Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
     no_daemon_ = response.error().code() == Code::kUnavailable;
     if (!no_daemon_) co_return fail(std::move(response).error());
     co_return fail(Code::kUnavailable,
-                   fmt::format("no mcpbox daemon answers on {}; start one with `mcpbox serve --config FILE` ({})", socket_, response.error().message()));
+                   fmt::format("no mcpbox daemon answers on {}; start one with `mcpbox serve --config FILE` ({})",
+                               socket_, response.error().message()));
   }
   if (response->status >= 200 && response->status < 300) co_return std::move(response->body);
   auto parsed = json::Value::parse(response->body);
   if (parsed && (*parsed)["error"]["message"].is_string()) {
     co_return fail(code_of_name((*parsed)["error"]["code"].string_or()), (*parsed)["error"]["message"].string_or());
   }
-  co_return fail(Code::kInternal, fmt::format("the daemon answered {}: {}", response->status, response->body.substr(0, 200)));
+  co_return fail(Code::kInternal,
+                 fmt::format("the daemon answered {}: {}", response->status, response->body.substr(0, 200)));
 }
 
 }  // namespace mcpbox::app

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <chrono>
 #include <functional>
 #include <string>
@@ -17,10 +16,11 @@ namespace mcpbox::app {
 
 class DaemonClient {
  public:
-  DaemonClient(boost::asio::any_io_executor executor, std::string socket) : client_(executor), socket_(std::move(socket)) {}
+  DaemonClient(boost::asio::any_io_executor executor, std::string socket)
+      : client_(executor), socket_(std::move(socket)) {}
 
-  // The body of a 2xx answer. An error of the API comes back with its code and message; kUnavailable means that no daemon answers, and
-  // says how to start one.
+  // The body of a 2xx answer. An error of the API comes back with its code and message; kUnavailable means that no
+  // daemon answers, and says how to start one.
   Task<Result<std::string>> get(std::string path, std::chrono::milliseconds timeout = std::chrono::seconds(30));
   Task<Result<std::string>> post(std::string path, std::string json_body, std::chrono::milliseconds timeout);
   // Streams a reply until it ends or the coroutine is cancelled.

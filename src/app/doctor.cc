@@ -41,9 +41,12 @@ using enum Finding::Verdict;
 
 std::string_view name_of(Finding::Verdict verdict) {
   switch (verdict) {
-    case kGood: return "ok";
-    case kDegraded: return "degraded";
-    case kBad: return "missing";
+    case kGood:
+      return "ok";
+    case kDegraded:
+      return "degraded";
+    case kBad:
+      return "missing";
   }
   return "missing";
 }
@@ -52,15 +55,19 @@ void judge_kernel(const box::SupervisorInfo& info, std::vector<Finding>& finding
   const int abi = info.landlock_abi;
   findings.push_back({kGood, "kernel", info.kernel});
   findings.push_back({abi >= 1 ? kGood : kBad, "Landlock files",
-                      abi >= 1 ? fmt::format("ABI {}: a server sees its own files and the read-only system only", abi)
-                               : "the kernel has no Landlock: servers in one sandbox are kept apart by user ids alone"});
+                      abi >= 1
+                          ? fmt::format("ABI {}: a server sees its own files and the read-only system only", abi)
+                          : "the kernel has no Landlock: servers in one sandbox are kept apart by user ids alone"});
   findings.push_back({abi >= 4 ? kGood : kDegraded, "Landlock TCP",
                       abi >= 4 ? "a server cannot connect to a neighbour's port"
-                               : "needs Linux 6.7: servers in one sandbox can reach each other's loopback ports; use isolation: dedicated"});
+                               : "needs Linux 6.7: servers in one sandbox can reach each other's loopback ports; use "
+                                 "isolation: dedicated"});
   findings.push_back({abi >= 6 ? kGood : kDegraded, "Landlock scopes",
                       abi >= 6 ? "a server cannot reach a neighbour's abstract sockets"
-                               : "needs Linux 6.12: servers in one sandbox can reach each other's abstract sockets; use isolation: dedicated"});
-  findings.push_back({info.seccomp ? kGood : kBad, "seccomp", info.seccomp ? "system call filter is active" : "the kernel has no seccomp filters"});
+                               : "needs Linux 6.12: servers in one sandbox can reach each other's abstract sockets; "
+                                 "use isolation: dedicated"});
+  findings.push_back({info.seccomp ? kGood : kBad, "seccomp",
+                      info.seccomp ? "system call filter is active" : "the kernel has no seccomp filters"});
 }
 
 // The proxy through which sandboxes reach hosts: started, told of a process, and ended again.
@@ -82,8 +89,10 @@ Task<void> examine_egress(boost::asio::any_io_executor executor, const Paths& pa
   client.token = hosting::egress_token();
   auto granted = co_await (*service)->grant(std::move(client));
   findings.push_back({granted ? kGood : kBad, "egress proxy",
-                      granted ? fmt::format("answers{}; its log is in {}/egress", upstream ? ", and passes on to this user's HTTPS_PROXY" : "", paths.state_dir)
-                              : granted.error().message()});
+                      granted
+                          ? fmt::format("answers{}; its log is in {}/egress",
+                                        upstream ? ", and passes on to this user's HTTPS_PROXY" : "", paths.state_dir)
+                          : granted.error().message()});
   if (!note.empty()) findings.push_back({kDegraded, "egress proxy", note});
   if (granted) granted->reset();
   co_await (*service)->stop();
@@ -96,9 +105,11 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   auto init = find_init();
   findings.push_back({init ? kGood : kBad, "mcpbox-init", init ? *init : init.error().message()});
   auto paths = make_paths("", "");
-  findings.push_back({paths ? kGood : kBad, "directories", paths ? paths->state_dir + ", " + paths->run_dir : paths.error().message()});
+  findings.push_back({paths ? kGood : kBad, "directories",
+                      paths ? paths->state_dir + ", " + paths->run_dir : paths.error().message()});
   auto ca_bundle = resolve_ca_bundle("");
-  findings.push_back({kGood, "trust store", ca_bundle && !ca_bundle->empty() ? *ca_bundle : "none on this host; the image's own is used"});
+  findings.push_back({kGood, "trust store",
+                      ca_bundle && !ca_bundle->empty() ? *ca_bundle : "none on this host; the image's own is used"});
 
   if (paths) co_await examine_egress(executor, *paths, findings);
   auto locate = locator_options(std::move(engine));
@@ -112,13 +123,16 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
     co_return;
   }
   const std::string api = located->info.api_version.empty() ? "" : fmt::format(", API {}", located->info.api_version);
-  findings.push_back({kGood, "engine", fmt::format("{}{}, cgroup v{}", describe_engine(located->info), api, located->info.cgroup_version)});
+  findings.push_back(
+      {kGood, "engine",
+       fmt::format("{}{}, cgroup v{}", describe_engine(located->info), api, located->info.cgroup_version)});
   for (const std::string& warning : located->info.warnings) findings.push_back({kDegraded, "engine", warning});
 
   const bool native = located->info.kind == box::kNativeAddress;
   if (native) {
     const auto chains = own_toolchains();
-    for (const std::string& line : describe_toolchains(chains)) findings.push_back({kGood, "toolchain", line + ", read-only"});
+    for (const std::string& line : describe_toolchains(chains))
+      findings.push_back({kGood, "toolchain", line + ", read-only"});
     for (const std::string& note : chains.notes) findings.push_back({kDegraded, "toolchain", note});
   }
   auto dir = native ? Result<std::string>("host") : box::find_runner_image_dir();
@@ -129,11 +143,13 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   }
   auto image = co_await located->engine->image(*tag);
   if (!image) {
-    findings.push_back({kDegraded, "runner image", fmt::format("{} is not built yet; `mcpbox image build` does it", *tag)});
+    findings.push_back(
+        {kDegraded, "runner image", fmt::format("{} is not built yet; `mcpbox image build` does it", *tag)});
     co_return;
   }
-  findings.push_back({kGood, native ? "rootfs" : "runner image",
-                      native ? "this machine's own system, read-only" : fmt::format("{}, {}", *tag, human_bytes(image->size_bytes))});
+  findings.push_back(
+      {kGood, native ? "rootfs" : "runner image",
+       native ? "this machine's own system, read-only" : fmt::format("{}, {}", *tag, human_bytes(image->size_bytes))});
   if (!init || !paths) co_return;
 
   auto instance = instance_id(paths->state_dir);
@@ -188,8 +204,8 @@ int doctor(const std::string& engine, bool as_json) {
     bad = bad || finding.verdict == kBad;
     rows.push_back({std::string(name_of(finding.verdict)), finding.what, finding.detail});
     if (!items.empty()) items += ',';
-    items += fmt::format(R"({{"verdict":{},"what":{},"detail":{}}})", json::quote(name_of(finding.verdict)), json::quote(finding.what),
-                         json::quote(finding.detail));
+    items += fmt::format(R"({{"verdict":{},"what":{},"detail":{}}})", json::quote(name_of(finding.verdict)),
+                         json::quote(finding.what), json::quote(finding.detail));
   }
   if (as_json) {
     fmt::print("{{\"ok\":{},\"findings\":[{}]}}\n", !bad, items);
@@ -226,11 +242,12 @@ int list_images(const std::string& engine, bool as_json) {
       const std::string tag = image.tags.empty() ? "" : image.tags.front();
       const bool in_use = current && tag.ends_with(*current);
       const auto created = static_cast<std::time_t>(image.created_unix);
-      rows.push_back({tag, image.id.substr(0, 19), human_bytes(image.size_bytes), fmt::format("{:%Y-%m-%d %H:%M}", fmt::localtime(created)),
+      rows.push_back({tag, image.id.substr(0, 19), human_bytes(image.size_bytes),
+                      fmt::format("{:%Y-%m-%d %H:%M}", fmt::localtime(created)),
                       in_use ? "used by default" : "of other inputs"});
       if (!items.empty()) items += ',';
-      items += fmt::format(R"({{"tag":{},"id":{},"size_bytes":{},"created":{},"default":{}}})", json::quote(tag), json::quote(image.id),
-                           image.size_bytes, image.created_unix, in_use);
+      items += fmt::format(R"({{"tag":{},"id":{},"size_bytes":{},"created":{},"default":{}}})", json::quote(tag),
+                           json::quote(image.id), image.size_bytes, image.created_unix, in_use);
     }
     if (as_json) {
       fmt::print("{{\"images\":[{}]}}\n", items);

@@ -5,7 +5,8 @@
 
 namespace mcpbox::app {
 
-// Looks at the engine, the image, the kernel inside a sandbox and mcpbox's own directories; exit code kFailed when something is missing.
+// Looks at the engine, the image, the kernel inside a sandbox and mcpbox's own directories; exit code kFailed when
+// something is missing.
 int doctor(const std::string& engine, bool as_json);
 
 int build_image(const std::string& engine, const std::string& ca_bundle);

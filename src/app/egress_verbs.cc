@@ -28,11 +28,15 @@ void show(const std::string& line, const EgressLogOptions& options) {
     return;
   }
   const egress::AuditRecord& r = seen->record;
-  std::string detail = r.event == "close" ? fmt::format("{} up, {} down, {}", human_bytes(r.bytes_up), human_bytes(r.bytes_down), human_milliseconds(static_cast<double>(r.milliseconds)))
-                                          : r.event == "open" ? fmt::format("rule {}, {}", r.rule, r.address) : "";
+  std::string detail = r.event == "close"
+                           ? fmt::format("{} up, {} down, {}", human_bytes(r.bytes_up), human_bytes(r.bytes_down),
+                                         human_milliseconds(static_cast<double>(r.milliseconds)))
+                       : r.event == "open" ? fmt::format("rule {}, {}", r.rule, r.address)
+                                           : "";
   if (!r.reason.empty()) detail += (detail.empty() ? "" : "; ") + r.reason;
   // What is in the file was escaped when it was written; the file itself may have been changed since.
-  fmt::print("{}\n", printable(fmt::format("{}  {:<7} {:<8} {}  {}:{}  {}", seen->time, r.event, r.phase.empty() ? "-" : r.phase, r.server.empty() ? "-" : r.server,
+  fmt::print("{}\n", printable(fmt::format("{}  {:<7} {:<8} {}  {}:{}  {}", seen->time, r.event,
+                                           r.phase.empty() ? "-" : r.phase, r.server.empty() ? "-" : r.server,
                                            r.host.empty() ? "-" : r.host, r.port, detail)));
 }
 
@@ -80,7 +84,8 @@ int with_directory(EgressLogOptions options, int (*verb)(const EgressLogOptions&
 }  // namespace
 
 void add_egress_verbs(CLI::App& app, int& code) {
-  CLI::App* egress = app.add_subcommand("egress", "Who asked for which host through the allow-list proxy, and what was answered");
+  CLI::App* egress =
+      app.add_subcommand("egress", "Who asked for which host through the allow-list proxy, and what was answered");
   egress->require_subcommand(1);
 
   const auto serving = std::make_shared<EgressServeOptions>();
@@ -130,14 +135,17 @@ int egress_tail(const EgressLogOptions& options) {
       return !seen || seen->record.server != options.server;
     });
   }
-  for (std::size_t i = lines.size() > options.lines ? lines.size() - options.lines : 0; i < lines.size(); ++i) show(lines[i], options);
+  for (std::size_t i = lines.size() > options.lines ? lines.size() - options.lines : 0; i < lines.size(); ++i)
+    show(lines[i], options);
   return options.follow ? follow(options) : kOk;
 }
 
 int egress_suggest(const EgressLogOptions& options) {
-  const egress::Suggestion found = egress::suggest(egress::read_audit({.directory = options.audit_dir}), options.server);
+  const egress::Suggestion found =
+      egress::suggest(egress::read_audit({.directory = options.audit_dir}), options.server);
   if (found.allow.empty() && found.install_allow.empty()) {
-    fmt::print(stderr, "nothing was asked for yet{}; let the server run, then ask again\n", options.server.empty() ? "" : " by server '" + printable(options.server) + "'");
+    fmt::print(stderr, "nothing was asked for yet{}; let the server run, then ask again\n",
+               options.server.empty() ? "" : " by server '" + printable(options.server) + "'");
     return kOk;
   }
   const auto list = [&](const std::vector<std::string>& rules) {
@@ -146,10 +154,14 @@ int egress_suggest(const EgressLogOptions& options) {
     return "[" + out + "]";
   };
   if (options.json) {
-    fmt::print("{{\"mode\":\"allowlist\",\"allow\":{},\"install_allow\":{}}}\n", list(found.allow), list(found.install_allow));
+    fmt::print("{{\"mode\":\"allowlist\",\"allow\":{},\"install_allow\":{}}}\n", list(found.allow),
+               list(found.install_allow));
     return kOk;
   }
-  fmt::print("# Everything that was asked for, allowed or not: delete what should stay closed.\nbox:\n  network:\n    mode: allowlist\n    allow: {}\n", list(found.allow));
+  fmt::print(
+      "# Everything that was asked for, allowed or not: delete what should stay closed.\nbox:\n  network:\n    mode: "
+      "allowlist\n    allow: {}\n",
+      list(found.allow));
   if (!found.install_allow.empty()) fmt::print("    install_allow: {}\n", list(found.install_allow));
   return kOk;
 }

@@ -13,7 +13,7 @@ namespace mcpbox::app {
 void add_egress_verbs(CLI::App& app, int& code);
 
 struct EgressServeOptions {
-  std::string listen;     // unix socket
+  std::string listen;  // unix socket
   std::string audit_dir;
   std::string socket_mode = "600";  // octal
 };
@@ -24,8 +24,8 @@ struct EgressLogOptions {
   std::string audit_dir;  // where the daemon's proxy writes: <state>/egress
   std::string server;     // "" = all
   bool json = false;
-  bool follow = false;    // tail only: go on until interrupted
-  unsigned lines = 50;    // tail only
+  bool follow = false;  // tail only: go on until interrupted
+  unsigned lines = 50;  // tail only
 };
 int egress_tail(const EgressLogOptions& options);
 // Prints `box.network` as the server's policy would need it, ready to paste.

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "base/text.h"
-
 #include "box/engine_locator.h"
 #include "box/runner_image.h"
 
@@ -49,9 +48,11 @@ Result<box::LocatorOptions> locator_options(std::string address) {
     options.native.state_dir = paths->state_dir;
     options.native.init_path = *init;
     for (const workspace::Toolchain& chain : own_toolchains().found) {
-      if (std::ranges::find(options.native.tool_path, chain.bin) == options.native.tool_path.end()) options.native.tool_path.push_back(chain.bin);
+      if (std::ranges::find(options.native.tool_path, chain.bin) == options.native.tool_path.end())
+        options.native.tool_path.push_back(chain.bin);
       for (const auto& bind : chain.binds) {
-        if (std::ranges::find(options.native.tools, bind) == options.native.tools.end()) options.native.tools.push_back(bind);
+        if (std::ranges::find(options.native.tools, bind) == options.native.tools.end())
+          options.native.tools.push_back(bind);
       }
     }
   }
@@ -73,7 +74,9 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
 
   if (image.empty() && setup.info.kind == box::kNativeAddress) image = "host";
   if (image.starts_with('/') && setup.info.kind != box::kNativeAddress) {
-    co_return fail(Code::kInvalidArgument, fmt::format("{}: a root file system in a folder needs --engine native; {} has images", printable(image), setup.info.kind));
+    co_return fail(Code::kInvalidArgument,
+                   fmt::format("{}: a root file system in a folder needs --engine native; {} has images",
+                               printable(image), setup.info.kind));
   }
   if (!image.empty()) {
     auto found = co_await setup.engine->image(image);
@@ -95,7 +98,8 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   setup.image_reference = *tag;
   progress.step(fmt::format("building the runner image {} (once)", *tag));
   auto on_line = [&progress](std::string_view line) { progress.detail(line); };
-  auto ensured = co_await box::ensure_runner_image(*setup.engine, setup.info.address, std::move(*dir), std::move(ca_bundle), on_line);
+  auto ensured = co_await box::ensure_runner_image(*setup.engine, setup.info.address, std::move(*dir),
+                                                   std::move(ca_bundle), on_line);
   if (!ensured) co_return fail(std::move(ensured).error());
   setup.image_id = ensured->id;
   progress.done();
@@ -124,7 +128,10 @@ Result<std::string> resolve_ca_bundle(const std::string& setting) {
   if (real == nullptr || ::access(real, R_OK) != 0) {
     ::free(real);
     if (setting.empty()) return std::string();
-    return fail(Code::kInvalidArgument, fmt::format("the CA bundle {} cannot be read; set box.ca_bundle (--ca-bundle) to a PEM file, or to none", path));
+    return fail(
+        Code::kInvalidArgument,
+        fmt::format("the CA bundle {} cannot be read; set box.ca_bundle (--ca-bundle) to a PEM file, or to none",
+                    path));
   }
   std::string found(real);
   ::free(real);

@@ -56,7 +56,8 @@ Result<Place> find_place(const EnvOptions& options) {
     if (!loaded) return fail(Code::kInvalidArgument, loaded.error().front().text());
     place.settings = std::move(*loaded);
   }
-  auto paths = make_paths(place.settings.daemon.state_dir, options.socket.empty() ? place.settings.daemon.socket : options.socket);
+  auto paths = make_paths(place.settings.daemon.state_dir,
+                          options.socket.empty() ? place.settings.daemon.socket : options.socket);
   if (!paths) return fail(std::move(paths).error());
   place.paths = std::move(*paths);
   return place;
@@ -65,7 +66,8 @@ Result<Place> find_place(const EnvOptions& options) {
 using Use = std::function<Task<Result<void>>(EnvShelf& shelf)>;
 
 // Gives `use` a sandbox of its own that mounts the cache. Not called where nothing was ever installed.
-Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOptions& options, const hosting::EnvLedger& ledger, bool writable, Use use) {
+Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOptions& options,
+                              const hosting::EnvLedger& ledger, bool writable, Use use) {
   const auto executor = runtime.loop.get_executor();
   auto instance = instance_id(place.paths.state_dir);
   if (!instance) co_return fail(std::move(instance).error());
@@ -82,7 +84,8 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
     if (std::find(volumes->begin(), volumes->end(), cache) == volumes->end()) co_return Result<void>{};
   }
   ProgressPrinter progress(false);
-  auto setup = co_await set_up_engine(executor, options.engine.empty() ? place.settings.engine.address : options.engine, place.settings.box.image, "", progress);
+  auto setup = co_await set_up_engine(executor, options.engine.empty() ? place.settings.engine.address : options.engine,
+                                      place.settings.box.image, "", progress);
   if (!setup) co_return fail(std::move(setup).error());
   box::SessionOptions session;
   session.instance = *instance;
@@ -124,8 +127,9 @@ std::string to_json(const EnvEntry& entry) {
   return fmt::format(
       R"({{"hash":{},"asked_hash":{},"complete":{},"in_use":{},"bytes":{},"made":{},"took_ms":{},"last_used":{},"manager":{},"asked":{},"resolved":{},)"
       R"("packages":{},"servers":{},"image":{},"engine":{},"steps":{}}})",
-      json::quote(r.hash), json::quote(r.asked_hash), entry.complete, entry.in_use, r.bytes, r.made, r.took_ms, entry.usage.last_used, json::quote(r.manager),
-      texts(r.asked), texts(r.resolved), r.packages, texts(entry.usage.servers), json::quote(r.image), json::quote(r.engine), texts(r.steps));
+      json::quote(r.hash), json::quote(r.asked_hash), entry.complete, entry.in_use, r.bytes, r.made, r.took_ms,
+      entry.usage.last_used, json::quote(r.manager), texts(r.asked), texts(r.resolved), r.packages,
+      texts(entry.usage.servers), json::quote(r.image), json::quote(r.engine), texts(r.steps));
 }
 
 void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
@@ -140,8 +144,12 @@ void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
     }
     std::vector<std::string> servers = entry.usage.servers;
     if (servers.size() > 3) servers = {servers[0], servers[1], fmt::format("{} more", servers.size() - 2)};
-    rows.push_back({entry.record.hash.substr(0, 12), entry.in_use ? "in use" : entry.complete ? "ready" : "incomplete",
-                    entry.record.bytes > 0 ? human_bytes(entry.record.bytes) : "", ago(std::max(entry.usage.last_used, entry.record.made)), join(servers, ", "),
+    rows.push_back({entry.record.hash.substr(0, 12),
+                    entry.in_use     ? "in use"
+                    : entry.complete ? "ready"
+                                     : "incomplete",
+                    entry.record.bytes > 0 ? human_bytes(entry.record.bytes) : "",
+                    ago(std::max(entry.usage.last_used, entry.record.made)), join(servers, ", "),
                     packages_in_short(entry.record)});
   }
   if (as_json) {
@@ -181,15 +189,23 @@ Result<std::vector<EnvEntry>> named(const std::vector<EnvEntry>& entries, const 
       found.push_back(entry);
       ++count;
     }
-    if (count == 0) return fail(Code::kNotFound, fmt::format("no environment is called '{}'; `mcpbox env list` shows what there is", printable(name, 80)));
-    if (count > 1) return fail(Code::kInvalidArgument, fmt::format("several environments begin with '{}'; write more digits", printable(name, 80)));
+    if (count == 0)
+      return fail(Code::kNotFound, fmt::format("no environment is called '{}'; `mcpbox env list` shows what there is",
+                                               printable(name, 80)));
+    if (count > 1)
+      return fail(Code::kInvalidArgument,
+                  fmt::format("several environments begin with '{}'; write more digits", printable(name, 80)));
   }
   return found;
 }
 
 int prune_environments(const EnvOptions& options) {
   const auto age = options.older_than.empty() ? kUnusedLong : parse_age(options.older_than);
-  if (!age) return complain(Error(Code::kInvalidArgument, fmt::format("--older-than {}: write a number with s, m, h, d or w, like 7d", printable(options.older_than, 40))), kUsage);
+  if (!age)
+    return complain(
+        Error(Code::kInvalidArgument, fmt::format("--older-than {}: write a number with s, m, h, d or w, like 7d",
+                                                  printable(options.older_than, 40))),
+        kUsage);
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     auto place = find_place(options);
     if (!place) co_return complain(place.error(), exit_code_of(place.error()));
@@ -218,10 +234,13 @@ int prune_environments(const EnvOptions& options) {
     auto done = co_await with_shelf(runtime, *place, options, ledger, true, use);
     if (!done) co_return complain(done.error(), exit_code_of(done.error()));
     if (options.json) {
-      fmt::print("{{\"removed\":{},\"in_use\":{},\"bytes\":{}}}\n", texts(removed.hashes), texts(removed.in_use), removed.bytes);
+      fmt::print("{{\"removed\":{},\"in_use\":{},\"bytes\":{}}}\n", texts(removed.hashes), texts(removed.in_use),
+                 removed.bytes);
     } else {
-      fmt::print("removed {} environment{}, {}", removed.hashes.size(), removed.hashes.size() == 1 ? "" : "s", human_bytes(removed.bytes));
-      if (!removed.in_use.empty()) fmt::print("; {} in use stay{}", removed.in_use.size(), removed.in_use.size() == 1 ? "s" : "");
+      fmt::print("removed {} environment{}, {}", removed.hashes.size(), removed.hashes.size() == 1 ? "" : "s",
+                 human_bytes(removed.bytes));
+      if (!removed.in_use.empty())
+        fmt::print("; {} in use stay{}", removed.in_use.size(), removed.in_use.size() == 1 ? "s" : "");
       fmt::print("\n");
     }
     co_return options.names.empty() || removed.in_use.empty() ? kOk : kFailed;
@@ -229,15 +248,18 @@ int prune_environments(const EnvOptions& options) {
 }
 
 // Restarts the server where a daemon runs it. Nothing where none does; else whether its installation failed.
-Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place, std::string server, std::string& said) {
+Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place, std::string server,
+                                            std::string& said) {
   DaemonClient client(runtime.loop.get_executor(), place.paths.socket);
-  auto body = co_await client.post("/v1/servers/" + net::url_encode(server) + "/restart", "{}", std::chrono::seconds(360));
+  auto body =
+      co_await client.post("/v1/servers/" + net::url_encode(server) + "/restart", "{}", std::chrono::seconds(360));
   if (!body) co_return std::nullopt;
   const auto view = json::Value::parse(*body);
   if (!view) co_return std::nullopt;
   const std::string state = (*view)["state"].string_or();
   const std::string error = (*view)["error"].string_or();
-  said = fmt::format("{}: {}{}{}", printable(server, 100), state, error.empty() ? "" : ": " + printable(error), error.empty() ? ", " + (*view)["packages"].string_or() : "");
+  said = fmt::format("{}: {}{}{}", printable(server, 100), state, error.empty() ? "" : ": " + printable(error),
+                     error.empty() ? ", " + (*view)["packages"].string_or() : "");
   co_return state != "connected" && (*view)["phase"].string_or() == "dep_install";
 }
 
@@ -253,8 +275,10 @@ int refresh_environment(const EnvOptions& options) {
       if (hash.empty() && name.size() >= 6 && known.starts_with(name)) hash = known;
     }
     if (hash.empty()) {
-      co_return complain(Error(Code::kNotFound, fmt::format("'{}' is no server that uses an installed environment, and no environment; `mcpbox env list` shows what there is",
-                                                            printable(name, 100))), kFailed);
+      co_return complain(Error(Code::kNotFound, fmt::format("'{}' is no server that uses an installed environment, and "
+                                                            "no environment; `mcpbox env list` shows what there is",
+                                                            printable(name, 100))),
+                         kFailed);
     }
     const hosting::EnvUsage usage = ledger.usage(hash);
     const auto before = ledger.refreshed();
@@ -304,7 +328,11 @@ int show_install_log(const std::string& server, bool as_json) {
   const std::string hash = ledger.last_of_server(server);
   const auto log = hash.empty() ? std::nullopt : ledger.log(hash);
   if (!log) {
-    return complain(Error(Code::kNotFound, fmt::format("no installation for '{}' is noted here: it was never started, or installs nothing", printable(server, 100))), kFailed);
+    return complain(
+        Error(Code::kNotFound,
+              fmt::format("no installation for '{}' is noted here: it was never started, or installs nothing",
+                          printable(server, 100))),
+        kFailed);
   }
   for (const std::string_view line : split(*log, '\n')) {
     if (line.empty()) continue;
@@ -323,9 +351,14 @@ void add_env_verbs(CLI::App& app, int& code) {
   const auto options = std::make_shared<EnvOptions>();
   const auto format = std::make_shared<std::string>("table");
   const auto common = [=](CLI::App* verb) {
-    verb->add_option("-c,--config", options->config, "Configuration of the daemon, if it names a state directory, an engine or an image")->type_name("FILE");
-    verb->add_option("--engine", options->engine, "Engine to use: auto, native, unix:///path or tcp://host:port")->type_name("ADDRESS");
-    verb->add_option("--format", *format, "table for people, json for programs")->check(CLI::IsMember({"table", "json"}))->type_name("FORMAT");
+    verb->add_option("-c,--config", options->config,
+                     "Configuration of the daemon, if it names a state directory, an engine or an image")
+        ->type_name("FILE");
+    verb->add_option("--engine", options->engine, "Engine to use: auto, native, unix:///path or tcp://host:port")
+        ->type_name("ADDRESS");
+    verb->add_option("--format", *format, "table for people, json for programs")
+        ->check(CLI::IsMember({"table", "json"}))
+        ->type_name("FORMAT");
   };
   CLI::App* verb = env->add_subcommand("list", "What is installed, who uses it, and what was resolved");
   common(verb);
@@ -333,19 +366,32 @@ void add_env_verbs(CLI::App& app, int& code) {
     options->json = *format == "json";
     code = list_environments(*options);
   });
-  verb = env->add_subcommand("prune", "Remove environments that nobody used for 30 days and what interrupted installations left; never one in use");
+  verb = env->add_subcommand(
+      "prune",
+      "Remove environments that nobody used for 30 days and what interrupted installations left; never one in use");
   verb->add_option("environment", options->names, "These, by their hash or its beginning")->type_name("HASH");
   verb->add_flag("--all", options->all, "All that are not in use")->excludes("environment");
-  verb->add_option("--older-than", options->older_than, "Not used for so long: 90s, 45m, 12h, 7d, 2w")->excludes("environment")->excludes("--all")->type_name("AGE");
+  verb->add_option("--older-than", options->older_than, "Not used for so long: 90s, 45m, 12h, 7d, 2w")
+      ->excludes("environment")
+      ->excludes("--all")
+      ->type_name("AGE");
   common(verb);
   verb->callback([=, &code] {
     options->json = *format == "json";
     code = prune_environments(*options);
   });
-  verb = env->add_subcommand("refresh", "Resolve anew what a server's dependencies are: unpinned names get their newest versions");
-  verb->footer("\nA server that a daemon runs is restarted; if its new environment cannot be installed, the old one is used again.");
-  verb->add_option("environment", options->names, "Name of a server, or hash of an environment")->required()->expected(1)->type_name("SERVER|HASH");
-  verb->add_option("--socket", options->socket, "Control socket of the daemon")->type_name("PATH")->default_str(default_socket());
+  verb = env->add_subcommand("refresh",
+                             "Resolve anew what a server's dependencies are: unpinned names get their newest versions");
+  verb->footer(
+      "\nA server that a daemon runs is restarted; if its new environment cannot be installed, the old one is used "
+      "again.");
+  verb->add_option("environment", options->names, "Name of a server, or hash of an environment")
+      ->required()
+      ->expected(1)
+      ->type_name("SERVER|HASH");
+  verb->add_option("--socket", options->socket, "Control socket of the daemon")
+      ->type_name("PATH")
+      ->default_str(default_socket());
   common(verb);
   verb->callback([=, &code] {
     options->json = *format == "json";

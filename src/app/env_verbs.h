@@ -1,5 +1,5 @@
-// `mcpbox env list | prune | refresh`, and `mcpbox logs SERVER --install`: the installed environments. They need the engine, and no daemon; one that
-// runs is not disturbed, because an environment in use is never removed.
+// `mcpbox env list | prune | refresh`, and `mcpbox logs SERVER --install`: the installed environments. They need the
+// engine, and no daemon; one that runs is not disturbed, because an environment in use is never removed.
 #pragma once
 
 #include <cstdint>

@@ -7,23 +7,27 @@ namespace mcpbox::app {
 
 enum ExitCode : int {
   kOk = 0,
-  kFailed = 1,         // the operation failed; stderr says how
-  kUsage = 2,          // the command line or the configuration is wrong
-  kNoDaemon = 3,       // no daemon answers on the control socket
-  kNoEngine = 4,       // no container engine answers
-  kNotConnected = 5,   // the server that was asked for is not connected
-  kToolError = 6,      // the tool was called and reported an error
+  kFailed = 1,        // the operation failed; stderr says how
+  kUsage = 2,         // the command line or the configuration is wrong
+  kNoDaemon = 3,      // no daemon answers on the control socket
+  kNoEngine = 4,      // no container engine answers
+  kNotConnected = 5,  // the server that was asked for is not connected
+  kToolError = 6,     // the tool was called and reported an error
 };
 
-// `mcpbox run` ends with the server's own exit code, 128 + N when signal N ended it, and with these where there is none:
+// `mcpbox run` ends with the server's own exit code, 128 + N when signal N ended it, and with these where there is
+// none:
 inline constexpr int kRunCannotStart = 125;  // mcpbox or the sandbox failed (as `docker run` has it)
 inline constexpr int kRunNotFound = 127;     // the command is not in the sandbox
 
 constexpr int exit_code_of(const Error& error) {
   switch (error.code()) {
-    case Code::kInvalidArgument: return kUsage;
-    case Code::kFailedPrecondition: return kNotConnected;
-    default: return kFailed;
+    case Code::kInvalidArgument:
+      return kUsage;
+    case Code::kFailedPrecondition:
+      return kNotConnected;
+    default:
+      return kFailed;
   }
 }
 

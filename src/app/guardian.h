@@ -9,9 +9,10 @@
 
 namespace mcpbox::app {
 
-// A process in a session of its own that holds none of our descriptors and waits for our end. mcpbox-init ends a sandbox
-// whose controller is gone; what is left for the guardian are the moments before there is one (between asking the engine for a
-// container and being connected), and our directories. Killed together with us, it leaves that to the next start.
+// A process in a session of its own that holds none of our descriptors and waits for our end. mcpbox-init ends a
+// sandbox whose controller is gone; what is left for the guardian are the moments before there is one (between asking
+// the engine for a container and being connected), and our directories. Killed together with us, it leaves that to the
+// next start.
 class Guardian {
  public:
   // Forks, so call it before the first thread exists. Where that fails, the guardian does nothing.
@@ -19,7 +20,8 @@ class Guardian {
 
   // From here on these go with us: sandboxes of `instance` that carry our owner label, and the control directories
   // run_dir/NAME of `names`. To be called once, before the first of them is made.
-  void watch(std::string_view engine_address, std::string_view instance, std::string_view run_dir, const std::vector<std::string>& names);
+  void watch(std::string_view engine_address, std::string_view instance, std::string_view run_dir,
+             const std::vector<std::string>& names);
 
   // The orderly end: everything has been removed.
   void dismiss();

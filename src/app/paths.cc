@@ -55,11 +55,13 @@ Result<void> make_private(const std::string& path) {
     }
   }
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail(errno_error(errno, "cannot make " + path));
-  struct stat status {};
+  struct stat status{};
   if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, path));
   if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
-    return fail(Code::kPermissionDenied,
-                fmt::format("{} must be a directory of this user that nobody else can enter (chmod 700); mend or remove it", path));
+    return fail(
+        Code::kPermissionDenied,
+        fmt::format("{} must be a directory of this user that nobody else can enter (chmod 700); mend or remove it",
+                    path));
   }
   return {};
 }
@@ -100,9 +102,11 @@ Result<std::string> instance_id(const std::string& state_dir) {
       const ssize_t size = ::read(file.get(), buffer.data(), buffer.size());
       const std::string id(trim({buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))}));
       if (id.size() == 32 && id.find_first_not_of("0123456789abcdef") == std::string::npos) return id;
-      return fail(Code::kDataLoss, fmt::format("{} does not hold an instance id (32 hexadecimal digits); remove it, and sandboxes of the "
-                                               "old id with `docker ps --filter label=io.mcpbox.managed=1`",
-                                               path));
+      return fail(
+          Code::kDataLoss,
+          fmt::format("{} does not hold an instance id (32 hexadecimal digits); remove it, and sandboxes of the "
+                      "old id with `docker ps --filter label=io.mcpbox.managed=1`",
+                      path));
     }
     if (errno != ENOENT) return fail(errno_error(errno, path));
     // Written beside and linked into place, so that two first starts agree on one id.
@@ -130,7 +134,8 @@ void remove_stale_files(const Paths& paths, const std::string& instance, bool ke
   ::rmdir((paths.run_dir + "/egress").c_str());
   const std::string prefix = fmt::format("mcpbox-{}-", instance.substr(0, 8));
   std::error_code ignored;
-  for (std::filesystem::directory_iterator at(paths.run_dir, ignored), end; !ignored && at != end; at.increment(ignored)) {
+  for (std::filesystem::directory_iterator at(paths.run_dir, ignored), end; !ignored && at != end;
+       at.increment(ignored)) {
     const std::string name = at->path().filename().string();
     if (!name.starts_with(prefix)) continue;
     ::unlink((paths.run_dir + "/" + name + "/control.sock").c_str());
@@ -155,7 +160,9 @@ Result<std::string> find_init() {
     ::free(real);
     return found;
   }
-  return fail(Code::kNotFound, fmt::format("mcpbox-init is not there (looked at {}); build or install it, or set MCPBOX_INIT", join(tried, ", ")));
+  return fail(Code::kNotFound,
+              fmt::format("mcpbox-init is not there (looked at {}); build or install it, or set MCPBOX_INIT",
+                          join(tried, ", ")));
 }
 
 }  // namespace mcpbox::app

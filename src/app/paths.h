@@ -9,7 +9,8 @@ namespace mcpbox::app {
 
 struct Paths {
   std::string state_dir;  // root: /var/lib/mcpbox; else $XDG_STATE_HOME/mcpbox or ~/.local/state/mcpbox. Made 0700.
-  std::string run_dir;    // root: /run/mcpbox; else $XDG_RUNTIME_DIR/mcpbox or /tmp/mcpbox-<uid>. Made 0700 and checked to be ours.
+  std::string run_dir;    // root: /run/mcpbox; else $XDG_RUNTIME_DIR/mcpbox or /tmp/mcpbox-<uid>. Made 0700 and checked
+                          // to be ours.
   std::string socket;     // <run_dir>/control.sock
   std::string home;       // $HOME or the passwd entry
 };
@@ -23,11 +24,14 @@ std::string default_socket();
 // 32 hexadecimal digits, drawn once and kept in <state_dir>/instance.
 Result<std::string> instance_id(const std::string& state_dir);
 
-// What killed processes of this instance left in the run directory: control directories, and the socket of a daemon that is gone
-// (`keep_socket`: it was removed by its owner, so what is there now belongs to another). For when no sandbox of the instance is left.
+// What killed processes of this instance left in the run directory: control directories, and the socket of a daemon
+// that is gone
+// (`keep_socket`: it was removed by its owner, so what is there now belongs to another). For when no sandbox of the
+// instance is left.
 void remove_stale_files(const Paths& paths, const std::string& instance, bool keep_socket);
 
-// mcpbox-init: MCPBOX_INIT; else beside this executable; else ../libexec/mcpbox/mcpbox-init. kNotFound names what was looked at.
+// mcpbox-init: MCPBOX_INIT; else beside this executable; else ../libexec/mcpbox/mcpbox-init. kNotFound names what was
+// looked at.
 Result<std::string> find_init();
 
 }  // namespace mcpbox::app

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -10,8 +9,8 @@
 
 namespace mcpbox::app {
 
-// Steps of under a second are silent unless `verbose`. Lines carry the prefix "mcpbox: ". A detail line (an installer's output) is shown when
-// verbose, and otherwise at most once in two seconds so that a person sees that it goes on.
+// Steps of under a second are silent unless `verbose`. Lines carry the prefix "mcpbox: ". A detail line (an installer's
+// output) is shown when verbose, and otherwise at most once in two seconds so that a person sees that it goes on.
 class ProgressPrinter {
  public:
   explicit ProgressPrinter(bool verbose) : verbose_(verbose) {}

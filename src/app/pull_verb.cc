@@ -26,7 +26,8 @@ int show_pulled(const Value& root, const PullVerb& pull) {
     const std::string action = item["action"].string_or();
     ++counts[action];
     const bool written = action == "added" || action == "changed";
-    rows.push_back({action, item["path"].string_or(), written ? human_bytes(static_cast<unsigned long long>(item["size"].integer_or(0))) : "",
+    rows.push_back({action, item["path"].string_or(),
+                    written ? human_bytes(static_cast<unsigned long long>(item["size"].integer_or(0))) : "",
                     item["note"].string_or()});
   }
   const std::string target = printable(root["target"].string_or());
@@ -34,9 +35,12 @@ int show_pulled(const Value& root, const PullVerb& pull) {
   const auto total = static_cast<std::size_t>(root["count"].integer_or(0));
   if (total > rows.size()) fmt::print("and {} more\n", total - rows.size());
   if (!root["base_known"].bool_or(true)) {
-    fmt::print(stderr, "mcpbox: what was staged from {} is not known any more, so every difference counts as a conflict\n", target);
+    fmt::print(stderr,
+               "mcpbox: what was staged from {} is not known any more, so every difference counts as a conflict\n",
+               target);
   }
-  const unsigned changes = counts["added"] + counts["changed"] + counts["conflict"] + (pull.delete_missing ? counts["deleted"] : 0);
+  const unsigned changes =
+      counts["added"] + counts["changed"] + counts["conflict"] + (pull.delete_missing ? counts["deleted"] : 0);
   if (changes == 0) {
     fmt::print("{}: nothing to bring back\n", target);
     return kOk;
@@ -50,7 +54,8 @@ int show_pulled(const Value& root, const PullVerb& pull) {
     return kOk;
   }
   fmt::print(stderr,
-             "mcpbox: nothing was written, because of {} conflicts. Look at them with `mcpbox pull {} --to DIR`, or take the server's files with "
+             "mcpbox: nothing was written, because of {} conflicts. Look at them with `mcpbox pull {} --to DIR`, or "
+             "take the server's files with "
              "--force: what is here then stays beside them as NAME.before-pull-N\n",
              counts["conflict"], pull.server);
   return kFailed;
@@ -70,8 +75,10 @@ int pull_changes(const ClientOptions& options, const PullVerb& pull) {
   }
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     DaemonClient client(runtime.loop.get_executor(), options.socket);
-    std::string request = fmt::format(R"({{"to":{},"dry_run":{},"force":{},"delete":{}}})", json::quote(to), pull.dry_run, pull.force, pull.delete_missing);
-    auto body = co_await client.post("/v1/servers/" + net::url_encode(pull.server) + "/pull", std::move(request), std::chrono::seconds(360));
+    std::string request = fmt::format(R"({{"to":{},"dry_run":{},"force":{},"delete":{}}})", json::quote(to),
+                                      pull.dry_run, pull.force, pull.delete_missing);
+    auto body = co_await client.post("/v1/servers/" + net::url_encode(pull.server) + "/pull", std::move(request),
+                                     std::chrono::seconds(360));
     const auto failed = [&](const Error& error) {
       fmt::print(stderr, "mcpbox: {}\n", error.message());
       return client.no_daemon() ? kNoDaemon : error.code() == Code::kInvalidArgument ? kUsage : kFailed;
@@ -87,7 +94,8 @@ int pull_changes(const ClientOptions& options, const PullVerb& pull) {
         continue;
       }
       for (const Value& item : root["items"].elements()) {
-        if (item["action"].string_or() == "conflict" && !pull.dry_run && !root["applied"].bool_or(false)) code = kFailed;
+        if (item["action"].string_or() == "conflict" && !pull.dry_run && !root["applied"].bool_or(false))
+          code = kFailed;
       }
     }
     co_return code;

@@ -44,17 +44,22 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// After the end of input: how long a server may go on answering what it was asked, and how long it then has to end by itself
-// before SIGTERM, and before SIGKILL (stdio transport, "Shutdown"; the official SDKs wait as long).
+// After the end of input: how long a server may go on answering what it was asked, and how long it then has to end by
+// itself before SIGTERM, and before SIGKILL (stdio transport, "Shutdown"; the official SDKs wait as long).
 constexpr std::chrono::seconds kAnswering{30};
 constexpr std::chrono::seconds kGrace{2};
 
 // Nothing here may throw: a client that closed our stderr still gets its server ended.
-void say(std::string_view text) { std::fputs(fmt::format("mcpbox: {}\n", text).c_str(), stderr); }
+void say(std::string_view text) {
+  std::fputs(fmt::format("mcpbox: {}\n", text).c_str(), stderr);
+}
 
-int exit_status(const box::ProcessExit& exit) { return exit.signal != 0 ? 128 + exit.signal : exit.code; }
+int exit_status(const box::ProcessExit& exit) {
+  return exit.signal != 0 ? 128 + exit.signal : exit.code;
+}
 
-// Sandboxes that were made and never started, by runs that were killed together with their guardian. All others end by themselves.
+// Sandboxes that were made and never started, by runs that were killed together with their guardian. All others end by
+// themselves.
 Task<void> sweep(box::Engine& engine, std::string instance) {
   auto found = co_await engine.list(box::instance_labels(instance));
   if (!found) co_return;
@@ -70,20 +75,25 @@ Task<void> sweep(box::Engine& engine, std::string instance) {
 class Run {
  public:
   Run(Runtime& runtime, const RunOptions& options, Guardian& guardian)
-      : runtime_(runtime), options_(options), guardian_(guardian), progress_(options.verbose), changed_(runtime.loop.get_executor()),
+      : runtime_(runtime),
+        options_(options),
+        guardian_(guardian),
+        progress_(options.verbose),
+        changed_(runtime.loop.get_executor()),
         tasks_(runtime.loop.get_executor(), "run") {}
 
   Task<int> run() {
     const auto executor = runtime_.loop.get_executor();
     tasks_.spawn("signals", on_stop_signal(runtime_, [this](int) {
-      stop_ = true;
-      changed_.notify();
-    }));
+                   stop_ = true;
+                   changed_.notify();
+                 }));
     // The start can be cancelled by a signal; from then on the server's end decides.
     std::optional<int> code;
     net::TaskGroup starting(executor, "start");
     starting.spawn("start", start(code));
-    // Not starting.running(): what fails without waiting once has said so before this waits, and counts as running for a moment more.
+    // Not starting.running(): what fails without waiting once has said so before this waits, and counts as running for
+    // a moment more.
     while (!started_ && !code && !stop_) co_await changed_.wait();
     co_await starting.stop();
     progress_.done();
@@ -103,7 +113,9 @@ class Run {
   int cannot_start(const Error& error) {
     progress_.done();
     say(error.message());
-    return error.code() == Code::kInvalidArgument ? kUsage : error.code() == Code::kUnavailable && !engine_found_ ? kNoEngine : kRunCannotStart;
+    return error.code() == Code::kInvalidArgument                 ? kUsage
+           : error.code() == Code::kUnavailable && !engine_found_ ? kNoEngine
+                                                                  : kRunCannotStart;
   }
 
   Task<void> start(std::optional<int>& code) {
@@ -114,7 +126,8 @@ class Run {
     auto begun = co_await begin();
     if (!begun) {
       code = begun.error().code() == Code::kNotFound && process_missing_ ? kRunNotFound : cannot_start(begun.error());
-      if (process_missing_) say(fmt::format("{}; {}", begun.error().message(), hosting::missing_program_hint(program_, setup_.image_id)));
+      if (process_missing_)
+        say(fmt::format("{}; {}", begun.error().message(), hosting::missing_program_hint(program_, setup_.image_id)));
       co_return;
     }
     started_ = true;
@@ -145,7 +158,8 @@ class Run {
     if (!plan) co_return fail(std::move(plan).error());
     for (const std::string& hint : plan->hints) say("hint: " + hint);
     if (!plan->refused.empty()) {
-      co_return fail(Code::kPermissionDenied, fmt::format("{}: {}", printable(plan->refused[0].path), plan->refused[0].reason));
+      co_return fail(Code::kPermissionDenied,
+                     fmt::format("{}: {}", printable(plan->refused[0].path), plan->refused[0].reason));
     }
     uid_ = hosting::draw_uid(setup_.info.uids);
     auto user = hosting::user_for(*plan, uid_);
@@ -172,7 +186,8 @@ class Run {
     guardian_.watch(setup_.info.address, *instance, paths->run_dir, names);
 
     // For messages and the audit: what is run, rather than what runs it.
-    const std::string name = plan->install && !plan->install->asked.empty() ? plan->install->asked.front() : options_.command.front();
+    const std::string name =
+        plan->install && !plan->install->asked.empty() ? plan->install->asked.front() : options_.command.front();
     const bool online = network->mode != config::NetworkMode::kNone;
     if (online || (plan->install && options_.install_mode != "offline")) {
       if (auto started = start_egress(*paths, paths->run_dir + "/" + egress_name); !started) co_return started;
@@ -381,7 +396,8 @@ class Run {
     return {};
   }
 
-  // With --direct the bytes do not pass here; that the client closed its end is seen as POLLHUP without reading anything.
+  // With --direct the bytes do not pass here; that the client closed its end is seen as POLLHUP without reading
+  // anything.
   void watch_input_for_direct() {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return;

@@ -14,15 +14,15 @@ struct RunOptions {
   std::string image;
   std::string engine;
   std::string ca_bundle;
-  std::string install_mode = "open";  // open | locked | offline
-  std::string wheelhouse, npm_cache;  // canonical host folders for offline; empty = none
-  std::string network = "allowlist";  // none | allowlist | public
+  std::string install_mode = "open";       // open | locked | offline
+  std::string wheelhouse, npm_cache;       // canonical host folders for offline; empty = none
+  std::string network = "allowlist";       // none | allowlist | public
   std::vector<std::string> allow;          // --allow HOST[:PORT]
   std::vector<std::string> install_allow;  // --install-allow HOST[:PORT]
   std::vector<std::string> allow_private;  // --allow-private CIDR
   double cpus = 2;
   std::uint64_t memory_mb = 1536;
-  unsigned timeout_sec = 300;       // until the process is started
+  unsigned timeout_sec = 300;  // until the process is started
   bool direct = false;
   bool verbose = false;
 };

@@ -13,9 +13,9 @@
 #include "base/text.h"
 #include "egress/policy.h"
 #include "hosting/egress_policy.h"
+#include "hosting/env_ledger.h"
 #include "hosting/environment.h"
 #include "json/text.h"
-#include "hosting/env_ledger.h"
 #include "workspace/host_view.h"
 
 namespace mcpbox::app {
@@ -37,13 +37,15 @@ Result<std::map<std::string, std::string>> run_environment(const std::vector<std
   for (const std::string& entry : entries) {
     const std::size_t equals = entry.find('=');
     const std::string name = entry.substr(0, equals);
-    if (name.empty()) return fail(Code::kInvalidArgument, fmt::format("--env {}: it must be NAME=value or NAME", printable(entry, 40)));
+    if (name.empty())
+      return fail(Code::kInvalidArgument, fmt::format("--env {}: it must be NAME=value or NAME", printable(entry, 40)));
     if (equals != std::string::npos) {
       env[name] = entry.substr(equals + 1);
       continue;
     }
     const char* value = ::getenv(name.c_str());
-    if (value == nullptr) return fail(Code::kInvalidArgument, fmt::format("--env {}: the variable is not set here", printable(name, 40)));
+    if (value == nullptr)
+      return fail(Code::kInvalidArgument, fmt::format("--env {}: the variable is not set here", printable(name, 40)));
     env[name] = value;
   }
   return env;
@@ -53,22 +55,27 @@ Result<config::NetworkSettings> run_network(const RunOptions& options) {
   config::NetworkSettings network;
   const auto mode = egress::parse_mode(options.network);
   if (!mode) return fail(Error(mode.error()).with_context("--network"));
-  network.mode = *mode == egress::Mode::kNone ? config::NetworkMode::kNone : *mode == egress::Mode::kPublic ? config::NetworkMode::kPublic : config::NetworkMode::kAllowlist;
+  network.mode = *mode == egress::Mode::kNone     ? config::NetworkMode::kNone
+                 : *mode == egress::Mode::kPublic ? config::NetworkMode::kPublic
+                                                  : config::NetworkMode::kAllowlist;
   network.allow = options.allow;
   network.install_allow = options.install_allow;
-  if (auto read = egress::parse_rules(options.allow); !read) return fail(std::move(read).error().with_context("--allow"));
-  if (auto read = egress::parse_rules(options.install_allow); !read) return fail(std::move(read).error().with_context("--install-allow"));
+  if (auto read = egress::parse_rules(options.allow); !read)
+    return fail(std::move(read).error().with_context("--allow"));
+  if (auto read = egress::parse_rules(options.install_allow); !read)
+    return fail(std::move(read).error().with_context("--install-allow"));
   if (network.mode == config::NetworkMode::kNone && !network.allow.empty()) {
     return fail(Code::kInvalidArgument, "--network none and --allow contradict each other; leave one of them out");
   }
   for (const std::string& range : options.allow_private) {
-    if (auto read = egress::Cidr::parse(range); !read) return fail(std::move(read).error().with_context("--allow-private"));
+    if (auto read = egress::Cidr::parse(range); !read)
+      return fail(std::move(read).error().with_context("--allow-private"));
   }
   return network;
 }
 
-Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env, const std::string& image_id,
-                                 const std::string& state_dir) {
+Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
+                                 const std::string& image_id, const std::string& state_dir) {
   workspace::LaunchSpec spec;
   spec.name = options.command.front();
   spec.command = options.command.front();
@@ -130,12 +137,14 @@ std::string network_in_words(const egress::PolicyText& policy) {
   if (policy.mode == "none") return "none while it runs";
   const std::string named = printable(join(policy.allow, ", "), 2000);
   if (policy.mode == "public") return named.empty() ? "any public address" : "any public address, and " + named;
-  return named.empty() ? "nothing yet: --allow HOST (box.network.allow) lets it talk to a host" : named + ", and nothing else";
+  return named.empty() ? "nothing yet: --allow HOST (box.network.allow) lets it talk to a host"
+                       : named + ", and nothing else";
 }
 
 }  // namespace
 
-void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user, bool as_json, const Redactor& redact) {
+void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user,
+                bool as_json, const Redactor& redact) {
   const egress::PolicyText running = hosting::run_policy(network, user);
   egress::PolicyText installing;
   if (plan.install) installing = hosting::install_policy(network, plan.install->manager, user);
@@ -143,27 +152,33 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
     std::string json = workspace::plan_to_json(plan);
     json.resize(json.rfind('}'));
     while (json.ends_with('\n')) json.pop_back();
-    json += fmt::format(",\n  \"network\": {{\"mode\": {}, \"allow\": {}, \"install_allow\": {}, \"registries\": {}}}\n}}", json::quote(running.mode),
-                        json_list(running.allow), json_list(installing.install_allow), json_list(installing.registries));
+    json +=
+        fmt::format(",\n  \"network\": {{\"mode\": {}, \"allow\": {}, \"install_allow\": {}, \"registries\": {}}}\n}}",
+                    json::quote(running.mode), json_list(running.allow), json_list(installing.install_allow),
+                    json_list(installing.registries));
     fmt::print("{}\n", redact(json));
     return;
   }
   std::string text = fmt::format("runs      {}\n", display_command(plan.argv));
   if (!plan.cwd.empty()) text += fmt::format("in        {}\n", printable(plan.cwd));
   for (const workspace::Root& root : plan.roots) {
-    text += fmt::format("{:<9} {} at {}, {}\n", root.mode == workspace::RootMode::kStage ? "copies" : "mounts", printable(root.host),
-                        printable(root.mount), root.access == workspace::Access::kReadWrite ? "read-write" : "read-only");
+    text += fmt::format("{:<9} {} at {}, {}\n", root.mode == workspace::RootMode::kStage ? "copies" : "mounts",
+                        printable(root.host), printable(root.mount),
+                        root.access == workspace::Access::kReadWrite ? "read-write" : "read-only");
   }
   if (plan.install) {
-    for (const workspace::InstallStep& step : plan.install->steps) text += fmt::format("installs  {}: {}\n", step.title, display_command(step.argv));
+    for (const workspace::InstallStep& step : plan.install->steps)
+      text += fmt::format("installs  {}: {}\n", step.title, display_command(step.argv));
     text += fmt::format("          into {}\n", plan.install->environment);
   }
   if (plan.install) {
     text += fmt::format("          from {}\n", join(installing.registries, ", "));
-    if (!installing.install_allow.empty()) text += fmt::format("          and from {}\n", join(installing.install_allow, ", "));
+    if (!installing.install_allow.empty())
+      text += fmt::format("          and from {}\n", join(installing.install_allow, ", "));
   }
   text += fmt::format("network   {}\n", network_in_words(running));
-  for (const workspace::Refusal& refusal : plan.refused) text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
+  for (const workspace::Refusal& refusal : plan.refused)
+    text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
   for (const std::string& hint : plan.hints) text += fmt::format("hint      {}\n", hint);
   for (const std::string& why : plan.why) text += fmt::format("because   {}\n", why);
   fmt::print("{}", redact(text));
@@ -171,7 +186,8 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
 
 void explain_toolchains(workspace::Plan& plan) {
   const workspace::Toolchains chains = own_toolchains();
-  for (const std::string& line : describe_toolchains(chains)) plan.why.push_back("the native engine shows, read-only, " + line + ": your PATH finds them there");
+  for (const std::string& line : describe_toolchains(chains))
+    plan.why.push_back("the native engine shows, read-only, " + line + ": your PATH finds them there");
   for (const std::string& note : chains.notes) plan.hints.push_back(note);
 }
 

@@ -51,7 +51,9 @@ Task<void> on_stop_signal(Runtime& runtime, std::function<void(int signal)> hand
     auto [error, number] = co_await signals.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
     if (error) co_return;
     const auto now = std::chrono::steady_clock::now();
-    if (number == SIGINT && last != std::chrono::steady_clock::time_point::min() && now - last < std::chrono::seconds(2)) ::_exit(130);
+    if (number == SIGINT && last != std::chrono::steady_clock::time_point::min() &&
+        now - last < std::chrono::seconds(2))
+      ::_exit(130);
     last = now;
     handler(number);
   }

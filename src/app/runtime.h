@@ -3,7 +3,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
-
 #include <functional>
 
 #include "net/task.h"
@@ -15,11 +14,13 @@ struct Runtime {
   boost::asio::thread_pool pool{2};
 };
 
-// Runs `main` to its end and returns its result, kFailed if an exception left it. SIGPIPE is ignored, the limit of open files raised. SIGINT, SIGTERM and
-// SIGHUP go to the handler that on_stop_signal() set; without one they end the program as usual.
+// Runs `main` to its end and returns its result, kFailed if an exception left it. SIGPIPE is ignored, the limit of open
+// files raised. SIGINT, SIGTERM and SIGHUP go to the handler that on_stop_signal() set; without one they end the
+// program as usual.
 int run_on_loop(const std::function<Task<int>(Runtime&)>& main);
 
-// Calls `handler` on the loop for each stop signal from now on. A second SIGINT within two seconds ends the program at once.
+// Calls `handler` on the loop for each stop signal from now on. A second SIGINT within two seconds ends the program at
+// once.
 Task<void> on_stop_signal(Runtime& runtime, std::function<void(int signal)> handler);
 
 }  // namespace mcpbox::app

@@ -45,8 +45,9 @@ log::Level level_of(const std::string& name) {
   return log::Level::kInfo;
 }
 
-Task<void> find_engine(boost::asio::any_io_executor executor, std::string address, std::string image, std::string ca_bundle,
-                       ProgressPrinter& progress, net::Signal& changed, std::optional<Result<EngineSetup>>& out) {
+Task<void> find_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
+                       std::string ca_bundle, ProgressPrinter& progress, net::Signal& changed,
+                       std::optional<Result<EngineSetup>>& out) {
   struct Notify {
     net::Signal& changed;
     ~Notify() { changed.notify(); }
@@ -82,7 +83,9 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   auto handler = [&control](net::ServedRequest request, net::Responder& out) -> Task<void> {
     if (control) return control(std::move(request), out);
     return [](net::Responder& to) -> Task<void> {
-      (void)co_await to.send(503, "application/json", "{\"error\":{\"code\":\"unavailable\",\"message\":\"mcpbox is starting: it prepares the image\"}}\n");
+      (void)co_await to.send(
+          503, "application/json",
+          "{\"error\":{\"code\":\"unavailable\",\"message\":\"mcpbox is starting: it prepares the image\"}}\n");
     }(out);
   };
   auto server = net::HttpServer::listen(executor, std::move(listening), std::move(handler));
@@ -104,7 +107,8 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   // Building the image takes minutes; a stop that is asked for meanwhile cancels it.
   std::optional<Result<EngineSetup>> found;
   net::TaskGroup starting(executor, "engine");
-  starting.spawn("engine", find_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress, stop, found));
+  starting.spawn("engine",
+                 find_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress, stop, found));
   while (!found && starting.running() > 0 && !stopping) co_await stop.wait();
   co_await starting.stop();
   if (!found) {
@@ -153,7 +157,8 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.egress = egress->get();
     hosting.settings = std::move(settings);
     hosting::Host host(*setup->engine, executor, runtime.pool, std::move(hosting));
-    gateway::ControlContext made{host, setup->info, setup->image_reference, options.config, request_stop, std::chrono::steady_clock::now()};
+    gateway::ControlContext made{host,           setup->info,  setup->image_reference,
+                                 options.config, request_stop, std::chrono::steady_clock::now()};
     context = &made;
     control = gateway::control_handler(*context);
     host.start();
@@ -191,12 +196,15 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   if (asked) {
     // The daemon removes its socket when everything is gone.
     bool gone = false;
-    for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60); !gone && std::chrono::steady_clock::now() < until;) {
+    for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+         !gone && std::chrono::steady_clock::now() < until;) {
       co_await net::sleep_for(std::chrono::milliseconds(50));
       auto status = co_await client.get("/v1/status", std::chrono::seconds(5));
       gone = !status && client.no_daemon();
     }
-    if (!gone) co_return complain(Error(Code::kTimeout, "the daemon did not end within a minute; its log says what it waits for"), kFailed);
+    if (!gone)
+      co_return complain(
+          Error(Code::kTimeout, "the daemon did not end within a minute; its log says what it waits for"), kFailed);
   }
 
   // What a daemon that was killed left behind, and with --volumes the environments.
@@ -212,9 +220,10 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   if (!removed) co_return complain(removed.error(), kFailed);
   if (options.volumes) hosting::EnvLedger(paths->state_dir).clear();
   remove_stale_files(*paths, *instance, asked.has_value());
-  fmt::print("{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running", removed->sandboxes,
-             removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",
-             options.volumes ? "" : "; installed dependencies and the servers' copies are kept (--volumes removes them too)");
+  fmt::print(
+      "{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running",
+      removed->sandboxes, removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",
+      options.volumes ? "" : "; installed dependencies and the servers' copies are kept (--volumes removes them too)");
   co_return kOk;
 }
 
@@ -235,8 +244,8 @@ int check_config(const std::string& file, bool as_json) {
     if (!loaded) {
       for (const config::Problem& problem : loaded.error()) {
         if (!problems.empty()) problems += ',';
-        problems += fmt::format(R"({{"file":{},"line":{},"column":{},"what":{}}})", json::quote(problem.file), problem.line, problem.column,
-                                json::quote(problem.what));
+        problems += fmt::format(R"({{"file":{},"line":{},"column":{},"what":{}}})", json::quote(problem.file),
+                                problem.line, problem.column, json::quote(problem.what));
       }
     }
     fmt::print("{{\"ok\":{},\"problems\":[{}]}}\n", loaded.has_value(), problems);
@@ -244,7 +253,8 @@ int check_config(const std::string& file, bool as_json) {
   }
   if (!loaded) {
     print_problems(loaded.error());
-    fmt::print(stderr, "mcpbox: {} problem{} in {}\n", loaded.error().size(), loaded.error().size() == 1 ? "" : "s", file);
+    fmt::print(stderr, "mcpbox: {} problem{} in {}\n", loaded.error().size(), loaded.error().size() == 1 ? "" : "s",
+               file);
     return kUsage;
   }
   fmt::print("{}: ok, {} server{}\n", file, loaded->servers.size(), loaded->servers.size() == 1 ? "" : "s");
@@ -270,10 +280,14 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
     explain_toolchains(*plan);
     std::map<std::string, std::string> install_env;
     for (const auto& [name, value] : loaded->box.install_env) install_env[name] = std::string(value.text.reveal());
-    print_plan(*plan, settings.box.network, hosting::settings_of_user(hosting::install_variables(std::move(install_env))), as_json, hosting::redactor_for(settings));
+    print_plan(*plan, settings.box.network,
+               hosting::settings_of_user(hosting::install_variables(std::move(install_env))), as_json,
+               hosting::redactor_for(settings));
     return plan->refused.empty() ? kOk : kFailed;
   }
-  return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file, printable(server, 100), join(names, ", "))), kUsage);
+  return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file,
+                                                     printable(server, 100), join(names, ", "))),
+                  kUsage);
 }
 
 }  // namespace mcpbox::app

@@ -7,8 +7,8 @@ namespace mcpbox::app {
 
 struct ServeOptions {
   std::string config;
-  std::string socket;   // over daemon.socket
-  std::string engine;   // over engine:
+  std::string socket;  // over daemon.socket
+  std::string engine;  // over engine:
   bool verbose = false;
 };
 int serve(const ServeOptions& options);

@@ -23,12 +23,14 @@ namespace {
 
 constexpr std::size_t kRead = 256u << 10;
 
-bool would_block(int number) { return number == EAGAIN || number == EWOULDBLOCK || number == EINTR; }
+bool would_block(int number) {
+  return number == EAGAIN || number == EWOULDBLOCK || number == EINTR;
+}
 
 }  // namespace
 
 Result<UniqueFd> nonblocking_view(int fd, bool for_writing) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return fail(errno_error(errno, fmt::format("descriptor {}", fd)));
   if (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)) {
     const std::string path = fmt::format("/proc/self/fd/{}", fd);
@@ -71,7 +73,9 @@ void StdioRelay::run() {
   while (!abandoned_ && (server_out_ || server_err_ || client_out_.waiting())) {
     std::array<pollfd, kCount> polled{};
     for (pollfd& entry : polled) entry.fd = -1;
-    const auto watch = [&](int index, int fd, short events) { polled[static_cast<std::size_t>(index)] = {fd, events, 0}; };
+    const auto watch = [&](int index, int fd, short events) {
+      polled[static_cast<std::size_t>(index)] = {fd, events, 0};
+    };
     if (client_in_ && !server_in_.full()) watch(kClientIn, client_in_.get(), POLLIN);
     if (server_out_ && !client_out_.full() && !log_.full()) watch(kServerOut, server_out_.get(), POLLIN);
     if (server_err_ && !log_.full()) watch(kServerErr, server_err_.get(), POLLIN);
@@ -218,7 +222,8 @@ void StdioRelay::write_text(Outlet& outlet, std::string_view text) {
 
 void StdioRelay::flush(Outlet& outlet) {
   if (!outlet.waiting()) return;
-  const ssize_t written = ::write(outlet.fd.get(), outlet.pending.data() + outlet.sent, outlet.pending.size() - outlet.sent);
+  const ssize_t written =
+      ::write(outlet.fd.get(), outlet.pending.data() + outlet.sent, outlet.pending.size() - outlet.sent);
   if (written < 0) {
     if (!would_block(errno)) outlet.broken = true;
     return;

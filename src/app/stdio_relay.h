@@ -1,7 +1,8 @@
 // The byte path of `mcpbox run`: the client's stdin and stdout on one side, a sandboxed server's pipes on the other.
 //
-// One thread in one poll(2) loop, with nothing else on it: two system calls and one wake-up a direction. What passes is decided by
-// mcp::StdioFilter. A reader that is slow stops the writer, not the relay: at most 1 MiB is held a direction.
+// One thread in one poll(2) loop, with nothing else on it: two system calls and one wake-up a direction. What passes is
+// decided by mcp::StdioFilter. A reader that is slow stops the writer, not the relay: at most 1 MiB is held a
+// direction.
 #pragma once
 
 #include <atomic>
@@ -27,15 +28,16 @@ struct RelayEnds {
 class StdioRelay {
  public:
   struct Events {
-    std::function<void()> client_closed;  // end of the client's input, once everything before it was passed on; server_in is closed by then
+    std::function<void()> client_closed;  // end of the client's input, once everything before it was passed on;
+                                          // server_in is closed by then
     std::function<void()> client_gone;    // nobody reads the client's side any more
   };
 
   StdioRelay(RelayEnds ends, Events events);
   ~StdioRelay();
 
-  // Runs until the server's stdout and stderr have ended and everything was passed on, or until abandon(). The events are called
-  // on the calling thread.
+  // Runs until the server's stdout and stderr have ended and everything was passed on, or until abandon(). The events
+  // are called on the calling thread.
   void run();
 
   // After run(): tells the client about the requests that will not be answered any more. Gives up after two seconds.
@@ -80,8 +82,8 @@ class StdioRelay {
   std::atomic<bool> abandoned_{false};
 };
 
-// The same open file, opened again without blocking where it is a pipe or a terminal (our caller shares the original description, and
-// O_NONBLOCK on it would surprise it); sockets get the flag, regular files cannot block.
+// The same open file, opened again without blocking where it is a pipe or a terminal (our caller shares the original
+// description, and O_NONBLOCK on it would surprise it); sockets get the flag, regular files cannot block.
 Result<UniqueFd> nonblocking_view(int fd, bool for_writing);
 
 }  // namespace mcpbox::app

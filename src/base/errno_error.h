@@ -13,28 +13,37 @@ constexpr Code code_of_errno(int number) {
   switch (number) {
     case ENOENT:
     case ENOTDIR:
-    case ESRCH: return Code::kNotFound;
-    case EEXIST: return Code::kAlreadyExists;
+    case ESRCH:
+      return Code::kNotFound;
+    case EEXIST:
+      return Code::kAlreadyExists;
     case EACCES:
     case EPERM:
     case EROFS:
     case ELOOP:
-    case EXDEV: return Code::kPermissionDenied;
+    case EXDEV:
+      return Code::kPermissionDenied;
     case ENOSPC:
     case EDQUOT:
     case ENOMEM:
     case EMFILE:
     case ENFILE:
-    case EAGAIN: return Code::kResourceExhausted;
+    case EAGAIN:
+      return Code::kResourceExhausted;
     case ECONNREFUSED:
     case ECONNRESET:
-    case EPIPE: return Code::kUnavailable;
-    case ETIMEDOUT: return Code::kTimeout;
+    case EPIPE:
+      return Code::kUnavailable;
+    case ETIMEDOUT:
+      return Code::kTimeout;
     case EINVAL:
-    case ENAMETOOLONG: return Code::kInvalidArgument;
+    case ENAMETOOLONG:
+      return Code::kInvalidArgument;
     case ENOSYS:
-    case EOPNOTSUPP: return Code::kUnsupported;
-    default: return Code::kInternal;
+    case EOPNOTSUPP:
+      return Code::kUnsupported;
+    default:
+      return Code::kInternal;
   }
 }
 

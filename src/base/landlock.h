@@ -1,7 +1,7 @@
 // landlock(7) as the kernel has it up to ABI 7, spelled out: Debian 12's <linux/landlock.h> ends at ABI 2.
 //
-// Functions return what the system call does, with errno. A kernel takes a shorter structure than it knows, and a longer one as long as the
-// bits that it does not know are zero: ask for what abi() has only.
+// Functions return what the system call does, with errno. A kernel takes a shorter structure than it knows, and a
+// longer one as long as the bits that it does not know are zero: ask for what abi() has only.
 #pragma once
 
 #include <sys/syscall.h>
@@ -19,7 +19,7 @@ struct RulesetAttr {
 
 inline constexpr std::uint64_t kExecute = 1 << 0, kWriteFile = 1 << 1, kReadFile = 1 << 2, kReadDir = 1 << 3;
 inline constexpr std::uint64_t kRefer = 1 << 13, kTruncate = 1 << 14, kIoctlDev = 1 << 15;
-inline constexpr std::uint64_t kBindTcp = 1 << 0, kConnectTcp = 1 << 1;               // since ABI 4
+inline constexpr std::uint64_t kBindTcp = 1 << 0, kConnectTcp = 1 << 1;             // since ABI 4
 inline constexpr std::uint64_t kScopeAbstractUnix = 1 << 0, kScopeSignal = 1 << 1;  // since ABI 6
 
 // 0 where the kernel has no Landlock or does not let us use it.
@@ -55,6 +55,8 @@ inline int add_port(int ruleset, std::uint16_t port, std::uint64_t rights) {
 }
 
 // For the calling thread, which needs no_new_privs.
-inline int enter(int ruleset) { return static_cast<int>(::syscall(SYS_landlock_restrict_self, ruleset, 0u)); }
+inline int enter(int ruleset) {
+  return static_cast<int>(::syscall(SYS_landlock_restrict_self, ruleset, 0u));
+}
 
 }  // namespace mcpbox::landlock

@@ -35,11 +35,16 @@ State& state() {
 
 std::string_view name_of(Level level) {
   switch (level) {
-    case Level::kDebug: return "debug";
-    case Level::kInfo: return "info";
-    case Level::kWarning: return "warning";
-    case Level::kError: return "error";
-    case Level::kOff: return "off";
+    case Level::kDebug:
+      return "debug";
+    case Level::kInfo:
+      return "info";
+    case Level::kWarning:
+      return "warning";
+    case Level::kError:
+      return "error";
+    case Level::kOff:
+      return "off";
   }
   return "error";
 }
@@ -65,7 +70,9 @@ void configure(Level level, Format format) {
   state().format = format;
 }
 
-bool enabled(Level level) { return level >= state().level.load(std::memory_order_relaxed) && level != Level::kOff; }
+bool enabled(Level level) {
+  return level >= state().level.load(std::memory_order_relaxed) && level != Level::kOff;
+}
 
 void write(Level level, std::string_view subject, std::string_view message) {
   if (!enabled(level)) return;

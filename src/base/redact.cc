@@ -59,8 +59,8 @@ void Redactor::add(const Secret& secret) {
   if (value.size() < kShortest) return;
   for (std::string spelling : {std::string(value), base64(value), percent_encoded(value), json_escaped(value)}) {
     if (spelling.size() < kShortest) continue;
-    const bool known =
-        std::any_of(needles_.begin(), needles_.end(), [&](const Secret& needle) { return needle.reveal() == spelling; });
+    const bool known = std::any_of(needles_.begin(), needles_.end(),
+                                   [&](const Secret& needle) { return needle.reveal() == spelling; });
     if (known) continue;
     longest_ = std::max(longest_, spelling.size());
     needles_.emplace_back(std::move(spelling));

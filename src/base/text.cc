@@ -173,8 +173,7 @@ std::string human_milliseconds(double milliseconds) {
 }
 
 std::string display_command(std::span<const std::string> argv) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,~";
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,~";
   std::string out;
   for (const std::string& word : argv) {
     if (!out.empty()) out += ' ';

@@ -8,8 +8,8 @@ namespace mcpbox::box {
 namespace {
 
 bool is_host_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_' ||
-         c == ':' || c == '[' || c == ']';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+         c == '_' || c == ':' || c == '[' || c == ']';
 }
 
 std::unexpected<Error> bad(std::string_view text, std::string_view why) {
@@ -34,7 +34,8 @@ Result<DockerAddress> parse_docker_address(std::string_view text, std::string_vi
   const auto scheme = text.substr(0, separator);
   auto authority = text.substr(separator + 3);
   if (authority.ends_with('/')) authority.remove_suffix(1);
-  if (scheme == "ssh") return bad(text, "ssh is not supported (forward the socket: ssh -L /tmp/docker.sock:/var/run/docker.sock host)");
+  if (scheme == "ssh")
+    return bad(text, "ssh is not supported (forward the socket: ssh -L /tmp/docker.sock:/var/run/docker.sock host)");
   if (scheme != "tcp" && scheme != "http" && scheme != "https") return bad(text, "this scheme is not supported");
   if (authority.empty() || !std::ranges::all_of(authority, is_host_character)) return bad(text, "it is not host:port");
 

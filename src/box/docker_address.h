@@ -16,9 +16,9 @@ struct DockerAddress {
   net::HttpTls tls;         // from DOCKER_CERT_PATH: ca.pem, cert.pem, key.pem
 };
 
-// unix:///path, an absolute path, tcp://host[:port], http://…, https://…. `cert_path` is DOCKER_CERT_PATH; tcp means https when
-// `tls` (DOCKER_TLS_VERIFY) is set or a cert_path is given, and the port defaults to 2376 then, else to 2375. The server's
-// certificate is always verified.
+// unix:///path, an absolute path, tcp://host[:port], http://…, https://…. `cert_path` is DOCKER_CERT_PATH; tcp means
+// https when `tls` (DOCKER_TLS_VERIFY) is set or a cert_path is given, and the port defaults to 2376 then, else to
+// 2375. The server's certificate is always verified.
 Result<DockerAddress> parse_docker_address(std::string_view text, std::string_view cert_path = {}, bool tls = false);
 
 }  // namespace mcpbox::box

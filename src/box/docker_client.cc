@@ -32,9 +32,12 @@ std::string target_of(const DockerClient::Call& call) {
   return out;
 }
 
-bool is_disk_full(std::string_view said) { return said.find("no space left on device") != said.npos; }
+bool is_disk_full(std::string_view said) {
+  return said.find("no space left on device") != said.npos;
+}
 
-DockerFacts read_facts(const nlohmann::json& version, const nlohmann::json& info, int api_minor, const DockerAddress& address) {
+DockerFacts read_facts(const nlohmann::json& version, const nlohmann::json& info, int api_minor,
+                       const DockerAddress& address) {
   DockerFacts facts;
   facts.api_minor = api_minor;
   auto& out = facts.info;
@@ -63,11 +66,14 @@ DockerFacts read_facts(const nlohmann::json& version, const nlohmann::json& info
     }
   }
   if (address.unix_socket.empty() && address.base_url.starts_with("http://")) {
-    out.warnings.push_back("the engine is reached over TCP without TLS: whoever reaches that port controls its machine");
+    out.warnings.push_back(
+        "the engine is reached over TCP without TLS: whoever reaches that port controls its machine");
   }
   if (!seccomp) out.warnings.push_back("the engine runs containers without its default seccomp filter");
-  if (!bool_at(info, {"MemoryLimit"}, true)) out.warnings.push_back("the engine cannot limit memory (no memory cgroup)");
-  if (!facts.swap_limit) out.warnings.push_back("the engine cannot limit swap: a server can swap beyond its memory limit");
+  if (!bool_at(info, {"MemoryLimit"}, true))
+    out.warnings.push_back("the engine cannot limit memory (no memory cgroup)");
+  if (!facts.swap_limit)
+    out.warnings.push_back("the engine cannot limit swap: a server can swap beyond its memory limit");
   if (!bool_at(info, {"PidsLimit"}, true)) out.warnings.push_back("the engine cannot limit the number of processes");
   if (!bool_at(info, {"CpuCfsQuota"}, true)) out.warnings.push_back("the engine cannot limit processor time");
   return facts;
@@ -76,21 +82,29 @@ DockerFacts read_facts(const nlohmann::json& version, const nlohmann::json& info
 }  // namespace
 
 Error docker_error(int status, std::string_view said) {
-  const std::string text = said.empty() ? "status " + std::to_string(status) + " without a message" : printable(said, 1500);
+  const std::string text =
+      said.empty() ? "status " + std::to_string(status) + " without a message" : printable(said, 1500);
   if (is_disk_full(said)) {
-    return Error(Code::kResourceExhausted,
-                 "no space left on the engine's disk: " + text + "; free space (docker system prune) or move the engine's data root");
+    return Error(Code::kResourceExhausted, "no space left on the engine's disk: " + text +
+                                               "; free space (docker system prune) or move the engine's data root");
   }
   switch (status) {
-    case 400: return Error(Code::kInvalidArgument, text);
-    case 401: return Error(Code::kUnauthenticated, text);
-    case 403: return Error(Code::kPermissionDenied, text);
-    case 404: return Error(Code::kNotFound, text);
-    case 409: return Error(Code::kAlreadyExists, text);
+    case 400:
+      return Error(Code::kInvalidArgument, text);
+    case 401:
+      return Error(Code::kUnauthenticated, text);
+    case 403:
+      return Error(Code::kPermissionDenied, text);
+    case 404:
+      return Error(Code::kNotFound, text);
+    case 409:
+      return Error(Code::kAlreadyExists, text);
     case 502:
     case 503:
-    case 504: return Error(Code::kUnavailable, text);
-    default: return Error(Code::kFailedPrecondition, text);
+    case 504:
+      return Error(Code::kUnavailable, text);
+    default:
+      return Error(Code::kFailedPrecondition, text);
   }
 }
 
@@ -108,7 +122,8 @@ Task<Result<DockerFacts>> DockerClient::facts() {
   const std::string offered(pong->header("api-version"));
   const int offered_minor = minor_of(offered);
   if (offered_minor < 0) {
-    co_return fail(Code::kUnsupported, where + ": what answers there is not a Docker-compatible engine (no Api-Version)");
+    co_return fail(Code::kUnsupported,
+                   where + ": what answers there is not a Docker-compatible engine (no Api-Version)");
   }
   if (offered_minor < kOldestApi) {
     co_return fail(Code::kUnsupported, where + " speaks API " + printable(offered, 20) +
@@ -132,8 +147,9 @@ Task<Result<DockerFacts>> DockerClient::facts() {
   if (!info_json) co_return fail(std::move(info_json).error().with_context(where));
   const std::string oldest = string_at(*version_json, {"MinAPIVersion"});
   if (minor_of(oldest) > minor) {
-    co_return fail(Code::kUnsupported, where + " speaks API " + printable(oldest, 20) + " and newer, this program up to 1." +
-                                           std::to_string(kNewestApi) + ": update mcpbox");
+    co_return fail(Code::kUnsupported, where + " speaks API " + printable(oldest, 20) +
+                                           " and newer, this program up to 1." + std::to_string(kNewestApi) +
+                                           ": update mcpbox");
   }
   facts_ = read_facts(*version_json, *info_json, minor, address_);
   co_return *facts_;

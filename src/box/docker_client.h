@@ -1,8 +1,8 @@
-// One engine's REST API: versioned paths, time-outs, and errors that say what the engine said. Used by the docker_*.cc files.
+// One engine's REST API: versioned paths, time-outs, and errors that say what the engine said. Used by the docker_*.cc
+// files.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -23,7 +23,7 @@ namespace mcpbox::box {
 struct DockerOptions {
   std::chrono::milliseconds connect_timeout{3000};
   std::chrono::milliseconds call_timeout{10000};
-  std::chrono::milliseconds start_timeout{60000};      // create, start, remove
+  std::chrono::milliseconds start_timeout{60000};        // create, start, remove
   std::chrono::milliseconds image_idle_timeout{120000};  // image operations: without a word from the engine
   std::uint64_t max_answer_bytes = 16ull << 20;
 };
@@ -58,8 +58,8 @@ class DockerClient {
   // Negotiates the API version if that has not happened; forgets it again when the engine stops answering.
   Task<Result<DockerFacts>> facts();
   void forget_facts() { facts_.reset(); }
-  // Answers above 399 become errors: 400 kInvalidArgument, 401 kUnauthenticated, 403 kPermissionDenied, 404 kNotFound, 409
-  // kAlreadyExists, 502–504 kUnavailable, other kFailedPrecondition, a full disk kResourceExhausted.
+  // Answers above 399 become errors: 400 kInvalidArgument, 401 kUnauthenticated, 403 kPermissionDenied, 404 kNotFound,
+  // 409 kAlreadyExists, 502–504 kUnavailable, other kFailedPrecondition, a full disk kResourceExhausted.
   Task<Result<std::string>> call(Call call);
 
   const DockerOptions& options() const { return options_; }

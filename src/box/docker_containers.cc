@@ -74,7 +74,8 @@ Task<Result<void>> start(DockerClient& client, std::string id) {
 }
 
 // Makes, compares and starts; `id` is filled in as soon as there is something to remove.
-Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec& spec, std::string nonce, std::string& id) {
+Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec& spec, std::string nonce,
+                                        std::string& id) {
   auto facts = co_await client.facts();
   if (!facts) co_return fail(std::move(facts).error());
   DockerClient::Call ask_image;
@@ -139,7 +140,8 @@ Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec)
     if (id.empty()) id = co_await find_unanswered(client, spec.name, nonce);
     if (!id.empty()) {
       if (auto removed = co_await docker_remove(client, id); !removed) {
-        log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name, removed.error().message());
+        log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name,
+                     removed.error().message());
       }
     }
     co_await asio::this_coro::reset_cancellation_state();  // terminal cancellation again, as co_spawn sets it
@@ -209,7 +211,8 @@ Task<Result<void>> docker_remove(DockerClient& client, std::string id) {
   }
 }
 
-std::string docker_filters(const Labels& labels, const std::vector<std::pair<std::string, std::vector<std::string>>>& more) {
+std::string docker_filters(const Labels& labels,
+                           const std::vector<std::pair<std::string, std::vector<std::string>>>& more) {
   json filters = json::object();
   for (const auto& [name, values] : more) filters[name] = values;
   for (const auto& [name, value] : labels) filters["label"].push_back(name + "=" + value);

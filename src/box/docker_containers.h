@@ -16,7 +16,8 @@ Task<Result<std::vector<SandboxState>>> docker_list(DockerClient& client, Labels
 Task<Result<void>> docker_remove(DockerClient& client, std::string id);
 
 // {"label":["k=v",…]}, with more filters as given: {"type":["container"]}.
-std::string docker_filters(const Labels& labels, const std::vector<std::pair<std::string, std::vector<std::string>>>& more = {});
+std::string docker_filters(const Labels& labels,
+                           const std::vector<std::pair<std::string, std::vector<std::string>>>& more = {});
 bool labels_match(const Labels& wanted, const Labels& found);
 
 }  // namespace mcpbox::box

@@ -20,7 +20,9 @@ class DockerEngine final : public Engine {
   }
   Task<Result<SandboxState>> create(SandboxSpec spec) override { return docker_create(client_, std::move(spec)); }
   Task<Result<SandboxState>> inspect(std::string id) override { return docker_inspect(client_, std::move(id)); }
-  Task<Result<std::vector<SandboxState>>> list(Labels labels) override { return docker_list(client_, std::move(labels)); }
+  Task<Result<std::vector<SandboxState>>> list(Labels labels) override {
+    return docker_list(client_, std::move(labels));
+  }
   Task<Result<void>> remove(std::string id) override { return docker_remove(client_, std::move(id)); }
   Task<Result<void>> watch(Labels labels, std::function<void(const SandboxState&)> handler) override {
     return docker_watch(client_, std::move(labels), std::move(handler));
@@ -33,7 +35,9 @@ class DockerEngine final : public Engine {
   }
   Task<Result<void>> remove_volume(std::string name) override { return docker_remove_volume(client_, std::move(name)); }
   Task<Result<ImageInfo>> image(std::string reference) override { return docker_image(client_, std::move(reference)); }
-  Task<Result<std::vector<ImageInfo>>> images(Labels labels) override { return docker_images(client_, std::move(labels)); }
+  Task<Result<std::vector<ImageInfo>>> images(Labels labels) override {
+    return docker_images(client_, std::move(labels));
+  }
   Task<Result<ImageInfo>> pull(std::string reference, Progress progress) override {
     return docker_pull(client_, std::move(reference), std::move(progress));
   }
@@ -51,7 +55,8 @@ class DockerEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_docker_engine(boost::asio::any_io_executor executor, DockerAddress address, DockerOptions options) {
+std::unique_ptr<Engine> make_docker_engine(boost::asio::any_io_executor executor, DockerAddress address,
+                                           DockerOptions options) {
   return std::make_unique<DockerEngine>(std::move(executor), std::move(address), options);
 }
 

@@ -32,11 +32,12 @@ struct Event {
   SandboxState state;
 };
 
-// One coroutine keeps the stream open and queues what it says; the other works the queue off. A gap in the stream is closed
-// by a list, taken when the next stream already runs.
+// One coroutine keeps the stream open and queues what it says; the other works the queue off. A gap in the stream is
+// closed by a list, taken when the next stream already runs.
 class Watcher {
  public:
-  Watcher(DockerClient& client, Labels labels, std::function<void(const SandboxState&)> handler, asio::any_io_executor executor)
+  Watcher(DockerClient& client, Labels labels, std::function<void(const SandboxState&)> handler,
+          asio::any_io_executor executor)
       : client_(client), labels_(std::move(labels)), handler_(std::move(handler)), queued_(std::move(executor)) {}
 
   // What has ended before it was watched is not reported.
@@ -59,8 +60,8 @@ class Watcher {
   std::deque<Event> queue_;
   bool have_list_ = false;
   std::map<std::string, SandboxState> running_;
-  std::set<std::string> ended_;    // reported, or ended before we watched
-  std::set<std::string> memory_;   // the kernel killed something in it for memory
+  std::set<std::string> ended_;   // reported, or ended before we watched
+  std::set<std::string> memory_;  // the kernel killed something in it for memory
 };
 
 Task<void> Watcher::read() {
@@ -72,7 +73,8 @@ Task<void> Watcher::read() {
     call.path = "/events";
     call.endless = true;
     // Podman's word for "die" is "died".
-    call.query = {{"filters", docker_filters(labels_, {{"type", {"container"}}, {"event", {"start", "oom", "die", "died"}}})}};
+    call.query = {
+        {"filters", docker_filters(labels_, {{"type", {"container"}}, {"event", {"start", "oom", "die", "died"}}})}};
     call.on_head = [this, &connected] {
       connected = true;
       // A full queue holds a connection event already or is about to end this stream.
@@ -104,16 +106,21 @@ Result<void> Watcher::take_line(std::string_view line) {
   if (!parsed) return fail(std::move(parsed).error());
   Event event;
   const auto action = string_at(*parsed, {"Action"});
-  if (action == "start") event.kind = Event::Kind::kStarted;
-  else if (action == "oom") event.kind = Event::Kind::kMemory;
-  else if (action == "die" || action == "died") event.kind = Event::Kind::kEnded;
-  else return {};
+  if (action == "start")
+    event.kind = Event::Kind::kStarted;
+  else if (action == "oom")
+    event.kind = Event::Kind::kMemory;
+  else if (action == "die" || action == "died")
+    event.kind = Event::Kind::kEnded;
+  else
+    return {};
   auto attributes = strings_at(*parsed, {"Actor", "Attributes"});
   event.state.id = string_at(*parsed, {"Actor", "ID"});
   if (!is_docker_id(event.state.id) || !labels_match(labels_, attributes)) return {};
   event.state.name = attributes["name"];
   const auto& code = attributes.contains("exitCode") ? attributes["exitCode"] : attributes["containerExitCode"];
-  if (event.kind == Event::Kind::kEnded && !code.empty() && code.size() < 6) event.state.exit_code = std::atoi(code.c_str());
+  if (event.kind == Event::Kind::kEnded && !code.empty() && code.size() < 6)
+    event.state.exit_code = std::atoi(code.c_str());
   std::erase_if(attributes, [](const auto& entry) { return !entry.first.starts_with(kLabelPrefix); });
   event.state.labels = std::move(attributes);
   return push(std::move(event));
@@ -128,14 +135,20 @@ Task<void> Watcher::work() {
     Event event = std::move(queue_.front());
     queue_.pop_front();
     switch (event.kind) {
-      case Event::Kind::kConnected: co_await compare_with_list(); break;
+      case Event::Kind::kConnected:
+        co_await compare_with_list();
+        break;
       case Event::Kind::kStarted:
         ended_.erase(event.state.id);
         event.state.running = true;
         running_[event.state.id] = event.state;
         break;
-      case Event::Kind::kMemory: memory_.insert(event.state.id); break;
-      case Event::Kind::kEnded: co_await ended(std::move(event.state)); break;
+      case Event::Kind::kMemory:
+        memory_.insert(event.state.id);
+        break;
+      case Event::Kind::kEnded:
+        co_await ended(std::move(event.state));
+        break;
     }
   }
 }

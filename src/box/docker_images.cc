@@ -22,8 +22,8 @@ std::int64_t unix_time(const json& created) {
   if (created.is_number_integer()) return created.get<std::int64_t>();
   if (!created.is_string()) return 0;
   std::tm parts{};
-  if (std::sscanf(created.get_ref<const std::string&>().c_str(), "%4d-%2d-%2dT%2d:%2d:%2d", &parts.tm_year, &parts.tm_mon,
-                  &parts.tm_mday, &parts.tm_hour, &parts.tm_min, &parts.tm_sec) != 6) {
+  if (std::sscanf(created.get_ref<const std::string&>().c_str(), "%4d-%2d-%2dT%2d:%2d:%2d", &parts.tm_year,
+                  &parts.tm_mon, &parts.tm_mday, &parts.tm_hour, &parts.tm_min, &parts.tm_sec) != 6) {
     return 0;
   }
   parts.tm_year -= 1900;
@@ -48,9 +48,11 @@ std::unexpected<Error> bad_reference(const std::string& reference) {
 }
 
 bool is_volume_name(std::string_view name) {
-  return !name.empty() && name.size() <= 128 && name.front() != '.' && name.front() != '-' && std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
-  });
+  return !name.empty() && name.size() <= 128 && name.front() != '.' && name.front() != '-' &&
+         std::ranges::all_of(name, [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+                  c == '-';
+         });
 }
 
 std::unexpected<Error> bad_volume(const std::string& name) {
@@ -58,8 +60,8 @@ std::unexpected<Error> bad_volume(const std::string& name) {
 }
 
 // Runs a call whose answer is a progress stream, then looks the image up.
-Task<Result<ImageInfo>> run_with_progress(DockerClient& client, DockerClient::Call call, std::string reference, std::string what,
-                                          Progress progress) {
+Task<Result<ImageInfo>> run_with_progress(DockerClient& client, DockerClient::Call call, std::string reference,
+                                          std::string what, Progress progress) {
   DockerProgress stream(std::move(progress));
   call.idle_timeout = client.options().image_idle_timeout;
   call.on_body = [&stream](std::string_view piece) { return stream.feed(piece); };
@@ -115,7 +117,8 @@ Task<Result<ImageInfo>> docker_pull(DockerClient& client, std::string reference,
   call.method = "POST";
   call.path = "/images/create";
   call.query = {{"fromImage", name}, {"tag", tag}};
-  co_return co_await run_with_progress(client, std::move(call), reference, "pull image '" + reference + "'", std::move(progress));
+  co_return co_await run_with_progress(client, std::move(call), reference, "pull image '" + reference + "'",
+                                       std::move(progress));
 }
 
 Task<Result<ImageInfo>> docker_import(DockerClient& client, std::string tar_path, std::string reference,
@@ -128,17 +131,20 @@ Task<Result<ImageInfo>> docker_import(DockerClient& client, std::string tar_path
   call.query = {{"fromSrc", "-"}, {"repo", name}, {"tag", tag}};
   for (auto& change : changes) call.query.emplace_back("changes", std::move(change));
   call.tar_file = std::move(tar_path);
-  co_return co_await run_with_progress(client, std::move(call), reference, "import image '" + reference + "'", std::move(progress));
+  co_return co_await run_with_progress(client, std::move(call), reference, "import image '" + reference + "'",
+                                       std::move(progress));
 }
 
-Task<Result<ImageInfo>> docker_build(DockerClient& client, std::string context_tar_path, std::string reference, Progress progress) {
+Task<Result<ImageInfo>> docker_build(DockerClient& client, std::string context_tar_path, std::string reference,
+                                     Progress progress) {
   if (!is_image_reference(reference) || reference.find('@') != reference.npos) co_return bad_reference(reference);
   DockerClient::Call call;
   call.method = "POST";
   call.path = "/build";
   call.query = {{"t", reference}, {"rm", "true"}, {"forcerm", "true"}};
   call.tar_file = std::move(context_tar_path);
-  co_return co_await run_with_progress(client, std::move(call), reference, "build image '" + reference + "'", std::move(progress));
+  co_return co_await run_with_progress(client, std::move(call), reference, "build image '" + reference + "'",
+                                       std::move(progress));
 }
 
 Task<Result<void>> docker_ensure_volume(DockerClient& client, std::string name, Labels labels) {
@@ -151,7 +157,8 @@ Task<Result<void>> docker_ensure_volume(DockerClient& client, std::string name, 
   call.timeout = client.options().start_timeout;
   auto made = co_await client.call(std::move(call));  // fine with an existing one of that name
   if (!made) co_return fail(std::move(made).error().with_context("volume '" + name + "'"));
-  // Asked again, because an engine that was started since then answers the creation without labels and options (Docker 20.10).
+  // Asked again, because an engine that was started since then answers the creation without labels and options
+  // (Docker 20.10).
   DockerClient::Call look;
   look.path = "/volumes/" + name;
   auto answer = co_await client.call(std::move(look));
@@ -162,7 +169,8 @@ Task<Result<void>> docker_ensure_volume(DockerClient& client, std::string name, 
   const auto& options = member(*parsed, {"Options"});
   if (string_at(*parsed, {"Driver"}) != "local" || (options.is_object() && !options.empty()) ||
       !labels_match(labels, strings_at(*parsed, {"Labels"}))) {
-    co_return fail(Code::kAlreadyExists, "volume '" + name + "' exists and is not this instance's: remove it or use another name");
+    co_return fail(Code::kAlreadyExists,
+                   "volume '" + name + "' exists and is not this instance's: remove it or use another name");
   }
   co_return Result<void>();
 }

@@ -7,7 +7,8 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 
-// Counts brackets outside strings, so that the recursive parser's result never nests deeper than its destructor can bear.
+// Counts brackets outside strings, so that the recursive parser's result never nests deeper than its destructor can
+// bear.
 bool too_deep(std::string_view text) {
   int depth = 0;
   bool quoted = false;

@@ -1,5 +1,5 @@
-// Reads what an engine answered: a bounded parse, and access that takes every missing or mistyped member for its default.
-// For the docker_*.cc files, which include nlohmann/json.hpp themselves.
+// Reads what an engine answered: a bounded parse, and access that takes every missing or mistyped member for its
+// default. For the docker_*.cc files, which include nlohmann/json.hpp themselves.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ Result<nlohmann::json> parse_docker_json(std::string_view text, std::string_view
 // The member at the end of the path, or null.
 const nlohmann::json& member(const nlohmann::json& object, std::initializer_list<const char*> path);
 std::string string_at(const nlohmann::json& object, std::initializer_list<const char*> path);
-std::int64_t integer_at(const nlohmann::json& object, std::initializer_list<const char*> path, std::int64_t fallback = 0);
+std::int64_t integer_at(const nlohmann::json& object, std::initializer_list<const char*> path,
+                        std::int64_t fallback = 0);
 bool bool_at(const nlohmann::json& object, std::initializer_list<const char*> path, bool fallback = false);
 std::map<std::string, std::string> strings_at(const nlohmann::json& object, std::initializer_list<const char*> path);
 

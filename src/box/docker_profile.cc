@@ -21,9 +21,8 @@ constexpr std::string_view kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbi
 constexpr std::size_t kMaxMounts = 64, kMaxImageItems = 256;
 
 bool all_of(std::string_view text, std::string_view extra) {
-  return std::ranges::all_of(text, [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || extra.find(c) != extra.npos;
-  });
+  return std::ranges::all_of(
+      text, [&](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || extra.find(c) != extra.npos; });
 }
 
 // Absolute, and equal to its own normal form: no empty, "." or ".." component.
@@ -43,7 +42,9 @@ bool hides_system(std::string_view target) {
   return false;
 }
 
-std::unexpected<Error> invalid(std::string text) { return fail(Code::kInvalidArgument, "sandbox: " + std::move(text)); }
+std::unexpected<Error> invalid(std::string text) {
+  return fail(Code::kInvalidArgument, "sandbox: " + std::move(text));
+}
 
 Result<void> check_mount(const Mount& mount) {
   const std::string where = "mount '" + printable(mount.target, 300) + "'";
@@ -67,8 +68,10 @@ Result<void> check_mount(const Mount& mount) {
   return {};
 }
 
-std::string tmpfs_options(std::uint64_t size, std::uint64_t inodes, bool executable, bool read_only, std::uint32_t mode) {
-  return fmt::format("{},nosuid,nodev,{},size={},nr_inodes={},mode={:04o}", read_only ? "ro" : "rw", executable ? "exec" : "noexec", size, inodes, mode);
+std::string tmpfs_options(std::uint64_t size, std::uint64_t inodes, bool executable, bool read_only,
+                          std::uint32_t mode) {
+  return fmt::format("{},nosuid,nodev,{},size={},nr_inodes={},mode={:04o}", read_only ? "ro" : "rw",
+                     executable ? "exec" : "noexec", size, inodes, mode);
 }
 
 json mounts_of(const SandboxSpec& spec, const json& labels) {
@@ -92,7 +95,8 @@ json mounts_of(const SandboxSpec& spec, const json& labels) {
 }
 
 json tmpfs_of(const SandboxSpec& spec, const DockerImageFacts& image) {
-  json out{{"/tmp", tmpfs_options(16 << 20, 1024, false, false, 01777)}, {"/run", tmpfs_options(1 << 20, 256, false, false, 0755)}};
+  json out{{"/tmp", tmpfs_options(16 << 20, 1024, false, false, 01777)},
+           {"/run", tmpfs_options(1 << 20, 256, false, false, 0755)}};
   for (const auto& volume : image.volumes) out[volume] = tmpfs_options(4096, 1, false, true, 0555);
   for (const auto& mount : spec.profile.mounts) {
     if (mount.kind != Mount::Kind::kMemory) {
@@ -100,14 +104,18 @@ json tmpfs_of(const SandboxSpec& spec, const DockerImageFacts& image) {
       continue;
     }
     const std::uint64_t size = mount.size_bytes == 0 ? 64ull << 20 : mount.size_bytes;
-    out[mount.target] = tmpfs_options(size, std::max<std::uint64_t>(1024, size / 4096), true, mount.read_only, mount.mode);
+    out[mount.target] =
+        tmpfs_options(size, std::max<std::uint64_t>(1024, size / 4096), true, mount.read_only, mount.mode);
   }
   return out;
 }
 
-json ulimit(const char* name, std::int64_t soft, std::int64_t hard) { return {{"Name", name}, {"Soft", soft}, {"Hard", hard}}; }
+json ulimit(const char* name, std::int64_t soft, std::int64_t hard) {
+  return {{"Name", name}, {"Soft", soft}, {"Hard", hard}};
+}
 
-json host_config_of(const SandboxSpec& spec, const DockerFacts& facts, const DockerImageFacts& image, const json& labels) {
+json host_config_of(const SandboxSpec& spec, const DockerFacts& facts, const DockerImageFacts& image,
+                    const json& labels) {
   const auto& limits = spec.profile.limits;
   // An engine refuses more processors than it has.
   const double cpus = facts.cpus > 0 ? std::min(limits.cpus, static_cast<double>(facts.cpus)) : limits.cpus;
@@ -134,10 +142,11 @@ json host_config_of(const SandboxSpec& spec, const DockerFacts& facts, const Doc
       {"MemorySwap", limits.memory_bytes},  // equal: no swap
       {"NanoCpus", std::llround(cpus * 1e9)},
       {"PidsLimit", limits.processes},
-      // Bounds for what PID 1 can grant, since it has no CAP_SYS_RESOURCE; each server gets tighter ones. None above what an
-      // engine with ordinary limits of its own can set.
-      {"Ulimits", {ulimit("nproc", processes, processes), ulimit("nofile", 4096, 4096), ulimit("fsize", 8ll << 30, 8ll << 30),
-                   ulimit("core", 0, 0), ulimit("memlock", 65536, 65536), ulimit("msgqueue", 0, 0)}},
+      // Bounds for what PID 1 can grant, since it has no CAP_SYS_RESOURCE; each server gets tighter ones. None above
+      // what an engine with ordinary limits of its own can set.
+      {"Ulimits",
+       {ulimit("nproc", processes, processes), ulimit("nofile", 4096, 4096), ulimit("fsize", 8ll << 30, 8ll << 30),
+        ulimit("core", 0, 0), ulimit("memlock", 65536, 65536), ulimit("msgqueue", 0, 0)}},
       {"LogConfig", {{"Type", "none"}, {"Config", json::object()}}},
   };
   if (facts.api_minor >= 41) host["CgroupnsMode"] = "private";
@@ -159,13 +168,16 @@ json labels_of(const SandboxSpec& spec, const DockerImageFacts& image, std::stri
 }  // namespace
 
 bool is_docker_id(std::string_view id) {
-  return id.size() == 64 && std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return id.size() == 64 &&
+         std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 bool is_image_reference(std::string_view text) {
-  if (text.empty() || text.size() > 400 || text.front() == '/' || text.front() == '-' || text.front() == '.') return false;
+  if (text.empty() || text.size() > 400 || text.front() == '/' || text.front() == '-' || text.front() == '.')
+    return false;
   const bool characters = std::ranges::all_of(text, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("._-/:@").find(c) != std::string_view::npos;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("._-/:@").find(c) != std::string_view::npos;
   });
   return characters && text.find("..") == text.npos && text.find("//") == text.npos;
 }
@@ -176,7 +188,8 @@ Result<DockerImageFacts> read_docker_image(std::string_view image_json) {
   DockerImageFacts facts;
   facts.id = string_at(*parsed, {"Id"});
   if (!facts.id.starts_with("sha256:")) facts.id.insert(0, "sha256:");
-  if (!is_docker_id(std::string_view(facts.id).substr(7))) return fail(Code::kDataLoss, "the engine gave an image without a valid id");
+  if (!is_docker_id(std::string_view(facts.id).substr(7)))
+    return fail(Code::kDataLoss, "the engine gave an image without a valid id");
   const auto& env = member(*parsed, {"Config", "Env"});
   for (const auto& entry : env.is_array() ? env : json::array()) {
     const std::string text = entry.is_string() ? entry.get<std::string>() : std::string();
@@ -186,13 +199,15 @@ Result<DockerImageFacts> read_docker_image(std::string_view image_json) {
   const auto& volumes = member(*parsed, {"Config", "Volumes"});
   for (const auto& [path, ignored] : (volumes.is_object() ? volumes : json::object()).items()) {
     if (!is_normal_path(path) || hides_system(path)) {
-      return fail(Code::kFailedPrecondition, "the image declares a volume at '" + printable(path, 200) + "', which cannot be covered: use another image");
+      return fail(Code::kFailedPrecondition, "the image declares a volume at '" + printable(path, 200) +
+                                                 "', which cannot be covered: use another image");
     }
     facts.volumes.push_back(path);
   }
   for (const auto& [name, value] : strings_at(*parsed, {"Config", "Labels"})) facts.label_names.push_back(name);
   if (std::max({facts.env_names.size(), facts.volumes.size(), facts.label_names.size()}) > kMaxImageItems) {
-    return fail(Code::kFailedPrecondition, "the image declares more than 256 variables, volumes or labels: use another image");
+    return fail(Code::kFailedPrecondition,
+                "the image declares more than 256 variables, volumes or labels: use another image");
   }
   return facts;
 }
@@ -201,16 +216,19 @@ Result<void> check_sandbox_spec(const SandboxSpec& spec) {
   if (spec.name.empty() || spec.name.size() > 63 || spec.name.front() == '-' || !all_of(spec.name, "-")) {
     return invalid("the name '" + printable(spec.name, 100) + "' must be 1 to 63 of a-z, 0-9 and '-'");
   }
-  if (!is_image_reference(spec.profile.image)) return invalid("'" + printable(spec.profile.image, 200) + "' is not an image reference");
-  if (spec.init_argv.empty() || !is_normal_path(spec.init_argv[0])) return invalid("PID 1 must be given as an absolute path");
+  if (!is_image_reference(spec.profile.image))
+    return invalid("'" + printable(spec.profile.image, 200) + "' is not an image reference");
+  if (spec.init_argv.empty() || !is_normal_path(spec.init_argv[0]))
+    return invalid("PID 1 must be given as an absolute path");
   for (const auto& [name, value] : spec.labels) {
-    if (!name.starts_with(kLabelPrefix) || name.size() > 128 || !all_of(name, "._-") || value.size() > 4096 || !is_valid_utf8(value) ||
-        value.find('\0') != value.npos) {
+    if (!name.starts_with(kLabelPrefix) || name.size() > 128 || !all_of(name, "._-") || value.size() > 4096 ||
+        !is_valid_utf8(value) || value.find('\0') != value.npos) {
       return invalid("the label '" + printable(name, 100) + "' must be io.mcpbox.* with a short text value");
     }
   }
   const auto& limits = spec.profile.limits;
-  if (limits.memory_bytes < (16ull << 20) || limits.memory_bytes > (1ull << 50)) return invalid("the memory limit must be at least 16 MiB");
+  if (limits.memory_bytes < (16ull << 20) || limits.memory_bytes > (1ull << 50))
+    return invalid("the memory limit must be at least 16 MiB");
   if (!(limits.cpus >= 0.01) || limits.cpus > 4096) return invalid("the processor limit must be at least 0.01");
   if (limits.processes < 4 || limits.processes > 4194304) return invalid("the process limit must be at least 4");
   if (spec.profile.mounts.size() > kMaxMounts) return invalid("more than 64 mounts");

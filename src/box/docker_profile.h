@@ -1,8 +1,8 @@
 // What we ask a Docker-compatible engine for, and whether that is what it made. Pure: text in, text out.
 //
-// There is one builder and it only says yes to what it knows: a field that is not in it is never sent, and a test compares
-// its key set with a list. Rules: no capabilities but those of PID 1, no-new-privileges, the engine's default seccomp
-// filter, a read-only root, private namespaces, bounded memory, processors and processes, no log, no restart.
+// There is one builder and it only says yes to what it knows: a field that is not in it is never sent, and a test
+// compares its key set with a list. Rules: no capabilities but those of PID 1, no-new-privileges, the engine's default
+// seccomp filter, a read-only root, private namespaces, bounded memory, processors and processes, no log, no restart.
 #pragma once
 
 #include <string>
@@ -24,17 +24,20 @@ struct DockerImageFacts {
 };
 Result<DockerImageFacts> read_docker_image(std::string_view image_json);
 
-// kInvalidArgument names the field: names, labels, absolute normal targets that are distinct and hide no system folder, sane limits.
+// kInvalidArgument names the field: names, labels, absolute normal targets that are distinct and hide no system folder,
+// sane limits.
 Result<void> check_sandbox_spec(const SandboxSpec& spec);
 
-// The body of POST /containers/create. `nonce` becomes the label io.mcpbox.create, by which a container is recognised as
-// this call's own when the answer was lost.
+// The body of POST /containers/create. `nonce` becomes the label io.mcpbox.create, by which a container is recognised
+// as this call's own when the answer was lost.
 std::string docker_create_body(const SandboxSpec& spec, const DockerFacts& facts, const DockerImageFacts& image,
                                std::string_view nonce);
 
-// Compares GET /containers/{id}/json with the body that was sent, field by field, allowing for the spellings that engines are
-// known to change (null for empty, CAP_ prefixes, "private" for ""). kFailedPrecondition names the first field that differs.
-Result<void> check_docker_container(std::string_view sent_body, std::string_view inspect_json, const DockerFacts& facts);
+// Compares GET /containers/{id}/json with the body that was sent, field by field, allowing for the spellings that
+// engines are known to change (null for empty, CAP_ prefixes, "private" for ""). kFailedPrecondition names the first
+// field that differs.
+Result<void> check_docker_container(std::string_view sent_body, std::string_view inspect_json,
+                                    const DockerFacts& facts);
 
 inline constexpr std::string_view kLabelPrefix = "io.mcpbox.";
 inline constexpr std::string_view kCreateLabel = "io.mcpbox.create";

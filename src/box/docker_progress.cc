@@ -17,7 +17,9 @@ Result<void> DockerProgress::feed(std::string_view piece) {
   return lines_.feed(piece, [this](std::string_view line) { return take_line(line); });
 }
 
-Result<void> DockerProgress::finish() { return take_line(lines_.rest()); }
+Result<void> DockerProgress::finish() {
+  return take_line(lines_.rest());
+}
 
 void DockerProgress::say(std::string_view text) {
   text = trim(text);

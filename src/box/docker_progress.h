@@ -11,8 +11,8 @@
 
 namespace mcpbox::box {
 
-// Feed it the body in any pieces. Lines above 1 MiB end it with kDataLoss; an error that the engine reports in the stream
-// (whose HTTP status said 200) ends it too. Each step of a layer is passed on once, not every byte count of it.
+// Feed it the body in any pieces. Lines above 1 MiB end it with kDataLoss; an error that the engine reports in the
+// stream (whose HTTP status said 200) ends it too. Each step of a layer is passed on once, not every byte count of it.
 class DockerProgress {
  public:
   explicit DockerProgress(Progress progress) : progress_(std::move(progress)) {}

@@ -57,9 +57,11 @@ std::set<std::string> ulimits(const json& list) {
   if (!list.is_array()) return out;
   for (const auto& limit : list) {
     std::string name = string_at(limit, {"Name"});
-    std::ranges::transform(name, name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::ranges::transform(name, name.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     if (name.starts_with("rlimit_")) name.erase(0, 7);  // Podman's spelling
-    out.insert(name + " " + std::to_string(integer_at(limit, {"Soft"})) + " " + std::to_string(integer_at(limit, {"Hard"})));
+    out.insert(name + " " + std::to_string(integer_at(limit, {"Soft"})) + " " +
+               std::to_string(integer_at(limit, {"Hard"})));
   }
   return out;
 }
@@ -74,8 +76,8 @@ bool contains(const json& sent, const json& made) {
   }
   if (sent.is_array()) {
     return made.is_array() && made.size() == sent.size() && std::ranges::all_of(sent, [&](const json& entry) {
-      return std::ranges::any_of(made, [&](const json& other) { return contains(entry, other); });
-    });
+             return std::ranges::any_of(made, [&](const json& other) { return contains(entry, other); });
+           });
   }
   return sent == made;
 }
@@ -91,25 +93,28 @@ bool same_host_field(const std::string& name, const json& sent, const json& made
   if (name == "MemorySwap" && !facts.swap_limit) return made == sent || made == -1 || made == 0;
   if (name == "PidMode" || name == "UTSMode" || name == "UsernsMode") return is_empty(made) || made == "private";
   if (name == "LogConfig") return string_at(made, {"Type"}) == "none";
-  if (name == "Tmpfs" && facts.podman) return made.is_object() && made.size() == sent.size();  // its options come back reordered
-  if (name == "Mounts" && facts.podman) return true;  // compared through the effective mounts below
+  if (name == "Tmpfs" && facts.podman)
+    return made.is_object() && made.size() == sent.size();  // its options come back reordered
+  if (name == "Mounts" && facts.podman) return true;        // compared through the effective mounts below
   return contains(sent, made) || (is_empty(sent) && is_empty(made));
 }
 
 // What we never send and what must have stayed empty.
-constexpr const char* kMustBeEmpty[] = {"Binds",      "Devices",      "DeviceRequests", "DeviceCgroupRules", "VolumesFrom",
-                                        "PortBindings", "Links",      "GroupAdd",       "ExtraHosts",        "OomKillDisable",
-                                        "Sysctls"};
+constexpr const char* kMustBeEmpty[] = {"Binds",       "Devices",        "DeviceRequests", "DeviceCgroupRules",
+                                        "VolumesFrom", "PortBindings",   "Links",          "GroupAdd",
+                                        "ExtraHosts",  "OomKillDisable", "Sysctls"};
 
 std::unexpected<Error> differs(const std::string& field, const json& sent, const json& made) {
   return fail(Code::kFailedPrecondition, "the engine made a different container than asked: " + field + " is " +
-                                             printable(dump_json(made), 300) + " instead of " + printable(dump_json(sent), 300));
+                                             printable(dump_json(made), 300) + " instead of " +
+                                             printable(dump_json(sent), 300));
 }
 
 // The mounts that the container really has: none that we did not ask for, none writable that should not be.
 Result<void> check_effective_mounts(const json& sent_host, const json& made) {
   std::map<std::string, bool> wanted;  // target → writable
-  for (const auto& mount : member(sent_host, {"Mounts"})) wanted[string_at(mount, {"Target"})] = !bool_at(mount, {"ReadOnly"});
+  for (const auto& mount : member(sent_host, {"Mounts"}))
+    wanted[string_at(mount, {"Target"})] = !bool_at(mount, {"ReadOnly"});
   const auto& tmpfs = member(sent_host, {"Tmpfs"});
   const auto& effective = member(made, {"Mounts"});
   if (effective.is_array()) {
@@ -118,7 +123,8 @@ Result<void> check_effective_mounts(const json& sent_host, const json& made) {
       if (string_at(mount, {"Type"}) == "tmpfs" && tmpfs.contains(target)) continue;
       const auto found = wanted.find(target);
       if (found == wanted.end()) return differs("Mounts[" + printable(target, 200) + "]", nullptr, mount);
-      if (bool_at(mount, {"RW"}, true) && !found->second) return differs("Mounts[" + printable(target, 200) + "].RW", false, true);
+      if (bool_at(mount, {"RW"}, true) && !found->second)
+        return differs("Mounts[" + printable(target, 200) + "].RW", false, true);
       wanted.erase(found);
     }
   }
@@ -128,7 +134,8 @@ Result<void> check_effective_mounts(const json& sent_host, const json& made) {
 
 Result<void> check_config(const json& sent, const json& made, const DockerFacts& facts) {
   for (const char* name : {"User", "WorkingDir", "Hostname"}) {
-    if (string_at(sent, {name}) != string_at(made, {"Config", name})) return differs(name, sent[name], member(made, {"Config", name}));
+    if (string_at(sent, {name}) != string_at(made, {"Config", name}))
+      return differs(name, sent[name], member(made, {"Config", name}));
   }
   for (const char* name : {"Entrypoint", "Cmd"}) {
     const auto& value = member(made, {"Config", name});
@@ -149,7 +156,8 @@ Result<void> check_config(const json& sent, const json& made, const DockerFacts&
   const auto labels = strings_at(made, {"Config", "Labels"});
   for (const auto& [name, value] : labels) {
     if (!name.starts_with(kLabelPrefix)) continue;
-    if (string_at(sent["Labels"], {name.c_str()}) != value) return differs("Labels[" + printable(name, 100) + "]", sent["Labels"], value);
+    if (string_at(sent["Labels"], {name.c_str()}) != value)
+      return differs("Labels[" + printable(name, 100) + "]", sent["Labels"], value);
   }
   for (const auto& [name, value] : sent["Labels"].items()) {
     if (!labels.contains(name)) return differs("Labels[" + printable(name, 100) + "]", value, nullptr);
@@ -162,7 +170,8 @@ Result<void> check_config(const json& sent, const json& made, const DockerFacts&
 
 }  // namespace
 
-Result<void> check_docker_container(std::string_view sent_body, std::string_view inspect_json, const DockerFacts& facts) {
+Result<void> check_docker_container(std::string_view sent_body, std::string_view inspect_json,
+                                    const DockerFacts& facts) {
   auto sent = parse_docker_json(sent_body, "our own request");
   auto made = parse_docker_json(inspect_json, "the container's description");
   if (!sent) return fail(std::move(sent).error());
@@ -180,7 +189,8 @@ Result<void> check_docker_container(std::string_view sent_body, std::string_view
   // An empty list (not an absent one) is how "systempaths=unconfined" shows.
   for (const char* name : {"MaskedPaths", "ReadonlyPaths"}) {
     const auto& found = member(host, {name});
-    if (found.is_array() && found.empty()) return differs(std::string("HostConfig.") + name, "the engine's defaults", found);
+    if (found.is_array() && found.empty())
+      return differs(std::string("HostConfig.") + name, "the engine's defaults", found);
   }
   if (string_at(*made, {"AppArmorProfile"}) == "unconfined") return differs("AppArmorProfile", "", "unconfined");
   return check_effective_mounts((*sent)["HostConfig"], *made);

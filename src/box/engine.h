@@ -1,7 +1,7 @@
 // Where sandboxes come from. One interface, without any engine's words in it; implementations: docker_engine.h.
 //
-// An engine makes a sandbox whose PID 1 is mcpbox-init; everything after that goes over the supervisor link. Functions run on
-// the executor that the engine was made with. A failed call says what the engine said.
+// An engine makes a sandbox whose PID 1 is mcpbox-init; everything after that goes over the supervisor link. Functions
+// run on the executor that the engine was made with. A failed call says what the engine said.
 #pragma once
 
 #include <chrono>
@@ -20,10 +20,10 @@ namespace mcpbox::box {
 
 struct Mount {
   enum class Kind {
-    kBind,       // source = absolute host path, which must exist
-    kVolume,     // source = volume name; made when missing, kept when the sandbox is removed
-    kScratch,    // source empty: a fresh volume that goes with the sandbox
-    kMemory,     // source empty: memory file system of `size_bytes`
+    kBind,     // source = absolute host path, which must exist
+    kVolume,   // source = volume name; made when missing, kept when the sandbox is removed
+    kScratch,  // source empty: a fresh volume that goes with the sandbox
+    kMemory,   // source empty: memory file system of `size_bytes`
   };
   Kind kind = Kind::kBind;
   std::string source;
@@ -41,8 +41,8 @@ struct SandboxLimits {
   bool operator==(const SandboxLimits&) const = default;
 };
 
-// What decides whether two servers can share a sandbox. Equal profiles have equal hashes. None has another network than loopback: the way out
-// is a mount (SessionOptions::egress_dir).
+// What decides whether two servers can share a sandbox. Equal profiles have equal hashes. None has another network than
+// loopback: the way out is a mount (SessionOptions::egress_dir).
 struct SandboxProfile {
   std::string image;  // reference or id; empty where the engine uses the host's own system
   SandboxLimits limits;
@@ -53,7 +53,7 @@ struct SandboxProfile {
 };
 
 struct SandboxSpec {
-  std::string name;     // [a-z0-9-]{1,63}, unique on the engine
+  std::string name;  // [a-z0-9-]{1,63}, unique on the engine
   SandboxProfile profile;
   std::map<std::string, std::string> labels;  // io.mcpbox.*; the engine adds io.mcpbox.managed=1 and io.mcpbox.profile
   std::vector<std::string> init_argv;         // PID 1 and its arguments
@@ -61,7 +61,7 @@ struct SandboxSpec {
 };
 
 struct SandboxState {
-  std::string id;    // the engine's full id
+  std::string id;  // the engine's full id
   std::string name;
   std::map<std::string, std::string> labels;
   bool running = false;
@@ -69,15 +69,16 @@ struct SandboxState {
   bool killed_for_memory = false;
 };
 
-// The user ids that managed processes can have in an engine's sandboxes; as group ids too. The default is far from what distributions hand
-// out and ends below 2^31, where some programs see negative numbers.
+// The user ids that managed processes can have in an engine's sandboxes; as group ids too. The default is far from what
+// distributions hand out and ends below 2^31, where some programs see negative numbers.
 struct UidRange {
   std::uint32_t first = 1'900'000'000;
   std::uint32_t count = 233'000'000;
   bool operator==(const UidRange&) const = default;
 };
 
-// Programs of the host outside its system that sandboxes of the host's own system show as well: nvm's node, pyenv's python3.
+// Programs of the host outside its system that sandboxes of the host's own system show as well: nvm's node, pyenv's
+// python3.
 struct HostTools {
   std::vector<std::string> path;     // directories for PATH, before those of the system
   std::vector<std::string> folders;  // what processes may read and run
@@ -116,16 +117,18 @@ class Engine {
   // Asks the engine who it is; kUnavailable with a hint when none answers.
   virtual Task<Result<EngineInfo>> probe() = 0;
 
-  // Makes and starts a sandbox and compares what the engine made with what was asked: a difference removes it again and fails.
+  // Makes and starts a sandbox and compares what the engine made with what was asked: a difference removes it again and
+  // fails.
   virtual Task<Result<SandboxState>> create(SandboxSpec spec) = 0;
   virtual Task<Result<SandboxState>> inspect(std::string id) = 0;
   virtual Task<Result<std::vector<SandboxState>>> list(Labels labels) = 0;  // all states; every label must match
-  virtual Task<Result<void>> remove(std::string id) = 0;  // kills, removes with its scratch volumes; not there is success
+  virtual Task<Result<void>> remove(
+      std::string id) = 0;  // kills, removes with its scratch volumes; not there is success
   // Host path of PID 1's executable and of the control directory are bind mounts in `profile`-independent places:
   // the session passes them as mounts.
 
-  // Calls `handler` for every sandbox with these labels that ends, until cancelled. Reconnects by itself; after a gap it
-  // lists and reports what ended meanwhile.
+  // Calls `handler` for every sandbox with these labels that ends, until cancelled. Reconnects by itself; after a gap
+  // it lists and reports what ended meanwhile.
   virtual Task<Result<void>> watch(Labels labels, std::function<void(const SandboxState&)> handler) = 0;
 
   virtual Task<Result<void>> ensure_volume(std::string name, Labels labels) = 0;
@@ -135,8 +138,8 @@ class Engine {
   virtual Task<Result<ImageInfo>> image(std::string reference) = 0;  // kNotFound when the engine does not have it
   virtual Task<Result<std::vector<ImageInfo>>> images(Labels labels) = 0;
   virtual Task<Result<ImageInfo>> pull(std::string reference, Progress progress) = 0;
-  virtual Task<Result<ImageInfo>> import_rootfs(std::string tar_path, std::string reference, std::vector<std::string> changes,
-                                                Progress progress) = 0;
+  virtual Task<Result<ImageInfo>> import_rootfs(std::string tar_path, std::string reference,
+                                                std::vector<std::string> changes, Progress progress) = 0;
   virtual Task<Result<ImageInfo>> build(std::string context_tar_path, std::string reference, Progress progress) = 0;
 };
 

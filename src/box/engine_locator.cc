@@ -13,7 +13,8 @@
 namespace mcpbox::box {
 namespace {
 
-constexpr std::string_view kHint = "start one with `scripts/engine start`, or set DOCKER_HOST, or use --engine native, which needs none";
+constexpr std::string_view kHint =
+    "start one with `scripts/engine start`, or set DOCKER_HOST, or use --engine native, which needs none";
 
 std::string environment(const LocatorOptions& options, const char* name) {
   if (options.environment) return options.environment(name);
@@ -23,10 +24,11 @@ std::string environment(const LocatorOptions& options, const char* name) {
 
 // Why a socket that we found ourselves is not used; empty when it is fine.
 std::string reject(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) != 0) return errno == ENOENT || errno == ENOTDIR ? "not there" : std::strerror(errno);
   if (!S_ISSOCK(info.st_mode)) return "not a socket";
-  if (info.st_uid != 0 && info.st_uid != ::geteuid()) return "belongs to another user (uid " + std::to_string(info.st_uid) + ")";
+  if (info.st_uid != 0 && info.st_uid != ::geteuid())
+    return "belongs to another user (uid " + std::to_string(info.st_uid) + ")";
   if (::access(path.c_str(), W_OK) != 0) {
     return "no permission: add this user to the socket's group, or run as root";
   }
@@ -58,7 +60,9 @@ std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
     return out;
   }
   const auto runtime = environment(options, "XDG_RUNTIME_DIR");
-  const auto add = [&](const char* origin, const std::string& path) { out.push_back({origin, parse_docker_address(options.root + path)}); };
+  const auto add = [&](const char* origin, const std::string& path) {
+    out.push_back({origin, parse_docker_address(options.root + path)});
+  };
   if (!runtime.empty()) add("rootless Docker", runtime + "/docker.sock");
   add("Docker", "/var/run/docker.sock");
   add("mcpbox's own engine", "/run/mcpbox-engine/docker.sock");
@@ -96,7 +100,8 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
     }
     tried += "\n  " + candidate.origin + " (" + where + "): " + problem;
   }
-  // A named engine that does not answer is an error: silently there would be other sandboxes than those that are wanted.
+  // A named engine that does not answer is an error: silently there would be other sandboxes than those that are
+  // wanted.
   if (!named && !options.native.init_path.empty()) {
     auto native = co_await native_engine(executor, std::move(options.native));
     if (native || native.error().code() == Code::kCancelled) co_return native;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,9 +18,10 @@ namespace mcpbox::box {
 struct LocatorOptions {
   std::string address;  // from the configuration or the command line; "" or "auto" = look for one, else the native one
   std::function<std::string(const char* name)> environment;  // empty = the process's own
-  std::string root;  // where /run and /var are looked for; for tests
+  std::string root;                                          // where /run and /var are looked for; for tests
   DockerOptions docker;
-  NativeOptions native;  // for the address "native", and where no container engine answers; without an init_path it is not tried then
+  NativeOptions native;  // for the address "native", and where no container engine answers; without an init_path it is
+                         // not tried then
 };
 
 struct EngineCandidate {
@@ -32,8 +32,8 @@ struct EngineCandidate {
 // The address that selects the native engine.
 inline constexpr std::string_view kNativeAddress = "native";
 
-// What would be tried, in order, unless the address is "native": a given address alone; else DOCKER_HOST alone, when set; else the sockets of rootless Docker,
-// Docker, mcpbox's own engine (scripts/engine), rootless Podman and Podman.
+// What would be tried, in order, unless the address is "native": a given address alone; else DOCKER_HOST alone, when
+// set; else the sockets of rootless Docker, Docker, mcpbox's own engine (scripts/engine), rootless Podman and Podman.
 std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options);
 
 struct LocatedEngine {
@@ -41,8 +41,9 @@ struct LocatedEngine {
   EngineInfo info;
 };
 
-// The first candidate that answers within 10 s, else the native engine, unless one was named. A socket that was not named explicitly must belong to root or to us: whoever
-// owns the engine sees everything. kUnavailable lists what was tried and says how to start an engine.
+// The first candidate that answers within 10 s, else the native engine, unless one was named. A socket that was not
+// named explicitly must belong to root or to us: whoever owns the engine sees everything. kUnavailable lists what was
+// tried and says how to start an engine.
 Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options);
 
 }  // namespace mcpbox::box

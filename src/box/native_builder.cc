@@ -65,7 +65,8 @@ Result<pid_t> start(const std::string& init_path, UniqueFd spec_end, UniqueFd re
   ::sigfillset(&all);
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setflags(&attributes, static_cast<short>(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+  ::posix_spawnattr_setflags(&attributes,
+                             static_cast<short>(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
   std::string program = init_path, option = "--build";
   char* argv[] = {program.data(), option.data(), nullptr};
   char* environment[] = {nullptr};
@@ -81,7 +82,8 @@ Error error_of(const wire::ErrorReply& reply) {
   std::string text = "the native engine could not make the sandbox: " + printable(reply.step, 500);
   if (!reply.text.empty()) text += ": " + printable(reply.text, 500);
   if (reply.error_number != 0) text += fmt::format(": {}", std::strerror(reply.error_number));
-  const bool denied = reply.error_number == EPERM || reply.error_number == EACCES || reply.error_number == ENOSPC || reply.error_number == EUSERS;
+  const bool denied = reply.error_number == EPERM || reply.error_number == EACCES || reply.error_number == ENOSPC ||
+                      reply.error_number == EUSERS;
   if (denied) {
     if (const std::string hint = namespace_hint(); !hint.empty()) text += "; " + hint;
   }
@@ -92,11 +94,14 @@ Error error_of(const wire::ErrorReply& reply) {
 
 std::string namespace_hint() {
   const auto is = [](const char* path, std::string_view value) { return trim(read_small_file(path)) == value; };
-  if (is("/proc/sys/user/max_user_namespaces", "0")) return "user namespaces are switched off: set sysctl user.max_user_namespaces=10000";
+  if (is("/proc/sys/user/max_user_namespaces", "0"))
+    return "user namespaces are switched off: set sysctl user.max_user_namespaces=10000";
   if (::geteuid() == 0) return {};
-  if (is("/proc/sys/kernel/unprivileged_userns_clone", "0")) return "user namespaces are for root only here: set sysctl kernel.unprivileged_userns_clone=1";
+  if (is("/proc/sys/kernel/unprivileged_userns_clone", "0"))
+    return "user namespaces are for root only here: set sysctl kernel.unprivileged_userns_clone=1";
   if (is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1")) {
-    return "AppArmor keeps programs without a profile from using user namespaces: give mcpbox-init a profile with 'userns,', or set sysctl "
+    return "AppArmor keeps programs without a profile from using user namespaces: give mcpbox-init a profile with "
+           "'userns,', or set sysctl "
            "kernel.apparmor_restrict_unprivileged_userns=0";
   }
   return {};
@@ -110,7 +115,8 @@ Task<Result<void>> run_builder(std::string init_path, wire::BuildSpec spec) {
     wire::Encoder encoder;
     encoder(what);
     const std::string bytes = encoder.take();
-    if (!encoder.ok() || bytes.size() > wire::kMaxBuildSpec) co_return fail(Code::kInvalidArgument, "the sandbox's description is too long");
+    if (!encoder.ok() || bytes.size() > wire::kMaxBuildSpec)
+      co_return fail(Code::kInvalidArgument, "the sandbox's description is too long");
     auto down = make_pipe();
     auto up = make_pipe();
     if (!down || !up) co_return fail(Code::kResourceExhausted, "no descriptors left for mcpbox-init");
@@ -142,9 +148,11 @@ Task<Result<void>> run_builder(std::string init_path, wire::BuildSpec spec) {
     int status = 0;
     while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
     }
-    if (*late) co_return fail(Code::kTimeout, fmt::format("mcpbox-init did not make the sandbox within {} s", kLimit.count()));
+    if (*late)
+      co_return fail(Code::kTimeout, fmt::format("mcpbox-init did not make the sandbox within {} s", kLimit.count()));
     auto decoded = wire::decode<wire::BuildReply>(reply);
-    if (!decoded) co_return fail(Code::kInternal, fmt::format("{} ended without an answer; is it of this build?", printable(path)));
+    if (!decoded)
+      co_return fail(Code::kInternal, fmt::format("{} ended without an answer; is it of this build?", printable(path)));
     if (!decoded->made) co_return fail(error_of(decoded->error));
     co_return Result<void>{};
   }(std::move(init_path), std::move(spec));

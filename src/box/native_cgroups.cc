@@ -18,7 +18,9 @@ namespace {
 
 constexpr long kPeriod = 100'000;  // microseconds
 
-bool there(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool there(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
 
 bool write_file(const std::string& path, std::string_view text) {
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -36,7 +38,9 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-long quota(const SandboxLimits& limits) { return std::max(1000L, std::lround(limits.cpus * static_cast<double>(kPeriod))); }
+long quota(const SandboxLimits& limits) {
+  return std::max(1000L, std::lround(limits.cpus * static_cast<double>(kPeriod)));
+}
 
 CgroupHost prepare_second(const std::string& root) {
   CgroupHost host;
@@ -72,13 +76,14 @@ CgroupHost prepare_first(const std::string& root) {
 CgroupHost prepare_cgroups(const std::string& root) {
   CgroupHost host = there(root + "/cgroup.controllers") ? prepare_second(root) : prepare_first(root);
   if (host.problem.empty() && !(host.memory && host.processes && host.processors)) {
-    host.problem = fmt::format("no control groups of ours for{}{}{} below {}", host.memory ? "" : " memory", host.processes ? "" : " processes",
-                               host.processors ? "" : " processor time", root);
+    host.problem = fmt::format("no control groups of ours for{}{}{} below {}", host.memory ? "" : " memory",
+                               host.processes ? "" : " processes", host.processors ? "" : " processor time", root);
   }
   return host;
 }
 
-std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const CgroupHost& host, const std::string& id, const SandboxLimits& limits) {
+std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const CgroupHost& host, const std::string& id,
+                                           const SandboxLimits& limits) {
   std::vector<wire::BuildCgroup> groups;
   if (host.version == 2) {
     if (!host.memory && !host.processes && !host.processors) return groups;
@@ -98,13 +103,16 @@ std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const Cgroup
     wire::BuildCgroup group{fmt::format("{}/memory/mcpbox/{}", root, id), {}, "memory.oom_control"};
     group.settings.push_back(fmt::format("memory.limit_in_bytes={}", limits.memory_bytes));
     // Memory and swap together; equal means no swap. Kernels without swap accounting lack the file.
-    if (there(root + "/memory/memory.memsw.limit_in_bytes")) group.settings.push_back(fmt::format("memory.memsw.limit_in_bytes={}", limits.memory_bytes));
+    if (there(root + "/memory/memory.memsw.limit_in_bytes"))
+      group.settings.push_back(fmt::format("memory.memsw.limit_in_bytes={}", limits.memory_bytes));
     groups.push_back(std::move(group));
   }
-  if (host.processes) groups.push_back({fmt::format("{}/pids/mcpbox/{}", root, id), {fmt::format("pids.max={}", limits.processes)}, ""});
+  if (host.processes)
+    groups.push_back({fmt::format("{}/pids/mcpbox/{}", root, id), {fmt::format("pids.max={}", limits.processes)}, ""});
   if (host.processors) {
     groups.push_back({fmt::format("{}/cpu/mcpbox/{}", root, id),
-                      {fmt::format("cpu.cfs_period_us={}", kPeriod), fmt::format("cpu.cfs_quota_us={}", quota(limits))}, ""});
+                      {fmt::format("cpu.cfs_period_us={}", kPeriod), fmt::format("cpu.cfs_quota_us={}", quota(limits))},
+                      ""});
   }
   return groups;
 }

@@ -11,16 +11,18 @@
 namespace mcpbox::box {
 
 struct CgroupHost {
-  int version = 1;          // of the hierarchy that has the memory controller
-  bool memory = false;      // what can be limited for a sandbox as a whole
+  int version = 1;      // of the hierarchy that has the memory controller
+  bool memory = false;  // what can be limited for a sandbox as a whole
   bool processes = false;
   bool processors = false;
-  std::string problem;      // why something cannot, for people; empty when all can
+  std::string problem;  // why something cannot, for people; empty when all can
 };
 
-// `root` is /sys/fs/cgroup. Makes the folder "mcpbox" in each hierarchy and, in version 2, passes the controllers on to it.
+// `root` is /sys/fs/cgroup. Makes the folder "mcpbox" in each hierarchy and, in version 2, passes the controllers on to
+// it.
 CgroupHost prepare_cgroups(const std::string& root);
 // The groups of one sandbox, below those folders.
-std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const CgroupHost& host, const std::string& id, const SandboxLimits& limits);
+std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const CgroupHost& host, const std::string& id,
+                                           const SandboxLimits& limits);
 
 }  // namespace mcpbox::box

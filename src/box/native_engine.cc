@@ -52,8 +52,9 @@ std::string os_name() {
 // Says when the host's own system is another one: environments that were installed with it are not used with the next.
 std::string host_image(const NativeOptions& options) {
   std::string facts = read_small_file("/usr/lib/os-release");
-  for (const char* path : {"/usr/bin/python3", "/usr/bin/node", "/usr/bin/npm", "/usr/local/bin/node", "/usr/local/bin/uv"}) {
-    struct stat info {};
+  for (const char* path :
+       {"/usr/bin/python3", "/usr/bin/node", "/usr/bin/npm", "/usr/local/bin/node", "/usr/local/bin/uv"}) {
+    struct stat info{};
     if (::stat(path, &info) == 0) facts += fmt::format("{} {} {}\n", path, info.st_size, info.st_mtim.tv_sec);
   }
   for (const auto& [source, target] : options.tools) facts += fmt::format("{} {}\n", source, target);
@@ -79,15 +80,20 @@ Result<void> write_whole(const std::string& path, const std::string& text) {
 class NativeEngine final : public Engine {
  public:
   NativeEngine(asio::any_io_executor executor, NativeOptions options)
-      : executor_(executor), options_(std::move(options)), base_(options_.state_dir + "/native"), sandboxes_(base_ + "/sandboxes"),
-        volumes_(base_ + "/volumes"), changed_(std::make_shared<net::Signal>(executor)) {}
+      : executor_(executor),
+        options_(std::move(options)),
+        base_(options_.state_dir + "/native"),
+        sandboxes_(base_ + "/sandboxes"),
+        volumes_(base_ + "/volumes"),
+        changed_(std::make_shared<net::Signal>(executor)) {}
 
   Task<Result<EngineInfo>> probe() override {
     utsname system{};
     ::uname(&system);
     auto ids = native_ids({}, options_.only_one_id);
     if (!ids) co_return fail(std::move(ids).error());
-    if (const std::string hint = namespace_hint(); !hint.empty()) co_return fail(Code::kUnavailable, "the native engine cannot work: " + hint);
+    if (const std::string hint = namespace_hint(); !hint.empty())
+      co_return fail(Code::kUnavailable, "the native engine cannot work: " + hint);
     EngineInfo info;
     info.kind = "native";
     info.version = system.release;
@@ -98,15 +104,18 @@ class NativeEngine final : public Engine {
     info.uids = ids->servers;
     info.one_server_per_sandbox = ids->one;
     if (ids->one) {
-      info.warnings.push_back(fmt::format("every server gets a sandbox of its own, and to the kernel it is this user: {}", ids->why_one));
+      info.warnings.push_back(
+          fmt::format("every server gets a sandbox of its own, and to the kernel it is this user: {}", ids->why_one));
     }
     info.tools.path = options_.tool_path;
     for (const auto& [source, target] : options_.tools) info.tools.folders.push_back(target);
     const CgroupHost& host = cgroup_host();
     info.cgroup_version = host.version;
     if (!host.problem.empty()) {
-      info.warnings.push_back(fmt::format("{}: there the limits of box.limits hold for each process and not for the sandbox as a whole, and memory not at all",
-                                          host.problem));
+      info.warnings.push_back(
+          fmt::format("{}: there the limits of box.limits hold for each process and not for the sandbox as a whole, "
+                      "and memory not at all",
+                      host.problem));
     }
     co_return info;
   }
@@ -123,7 +132,8 @@ class NativeEngine final : public Engine {
     changed_->notify();
     auto made = read_sandbox(directory);
     // With remove_on_exit it may be over already.
-    if (!made) co_return fail(Code::kUnavailable, fmt::format("the sandbox {} ended as soon as it was made", spec.name));
+    if (!made)
+      co_return fail(Code::kUnavailable, fmt::format("the sandbox {} ended as soon as it was made", spec.name));
     co_return made->state;
   }
 
@@ -149,11 +159,13 @@ class NativeEngine final : public Engine {
       if (!found) co_return Result<void>{};
     }
     if (found->state.running) {
-      if (const UniqueFd first = open_process(found->first)) ::syscall(SYS_pidfd_send_signal, first.get(), SIGKILL, nullptr, 0);
+      if (const UniqueFd first = open_process(found->first))
+        ::syscall(SYS_pidfd_send_signal, first.get(), SIGKILL, nullptr, 0);
     }
     // The keeper removes what was the sandbox's alone. One that hangs is killed, and we do its work.
     if (!co_await wait_for_end(found->keeper, until)) {
-      if (const UniqueFd keeper = open_process(found->keeper)) ::syscall(SYS_pidfd_send_signal, keeper.get(), SIGKILL, nullptr, 0);
+      if (const UniqueFd keeper = open_process(found->keeper))
+        ::syscall(SYS_pidfd_send_signal, keeper.get(), SIGKILL, nullptr, 0);
       (void)co_await wait_for_end(found->keeper, Clock::now() + kEnding);
     }
     (void)co_await wait_for_end(found->first, Clock::now() + kEnding);
@@ -193,7 +205,8 @@ class NativeEngine final : public Engine {
   }
 
   Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
-    if (!is_volume_name(name)) co_return fail(Code::kInvalidArgument, fmt::format("'{}' is not the name of a volume", printable(name, 200)));
+    if (!is_volume_name(name))
+      co_return fail(Code::kInvalidArgument, fmt::format("'{}' is not the name of a volume", printable(name, 200)));
     const std::string path = volumes_ + "/" + name;
     if (::access((path + "/data").c_str(), F_OK) == 0) co_return Result<void>{};
     if (auto made = make_directories(volumes_); !made) co_return made;
@@ -204,7 +217,8 @@ class NativeEngine final : public Engine {
     if (written && (::mkdir((fresh + "/data").c_str(), 0711) != 0 || ::chmod((fresh + "/data").c_str(), 0711) != 0)) {
       written = fail(errno_error(errno, fresh));
     }
-    if (written && ::rename(fresh.c_str(), path.c_str()) != 0 && errno != EEXIST && errno != ENOTEMPTY) written = fail(errno_error(errno, path));
+    if (written && ::rename(fresh.c_str(), path.c_str()) != 0 && errno != EEXIST && errno != ENOTEMPTY)
+      written = fail(errno_error(errno, path));
     std::error_code ignored;
     fs::remove_all(fresh, ignored);
     co_return written;
@@ -223,10 +237,12 @@ class NativeEngine final : public Engine {
   }
 
   Task<Result<void>> remove_volume(std::string name) override {
-    if (!is_volume_name(name)) co_return fail(Code::kInvalidArgument, fmt::format("'{}' is not the name of a volume", printable(name, 200)));
+    if (!is_volume_name(name))
+      co_return fail(Code::kInvalidArgument, fmt::format("'{}' is not the name of a volume", printable(name, 200)));
     for (const NativeSandbox& sandbox : read_sandboxes(sandboxes_)) {
       if (sandbox.state.running && std::ranges::find(sandbox.record.volumes, name) != sandbox.record.volumes.end()) {
-        co_return fail(Code::kFailedPrecondition, fmt::format("the volume {} is used by the sandbox {}", name, sandbox.record.name));
+        co_return fail(Code::kFailedPrecondition,
+                       fmt::format("the volume {} is used by the sandbox {}", name, sandbox.record.name));
       }
     }
     const std::string path = volumes_ + "/" + name;
@@ -241,11 +257,14 @@ class NativeEngine final : public Engine {
       info.tags = {"host"};
       co_return info;
     }
-    struct stat status {};
+    struct stat status{};
     if (!reference.starts_with('/') || ::stat(reference.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
-      co_return fail(Code::kUnsupported, fmt::format("'{}': the native engine has no images; give `host` (the default) for this machine's own system, or the "
-                                                     "absolute path of a rootfs directory",
-                                                     printable(reference, 200)));
+      co_return fail(
+          Code::kUnsupported,
+          fmt::format(
+              "'{}': the native engine has no images; give `host` (the default) for this machine's own system, or the "
+              "absolute path of a rootfs directory",
+              printable(reference, 200)));
     }
     char* real = ::realpath(reference.c_str(), nullptr);
     info.id = real == nullptr ? reference : real;
@@ -256,17 +275,24 @@ class NativeEngine final : public Engine {
   }
   Task<Result<std::vector<ImageInfo>>> images(Labels) override { co_return std::vector<ImageInfo>{}; }
   Task<Result<ImageInfo>> pull(std::string, Progress) override { co_return no_images(); }
-  Task<Result<ImageInfo>> import_rootfs(std::string, std::string, std::vector<std::string>, Progress) override { co_return no_images(); }
+  Task<Result<ImageInfo>> import_rootfs(std::string, std::string, std::vector<std::string>, Progress) override {
+    co_return no_images();
+  }
   Task<Result<ImageInfo>> build(std::string, std::string, Progress) override { co_return no_images(); }
 
  private:
   static std::unexpected<Error> no_images() {
-    return fail(Code::kUnsupported, "the native engine has no images: it shows sandboxes this machine's own system; use a Docker-compatible engine for images");
+    return fail(Code::kUnsupported,
+                "the native engine has no images: it shows sandboxes this machine's own system; use a "
+                "Docker-compatible engine for images");
   }
 
   static bool is_volume_name(std::string_view name) {
-    const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.'; };
-    return !name.empty() && name.size() <= 128 && name.front() != '.' && name.front() != '-' && std::ranges::all_of(name, fits);
+    const auto fits = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    };
+    return !name.empty() && name.size() <= 128 && name.front() != '.' && name.front() != '-' &&
+           std::ranges::all_of(name, fits);
   }
 
   const CgroupHost& cgroup_host() {
@@ -324,8 +350,9 @@ class NativeEngine final : public Engine {
   static std::vector<std::pair<uid_t, gid_t>> owners_of(const SandboxSpec& spec) {
     std::vector<std::pair<uid_t, gid_t>> owners;
     for (const Mount& mount : spec.profile.mounts) {
-      struct stat info {};
-      if (mount.kind == Mount::Kind::kBind && ::stat(mount.source.c_str(), &info) == 0) owners.emplace_back(info.st_uid, info.st_gid);
+      struct stat info{};
+      if (mount.kind == Mount::Kind::kBind && ::stat(mount.source.c_str(), &info) == 0)
+        owners.emplace_back(info.st_uid, info.st_gid);
     }
     return owners;
   }
@@ -352,16 +379,18 @@ class NativeEngine final : public Engine {
   }
 
   static bool just_made(const NativeSandbox& sandbox) {
-    struct stat info {};
+    struct stat info{};
     if (::stat((sandbox.directory + "/record").c_str(), &info) != 0) return false;
-    return std::chrono::system_clock::now() - std::chrono::system_clock::from_time_t(info.st_mtim.tv_sec) < std::chrono::seconds(20);
+    return std::chrono::system_clock::now() - std::chrono::system_clock::from_time_t(info.st_mtim.tv_sec) <
+           std::chrono::seconds(20);
   }
 
   std::shared_ptr<asio::posix::stream_descriptor> notify_at_end(UniqueFd handle) {
     auto descriptor = std::make_shared<asio::posix::stream_descriptor>(executor_, handle.release());
-    descriptor->async_wait(asio::posix::descriptor_base::wait_read, [changed = changed_, descriptor](const boost::system::error_code& error) {
-      if (!error) changed->notify();
-    });
+    descriptor->async_wait(asio::posix::descriptor_base::wait_read,
+                           [changed = changed_, descriptor](const boost::system::error_code& error) {
+                             if (!error) changed->notify();
+                           });
     return descriptor;
   }
 
@@ -385,7 +414,8 @@ class NativeEngine final : public Engine {
     auto ids = native_ids({}, options_.only_one_id);
     if (!ids) co_return fail(std::move(ids).error());
     wire::BuildSpec build;
-    build.uids = ::geteuid() == 0 ? std::vector<wire::IdRange>{{0, 0, UINT32_MAX}} : ids->uids;  // as root whoever owns what is left
+    build.uids = ::geteuid() == 0 ? std::vector<wire::IdRange>{{0, 0, UINT32_MAX}}
+                                  : ids->uids;  // as root whoever owns what is left
     build.gids = ::geteuid() == 0 ? build.uids : ids->gids;
     build.newuidmap = ids->newuidmap;
     build.newgidmap = ids->newgidmap;
@@ -398,7 +428,8 @@ class NativeEngine final : public Engine {
   Task<Result<void>> sweep(NativeSandbox sandbox) {
     for (const std::string& group : sandbox.record.cgroups) {
       const auto until = Clock::now() + std::chrono::seconds(2);
-      while (group.starts_with(options_.cgroup_root + "/") && ::rmdir(group.c_str()) != 0 && errno == EBUSY && Clock::now() < until) {
+      while (group.starts_with(options_.cgroup_root + "/") && ::rmdir(group.c_str()) != 0 && errno == EBUSY &&
+             Clock::now() < until) {
         co_await net::sleep_for(std::chrono::milliseconds(5));
       }
     }

@@ -43,13 +43,16 @@ std::string find_program(const char* name) {
 }
 
 // landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION.
-bool kernel_has_landlock() { return landlock::abi() > 0; }
+bool kernel_has_landlock() {
+  return landlock::abi() > 0;
+}
 
 std::vector<wire::IdRange> root_map(std::set<std::uint32_t> owners) {
   const UidRange range;
   std::vector<wire::IdRange> map{{0, 0, 1}};
   for (const std::uint32_t id : owners) {
-    if (id != 0 && (id < range.first || id - range.first >= range.count) && map.size() < kMaxOwners) map.push_back({id, id, 1});
+    if (id != 0 && (id < range.first || id - range.first >= range.count) && map.size() < kMaxOwners)
+      map.push_back({id, id, 1});
   }
   map.push_back({range.first, range.first, range.count});
   return map;
@@ -105,11 +108,14 @@ Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners,
   const auto gids = find_sub_range(read_file("/etc/subgid"), user, uid);
   std::string missing;
   if (newuidmap.empty() || newgidmap.empty()) {
-    missing = "newuidmap and newgidmap are missing: install the package 'uidmap' (Debian, Ubuntu) or 'shadow-utils' (Fedora)";
+    missing =
+        "newuidmap and newgidmap are missing: install the package 'uidmap' (Debian, Ubuntu) or 'shadow-utils' (Fedora)";
   } else if (!uids || !gids || std::min(uids->count, gids->count) < kFewest) {
-    missing = fmt::format("'{}' has no range of at least {} ids in /etc/subuid and /etc/subgid: run `usermod --add-subuids 200000-265535 --add-subgids "
-                          "200000-265535 {}` as root, with a range that nobody else has",
-                          printable(user), kFewest, printable(user));
+    missing = fmt::format(
+        "'{}' has no range of at least {} ids in /etc/subuid and /etc/subgid: run `usermod --add-subuids 200000-265535 "
+        "--add-subgids "
+        "200000-265535 {}` as root, with a range that nobody else has",
+        printable(user), kFewest, printable(user));
   }
   if (missing.empty() && !only_one) {
     NativeIds ids = ids_for_user(uid, ::getegid(), *uids, *gids);
@@ -118,9 +124,10 @@ Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners,
     return ids;
   }
   if (!kernel_has_landlock()) {
-    return fail(Code::kFailedPrecondition,
-                "the native engine keeps servers from mcpbox's own files by user ids or by Landlock, and here is neither: " + missing +
-                    "; or use a kernel with Landlock, or a Docker-compatible engine");
+    return fail(
+        Code::kFailedPrecondition,
+        "the native engine keeps servers from mcpbox's own files by user ids or by Landlock, and here is neither: " +
+            missing + "; or use a kernel with Landlock, or a Docker-compatible engine");
   }
   NativeIds ids = ids_for_one(uid, ::getegid());
   ids.why_one = missing;

@@ -21,10 +21,11 @@ using wire::BuildNode;
 
 constexpr const char* kSystem[] = {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
 // What programs cannot do without, and nothing that says more about the machine than they can find out anyway.
-constexpr const char* kEtc[] = {"/etc/alternatives",   "/etc/ld.so.cache",  "/etc/ld.so.conf",        "/etc/ld.so.conf.d", "/etc/localtime",
-                                "/etc/timezone",       "/etc/ssl/certs",    "/etc/ssl/openssl.cnf",   "/etc/pki/tls",      "/etc/pki/ca-trust",
-                                "/etc/ca-certificates", "/etc/mime.types",  "/etc/services",          "/etc/protocols",    "/etc/fonts",
-                                "/etc/python3",        "/etc/python3.11",   "/etc/nodejs",            "/etc/magic"};
+constexpr const char* kEtc[] = {
+    "/etc/alternatives",    "/etc/ld.so.cache", "/etc/ld.so.conf",      "/etc/ld.so.conf.d", "/etc/localtime",
+    "/etc/timezone",        "/etc/ssl/certs",   "/etc/ssl/openssl.cnf", "/etc/pki/tls",      "/etc/pki/ca-trust",
+    "/etc/ca-certificates", "/etc/mime.types",  "/etc/services",        "/etc/protocols",    "/etc/fonts",
+    "/etc/python3",         "/etc/python3.11",  "/etc/nodejs",          "/etc/magic"};
 constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom"};
 constexpr std::size_t kMaxRootfsEntries = 256;
 
@@ -48,12 +49,13 @@ BuildNode memory(std::string target, std::uint64_t size, std::uint64_t inodes, s
 
 // A link stays the link that it is, as long as it stays within the tree; what it names is bound by itself.
 void add_host_entry(std::vector<BuildNode>& nodes, const std::string& source, const std::string& target) {
-  struct stat info {};
+  struct stat info{};
   if (::lstat(source.c_str(), &info) != 0) return;
   if (S_ISLNK(info.st_mode)) {
     std::array<char, 4096> text{};
     const ssize_t size = ::readlink(source.c_str(), text.data(), text.size());
-    if (size > 0) nodes.push_back(node(BuildNode::Kind::kLink, target, std::string(text.data(), static_cast<std::size_t>(size))));
+    if (size > 0)
+      nodes.push_back(node(BuildNode::Kind::kLink, target, std::string(text.data(), static_cast<std::size_t>(size))));
   } else if (S_ISDIR(info.st_mode) || S_ISREG(info.st_mode)) {
     nodes.push_back(node(BuildNode::Kind::kBind, target, source));
   }
@@ -62,7 +64,9 @@ void add_host_entry(std::vector<BuildNode>& nodes, const std::string& source, co
 void add_host_system(std::vector<BuildNode>& nodes) {
   for (const char* path : kSystem) add_host_entry(nodes, path, path);
   for (const char* path : kEtc) add_host_entry(nodes, path, path);
-  const auto file = [&](const char* path, std::string content) { nodes.push_back(node(BuildNode::Kind::kFile, path, std::move(content))); };
+  const auto file = [&](const char* path, std::string content) {
+    nodes.push_back(node(BuildNode::Kind::kFile, path, std::move(content)));
+  };
   file("/etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
   file("/etc/group", "root:x:0:\nnogroup:x:65534:\n");
   file("/etc/hosts", "127.0.0.1 localhost mcpbox\n::1 localhost mcpbox\n");
@@ -77,7 +81,9 @@ Result<void> add_rootfs(std::vector<BuildNode>& nodes, const std::string& rootfs
   for (fs::directory_iterator at(rootfs, error), end; !error && at != end; at.increment(error)) {
     const std::string name = at->path().filename().string();
     if (name == "dev" || name == "proc" || name == "sys" || name == "tmp" || name == "run") continue;
-    if (++count > kMaxRootfsEntries) return fail(Code::kInvalidArgument, fmt::format("rootfs {}: more than {} entries", printable(rootfs), kMaxRootfsEntries));
+    if (++count > kMaxRootfsEntries)
+      return fail(Code::kInvalidArgument,
+                  fmt::format("rootfs {}: more than {} entries", printable(rootfs), kMaxRootfsEntries));
     add_host_entry(nodes, rootfs + "/" + name, "/" + name);
   }
   if (error) return fail(errno_error(error.value(), fmt::format("rootfs {}", printable(rootfs))));
@@ -86,7 +92,8 @@ Result<void> add_rootfs(std::vector<BuildNode>& nodes, const std::string& rootfs
 }
 
 void add_standard(std::vector<BuildNode>& nodes) {
-  for (const char* name : kDevices) nodes.push_back(node(BuildNode::Kind::kDevice, fmt::format("/dev/{}", name), fmt::format("/dev/{}", name)));
+  for (const char* name : kDevices)
+    nodes.push_back(node(BuildNode::Kind::kDevice, fmt::format("/dev/{}", name), fmt::format("/dev/{}", name)));
   nodes.push_back(node(BuildNode::Kind::kLink, "/dev/fd", "/proc/self/fd"));
   nodes.push_back(node(BuildNode::Kind::kLink, "/dev/stdin", "/proc/self/fd/0"));
   nodes.push_back(node(BuildNode::Kind::kLink, "/dev/stdout", "/proc/self/fd/1"));
@@ -98,7 +105,9 @@ void add_standard(std::vector<BuildNode>& nodes) {
 
 Result<std::string> real_source(const Mount& mount) {
   char* real = ::realpath(mount.source.c_str(), nullptr);
-  if (real == nullptr) return fail(errno_error(errno, fmt::format("mount {}: the host's {}", printable(mount.target), printable(mount.source))));
+  if (real == nullptr)
+    return fail(
+        errno_error(errno, fmt::format("mount {}: the host's {}", printable(mount.target), printable(mount.source))));
   std::string found(real);
   ::free(real);
   return found;
@@ -107,10 +116,13 @@ Result<std::string> real_source(const Mount& mount) {
 Result<void> add_mounts(NativeLayout& layout, const SandboxSpec& spec, const NativePlaces& places) {
   // Outer ones first: a mount does not cover what was put below it before.
   std::vector<Mount> mounts = spec.profile.mounts;
-  std::ranges::sort(mounts, {}, [](const Mount& mount) { return std::pair(std::ranges::count(mount.target, '/'), mount.target); });
+  std::ranges::sort(mounts, {},
+                    [](const Mount& mount) { return std::pair(std::ranges::count(mount.target, '/'), mount.target); });
   for (const Mount& mount : mounts) {
     // What the sandbox has at that place by itself gives way.
-    std::erase_if(layout.nodes, [&](const BuildNode& each) { return each.target == mount.target && each.kind == BuildNode::Kind::kMemory; });
+    std::erase_if(layout.nodes, [&](const BuildNode& each) {
+      return each.target == mount.target && each.kind == BuildNode::Kind::kMemory;
+    });
     BuildNode out = node(BuildNode::Kind::kBind, mount.target);
     out.read_only = mount.read_only;
     switch (mount.kind) {
@@ -153,7 +165,8 @@ Result<NativeLayout> native_layout(const SandboxSpec& spec, const NativePlaces& 
   }
   add_standard(layout.nodes);
   if (places.rootfs.empty()) {
-    for (const auto& [source, target] : places.tools) layout.nodes.push_back(node(BuildNode::Kind::kBind, target, source));
+    for (const auto& [source, target] : places.tools)
+      layout.nodes.push_back(node(BuildNode::Kind::kBind, target, source));
   }
   if (auto added = add_mounts(layout, spec, places); !added) return fail(std::move(added).error());
   return layout;

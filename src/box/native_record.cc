@@ -28,7 +28,8 @@ std::vector<std::uint64_t> numbers_in(const std::string& text) {
   return out;
 }
 
-// Field 3 and 22 of /proc/PID/stat (proc(5)), counted from the end of the name, which may hold anything. 0 when it is gone or a zombie.
+// Field 3 and 22 of /proc/PID/stat (proc(5)), counted from the end of the name, which may hold anything. 0 when it is
+// gone or a zombie.
 std::uint64_t start_of(pid_t pid) {
   const std::string text = read_small_file(fmt::format("/proc/{}/stat", pid));
   const std::size_t close = text.rfind(')');
@@ -39,7 +40,9 @@ std::uint64_t start_of(pid_t pid) {
   return numbers.empty() ? 0 : numbers[0];
 }
 
-bool alive(const NativeProcess& process) { return process.pid > 1 && process.start != 0 && start_of(process.pid) == process.start; }
+bool alive(const NativeProcess& process) {
+  return process.pid > 1 && process.start != 0 && start_of(process.pid) == process.start;
+}
 
 std::vector<std::string> strings(const json& list) {
   std::vector<std::string> out;
@@ -63,7 +66,9 @@ std::string read_small_file(const std::string& path) {
   return out;
 }
 
-std::string boot_id() { return std::string(trim(read_small_file("/proc/sys/kernel/random/boot_id"))); }
+std::string boot_id() {
+  return std::string(trim(read_small_file("/proc/sys/kernel/random/boot_id")));
+}
 
 std::string write_labels(const Labels& labels) {
   json out = json::object();
@@ -85,8 +90,9 @@ std::optional<Labels> read_labels(std::string_view text) {
 std::string write_record(const NativeRecord& record) {
   json labels = json::object();
   for (const auto& [name, value] : record.labels) labels[name] = value;
-  const json out{{"id", record.id},         {"name", record.name},       {"boot", record.boot},
-                 {"labels", std::move(labels)}, {"volumes", record.volumes}, {"cgroups", record.cgroups}};
+  const json out{{"id", record.id},           {"name", record.name},
+                 {"boot", record.boot},       {"labels", std::move(labels)},
+                 {"volumes", record.volumes}, {"cgroups", record.cgroups}};
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

@@ -1,7 +1,7 @@
 // What is on disk about native sandboxes and volumes, and what it says about the processes that are alive.
 //
-//   <state>/native/sandboxes/NAME/   one sandbox; made and kept by mcpbox-init (init/build.h): record, pid, exit, root/, scratch/
-//   <state>/native/volumes/NAME/     one volume: labels, data/
+//   <state>/native/sandboxes/NAME/   one sandbox; made and kept by mcpbox-init (init/build.h): record, pid, exit,
+//   root/, scratch/ <state>/native/volumes/NAME/     one volume: labels, data/
 #pragma once
 
 #include <sys/types.h>
@@ -18,7 +18,7 @@ namespace mcpbox::box {
 
 // Decided when the sandbox was made.
 struct NativeRecord {
-  std::string id;    // "NAME.<8 hexadecimal digits>": a later sandbox of the same name is another one
+  std::string id;  // "NAME.<8 hexadecimal digits>": a later sandbox of the same name is another one
   std::string name;
   std::string boot;  // /proc/sys/kernel/random/boot_id: after a restart of the machine nothing of it runs
   Labels labels;

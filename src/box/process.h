@@ -16,19 +16,20 @@ namespace mcpbox::box {
 
 // Hard and soft limit alike (setrlimit(2)); absent = what the sandbox gives.
 struct ProcessLimits {
-  std::optional<std::uint64_t> processes = 256;          // RLIMIT_NPROC, counted per uid; threads count
-  std::optional<std::uint64_t> open_files = 4096;        // RLIMIT_NOFILE
+  std::optional<std::uint64_t> processes = 256;            // RLIMIT_NPROC, counted per uid; threads count
+  std::optional<std::uint64_t> open_files = 4096;          // RLIMIT_NOFILE
   std::optional<std::uint64_t> file_bytes = 512ull << 20;  // RLIMIT_FSIZE
-  std::optional<std::uint64_t> core_bytes = 0;           // RLIMIT_CORE
-  std::optional<std::uint64_t> data_bytes;               // RLIMIT_DATA
+  std::optional<std::uint64_t> core_bytes = 0;             // RLIMIT_CORE
+  std::optional<std::uint64_t> data_bytes;                 // RLIMIT_DATA
 };
 
 // What the process may touch of the file system and of the loopback interface, enforced with Landlock where the kernel
-// has it (ABI ≥ 1 files, ≥ 4 TCP, ≥ 6 scopes). The read-only system (/usr, /lib*, /bin, /sbin, /etc, /proc, /dev/null …)
-// is always readable and executable.
+// has it (ABI ≥ 1 files, ≥ 4 TCP, ≥ 6 scopes). The read-only system (/usr, /lib*, /bin, /sbin, /etc, /proc, /dev/null
+// …) is always readable and executable.
 struct Confinement {
-  std::vector<std::string> read_write;   // absolute paths inside the sandbox; executable too (HOME must be, real-servers.md)
-  std::vector<std::string> read_only;    // absolute paths, readable and executable
+  std::vector<std::string>
+      read_write;  // absolute paths inside the sandbox; executable too (HOME must be, real-servers.md)
+  std::vector<std::string> read_only;        // absolute paths, readable and executable
   std::vector<std::uint16_t> connect_ports;  // TCP ports it may connect to; kEgressPort is the way out (session.h)
   std::vector<std::uint16_t> bind_ports;
 };
@@ -41,8 +42,8 @@ struct ProcessSpec {
   uid_t uid = 0;                  // never 0: refused
   gid_t gid = 0;                  // never 0: refused
   mode_t umask = 0077;
-  int nice = 0;                   // 0..19
-  int oom_score_adj = 500;        // 0..1000
+  int nice = 0;             // 0..19
+  int oom_score_adj = 500;  // 0..1000
   ProcessLimits limits;
   Confinement confine;
 };
@@ -56,8 +57,8 @@ struct ProcessPipes {
 
 // How a process ended: an outcome, not an error.
 struct ProcessExit {
-  int code = -1;   // exit code; -1 when a signal ended it
-  int signal = 0;  // the signal; 0 when it exited
+  int code = -1;                   // exit code; -1 when a signal ended it
+  int signal = 0;                  // the signal; 0 when it exited
   bool killed_for_memory = false;  // SIGKILL that the sandbox's memory limit explains (memory.events / oom_control)
   std::chrono::microseconds user_time{0};
   std::chrono::microseconds system_time{0};

@@ -16,7 +16,8 @@ void put(std::string& out, std::string_view name, std::string_view value) {
 }  // namespace
 
 std::string SandboxProfile::hash() const {
-  std::string form = "mcpbox sandbox profile 2\n";  // counts up when a field is added: old sandboxes are not adopted then
+  std::string form =
+      "mcpbox sandbox profile 2\n";  // counts up when a field is added: old sandboxes are not adopted then
   put(form, "image", image);
   put(form, "memory", std::to_string(limits.memory_bytes));
   put(form, "nanocpus", std::to_string(std::llround(limits.cpus * 1e9)));

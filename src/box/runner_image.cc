@@ -30,7 +30,7 @@ constexpr std::size_t kTailLines = 12;
 
 Result<std::string> digest_of_file(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  struct stat info {};
+  struct stat info{};
   if (!fd || ::fstat(fd.get(), &info) != 0) return fail(errno_error(errno, "open " + printable(path)));
   Sha256 digest;
   std::string buffer(1 << 16, '\0');
@@ -46,7 +46,9 @@ Result<std::string> digest_of_file(const std::string& path) {
   }
 }
 
-bool has_build(const fs::path& dir) { return ::access((dir / "build").c_str(), X_OK) == 0; }
+bool has_build(const fs::path& dir) {
+  return ::access((dir / "build").c_str(), X_OK) == 0;
+}
 
 }  // namespace
 
@@ -66,15 +68,16 @@ Result<std::string> find_runner_image_dir() {
     if (has_build(dir)) return dir.string();
     names.push_back(dir.string());
   }
-  return fail(Code::kNotFound, "the runner image's folder was not found (no executable 'build' in " + join(names, ", ") +
-                                   "); set MCPBOX_IMAGE_DIR, or name an image in box.image");
+  return fail(Code::kNotFound, "the runner image's folder was not found (no executable 'build' in " +
+                                   join(names, ", ") + "); set MCPBOX_IMAGE_DIR, or name an image in box.image");
 }
 
 Result<std::string> runner_image_tag(const std::string& dir) {
   std::error_code error;
   std::vector<std::string> names;
   for (fs::recursive_directory_iterator at(dir, error), end; !error && at != end; at.increment(error)) {
-    if (!at->is_symlink(error) && at->is_regular_file(error)) names.push_back(at->path().lexically_relative(dir).string());
+    if (!at->is_symlink(error) && at->is_regular_file(error))
+      names.push_back(at->path().lexically_relative(dir).string());
     if (names.size() > kMaxFiles) return fail(Code::kResourceExhausted, "more than 1,000 files in " + printable(dir));
   }
   if (error) return fail(errno_error(error.value(), "read " + printable(dir)));
@@ -88,8 +91,8 @@ Result<std::string> runner_image_tag(const std::string& dir) {
   return "mcpbox-runner:" + digest.hex().substr(0, 12);
 }
 
-Task<Result<ImageInfo>> ensure_runner_image(Engine& engine, std::string engine_address, std::string dir, std::string ca_bundle,
-                                            Progress progress) {
+Task<Result<ImageInfo>> ensure_runner_image(Engine& engine, std::string engine_address, std::string dir,
+                                            std::string ca_bundle, Progress progress) {
   auto tag = runner_image_tag(dir);
   if (!tag) co_return fail(std::move(tag).error());
   auto present = co_await engine.image(*tag);
@@ -114,12 +117,15 @@ Task<Result<ImageInfo>> ensure_runner_image(Engine& engine, std::string engine_a
   auto ended = co_await net::run_child(std::move(child));
   if (!ended) co_return fail(std::move(ended).error().with_context("build the runner image"));
   if (ended->code != 0) {
-    std::string message = "building the runner image failed (" + command + ": " +
-                          (ended->signal != 0 ? "signal " + std::to_string(ended->signal) : "exit code " + std::to_string(ended->code)) + ")";
+    std::string message =
+        "building the runner image failed (" + command + ": " +
+        (ended->signal != 0 ? "signal " + std::to_string(ended->signal) : "exit code " + std::to_string(ended->code)) +
+        ")";
     bool disk_full = false;
     for (const auto& line : tail) {
       message += "\n  " + line;
-      disk_full = disk_full || line.find("No space left on device") != line.npos || line.find("no space left on") != line.npos;
+      disk_full =
+          disk_full || line.find("No space left on device") != line.npos || line.find("no space left on") != line.npos;
     }
     co_return fail(disk_full ? Code::kResourceExhausted : Code::kFailedPrecondition, std::move(message));
   }

@@ -21,7 +21,7 @@ constexpr std::string_view kInitMount = "/.box/mcpbox-init";
 Result<bool> make_private_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) == 0) return true;
   if (errno != EEXIST) return fail(errno_error(errno, fmt::format("cannot make the control directory {}", path)));
-  struct stat status {};
+  struct stat status{};
   // lstat: a link here could point the control socket anywhere.
   if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, fmt::format("stat {}", path)));
   if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
@@ -33,7 +33,9 @@ Result<bool> make_private_directory(const std::string& path) {
 
 }  // namespace
 
-Labels instance_labels(const std::string& instance) { return {{"io.mcpbox.instance", instance}}; }
+Labels instance_labels(const std::string& instance) {
+  return {{"io.mcpbox.instance", instance}};
+}
 
 std::string Session::sandbox_name(const SessionOptions& options) {
   return fmt::format("mcpbox-{}-{}", options.instance.substr(0, 8), options.name);
@@ -77,9 +79,13 @@ Task<Result<std::unique_ptr<Session>>> Session::open(Engine& engine, boost::asio
   if (!o.cache_volume.empty()) {
     mounts.push_back({Mount::Kind::kVolume, o.cache_volume, std::string(kCacheMount), !o.cache_writable, 0});
   }
-  spec.init_argv = {std::string(kInitMount), "--control", fmt::format("{}/control.sock", kControlMount),
-                    "--owner",               fmt::format("{}", ::geteuid()),
-                    "--root",                std::string(kWorkspaceMount)};
+  spec.init_argv = {std::string(kInitMount),
+                    "--control",
+                    fmt::format("{}/control.sock", kControlMount),
+                    "--owner",
+                    fmt::format("{}", ::geteuid()),
+                    "--root",
+                    std::string(kWorkspaceMount)};
   if (!o.cache_volume.empty()) {
     spec.init_argv.emplace_back("--root");
     spec.init_argv.emplace_back(kCacheMount);
@@ -134,8 +140,8 @@ Task<Result<std::unique_ptr<Session>>> Session::open(Engine& engine, boost::asio
   if (!connected) {
     const std::string how = co_await session->describe_loss();
     (void)co_await session->close();
-    co_return fail(Code::kUnavailable,
-                   fmt::format("the sandbox was made but its supervisor does not answer ({}): {}", how, connected.error().message()));
+    co_return fail(Code::kUnavailable, fmt::format("the sandbox was made but its supervisor does not answer ({}): {}",
+                                                   how, connected.error().message()));
   }
   co_return session;
 }
@@ -146,7 +152,8 @@ Task<Result<void>> Session::connect(boost::asio::any_io_executor executor) {
   if (!link) co_return fail(std::move(link).error());
   supervisor_ = std::move(*link);
   if (options_.ephemeral) {
-    // The connection is all that is needed from here on. Without a name on the host nothing is left behind when we are killed.
+    // The connection is all that is needed from here on. Without a name on the host nothing is left behind when we are
+    // killed.
     ::unlink(socket.c_str());
     ::rmdir(control_dir_.c_str());
   }
@@ -163,7 +170,8 @@ Task<std::string> Session::describe_loss() {
   }
   // A removal kills first and takes the sandbox off the list later.
   const auto removal = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-  while (state && !state->running && state->exit_code == 137 && !state->killed_for_memory && std::chrono::steady_clock::now() < removal) {
+  while (state && !state->running && state->exit_code == 137 && !state->killed_for_memory &&
+         std::chrono::steady_clock::now() < removal) {
     co_await net::sleep_for(std::chrono::milliseconds(100));
     state = co_await engine_.inspect(sandbox_.id);
   }

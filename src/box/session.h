@@ -1,11 +1,10 @@
 // A sandbox in use: made or adopted, with its supervisor connected.
 //
-// A session is shared by every server with the same profile. It outlives the daemon: its sandbox goes on, and the next daemon adopts it
-// when instance, name and profile hash agree; otherwise the old sandbox is removed and a new one made.
+// A session is shared by every server with the same profile. It outlives the daemon: its sandbox goes on, and the next
+// daemon adopts it when instance, name and profile hash agree; otherwise the old sandbox is removed and a new one made.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -22,29 +21,29 @@ namespace mcpbox::box {
 inline constexpr std::string_view kWorkspaceMount = "/workspace";
 inline constexpr std::string_view kCacheMount = "/cache";
 inline constexpr std::string_view kCaBundleMount = "/.box/ca-bundle.pem";
-// Where a sandbox meets the egress proxy: processes connect to 127.0.0.1:kEgressPort, mcpbox-init passes that on to the socket of this
-// name in the directory of SessionOptions::egress_dir. The outer of the two directories is closed to everybody but PID 1: servers may
-// have the uid that the inner one belongs to.
+// Where a sandbox meets the egress proxy: processes connect to 127.0.0.1:kEgressPort, mcpbox-init passes that on to the
+// socket of this name in the directory of SessionOptions::egress_dir. The outer of the two directories is closed to
+// everybody but PID 1: servers may have the uid that the inner one belongs to.
 inline constexpr std::string_view kEgressCover = "/.boxnet";
 inline constexpr std::string_view kEgressMount = "/.boxnet/egress";
 inline constexpr std::string_view kEgressSocket = "egress.sock";
 inline constexpr std::uint16_t kEgressPort = 3128;
 
 struct SessionOptions {
-  std::string instance;      // 32 hexadecimal digits; two instances on one engine never touch each other's sandboxes
-  std::string name;          // "[a-z0-9-]{1,40}" within the instance: "shared", "files"
+  std::string instance;  // 32 hexadecimal digits; two instances on one engine never touch each other's sandboxes
+  std::string name;      // "[a-z0-9-]{1,40}" within the instance: "shared", "files"
   SandboxProfile profile;
-  std::string init_path;     // host path of mcpbox-init
-  std::string run_dir;       // host directory of ours, 0700, below which the control directory is made
-  std::string ca_bundle;     // host path, mounted read-only at kCaBundleMount; empty = none
-  // Host directory of this user, 0700, in which the egress proxy listens on kEgressSocket; empty = the sandbox has no way out. It has to stay
-  // the same directory as long as the sandbox lives; the socket in it may be made anew.
+  std::string init_path;  // host path of mcpbox-init
+  std::string run_dir;    // host directory of ours, 0700, below which the control directory is made
+  std::string ca_bundle;  // host path, mounted read-only at kCaBundleMount; empty = none
+  // Host directory of this user, 0700, in which the egress proxy listens on kEgressSocket; empty = the sandbox has no
+  // way out. It has to stay the same directory as long as the sandbox lives; the socket in it may be made anew.
   std::string egress_dir;
   std::string cache_volume;  // mounted at kCacheMount; empty = none
   bool cache_writable = false;
   std::string workspace_volume;  // mounted at kWorkspaceMount; empty = a scratch volume that goes with the sandbox
-  UidRange uids;  // EngineInfo::uids; managed processes have ids from it
-  HostTools tools;  // EngineInfo::tools; emptied when the profile's image is not the host's own system
+  UidRange uids;                 // EngineInfo::uids; managed processes have ids from it
+  HostTools tools;               // EngineInfo::tools; emptied when the profile's image is not the host's own system
   // The sandbox ends with this controller, also when it is killed; nothing of it can be adopted.
   bool ephemeral = false;
   Labels labels;
@@ -54,7 +53,8 @@ struct SessionOptions {
 class Session {
  public:
   // kAlreadyExists: an ephemeral session of that name is in use by another controller.
-  static Task<Result<std::unique_ptr<Session>>> open(Engine& engine, boost::asio::any_io_executor executor, SessionOptions options);
+  static Task<Result<std::unique_ptr<Session>>> open(Engine& engine, boost::asio::any_io_executor executor,
+                                                     SessionOptions options);
   ~Session();
 
   Supervisor& supervisor() { return *supervisor_; }

@@ -230,8 +230,13 @@ class WireSupervisor final : public Supervisor {
     std::vector<UniqueFd> fds;
     fds.push_back(std::move(stream));
     const auto limit = std::clamp<milliseconds>(what.timeout, milliseconds(1), std::chrono::hours(1));
-    wire::Unpack request{std::move(what.path), what.uid, what.gid, what.into_existing, static_cast<std::uint32_t>(limit.count()),
-                         what.group_reads, std::move(what.previous)};
+    wire::Unpack request{std::move(what.path),
+                         what.uid,
+                         what.gid,
+                         what.into_existing,
+                         static_cast<std::uint32_t>(limit.count()),
+                         what.group_reads,
+                         std::move(what.previous)};
     // mcpbox-init keeps the time, and cleans up when it is over.
     auto answer = co_await channel_->call(std::move(request), limit + std::chrono::minutes(2), std::move(fds));
     if (!answer) co_return fail(answer.error());
@@ -243,7 +248,7 @@ class WireSupervisor final : public Supervisor {
     std::vector<UniqueFd> fds;
     fds.push_back(std::move(stream));
     const auto limit = std::clamp<milliseconds>(what.timeout, milliseconds(1), std::chrono::hours(1));
-    wire::Pack request{std::move(what.path), what.uid,  what.gid,        std::move(what.skip),
+    wire::Pack request{std::move(what.path), what.uid,   what.gid,        std::move(what.skip),
                        what.entries,         what.bytes, what.file_bytes, static_cast<std::uint32_t>(limit.count())};
     auto answer = co_await channel_->call(std::move(request), limit + std::chrono::minutes(1), std::move(fds));
     if (!answer) co_return fail(answer.error());

@@ -1,17 +1,17 @@
-// The link to mcpbox-init, PID 1 of a sandbox: start, stop and account for processes, and write the trees that they live in.
+// The link to mcpbox-init, PID 1 of a sandbox: start, stop and account for processes, and write the trees that they
+// live in.
 //
 // One Supervisor owns one connection. All functions are called on the executor that it was made with, and their tasks
-// must be joined before it is destroyed. Requests may overlap; each has its own deadline (default 30 s), after which it fails with
-// kTimeout while the connection lives on. When the connection ends, every pending and later call fails with kUnavailable and
-// the lost handler runs once.
+// must be joined before it is destroyed. Requests may overlap; each has its own deadline (default 30 s), after which it
+// fails with kTimeout while the connection lives on. When the connection ends, every pending and later call fails with
+// kUnavailable and the lost handler runs once.
 //
 // Paths are absolute inside the sandbox and must lie beneath one of the roots that mcpbox-init was started with
 // (/workspace, /cache); it resolves them with openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) and refuses others.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
-
 #include <array>
+#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -29,10 +29,10 @@ namespace mcpbox::box {
 // What PID 1 says of itself and of the kernel it runs on.
 struct SupervisorInfo {
   std::uint32_t protocol_version = 0;
-  int landlock_abi = 0;        // 0: no Landlock
+  int landlock_abi = 0;  // 0: no Landlock
   bool seccomp = false;
   std::uint64_t boot_token = 0;  // differs for every start of the sandbox
-  std::string kernel;          // uname -r
+  std::string kernel;            // uname -r
 };
 
 class Supervisor {
@@ -40,10 +40,11 @@ class Supervisor {
   using ExitHandler = std::function<void(const std::string& process_id, const ProcessExit&)>;
   using LostHandler = std::function<void(const Error&)>;
 
-  // Connects to the control socket (host path; at most 107 bytes is sun_path's limit, longer ones go through a directory
-  // descriptor), retrying until it exists, and exchanges versions. A second controller takes over: the first is disconnected.
-  static Task<Result<std::unique_ptr<Supervisor>>> connect(boost::asio::any_io_executor executor, std::string socket_path,
-                                                           std::chrono::milliseconds timeout);
+  // Connects to the control socket (host path; at most 107 bytes is sun_path's limit, longer ones go through a
+  // directory descriptor), retrying until it exists, and exchanges versions. A second controller takes over: the first
+  // is disconnected.
+  static Task<Result<std::unique_ptr<Supervisor>>> connect(boost::asio::any_io_executor executor,
+                                                           std::string socket_path, std::chrono::milliseconds timeout);
   virtual ~Supervisor() = default;
 
   virtual const SupervisorInfo& info() const = 0;
@@ -54,15 +55,16 @@ class Supervisor {
     pid_t pid = 0;
     ProcessPipes pipes;
   };
-  // Starts a process with pipes of its own. Errors name the step that failed in the child ("exec 'foo': No such file or directory",
-  // kNotFound for a missing program or directory).
+  // Starts a process with pipes of its own. Errors name the step that failed in the child ("exec 'foo': No such file or
+  // directory", kNotFound for a missing program or directory).
   virtual Task<Result<Spawned>> spawn(ProcessSpec spec) = 0;
-  // Starts a process on the caller's descriptors {stdin, stdout, stderr}: no copy, no hop, no filter. They are duplicated;
-  // the supervisor keeps none of them.
+  // Starts a process on the caller's descriptors {stdin, stdout, stderr}: no copy, no hop, no filter. They are
+  // duplicated; the supervisor keeps none of them.
   virtual Task<Result<pid_t>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) = 0;
   // The pipes of a running process again, for a controller that came later.
   virtual Task<Result<ProcessPipes>> attach(std::string process_id) = 0;
-  // The supervisor drops its duplicate of the write end of stdin; with the caller's closed too, the process sees end of file.
+  // The supervisor drops its duplicate of the write end of stdin; with the caller's closed too, the process sees end of
+  // file.
   virtual Task<Result<void>> close_stdin(std::string process_id) = 0;
   // To the process alone, not to its children.
   virtual Task<Result<void>> signal(std::string process_id, int signal_number) = 0;
@@ -74,13 +76,16 @@ class Supervisor {
   virtual Task<Result<void>> forget(std::string process_id) = 0;
 
   // `path` (beneath a root, its parent existing or made 0711 root) becomes a 0711 directory of root with one 0700
-  // directory of uid:gid for each name in `children` (single components). What exists already with the right owner stays.
+  // directory of uid:gid for each name in `children` (single components). What exists already with the right owner
+  // stays.
   virtual Task<Result<void>> make_tree(std::string path, uid_t uid, gid_t gid, std::vector<std::string> children) = 0;
-  // Makes the directory itself writable for uid:gid while root keeps owning it (a volume's root that stands for a staged folder).
+  // Makes the directory itself writable for uid:gid while root keeps owning it (a volume's root that stands for a
+  // staged folder).
   virtual Task<Result<void>> share_directory(std::string path, gid_t gid) = 0;
-  // Unpacks a stage stream (box/wire/stage_stream.h), read from `stream` until its end entry, into the directory `path`,
-  // which is made fresh beneath a root-owned parent, by a child that runs as uid:gid confined to it. With `into_existing`
-  // the directory must exist and be empty. The call takes the descriptor. On failure what was unpacked is removed.
+  // Unpacks a stage stream (box/wire/stage_stream.h), read from `stream` until its end entry, into the directory
+  // `path`, which is made fresh beneath a root-owned parent, by a child that runs as uid:gid confined to it. With
+  // `into_existing` the directory must exist and be empty. The call takes the descriptor. On failure what was unpacked
+  // is removed.
   struct UnpackTotals {
     std::uint64_t entries = 0;
     std::uint64_t bytes = 0;
@@ -90,18 +95,20 @@ class Supervisor {
     uid_t uid = 0;
     gid_t gid = 0;
     bool into_existing = false;
-    // The group may read and run what is unpacked (0640, 0750): a server with this gid and another uid can change nothing of it.
+    // The group may read and run what is unpacked (0640, 0750): a server with this gid and another uid can change
+    // nothing of it.
     bool group_reads = false;
-    // A published generation of the same uid, unpacked with group_reads, from which the stream's keep entries take their files by hard
-    // link. kFailedPrecondition when it has not what is to be kept.
+    // A published generation of the same uid, unpacked with group_reads, from which the stream's keep entries take
+    // their files by hard link. kFailedPrecondition when it has not what is to be kept.
     std::string previous;
     std::chrono::milliseconds timeout{120'000};
   };
   virtual Task<Result<UnpackTotals>> unpack(UnpackRequest request, UniqueFd stream) = 0;
-  // The other way: writes the tree at `path`, which belongs to `uid`, as a stage stream into `stream`, by a child that runs as uid:gid
-  // confined to it. Modes are reduced as in staging. The limits end it with kResourceExhausted, a file that changes while it is read with
-  // kAborted; what no stage stream can hold, what cannot be read and directories named in `skip` stay behind. Whoever reads must not trust
-  // a byte of it: the tree is the server's. The call takes the descriptor.
+  // The other way: writes the tree at `path`, which belongs to `uid`, as a stage stream into `stream`, by a child that
+  // runs as uid:gid confined to it. Modes are reduced as in staging. The limits end it with kResourceExhausted, a file
+  // that changes while it is read with kAborted; what no stage stream can hold, what cannot be read and directories
+  // named in `skip` stay behind. Whoever reads must not trust a byte of it: the tree is the server's. The call takes
+  // the descriptor.
   struct PackRequest {
     std::string path;
     uid_t uid = 0;

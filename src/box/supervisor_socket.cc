@@ -84,9 +84,11 @@ void SupervisorSocket::receive() {
     if (piece.size < 0 && errno == EINTR) continue;
     if (piece.size < 0 && errno == EAGAIN) break;
     if (piece.size < 0) return lose(lost_error(std::strerror(errno)));
-    if (piece.size == 0) return lose(lost_error("it closed the connection (the sandbox ended, or another mcpbox took over)"));
+    if (piece.size == 0)
+      return lose(lost_error("it closed the connection (the sandbox ended, or another mcpbox took over)"));
     if (piece.fds_lost) return lose(lost_error("descriptors were lost; is the limit of open files reached?"));
-    if (received_) received_(std::string_view(buffer.data(), static_cast<std::size_t>(piece.size)), std::move(piece.fds));
+    if (received_)
+      received_(std::string_view(buffer.data(), static_cast<std::size_t>(piece.size)), std::move(piece.fds));
     if (!socket_.is_open()) return;
   }
   wait_for_input();
@@ -116,7 +118,8 @@ void SupervisorSocket::wait_for_room() {
 bool SupervisorSocket::write_some() {
   while (!out_.empty()) {
     Outgoing& next = out_.front();
-    const ssize_t sent = wire::send_with_fds(socket_.native_handle(), std::string_view(next.bytes).substr(next.sent), next.fds);
+    const ssize_t sent =
+        wire::send_with_fds(socket_.native_handle(), std::string_view(next.bytes).substr(next.sent), next.fds);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) return true;
     if (sent < 0) {

@@ -9,7 +9,8 @@ using Keys = std::string_view;
 
 constexpr Keys kSettings[] = {"version", "engine", "box", "egress", "workspace", "daemon", "log", "servers"};
 constexpr Keys kEngine[] = {"address"};
-constexpr Keys kBox[] = {"image", "limits", "ca_bundle", "install_env", "install_mode", "wheelhouse", "npm_cache", "env_quota_mb"};
+constexpr Keys kBox[] = {"image",        "limits",     "ca_bundle", "install_env",
+                         "install_mode", "wheelhouse", "npm_cache", "env_quota_mb"};
 constexpr Keys kLimits[] = {"cpus", "memory_mb", "pids_limit"};
 constexpr Keys kWorkspace[] = {"allowed_roots"};
 constexpr Keys kDaemon[] = {"socket", "state_dir"};
@@ -23,9 +24,10 @@ constexpr Keys kEgress[] = {"hosts", "allow_private", "upstream_proxy", "ca_bund
 constexpr Keys kMount[] = {"host_path", "mode"};
 
 constexpr std::array kSections = {
-    Section{"settings", kSettings},    Section{"engine", kEngine}, Section{"box", kBox}, Section{"limits", kLimits},
-    Section{"workspace", kWorkspace},  Section{"daemon", kDaemon}, Section{"log", kLog}, Section{"server", kServer},
-    Section{"server_box", kServerBox}, Section{"mount", kMount}, Section{"network", kNetwork}, Section{"egress", kEgress},
+    Section{"settings", kSettings}, Section{"engine", kEngine},       Section{"box", kBox},
+    Section{"limits", kLimits},     Section{"workspace", kWorkspace}, Section{"daemon", kDaemon},
+    Section{"log", kLog},           Section{"server", kServer},       Section{"server_box", kServerBox},
+    Section{"mount", kMount},       Section{"network", kNetwork},     Section{"egress", kEgress},
 };
 
 struct Hint {

@@ -10,12 +10,13 @@ namespace {
 
 // In the order of NetworkMode, then the other words for the same.
 constexpr std::string_view kModes[] = {"none", "allowlist", "public", "off", "on"};
-constexpr NetworkMode kMeanings[] = {NetworkMode::kNone, NetworkMode::kAllowlist, NetworkMode::kPublic, NetworkMode::kNone,
-                                     NetworkMode::kPublic};
+constexpr NetworkMode kMeanings[] = {NetworkMode::kNone, NetworkMode::kAllowlist, NetworkMode::kPublic,
+                                     NetworkMode::kNone, NetworkMode::kPublic};
 
 // A list of texts, each of which `check` reads; what is wrong is told where it stands.
 template <class Check>
-void decode_checked(Decoder& decoder, const Node& node, const std::string& path, std::vector<std::string>& out, Check check) {
+void decode_checked(Decoder& decoder, const Node& node, const std::string& path, std::vector<std::string>& out,
+                    Check check) {
   if (node.kind != Node::Kind::kSequence) {
     decoder.texts(node, path, out);  // says what is wrong, or takes nothing for an empty list
     return;
@@ -50,9 +51,11 @@ void decode_network(Decoder& decoder, const Node& node, const std::string& path,
     decode_checked(decoder, *install, path + ".install_allow", network.install_allow, rule);
   }
   if (network.mode == NetworkMode::kNone && !network.allow.empty()) {
-    decoder.problem(*allow, fmt::format("{0}.allow: with 'mode: none' nothing is allowed while the server runs; remove the list, or "
-                                        "write 'mode: allowlist'",
-                                        path));
+    decoder.problem(
+        *allow,
+        fmt::format("{0}.allow: with 'mode: none' nothing is allowed while the server runs; remove the list, or "
+                    "write 'mode: allowlist'",
+                    path));
   }
 }
 

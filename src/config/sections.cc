@@ -65,11 +65,15 @@ void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {
   }
   if (const Node* env = map.find("install_env")) decoder.env(*env, "box.install_env", box.install_env);
   if (const Node* mode = map.find("install_mode")) {
-    if (const auto index = decoder.choice(*mode, "box.install_mode", kInstallModes)) box.install_mode = static_cast<InstallMode>(*index);
+    if (const auto index = decoder.choice(*mode, "box.install_mode", kInstallModes))
+      box.install_mode = static_cast<InstallMode>(*index);
   }
-  if (const Node* wheels = map.find("wheelhouse")) decoder.path(*wheels, "box.wheelhouse", Decoder::Must::kBeDirectory, box.wheelhouse);
-  if (const Node* cache = map.find("npm_cache")) decoder.path(*cache, "box.npm_cache", Decoder::Must::kBeDirectory, box.npm_cache);
-  if (const Node* quota = map.find("env_quota_mb")) decoder.whole(*quota, "box.env_quota_mb", 0, 1u << 30, box.env_quota_mb);
+  if (const Node* wheels = map.find("wheelhouse"))
+    decoder.path(*wheels, "box.wheelhouse", Decoder::Must::kBeDirectory, box.wheelhouse);
+  if (const Node* cache = map.find("npm_cache"))
+    decoder.path(*cache, "box.npm_cache", Decoder::Must::kBeDirectory, box.npm_cache);
+  if (const Node* quota = map.find("env_quota_mb"))
+    decoder.whole(*quota, "box.env_quota_mb", 0, 1u << 30, box.env_quota_mb);
 }
 
 void decode_workspace(Decoder& decoder, const Node& node, Settings& settings) {

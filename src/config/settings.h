@@ -24,11 +24,12 @@ enum class NetworkMode { kNone, kAllowlist, kPublic };
 enum class Access { kReadOnly, kReadWrite };
 enum class Isolation { kShared, kDedicated };
 enum class Mode { kStdio };
-// kLocked: only what a lock file, hashes or exact versions name. kOffline: only what is installed already, or from local folders.
+// kLocked: only what a lock file, hashes or exact versions name. kOffline: only what is installed already, or from
+// local folders.
 enum class InstallMode { kOpen, kLocked, kOffline };
 
-// `servers.<name>.box.network`. The lists hold rules (egress/policy.h) and names of presets (egress/presets.h); every rule was read
-// once while loading.
+// `servers.<name>.box.network`. The lists hold rules (egress/policy.h) and names of presets (egress/presets.h); every
+// rule was read once while loading.
 struct NetworkSettings {
   NetworkMode mode = NetworkMode::kAllowlist;
   std::vector<std::string> allow;          // while it runs
@@ -61,9 +62,9 @@ struct BoxSettings {
                           // host's own, which must be there; empty = the host's own, if it is there
   std::map<std::string, Value> install_env;  // for installs only: PIP_INDEX_URL, npm_config_registry …
   InstallMode install_mode = InstallMode::kOpen;
-  std::string wheelhouse;                // host folder of wheels for kOffline; canonical; empty = none
-  std::string npm_cache;                 // host folder, npm's cache, for kOffline; canonical; empty = none
-  std::uint64_t env_quota_mb = 20'480;   // of all environments together; 0 = no quota
+  std::string wheelhouse;               // host folder of wheels for kOffline; canonical; empty = none
+  std::string npm_cache;                // host folder, npm's cache, for kOffline; canonical; empty = none
+  std::uint64_t env_quota_mb = 20'480;  // of all environments together; 0 = no quota
 };
 
 // `servers.<name>.box`, with the field names of LangBot's MCPServerBoxConfig where it has them.

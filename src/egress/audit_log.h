@@ -10,13 +10,13 @@
 namespace mcpbox::egress {
 
 struct AuditRecord {
-  // "refuse": it was not allowed; "open": it was, the connection stands; "close": that connection's end, with its bytes;
-  // "fail": it was allowed, but could not be done.
+  // "refuse": it was not allowed; "open": it was, the connection stands; "close": that connection's end, with its
+  // bytes; "fail": it was allowed, but could not be done.
   std::string event;
   std::string server;
   std::string process;
-  std::string phase;    // "" when the caller could not be identified
-  std::string host;     // never a path or a query
+  std::string phase;  // "" when the caller could not be identified
+  std::string host;   // never a path or a query
   std::uint16_t port = 0;
   std::string address;  // the one connected to, or the one that was refused
   std::string rule;     // what allowed it
@@ -32,7 +32,8 @@ struct AuditOptions {
   unsigned keep = 3;                    // older files, NAME.1 to NAME.<keep>
 };
 
-// Works relative to a descriptor of the directory, so that it goes on after privileges are dropped. Every text is escaped (printable()).
+// Works relative to a descriptor of the directory, so that it goes on after privileges are dropped. Every text is
+// escaped (printable()).
 class AuditLog {
  public:
   static Result<AuditLog> open(AuditOptions options);

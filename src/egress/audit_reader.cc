@@ -37,7 +37,8 @@ std::vector<std::string> read_audit(const AuditOptions& options, std::size_t max
   std::vector<std::string> out;
   std::size_t left = max_bytes;
   for (unsigned i = 0; i <= options.keep && left > 0; ++i) {
-    const std::string path = fmt::format("{}/{}{}", options.directory, options.name, i == 0 ? "" : fmt::format(".{}", i));
+    const std::string path =
+        fmt::format("{}/{}{}", options.directory, options.name, i == 0 ? "" : fmt::format(".{}", i));
     std::ifstream file(path, std::ios::binary | std::ios::ate);
     if (!file) continue;
     const auto size = static_cast<std::size_t>(std::max<std::streamoff>(file.tellg(), 0));
@@ -71,7 +72,8 @@ Suggestion suggest(const std::vector<std::string>& lines, std::string_view serve
   for (const auto& [phase, hosts] : wanted) {
     for (const auto& [host, ports] : hosts) {
       const bool usual = std::ranges::all_of(ports, [](std::uint16_t port) { return port == 443 || port == 80; });
-      (phase == "install" ? out.install_allow : out.allow).push_back(usual ? host : fmt::format("{}:{}", host, fmt::join(ports, ",")));
+      (phase == "install" ? out.install_allow : out.allow)
+          .push_back(usual ? host : fmt::format("{}:{}", host, fmt::join(ports, ",")));
     }
   }
   return out;

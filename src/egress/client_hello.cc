@@ -87,10 +87,12 @@ ClientHello parse_client_hello(std::string_view bytes) {
   bytes = bytes.substr(0, kMaxClientHello);
   std::string message;
   while (true) {
-    if (!bytes.empty() && static_cast<std::uint8_t>(bytes[0]) != kHandshake) return {message.empty() ? State::kNotTls : State::kMalformed, ""};
+    if (!bytes.empty() && static_cast<std::uint8_t>(bytes[0]) != kHandshake)
+      return {message.empty() ? State::kNotTls : State::kMalformed, ""};
     if (bytes.size() >= 2 && bytes[1] != 3) return {message.empty() ? State::kNotTls : State::kMalformed, ""};
     if (bytes.size() < 5) return more;
-    const std::size_t length = static_cast<std::size_t>(static_cast<unsigned char>(bytes[3])) << 8 | static_cast<unsigned char>(bytes[4]);
+    const std::size_t length =
+        static_cast<std::size_t>(static_cast<unsigned char>(bytes[3])) << 8 | static_cast<unsigned char>(bytes[4]);
     if (length == 0 || length > kMaxRecord) return {State::kMalformed, ""};
     message += bytes.substr(5, length);
     if (!message.empty() && static_cast<std::uint8_t>(message[0]) != kClientHello) return {State::kMalformed, ""};

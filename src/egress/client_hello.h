@@ -22,8 +22,8 @@ struct ClientHello {
   std::string server_name;
 };
 
-// Reads from the start each time: pass all bytes so far. A ClientHello may span several records (RFC 8446 §5.1); two server
-// names or two such extensions are malformed (RFC 6066 §3).
+// Reads from the start each time: pass all bytes so far. A ClientHello may span several records (RFC 8446 §5.1); two
+// server names or two such extensions are malformed (RFC 6066 §3).
 ClientHello parse_client_hello(std::string_view bytes);
 
 }  // namespace mcpbox::egress

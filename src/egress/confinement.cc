@@ -21,25 +21,40 @@ namespace {
 
 constexpr uid_t kNobody = 65534;
 
-// What getaddrinfo(3) reads: configuration, hosts, NSS modules, and where resolv.conf is often kept. /etc whole, because network managers replace
-// resolv.conf by renaming, and a rule follows the file, not the name; its secrets are protected from us by their modes.
-constexpr const char* kReadable[] = {"/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
-                                     "/var/run/nscd", "/run/nscd", "/usr/share/zoneinfo"};
+// What getaddrinfo(3) reads: configuration, hosts, NSS modules, and where resolv.conf is often kept. /etc whole,
+// because network managers replace resolv.conf by renaming, and a rule follows the file, not the name; its secrets are
+// protected from us by their modes.
+constexpr const char* kReadable[] = {"/etc",
+                                     "/lib",
+                                     "/lib64",
+                                     "/usr/lib",
+                                     "/usr/lib64",
+                                     "/run/systemd/resolve",
+                                     "/run/resolvconf",
+                                     "/run/NetworkManager",
+                                     "/var/run/nscd",
+                                     "/run/nscd",
+                                     "/usr/share/zoneinfo"};
 
 Result<bool> enter_landlock(int audit_directory) {
   const int abi = landlock::abi();
   if (abi == 0) return false;
   // The abstract-socket scope stays open: some NSS modules speak over one.
-  const landlock::RulesetAttr attr{landlock::file_rights(abi), abi >= 4 ? landlock::kBindTcp : 0, abi >= 6 ? landlock::kScopeSignal : 0};
+  const landlock::RulesetAttr attr{landlock::file_rights(abi), abi >= 4 ? landlock::kBindTcp : 0,
+                                   abi >= 6 ? landlock::kScopeSignal : 0};
   UniqueFd ruleset(landlock::create_ruleset(attr));
   if (!ruleset) return fail(errno_error(errno, "make a Landlock ruleset"));
-  const auto allow = [&](int fd, std::uint64_t rights) { return landlock::add_path(ruleset.get(), fd, rights & attr.handled_access_fs) == 0; };
+  const auto allow = [&](int fd, std::uint64_t rights) {
+    return landlock::add_path(ruleset.get(), fd, rights & attr.handled_access_fs) == 0;
+  };
   for (const char* path : kReadable) {
     const UniqueFd fd(::open(path, O_PATH | O_CLOEXEC | O_DIRECTORY));
     // No execution: libraries are mapped, which is reading.
-    if (fd && !allow(fd.get(), landlock::kReadFile | landlock::kReadDir)) return fail(errno_error(errno, fmt::format("Landlock rule for '{}'", path)));
+    if (fd && !allow(fd.get(), landlock::kReadFile | landlock::kReadDir))
+      return fail(errno_error(errno, fmt::format("Landlock rule for '{}'", path)));
   }
-  if (audit_directory >= 0 && !allow(audit_directory, attr.handled_access_fs & ~landlock::kExecute)) return fail(errno_error(errno, "Landlock rule for the audit directory"));
+  if (audit_directory >= 0 && !allow(audit_directory, attr.handled_access_fs & ~landlock::kExecute))
+    return fail(errno_error(errno, "Landlock rule for the audit directory"));
   if (landlock::enter(ruleset.get()) != 0) return fail(errno_error(errno, "enter the Landlock domain"));
   return true;
 }
@@ -53,7 +68,8 @@ bool hand_over(int directory) {
   (void)copy.release();
   while (const dirent* entry = ::readdir(list)) {
     struct stat status{};
-    if (::fstatat(directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) && status.st_nlink == 1) {
+    if (::fstatat(directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&
+        status.st_nlink == 1) {
       (void)!::fchownat(directory, entry->d_name, kNobody, kNobody, AT_SYMLINK_NOFOLLOW);
     }
   }
@@ -82,7 +98,8 @@ Result<Confinement> confine(const ConfinementOptions& options) {
     // In a user namespace without nobody the change fails; then root stays, without capabilities.
     const bool ready = options.audit_directory < 0 || hand_over(options.audit_directory);
     drop_bounding_set();
-    out.user_dropped = ready && ::setgroups(0, nullptr) == 0 && ::setresgid(kNobody, kNobody, kNobody) == 0 && ::setresuid(kNobody, kNobody, kNobody) == 0;
+    out.user_dropped = ready && ::setgroups(0, nullptr) == 0 && ::setresgid(kNobody, kNobody, kNobody) == 0 &&
+                       ::setresuid(kNobody, kNobody, kNobody) == 0;
   }
   if (!drop_capabilities()) return fail(errno_error(errno, "drop the capabilities"));
   // Also keeps other processes of nobody's from attaching.

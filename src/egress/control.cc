@@ -80,7 +80,8 @@ Result<NetworkSettings> parse_network(const NetworkText& network) {
     auto host = parse_host(name);
     if (!host) return fail(std::move(host.error()).with_context("egress.hosts"));
     const auto address = IpAddress::parse(text);
-    if (!address) return fail(Code::kInvalidArgument, fmt::format("egress.hosts: '{}' is no IP address", text.substr(0, 80)));
+    if (!address)
+      return fail(Code::kInvalidArgument, fmt::format("egress.hosts: '{}' is no IP address", text.substr(0, 80)));
     out.hosts[host->name] = *address;
   }
   for (const std::string& text : network.allow_private) {
@@ -101,10 +102,12 @@ Result<Policy> parse_policy(const PolicyText& policy) {
   const auto mode = parse_mode(policy.mode);
   if (!mode) return fail(mode.error());
   out.mode = *mode;
-  auto allow = parse_rules(policy.allow), install_allow = parse_rules(policy.install_allow), registries = parse_rules(policy.registries);
+  auto allow = parse_rules(policy.allow), install_allow = parse_rules(policy.install_allow),
+       registries = parse_rules(policy.registries);
   if (!allow) return fail(std::move(allow.error()).with_context("box.network.allow"));
   if (!install_allow) return fail(std::move(install_allow.error()).with_context("box.network.install_allow"));
-  if (!registries) return fail(std::move(registries.error()).with_context("the registries that the user's settings name"));
+  if (!registries)
+    return fail(std::move(registries.error()).with_context("the registries that the user's settings name"));
   out.allow = std::move(*allow);
   out.install_allow = std::move(*install_allow);
   out.registries = std::move(*registries);
@@ -124,23 +127,33 @@ Result<ControlCommand> parse_control(std::string_view line) {
 
 std::string configure_line(const NetworkText& network) {
   std::string hosts;
-  for (const auto& [name, address] : network.hosts) hosts += fmt::format("{}{}:{}", hosts.empty() ? "" : ",", quote(name), quote(address));
-  return fmt::format("{{\"op\":\"configure\",\"hosts\":{{{}}},\"allow_private\":{},\"upstream_proxy\":{}}}\n", hosts, list(network.allow_private),
-                     quote(network.upstream_proxy.reveal()));
+  for (const auto& [name, address] : network.hosts)
+    hosts += fmt::format("{}{}:{}", hosts.empty() ? "" : ",", quote(name), quote(address));
+  return fmt::format("{{\"op\":\"configure\",\"hosts\":{{{}}},\"allow_private\":{},\"upstream_proxy\":{}}}\n", hosts,
+                     list(network.allow_private), quote(network.upstream_proxy.reveal()));
 }
 
 std::string register_line(const RegistrationText& r) {
   return fmt::format(
       "{{\"op\":\"register\",\"process\":{},\"server\":{},\"uid\":{},\"token_sha256\":{},\"phase\":{},"
       "\"policy\":{{\"mode\":{},\"allow\":{},\"install_allow\":{},\"registries\":{}}}}}\n",
-      quote(r.process), quote(r.server), r.uid, quote(r.token_sha256), quote(r.phase), quote(r.policy.mode), list(r.policy.allow), list(r.policy.install_allow), list(r.policy.registries));
+      quote(r.process), quote(r.server), r.uid, quote(r.token_sha256), quote(r.phase), quote(r.policy.mode),
+      list(r.policy.allow), list(r.policy.install_allow), list(r.policy.registries));
 }
 
-std::string unregister_line(std::string_view process) { return fmt::format("{{\"op\":\"unregister\",\"process\":{}}}\n", quote(process)); }
-std::string ping_line() { return "{\"op\":\"ping\"}\n"; }
+std::string unregister_line(std::string_view process) {
+  return fmt::format("{{\"op\":\"unregister\",\"process\":{}}}\n", quote(process));
+}
+std::string ping_line() {
+  return "{\"op\":\"ping\"}\n";
+}
 
-std::string control_ok() { return "{\"ok\":true}\n"; }
-std::string control_error(const Error& error) { return fmt::format("{{\"error\":{},\"code\":{}}}\n", quote(error.message()), static_cast<int>(error.code())); }
+std::string control_ok() {
+  return "{\"ok\":true}\n";
+}
+std::string control_error(const Error& error) {
+  return fmt::format("{{\"error\":{},\"code\":{}}}\n", quote(error.message()), static_cast<int>(error.code()));
+}
 
 Result<void> parse_control_answer(std::string_view line) {
   auto doc = Value::parse(line, {.max_bytes = kMaxControlLine, .max_depth = 4});
@@ -148,7 +161,8 @@ Result<void> parse_control_answer(std::string_view line) {
   if ((*doc)["ok"].bool_or(false)) return {};
   const auto code = (*doc)["code"].integer_or(static_cast<int>(Code::kInternal));
   const bool known = code >= 0 && code <= static_cast<int>(Code::kInternal);
-  return fail(known ? static_cast<Code>(code) : Code::kInternal, (*doc)["error"].string_or("it refused without a reason"));
+  return fail(known ? static_cast<Code>(code) : Code::kInternal,
+              (*doc)["error"].string_or("it refused without a reason"));
 }
 
 }  // namespace mcpbox::egress

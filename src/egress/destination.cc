@@ -38,8 +38,10 @@ bool open_to_registries(AddressClass kind) {
     case AddressClass::kCgnat:
     case AddressClass::kDocumentation:
     case AddressClass::kBenchmark:
-    case AddressClass::kReserved: return true;
-    default: return false;
+    case AddressClass::kReserved:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -51,14 +53,22 @@ Result<void> Destinations::check(const IpAddress& address, Trust trust) {
   if (kind == AddressClass::kPublic && !own) return {};
   if (trust == Trust::kRegistry && open_to_registries(kind) && !own) return {};
   const bool named = trust != Trust::kPublic;
-  const bool excepted = std::ranges::any_of(settings_.allow_private, [&](const Cidr& range) { return range.contains(address); });
+  const bool excepted =
+      std::ranges::any_of(settings_.allow_private, [&](const Cidr& range) { return range.contains(address); });
   if (excepted && named && !never_excepted(kind)) return {};
-  const std::string what = fmt::format("{} is {}", address.text(), own ? "an address of this machine itself" : fmt::format("a {} address", class_name(kind)));
+  const std::string what =
+      fmt::format("{} is {}", address.text(),
+                  own ? "an address of this machine itself" : fmt::format("a {} address", class_name(kind)));
   if (never_excepted(kind)) return fail(Code::kPermissionDenied, what + ", which is never allowed");
-  if (excepted) return fail(Code::kPermissionDenied, what + "; `egress.allow_private` covers it, but no rule names exactly this host: add one to `box.network.allow`");
+  if (excepted)
+    return fail(
+        Code::kPermissionDenied,
+        what +
+            "; `egress.allow_private` covers it, but no rule names exactly this host: add one to `box.network.allow`");
   return fail(Code::kPermissionDenied,
-              fmt::format("{0}; if servers shall reach it, add `egress.allow_private: [{1}]` to the configuration or run with `--allow-private {1}`{2}", what,
-                          address.text(), named ? "" : ", and a rule that names exactly this host"));
+              fmt::format("{0}; if servers shall reach it, add `egress.allow_private: [{1}]` to the configuration or "
+                          "run with `--allow-private {1}`{2}",
+                          what, address.text(), named ? "" : ", and a rule that names exactly this host"));
 }
 
 }  // namespace mcpbox::egress

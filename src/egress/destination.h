@@ -33,8 +33,9 @@ struct NetworkSettings {
 enum class Trust {
   kPublic,    // a wildcard, or `mode: public`
   kNamed,     // a rule of exactly this host: what `allow_private` covers as well
-  kRegistry,  // of a registry that the user's own settings name, for an install: also private and reserved addresses, as company mirrors,
-              // split DNS and intercepting gateways have them; never loopback, link-local, metadata, multicast, or this machine
+  kRegistry,  // of a registry that the user's own settings name, for an install: also private and reserved addresses,
+              // as company mirrors, split DNS and intercepting gateways have them; never loopback, link-local,
+              // metadata, multicast, or this machine
 };
 
 class Destinations {
@@ -44,7 +45,8 @@ class Destinations {
   void configure(NetworkSettings settings) { settings_ = std::move(settings); }
   const NetworkSettings& settings() const { return settings_; }
 
-  // Judges the address that is about to be connected to. kPermissionDenied says which kind of address it is and what would allow it.
+  // Judges the address that is about to be connected to. kPermissionDenied says which kind of address it is and what
+  // would allow it.
   Result<void> check(const IpAddress& address, Trust trust);
 
  private:

@@ -61,9 +61,11 @@ EgressLaunch egress_launch(const std::string& socket_path, const std::string& au
 EgressProcess::EgressProcess(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 EgressProcess::~EgressProcess() = default;
 
-Result<std::unique_ptr<EgressProcess>> EgressProcess::start(asio::any_io_executor executor, const EgressLaunch& launch) {
+Result<std::unique_ptr<EgressProcess>> EgressProcess::start(asio::any_io_executor executor,
+                                                            const EgressLaunch& launch) {
   int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return fail(errno_error(errno, "make the egress proxy's control channel"));
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+    return fail(errno_error(errno, "make the egress proxy's control channel"));
   UniqueFd ours(pair[0]), theirs(pair[1]);
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
 
@@ -100,7 +102,8 @@ Result<std::unique_ptr<EgressProcess>> EgressProcess::start(asio::any_io_executo
   const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   boost::system::error_code failed;
   if (pidfd >= 0) (void)impl->exit.assign(pidfd, failed);
-  if (pidfd >= 0 && !failed) (void)impl->control.assign(asio::generic::stream_protocol(AF_UNIX, 0), ours.release(), failed);
+  if (pidfd >= 0 && !failed)
+    (void)impl->control.assign(asio::generic::stream_protocol(AF_UNIX, 0), ours.release(), failed);
   if (pidfd < 0 || failed) {
     ::kill(pid, SIGKILL);
     ::waitpid(pid, nullptr, 0);
@@ -195,6 +198,8 @@ Task<void> EgressProcess::stop() {
   }
 }
 
-pid_t EgressProcess::pid() const { return impl_->pid; }
+pid_t EgressProcess::pid() const {
+  return impl_->pid;
+}
 
 }  // namespace mcpbox::egress

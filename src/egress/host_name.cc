@@ -11,8 +11,12 @@ namespace {
 
 constexpr std::size_t kMaxName = 253, kMaxLabel = 63;
 
-bool digit(char c) { return c >= '0' && c <= '9'; }
-bool lower(char c) { return c >= 'a' && c <= 'z'; }
+bool digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool lower(char c) {
+  return c >= 'a' && c <= 'z';
+}
 
 bool is_number(std::string_view label) {
   if (std::ranges::all_of(label, digit)) return true;
@@ -22,7 +26,9 @@ bool is_number(std::string_view label) {
 
 }  // namespace
 
-std::string Host::authority() const { return literal && literal->v6 ? "[" + name + "]" : name; }
+std::string Host::authority() const {
+  return literal && literal->v6 ? "[" + name + "]" : name;
+}
 
 Result<Host> parse_host(std::string_view text) {
   const auto wrong = [&](std::string_view why) {
@@ -65,7 +71,8 @@ std::optional<std::uint16_t> parse_port(std::string_view text) {
 
 Result<HostPort> parse_host_port(std::string_view text) {
   const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return fail(Code::kInvalidArgument, fmt::format("'{}' has no port", printable(text, 100)));
+  if (colon == std::string_view::npos)
+    return fail(Code::kInvalidArgument, fmt::format("'{}' has no port", printable(text, 100)));
   const auto port = parse_port(text.substr(colon + 1));
   if (!port) return fail(Code::kInvalidArgument, fmt::format("'{}' has no valid port", printable(text, 100)));
   auto host = parse_host(text.substr(0, colon));

@@ -10,12 +10,17 @@
 namespace mcpbox::egress {
 namespace {
 
-std::unexpected<HeadRefusal> refuse(unsigned status, std::string message) { return std::unexpected(HeadRefusal{status, std::move(message)}); }
+std::unexpected<HeadRefusal> refuse(unsigned status, std::string message) {
+  return std::unexpected(HeadRefusal{status, std::move(message)});
+}
 
 bool token_char(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || std::string_view("!#$%&'*+-.^_`|~").contains(c);
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+         std::string_view("!#$%&'*+-.^_`|~").contains(c);
 }
-bool is_token(std::string_view text) { return !text.empty() && std::ranges::all_of(text, token_char); }
+bool is_token(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, token_char);
+}
 
 std::string lower_case(std::string_view text) {
   std::string out(text);
@@ -33,8 +38,8 @@ std::string_view trim_blanks(std::string_view text) {
 
 // RFC 9110 §7.6.1 and what proxies have invented.
 bool hop_by_hop(std::string_view name) {
-  constexpr std::array<std::string_view, 8> kNames = {"connection", "keep-alive", "te",           "trailer",
-                                                      "upgrade",    "host",       "content-length", "transfer-encoding"};
+  constexpr std::array<std::string_view, 8> kNames = {
+      "connection", "keep-alive", "te", "trailer", "upgrade", "host", "content-length", "transfer-encoding"};
   return std::ranges::find(kNames, name) != kNames.end() || name.starts_with("proxy-");
 }
 
@@ -70,7 +75,8 @@ std::expected<void, HeadRefusal> parse_absolute(std::string_view target, ProxyRe
 std::expected<void, HeadRefusal> parse_request_line(std::string_view line, ProxyRequest& out) {
   const std::size_t first = line.find(' '), last = line.rfind(' ');
   if (first == std::string_view::npos || first == last) return refuse(400, "the request line is wrong");
-  const std::string_view method = line.substr(0, first), target = line.substr(first + 1, last - first - 1), version = line.substr(last + 1);
+  const std::string_view method = line.substr(0, first), target = line.substr(first + 1, last - first - 1),
+                         version = line.substr(last + 1);
   if (!is_token(method) || method.size() > 32) return refuse(400, "the method is wrong");
   if (version != "HTTP/1.1" && version != "HTTP/1.0") return refuse(505, "only HTTP/1.1 and HTTP/1.0 are spoken");
   out.minor_version = version.back() == '1' ? 1 : 0;
@@ -92,21 +98,25 @@ struct Framing {
   std::vector<std::string> named_by_connection;
 };
 
-std::expected<void, HeadRefusal> take_framing(std::string_view name, std::string_view value, Framing& framing, ProxyRequest& out) {
+std::expected<void, HeadRefusal> take_framing(std::string_view name, std::string_view value, Framing& framing,
+                                              ProxyRequest& out) {
   if (name == "host") {
     ++framing.hosts;
   } else if (name == "content-length") {
     if (++framing.lengths > 1) return refuse(400, "two Content-Length headers");
-    if (value.empty() || value.size() > 18 || !std::ranges::all_of(value, [](char c) { return c >= '0' && c <= '9'; })) {
+    if (value.empty() || value.size() > 18 ||
+        !std::ranges::all_of(value, [](char c) { return c >= '0' && c <= '9'; })) {
       return refuse(400, "Content-Length is no number");
     }
     out.body.kind = BodyFraming::Kind::kLength;
     for (const char c : value) out.body.length = out.body.length * 10 + static_cast<std::uint64_t>(c - '0');
   } else if (name == "transfer-encoding") {
-    if (++framing.encodings > 1 || lower_case(value) != "chunked") return refuse(501, "only one Transfer-Encoding, chunked, is taken");
+    if (++framing.encodings > 1 || lower_case(value) != "chunked")
+      return refuse(501, "only one Transfer-Encoding, chunked, is taken");
     out.body.kind = BodyFraming::Kind::kChunked;
   } else if (name == "connection" || name == "proxy-connection") {
-    for (const std::string_view word : split(value, ',')) framing.named_by_connection.push_back(lower_case(trim_blanks(word)));
+    for (const std::string_view word : split(value, ','))
+      framing.named_by_connection.push_back(lower_case(trim_blanks(word)));
   } else if (name == "proxy-authorization") {
     if (out.proxy_authorization) return refuse(400, "two Proxy-Authorization headers");
     out.proxy_authorization = std::string(value);
@@ -142,7 +152,8 @@ std::expected<ProxyRequest, HeadRefusal> parse_head(std::string_view head) {
     if (end == std::string_view::npos) return refuse(400, "a line of the head does not end with CR LF");
     const std::string_view line = head.substr(0, end);
     head.remove_prefix(end + 2);
-    if (std::ranges::any_of(line, [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; })) {
+    if (std::ranges::any_of(line,
+                            [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; })) {
       return refuse(400, "a control character in the head");
     }
     if (first) {
@@ -152,7 +163,8 @@ std::expected<ProxyRequest, HeadRefusal> parse_head(std::string_view head) {
     }
     if (++count > kMaxHeaders) return refuse(431, "more than 100 headers");
     const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) return refuse(400, "a header line is wrong");
+    if (colon == std::string_view::npos || !is_token(line.substr(0, colon)))
+      return refuse(400, "a header line is wrong");
     const std::string name = lower_case(line.substr(0, colon));
     const std::string_view value = trim_blanks(line.substr(colon + 1));
     if (auto ok = take_framing(name, value, framing, out); !ok) return std::unexpected(std::move(ok.error()));
@@ -160,21 +172,25 @@ std::expected<ProxyRequest, HeadRefusal> parse_head(std::string_view head) {
   }
   if (first) return refuse(400, "the request line is missing");
   // Python's http.client sends CONNECT … HTTP/1.0 without one.
-  if (framing.hosts > 1 || (framing.hosts == 0 && out.minor_version == 1)) return refuse(400, "exactly one Host header is needed");
+  if (framing.hosts > 1 || (framing.hosts == 0 && out.minor_version == 1))
+    return refuse(400, "exactly one Host header is needed");
   if (framing.lengths != 0 && framing.encodings != 0) return refuse(400, "both Content-Length and Transfer-Encoding");
   if (framing.encodings != 0 && out.minor_version == 0) return refuse(400, "HTTP/1.0 knows no Transfer-Encoding");
   if (out.connect && (framing.encodings != 0 || out.body.length != 0)) return refuse(400, "CONNECT has no body");
   for (const std::string& name : framing.named_by_connection) {
     // Dropping one of these would change what the next reader takes for the body or the target.
-    if (name == "content-length" || name == "transfer-encoding" || name == "host") return refuse(400, "Connection names a framing header");
+    if (name == "content-length" || name == "transfer-encoding" || name == "host")
+      return refuse(400, "Connection names a framing header");
     std::erase_if(out.headers, [&](const auto& header) { return lower_case(header.first) == name; });
   }
   return out;
 }
 
 std::string ProxyRequest::forward_head(bool absolute, std::string_view credential) const {
-  const std::string authority = target.port == 80 ? target.host.authority() : fmt::format("{}:{}", target.host.authority(), target.port);
-  std::string out = fmt::format("{} {}{} HTTP/1.{}\r\nHost: {}\r\n", method, absolute ? "http://" + authority : "", path, minor_version, authority);
+  const std::string authority =
+      target.port == 80 ? target.host.authority() : fmt::format("{}:{}", target.host.authority(), target.port);
+  std::string out = fmt::format("{} {}{} HTTP/1.{}\r\nHost: {}\r\n", method, absolute ? "http://" + authority : "",
+                                path, minor_version, authority);
   for (const auto& [name, value] : headers) out += fmt::format("{}: {}\r\n", name, value);
   if (body.kind == BodyFraming::Kind::kLength) out += fmt::format("Content-Length: {}\r\n", body.length);
   if (body.kind == BodyFraming::Kind::kChunked) out += "Transfer-Encoding: chunked\r\n";

@@ -1,7 +1,7 @@
 // The head of a proxy request: CONNECT host:port, or absolute-form http://. No I/O.
 //
-// Strict where two readers could differ (RFC 9112 §11): CRLF only, no folding, one Host, one way of framing a body, no target but
-// visible ASCII. What leaves for the server is written anew from what was understood.
+// Strict where two readers could differ (RFC 9112 §11): CRLF only, no folding, one Host, one way of framing a body, no
+// target but visible ASCII. What leaves for the server is written anew from what was understood.
 #pragma once
 
 #include <cstddef>
@@ -43,12 +43,13 @@ struct ProxyRequest {
   BodyFraming body;
   std::optional<std::string> proxy_authorization;
 
-  // The head for the server; with `absolute` for a further proxy. Host names the target, and the connection ends after the answer.
+  // The head for the server; with `absolute` for a further proxy. Host names the target, and the connection ends after
+  // the answer.
   std::string forward_head(bool absolute = false, std::string_view credential = {}) const;
 };
 
-// The head's length with its empty line once it is complete; nullopt when more bytes are needed. A head that can no longer
-// become valid (too long, a line feed without carriage return, NUL) is refused at once.
+// The head's length with its empty line once it is complete; nullopt when more bytes are needed. A head that can no
+// longer become valid (too long, a line feed without carriage return, NUL) is refused at once.
 std::expected<std::optional<std::size_t>, HeadRefusal> head_length(std::string_view bytes);
 
 // `head` is exactly one head with its empty line.

@@ -26,27 +26,19 @@ struct V4Range {
 };
 // More specific ranges first.
 constexpr V4Range kV4[] = {
-    {{169, 254, 169, 254}, 32, AddressClass::kMetadata},    // AWS, Azure, Google, OpenStack
-    {{169, 254, 170, 2}, 32, AddressClass::kMetadata},      // AWS ECS
-    {{100, 100, 100, 200}, 32, AddressClass::kMetadata},    // Alibaba
-    {{192, 0, 0, 192}, 32, AddressClass::kMetadata},        // Oracle
-    {{168, 63, 129, 16}, 32, AddressClass::kMetadata},      // Azure's WireServer: a public address that only guests reach
-    {{0, 0, 0, 0}, 8, AddressClass::kUnspecified},
-    {{10, 0, 0, 0}, 8, AddressClass::kPrivate},
-    {{100, 64, 0, 0}, 10, AddressClass::kCgnat},
-    {{127, 0, 0, 0}, 8, AddressClass::kLoopback},
-    {{169, 254, 0, 0}, 16, AddressClass::kLinkLocal},
-    {{172, 16, 0, 0}, 12, AddressClass::kPrivate},
-    {{192, 0, 0, 0}, 24, AddressClass::kReserved},
-    {{192, 0, 2, 0}, 24, AddressClass::kDocumentation},
-    {{192, 88, 99, 0}, 24, AddressClass::kReserved},
-    {{192, 168, 0, 0}, 16, AddressClass::kPrivate},
-    {{198, 18, 0, 0}, 15, AddressClass::kBenchmark},
-    {{198, 51, 100, 0}, 24, AddressClass::kDocumentation},
-    {{203, 0, 113, 0}, 24, AddressClass::kDocumentation},
-    {{224, 0, 0, 0}, 4, AddressClass::kMulticast},
-    {{255, 255, 255, 255}, 32, AddressClass::kMulticast},
-    {{240, 0, 0, 0}, 4, AddressClass::kReserved},
+    {{169, 254, 169, 254}, 32, AddressClass::kMetadata},  // AWS, Azure, Google, OpenStack
+    {{169, 254, 170, 2}, 32, AddressClass::kMetadata},    // AWS ECS
+    {{100, 100, 100, 200}, 32, AddressClass::kMetadata},  // Alibaba
+    {{192, 0, 0, 192}, 32, AddressClass::kMetadata},      // Oracle
+    {{168, 63, 129, 16}, 32, AddressClass::kMetadata},    // Azure's WireServer: a public address that only guests reach
+    {{0, 0, 0, 0}, 8, AddressClass::kUnspecified},        {{10, 0, 0, 0}, 8, AddressClass::kPrivate},
+    {{100, 64, 0, 0}, 10, AddressClass::kCgnat},          {{127, 0, 0, 0}, 8, AddressClass::kLoopback},
+    {{169, 254, 0, 0}, 16, AddressClass::kLinkLocal},     {{172, 16, 0, 0}, 12, AddressClass::kPrivate},
+    {{192, 0, 0, 0}, 24, AddressClass::kReserved},        {{192, 0, 2, 0}, 24, AddressClass::kDocumentation},
+    {{192, 88, 99, 0}, 24, AddressClass::kReserved},      {{192, 168, 0, 0}, 16, AddressClass::kPrivate},
+    {{198, 18, 0, 0}, 15, AddressClass::kBenchmark},      {{198, 51, 100, 0}, 24, AddressClass::kDocumentation},
+    {{203, 0, 113, 0}, 24, AddressClass::kDocumentation}, {{224, 0, 0, 0}, 4, AddressClass::kMulticast},
+    {{255, 255, 255, 255}, 32, AddressClass::kMulticast}, {{240, 0, 0, 0}, 4, AddressClass::kReserved},
 };
 
 AddressClass classify_v4(const std::uint8_t* bytes) {
@@ -68,7 +60,7 @@ AddressClass classify_v6(const IpAddress& a) {
   if (v6_in(a, "::", 128)) return AddressClass::kUnspecified;
   if (v6_in(a, "::1", 128)) return AddressClass::kLoopback;
   if (v6_in(a, "64:ff9b::", 96)) return classify_v4(b + 12);
-  if (v6_in(a, "fd00:ec2::", 32)) return AddressClass::kMetadata;  // AWS
+  if (v6_in(a, "fd00:ec2::", 32)) return AddressClass::kMetadata;     // AWS
   if (v6_in(a, "fd20:ce::254", 128)) return AddressClass::kMetadata;  // Google
   if (v6_in(a, "fe80::", 10)) return AddressClass::kLinkLocal;
   if (v6_in(a, "fc00::", 7) || v6_in(a, "fec0::", 10)) return AddressClass::kPrivate;
@@ -130,21 +122,34 @@ IpAddress IpAddress::unmapped() const {
   return out;
 }
 
-AddressClass classify(const IpAddress& address) { return address.v6 ? classify_v6(address) : classify_v4(address.bytes.data()); }
+AddressClass classify(const IpAddress& address) {
+  return address.v6 ? classify_v6(address) : classify_v4(address.bytes.data());
+}
 
 std::string_view class_name(AddressClass kind) {
   switch (kind) {
-    case AddressClass::kPublic: return "public";
-    case AddressClass::kUnspecified: return "unspecified";
-    case AddressClass::kLoopback: return "loopback";
-    case AddressClass::kPrivate: return "private";
-    case AddressClass::kCgnat: return "carrier-grade NAT";
-    case AddressClass::kLinkLocal: return "link-local";
-    case AddressClass::kMetadata: return "cloud metadata";
-    case AddressClass::kDocumentation: return "documentation";
-    case AddressClass::kBenchmark: return "benchmark";
-    case AddressClass::kMulticast: return "multicast";
-    case AddressClass::kReserved: return "reserved";
+    case AddressClass::kPublic:
+      return "public";
+    case AddressClass::kUnspecified:
+      return "unspecified";
+    case AddressClass::kLoopback:
+      return "loopback";
+    case AddressClass::kPrivate:
+      return "private";
+    case AddressClass::kCgnat:
+      return "carrier-grade NAT";
+    case AddressClass::kLinkLocal:
+      return "link-local";
+    case AddressClass::kMetadata:
+      return "cloud metadata";
+    case AddressClass::kDocumentation:
+      return "documentation";
+    case AddressClass::kBenchmark:
+      return "benchmark";
+    case AddressClass::kMulticast:
+      return "multicast";
+    case AddressClass::kReserved:
+      return "reserved";
   }
   return "reserved";
 }
@@ -155,7 +160,9 @@ bool never_excepted(AddressClass kind) {
 
 Result<Cidr> Cidr::parse(std::string_view text) {
   const auto wrong = [&](std::string_view why) {
-    return fail(Code::kInvalidArgument, fmt::format("'{}' is no address range: {}; write 10.1.0.0/16, fd00::/8 or one address", text.substr(0, 80), why));
+    return fail(Code::kInvalidArgument,
+                fmt::format("'{}' is no address range: {}; write 10.1.0.0/16, fd00::/8 or one address",
+                            text.substr(0, 80), why));
   };
   const std::size_t slash = text.find('/');
   const auto base = IpAddress::parse(text.substr(0, slash));
@@ -167,7 +174,8 @@ Result<Cidr> Cidr::parse(std::string_view text) {
   if (slash != std::string_view::npos) {
     const std::string_view digits = text.substr(slash + 1);
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.prefix_);
-    if (error != std::errc() || end != digits.data() + digits.size() || out.prefix_ > width) return wrong("the prefix length is wrong");
+    if (error != std::errc() || end != digits.data() + digits.size() || out.prefix_ > width)
+      return wrong("the prefix length is wrong");
     if (base->v6 && !out.base_.v6) return wrong("write an IPv4 range as such");
   }
   for (unsigned bit = out.prefix_; bit < width; ++bit) {
@@ -181,7 +189,9 @@ bool Cidr::contains(const IpAddress& address) const {
   return plain.v6 == base_.v6 && in_prefix(plain.bytes.data(), base_.bytes.data(), prefix_);
 }
 
-std::string Cidr::text() const { return fmt::format("{}/{}", base_.text(), prefix_); }
+std::string Cidr::text() const {
+  return fmt::format("{}/{}", base_.text(), prefix_);
+}
 
 bool HostAddresses::contains(const IpAddress& address) {
   timespec now{};

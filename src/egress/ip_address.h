@@ -20,7 +20,8 @@ struct IpAddress {
   bool v6 = false;
   std::array<std::uint8_t, 16> bytes{};  // the first four for IPv4
 
-  // Only the canonical notations: four decimal numbers, or RFC 4291 text without zone. Octal, hexadecimal and short forms are none.
+  // Only the canonical notations: four decimal numbers, or RFC 4291 text without zone. Octal, hexadecimal and short
+  // forms are none.
   static std::optional<IpAddress> parse(std::string_view text);
   static std::optional<IpAddress> from_sockaddr(const sockaddr* address);
   std::string text() const;

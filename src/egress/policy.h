@@ -26,7 +26,8 @@ std::string_view mode_name(Mode mode);
 Result<Mode> parse_mode(std::string_view text);
 Result<Phase> parse_phase(std::string_view text);
 
-// "api.example.com", "*.example.com" (any depth below, never example.com itself), "10.0.0.7", "[2001:db8::1]"; with ":PORT" or
+// "api.example.com", "*.example.com" (any depth below, never example.com itself), "10.0.0.7", "[2001:db8::1]"; with
+// ":PORT" or
 // ":PORT,PORT" other ports than 443 and 80.
 class Rule {
  public:
@@ -52,8 +53,9 @@ struct Policy {
   Mode mode = Mode::kNone;
   std::vector<Rule> allow;          // in the run phase
   std::vector<Rule> install_allow;  // in the install phase
-  // In the install phase too: what mcpbox itself derived from the plan and the user's mirror settings. The user's own pip or npm would go
-  // there, so company mirrors on private addresses are reached without an exception (Destinations::check).
+  // In the install phase too: what mcpbox itself derived from the plan and the user's mirror settings. The user's own
+  // pip or npm would go there, so company mirrors on private addresses are reached without an exception
+  // (Destinations::check).
   std::vector<Rule> registries;
 
   const std::vector<Rule>& rules(Phase phase) const { return phase == Phase::kInstall ? install_allow : allow; }
@@ -66,10 +68,10 @@ Result<std::vector<Rule>> parse_rules(const std::vector<std::string>& texts);
 
 struct Decision {
   bool allowed = false;
-  std::string rule;      // the rule's text, "public", or "" when denied
-  bool named = false;    // a rule of exactly this host: exceptions for private addresses may apply
-  bool registry = false; // a registry's: private addresses are allowed
-  std::string reason;    // when denied: one line for people, saying what to add
+  std::string rule;       // the rule's text, "public", or "" when denied
+  bool named = false;     // a rule of exactly this host: exceptions for private addresses may apply
+  bool registry = false;  // a registry's: private addresses are allowed
+  std::string reason;     // when denied: one line for people, saying what to add
 };
 
 Decision decide(const Policy& policy, Phase phase, const Host& host, std::uint16_t port);

@@ -47,11 +47,13 @@ class Rules {
 
 std::string unquoted(std::string_view text) {
   text = trim(text);
-  if (text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front()) text = text.substr(1, text.size() - 2);
+  if (text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front())
+    text = text.substr(1, text.size() - 2);
   return std::string(text);
 }
 
-// "key = value" lines, and their indented continuations (pip's extra-index-url takes several). Enough for pip.conf, .npmrc and uv.toml.
+// "key = value" lines, and their indented continuations (pip's extra-index-url takes several). Enough for pip.conf,
+// .npmrc and uv.toml.
 std::vector<std::pair<std::string, std::string>> settings_of(std::string_view text) {
   std::vector<std::pair<std::string, std::string>> out;
   for (const std::string_view line : split(text.substr(0, kMaxText), '\n')) {
@@ -87,7 +89,8 @@ class UserSettings {
 
 // The one that pip and uv read last, and so obey, comes last.
 std::vector<std::string> pip_files(const UserSettings& read) {
-  std::vector<std::string> files = {"/etc/xdg/pip/pip.conf", "/etc/pip.conf", read.home(".pip/pip.conf"), read.home(".config/pip/pip.conf")};
+  std::vector<std::string> files = {"/etc/xdg/pip/pip.conf", "/etc/pip.conf", read.home(".pip/pip.conf"),
+                                    read.home(".config/pip/pip.conf")};
   if (const auto path = read.env("PIP_CONFIG_FILE")) files.push_back(*path);
   return files;
 }
@@ -106,8 +109,10 @@ std::vector<std::string> pypi(const UserSettings& read) {
   for (const char* name : {"PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX"}) {
     if (const auto url = read.env(name)) replaced |= rules.add_url(*url);
   }
-  for (const char* name : {"PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX", "PIP_FIND_LINKS", "UV_FIND_LINKS"}) {
-    for (const std::string_view word : split(read.env(name).value_or(""), ' ')) rules.add_url(word.substr(word.starts_with("http") ? 0 : word.find('=') + 1));
+  for (const char* name :
+       {"PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX", "PIP_FIND_LINKS", "UV_FIND_LINKS"}) {
+    for (const std::string_view word : split(read.env(name).value_or(""), ' '))
+      rules.add_url(word.substr(word.starts_with("http") ? 0 : word.find('=') + 1));
   }
   std::vector<std::string> files = pip_files(read);
   for (std::string& path : uv_files(read)) files.push_back(std::move(path));
@@ -215,10 +220,12 @@ Result<std::vector<std::string>> preset_rules(std::string_view preset, const Set
   if (preset == "debian") return std::vector<std::string>{"deb.debian.org", "security.debian.org"};
   if (preset == "crates") return crates(read);
   if (preset == "go") return go(read);
-  return fail(Code::kInvalidArgument, fmt::format("'{}' is no preset; there are {}", printable(preset, 40), fmt::join(kPresets, ", ")));
+  return fail(Code::kInvalidArgument,
+              fmt::format("'{}' is no preset; there are {}", printable(preset, 40), fmt::join(kPresets, ", ")));
 }
 
-Result<std::vector<std::string>> expand_presets(const std::vector<std::string>& entries, const SettingsReader& settings) {
+Result<std::vector<std::string>> expand_presets(const std::vector<std::string>& entries,
+                                                const SettingsReader& settings) {
   std::vector<std::string> out;
   for (const std::string& entry : entries) {
     if (std::ranges::find(kPresets, entry) == kPresets.end()) {
@@ -239,13 +246,15 @@ std::map<std::string, std::string> registry_variables(const SettingsReader& sett
   std::map<std::string, std::string> out;
   python_variables(read, out);
   npm_variables(read, out);
-  for (const char* name : {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "npm_config_registry", "NPM_CONFIG_REGISTRY"}) {
+  for (const char* name : {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX",
+                           "npm_config_registry", "NPM_CONFIG_REGISTRY"}) {
     if (const auto value = read.env(name)) out[name] = *value;
   }
   // npm reads either spelling, and the one in the environment is meant.
   if (read.env("NPM_CONFIG_REGISTRY") && !read.env("npm_config_registry")) out.erase("npm_config_registry");
   // uv does not read pip's settings; the environments are made with uv.
-  if (out.contains("PIP_INDEX_URL") && !out.contains("UV_DEFAULT_INDEX") && !out.contains("UV_INDEX_URL")) out["UV_DEFAULT_INDEX"] = out["PIP_INDEX_URL"];
+  if (out.contains("PIP_INDEX_URL") && !out.contains("UV_DEFAULT_INDEX") && !out.contains("UV_INDEX_URL"))
+    out["UV_DEFAULT_INDEX"] = out["PIP_INDEX_URL"];
   if (out.contains("PIP_EXTRA_INDEX_URL") && !out.contains("UV_INDEX")) out["UV_INDEX"] = out["PIP_EXTRA_INDEX_URL"];
   return out;
 }

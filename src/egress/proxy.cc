@@ -5,9 +5,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <boost/asio/write.hpp>
-
 #include <algorithm>
+#include <boost/asio/write.hpp>
 #include <charconv>
 
 #include "base/log.h"
@@ -37,17 +36,28 @@ std::size_t preface_length(std::string_view bytes, uid_t& uid) {
 
 std::string_view status_text(unsigned status) {
   switch (status) {
-    case 400: return "Bad Request";
-    case 403: return "Blocked by mcpbox";
-    case 407: return "Proxy Authentication Required";
-    case 414: return "URI Too Long";
-    case 431: return "Request Header Fields Too Large";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Error";
+    case 400:
+      return "Bad Request";
+    case 403:
+      return "Blocked by mcpbox";
+    case 407:
+      return "Proxy Authentication Required";
+    case 414:
+      return "URI Too Long";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Error";
   }
 }
 
@@ -79,7 +89,8 @@ Task<void> Proxy::Impl::accept() {
 
 Task<void> Proxy::Impl::answer(Stream& client, unsigned status, std::string message) {
   message = "mcpbox egress: " + message + "\n";
-  std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", status, status_text(status), message.size());
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n",
+                                 status, status_text(status), message.size());
   // libcurl with "any" authentication (git) sends its credential only when asked.
   if (status == 407) head += "Proxy-Authenticate: Basic realm=\"mcpbox\"\r\n";
   head += "Connection: close\r\n\r\n";
@@ -153,7 +164,8 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
       record.reason = fmt::format("no registered process has this credential and uid {}", uid);
       audit.write(record);
     }
-    co_await answer(client_socket, 407, "the proxy credential is missing or not that of this process; use HTTP_PROXY as mcpbox set it");
+    co_await answer(client_socket, 407,
+                    "the proxy credential is missing or not that of this process; use HTTP_PROXY as mcpbox set it");
     co_return;
   }
   const Registration& who = client->registration;
@@ -164,9 +176,10 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
     record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
     if (!refusal.decision) record.event = "fail";
     audit.write(record);
-    co_await answer(client_socket, refusal.status,
-                    fmt::format("{} {} server '{}' ({} phase): {}", target, refusal.decision ? "is not allowed for" : "failed for",
-                                printable(who.server, 100), phase_name(who.phase), refusal.message));
+    co_await answer(
+        client_socket, refusal.status,
+        fmt::format("{} {} server '{}' ({} phase): {}", target, refusal.decision ? "is not allowed for" : "failed for",
+                    printable(who.server, 100), phase_name(who.phase), refusal.message));
   };
   const Decision decision = decide(who.policy, who.phase, request.target.host, request.target.port);
   if (!decision.allowed) {
@@ -175,7 +188,8 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
   }
   record.rule = decision.rule;
   if (client->tunnels >= options.max_tunnels_per_process) {
-    co_await refuse({503, fmt::format("it has {} connections open already, which is the limit", client->tunnels), false});
+    co_await refuse(
+        {503, fmt::format("it has {} connections open already, which is the limit", client->tunnels), false});
     co_return;
   }
   if (open.size() >= options.max_tunnels) {
@@ -200,10 +214,12 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
   std::unique_ptr<UpFilter> filter;
   if (request.connect) {
     down = "HTTP/1.1 200 Connection established\r\n\r\n" + connected->early;
-    filter = std::make_unique<HelloFilter>(request.target.host, std::ranges::find(kTlsPorts, request.target.port) != std::end(kTlsPorts));
+    filter = std::make_unique<HelloFilter>(request.target.host,
+                                           std::ranges::find(kTlsPorts, request.target.port) != std::end(kTlsPorts));
   } else {
     const auto& upstream = destinations.settings().upstream;
-    const std::string_view credential = connected->absolute && upstream ? upstream->authorization.reveal() : std::string_view();
+    const std::string_view credential =
+        connected->absolute && upstream ? upstream->authorization.reveal() : std::string_view();
     const std::string head = request.forward_head(connected->absolute, credential);
     const Deadline deadline(connected->server, options.connect_timeout);
     auto [error, written] = co_await asio::async_write(connected->server, asio::buffer(head), kTuple);
@@ -217,20 +233,22 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
   record.event = "open";
   record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
   audit.write(record);
-  const auto tunnel = std::make_shared<Tunnel>(std::move(client_socket), std::move(connected->server), std::move(filter), options.idle_timeout);
+  const auto tunnel = std::make_shared<Tunnel>(std::move(client_socket), std::move(connected->server),
+                                               std::move(filter), options.idle_timeout);
   open[tunnel.get()] = {client, tunnel};
-  tunnel->start(std::move(early), std::move(down),
-                [weak = weak_from_this(), counted, record, begin, key = tunnel.get()](const TunnelOutcome& outcome) mutable {
-                  const auto self = weak.lock();
-                  if (!self) return;
-                  self->open.erase(key);
-                  record.event = outcome.refused ? "refuse" : "close";
-                  record.reason = outcome.reason;
-                  record.bytes_up = outcome.bytes_up;
-                  record.bytes_down = outcome.bytes_down;
-                  record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
-                  self->audit.write(record);
-                });
+  tunnel->start(
+      std::move(early), std::move(down),
+      [weak = weak_from_this(), counted, record, begin, key = tunnel.get()](const TunnelOutcome& outcome) mutable {
+        const auto self = weak.lock();
+        if (!self) return;
+        self->open.erase(key);
+        record.event = outcome.refused ? "refuse" : "close";
+        record.reason = outcome.reason;
+        record.bytes_up = outcome.bytes_up;
+        record.bytes_down = outcome.bytes_down;
+        record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+        self->audit.write(record);
+      });
 }
 
 void Proxy::Impl::end_tunnels_of(const Client* gone) {
@@ -244,17 +262,21 @@ void Proxy::Impl::end_tunnels_of(const Client* gone) {
 
 Proxy::Proxy(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Proxy::~Proxy() { impl_->registry.on_gone(nullptr); }
+Proxy::~Proxy() {
+  impl_->registry.on_gone(nullptr);
+}
 
-Result<std::unique_ptr<Proxy>> Proxy::listen(asio::any_io_executor executor, ProxyOptions options, Registry& registry, Destinations& destinations,
-                                             AuditLog& audit) {
+Result<std::unique_ptr<Proxy>> Proxy::listen(asio::any_io_executor executor, ProxyOptions options, Registry& registry,
+                                             Destinations& destinations, AuditLog& audit) {
   const std::string path = options.socket_path;
   if (path.empty() || path.size() >= sizeof(sockaddr_un{}.sun_path)) {
-    return fail(Code::kInvalidArgument, fmt::format("the egress socket path '{}' must have 1 to {} bytes", path, sizeof(sockaddr_un{}.sun_path) - 1));
+    return fail(Code::kInvalidArgument, fmt::format("the egress socket path '{}' must have 1 to {} bytes", path,
+                                                    sizeof(sockaddr_un{}.sun_path) - 1));
   }
   struct stat status{};
   if (::lstat(path.c_str(), &status) == 0) {
-    if (!S_ISSOCK(status.st_mode)) return fail(Code::kAlreadyExists, fmt::format("{} exists and is no socket; move it away", path));
+    if (!S_ISSOCK(status.st_mode))
+      return fail(Code::kAlreadyExists, fmt::format("{} exists and is no socket; move it away", path));
     ::unlink(path.c_str());
   }
   const mode_t mode = options.socket_mode;
@@ -273,7 +295,9 @@ Result<std::unique_ptr<Proxy>> Proxy::listen(asio::any_io_executor executor, Pro
   return std::unique_ptr<Proxy>(new Proxy(std::move(impl)));
 }
 
-void Proxy::start() { impl_->accepting.spawn("accept", impl_->accept()); }
+void Proxy::start() {
+  impl_->accepting.spawn("accept", impl_->accept());
+}
 
 Task<void> Proxy::stop() {
   const auto impl = impl_;
@@ -285,6 +309,8 @@ Task<void> Proxy::stop() {
   impl->end_tunnels_of(nullptr);
 }
 
-std::size_t Proxy::tunnels() const { return impl_->open.size(); }
+std::size_t Proxy::tunnels() const {
+  return impl_->open.size();
+}
 
 }  // namespace mcpbox::egress

@@ -1,12 +1,13 @@
-// The allow-list proxy: accepts on a unix socket, identifies the caller, decides, connects, and hands the rest to a Tunnel.
+// The allow-list proxy: accepts on a unix socket, identifies the caller, decides, connects, and hands the rest to a
+// Tunnel.
 //
-// Each connection begins with "MCPBOX1 <uid>\n", written by mcpbox-init's relay, which alone can open the socket from inside a
-// sandbox; then comes one HTTP head. TLS is never ended here.
+// Each connection begins with "MCPBOX1 <uid>\n", written by mcpbox-init's relay, which alone can open the socket from
+// inside a sandbox; then comes one HTTP head. TLS is never ended here.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <sys/types.h>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -23,8 +24,9 @@ namespace mcpbox::egress {
 
 struct ProxyOptions {
   std::string socket_path;
-  mode_t socket_mode = 0600;  // mcpbox-init is root without privileges over files: it needs the owner's right or a wider mode
-  std::chrono::milliseconds head_timeout{10000};  // for preface and head together
+  mode_t socket_mode =
+      0600;  // mcpbox-init is root without privileges over files: it needs the owner's right or a wider mode
+  std::chrono::milliseconds head_timeout{10000};     // for preface and head together
   std::chrono::milliseconds connect_timeout{10000};  // per address
   std::chrono::milliseconds idle_timeout{120000};
   std::size_t max_tunnels = 2048;
@@ -38,8 +40,8 @@ struct ProxyOptions {
 class Proxy {
  public:
   // Replaces a stale socket. kInvalidArgument for a path that is too long, kAlreadyExists when the path is no socket.
-  static Result<std::unique_ptr<Proxy>> listen(boost::asio::any_io_executor executor, ProxyOptions options, Registry& registry,
-                                               Destinations& destinations, AuditLog& audit);
+  static Result<std::unique_ptr<Proxy>> listen(boost::asio::any_io_executor executor, ProxyOptions options,
+                                               Registry& registry, Destinations& destinations, AuditLog& audit);
   ~Proxy();
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;

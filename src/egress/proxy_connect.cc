@@ -1,12 +1,11 @@
 // From a request to a connected socket: names, the judgement of addresses, the further proxy.
 #include <fmt/format.h>
-
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/write.hpp>
+#include <netinet/in.h>
 
 #include <algorithm>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
 #include <cstring>
-#include <netinet/in.h>
 
 #include "base/text.h"
 #include "egress/proxy_impl.h"
@@ -29,11 +28,14 @@ boost::asio::generic::stream_protocol::endpoint endpoint_of(const IpAddress& add
   return {&out, sizeof out};
 }
 
-std::unexpected<Refusal> failed(unsigned status, std::string message) { return std::unexpected(Refusal{status, std::move(message), false}); }
+std::unexpected<Refusal> failed(unsigned status, std::string message) {
+  return std::unexpected(Refusal{status, std::move(message), false});
+}
 
 }  // namespace
 
-Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAddress> addresses, std::uint16_t port, bool judged, Trust trust) {
+Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAddress> addresses, std::uint16_t port,
+                                                                bool judged, Trust trust) {
   std::string refused, last = "it has no address";
   bool timed_out = false;
   for (const IpAddress& found : addresses) {
@@ -83,7 +85,8 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect(const ProxyRequest&
   co_return co_await connect_to(std::move(*addresses), request.target.port, true, trust);
 }
 
-Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const ProxyRequest& request, const UpstreamProxy& upstream, Trust trust) {
+Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const ProxyRequest& request,
+                                                                      const UpstreamProxy& upstream, Trust trust) {
   // Behind such a proxy names of the internet often do not resolve; what does resolve is judged all the same.
   std::vector<IpAddress> known;
   if (request.target.host.literal) {
@@ -116,7 +119,8 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const Prox
   }
   const std::string target = fmt::format("{}:{}", request.target.host.authority(), request.target.port);
   std::string head = fmt::format("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n", target);
-  if (!upstream.authorization.empty()) head += fmt::format("Proxy-Authorization: {}\r\n", upstream.authorization.reveal());
+  if (!upstream.authorization.empty())
+    head += fmt::format("Proxy-Authorization: {}\r\n", upstream.authorization.reveal());
   head += "\r\n";
   const Deadline deadline(connected->server, options.connect_timeout);
   auto [write_error, written] = co_await boost::asio::async_write(connected->server, boost::asio::buffer(head), kTuple);

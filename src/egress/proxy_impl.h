@@ -5,7 +5,6 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-
 #include <map>
 #include <set>
 
@@ -21,7 +20,8 @@ inline const auto kTuple = boost::asio::as_tuple(boost::asio::use_awaitable);
 // Cancels what waits on a socket when the time is up. The socket outlives it.
 class Deadline {
  public:
-  Deadline(Stream& socket, std::chrono::milliseconds limit) : timer_(socket.get_executor(), limit), state_(std::make_shared<bool>(false)) {
+  Deadline(Stream& socket, std::chrono::milliseconds limit)
+      : timer_(socket.get_executor(), limit), state_(std::make_shared<bool>(false)) {
     timer_.async_wait([&socket, weak = std::weak_ptr(state_)](boost::system::error_code error) {
       const auto state = weak.lock();
       if (error || !state) return;
@@ -40,14 +40,14 @@ class Deadline {
 // Why a request is not served; becomes the answer and the audit record.
 struct Refusal {
   unsigned status = 403;
-  std::string message;  // for people, one line
+  std::string message;   // for people, one line
   bool decision = true;  // false: it was allowed, but could not be done
 };
 
 struct Connected {
   Stream server;
   std::string address;
-  std::string early;  // bytes that a further proxy sent after its answer
+  std::string early;      // bytes that a further proxy sent after its answer
   bool absolute = false;  // a further proxy takes the request as it is
 };
 
@@ -72,8 +72,10 @@ struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
 
   // proxy_connect.cc: a connection to an address that was judged, or to the further proxy.
   Task<std::expected<Connected, Refusal>> connect(const ProxyRequest& request, Trust trust);
-  Task<std::expected<Connected, Refusal>> connect_to(std::vector<IpAddress> addresses, std::uint16_t port, bool judged, Trust trust);
-  Task<std::expected<Connected, Refusal>> connect_upstream(const ProxyRequest& request, const UpstreamProxy& upstream, Trust trust);
+  Task<std::expected<Connected, Refusal>> connect_to(std::vector<IpAddress> addresses, std::uint16_t port, bool judged,
+                                                     Trust trust);
+  Task<std::expected<Connected, Refusal>> connect_upstream(const ProxyRequest& request, const UpstreamProxy& upstream,
+                                                           Trust trust);
 
   boost::asio::any_io_executor executor;
   ProxyOptions options;

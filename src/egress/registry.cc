@@ -15,7 +15,8 @@ bool equal_in_constant_time(std::string_view one, std::string_view other) {
 }
 
 bool is_digest(std::string_view text) {
-  return text.size() == 64 && std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return text.size() == 64 &&
+         std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 }  // namespace
@@ -24,7 +25,8 @@ Result<void> Registry::add(Registration registration) {
   if (registration.process.empty() || registration.process.size() > 128 || registration.process.contains(':')) {
     return fail(Code::kInvalidArgument, "a process id has 1 to 128 characters and no colon");
   }
-  if (!is_digest(registration.token_sha256)) return fail(Code::kInvalidArgument, "token_sha256 is no SHA-256 in hexadecimal");
+  if (!is_digest(registration.token_sha256))
+    return fail(Code::kInvalidArgument, "token_sha256 is no SHA-256 in hexadecimal");
   remove(registration.process);
   if (clients_.size() >= kMaxRegistrations) return fail(Code::kResourceExhausted, "too many processes are registered");
   auto client = std::make_shared<Client>();

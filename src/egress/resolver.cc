@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 #include <netdb.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
-
-#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -27,7 +26,8 @@ Result<std::vector<IpAddress>> lookup_addresses(const std::string& name) {
   const int error = ::getaddrinfo(name.c_str(), nullptr, &hints, &list);
   if (error != 0) {
     const bool absent = error == EAI_NONAME || error == EAI_NODATA;
-    return fail(absent ? Code::kNotFound : Code::kUnavailable, fmt::format("cannot resolve {}: {}", name, ::gai_strerror(error)));
+    return fail(absent ? Code::kNotFound : Code::kUnavailable,
+                fmt::format("cannot resolve {}: {}", name, ::gai_strerror(error)));
   }
   std::vector<IpAddress> out;
   for (const addrinfo* item = list; item != nullptr && out.size() < kMaxAddresses; item = item->ai_next) {
@@ -45,18 +45,19 @@ struct Resolver::State {
   };
   boost::asio::any_io_executor executor;
   ResolverOptions options;
-  std::unique_ptr<boost::asio::thread_pool> threads;  // from the first look-up on: nobody has confined a process with threads
+  std::unique_ptr<boost::asio::thread_pool>
+      threads;  // from the first look-up on: nobody has confined a process with threads
   std::map<std::string, Name> names;
   net::Signal changed;
 
-  State(boost::asio::any_io_executor e, ResolverOptions o)
-      : executor(e), options(std::move(o)), changed(e) {
+  State(boost::asio::any_io_executor e, ResolverOptions o) : executor(e), options(std::move(o)), changed(e) {
     if (!options.lookup) options.lookup = lookup_addresses;
   }
 
   void forget_old() {
     const auto now = Clock::now();
-    std::erase_if(names, [&](const auto& item) { return item.second.answer && now - item.second.answered >= options.remember; });
+    std::erase_if(
+        names, [&](const auto& item) { return item.second.answer && now - item.second.answered >= options.remember; });
   }
 };
 
@@ -80,15 +81,16 @@ Task<Result<std::vector<IpAddress>>> Resolver::resolve(std::string name) {
     state->names[name];
     // Weak, because the answer may come after we are gone.
     if (!state->threads) state->threads = std::make_unique<boost::asio::thread_pool>(state->options.threads);
-    boost::asio::post(*state->threads, [weak = std::weak_ptr(state), lookup = state->options.lookup, executor = state->executor, name] {
-      auto answer = lookup(name);
-      boost::asio::post(executor, [weak, name, answer = std::move(answer)]() mutable {
-        const auto alive = weak.lock();
-        if (!alive) return;
-        alive->names[name] = {std::move(answer), Clock::now()};
-        alive->changed.notify();
-      });
-    });
+    boost::asio::post(*state->threads,
+                      [weak = std::weak_ptr(state), lookup = state->options.lookup, executor = state->executor, name] {
+                        auto answer = lookup(name);
+                        boost::asio::post(executor, [weak, name, answer = std::move(answer)]() mutable {
+                          const auto alive = weak.lock();
+                          if (!alive) return;
+                          alive->names[name] = {std::move(answer), Clock::now()};
+                          alive->changed.notify();
+                        });
+                      });
   }
   for (;;) {
     const auto found = state->names.find(name);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -37,7 +36,8 @@ class Resolver {
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
-  // In the resolver's order, without duplicates, at most 16. Errors: those of the look-up, kTimeout, kResourceExhausted.
+  // In the resolver's order, without duplicates, at most 16. Errors: those of the look-up, kTimeout,
+  // kResourceExhausted.
   Task<Result<std::vector<IpAddress>>> resolve(std::string name);
 
  private:

@@ -37,7 +37,8 @@ Task<void> obey(Stream& control, Registry& registry, Destinations& destinations)
     for (std::size_t end = bytes.find('\n'); end != std::string::npos; end = bytes.find('\n')) {
       auto command = parse_control(std::string_view(bytes).substr(0, end));
       bytes.erase(0, end + 1);
-      const Result<void> done = command ? apply(std::move(*command), registry, destinations) : Result<void>(fail(std::move(command.error())));
+      const Result<void> done =
+          command ? apply(std::move(*command), registry, destinations) : Result<void>(fail(std::move(command.error())));
       const std::string answer = done ? control_ok() : control_error(done.error());
       auto [write_error, written] = co_await asio::async_write(control, asio::buffer(answer), kTuple);
       if (write_error) co_return;
@@ -83,7 +84,8 @@ int run_egress(const EgressOptions& options) {
       log::error("egress", "cannot confine itself: {}", confined.error().message());
       return 1;
     }
-    if (!confined->landlock) log::warning("egress", "this kernel has no Landlock: the proxy can read what its user can read");
+    if (!confined->landlock)
+      log::warning("egress", "this kernel has no Landlock: the proxy can read what its user can read");
   }
   boost::system::error_code error;
   Stream control(loop);

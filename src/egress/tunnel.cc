@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 
 #include <boost/asio/socket_base.hpp>
-
 #include <cerrno>
 #include <utility>
 
@@ -50,25 +49,31 @@ void Tunnel::start(std::string early, std::string down, Done done) {
 
 void Tunnel::close(std::string reason, bool refused, std::string_view farewell) {
   if (closed_) return;
-  if (!farewell.empty() && down_.pending.empty()) (void)::send(client_.native_handle(), farewell.data(), farewell.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (!farewell.empty() && down_.pending.empty())
+    (void)::send(client_.native_handle(), farewell.data(), farewell.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   reason_ = std::move(reason);
   refused_ = refused;
   end();
 }
 
 void Tunnel::wait_readable(Direction& direction) {
-  direction.from->async_wait(boost::asio::socket_base::wait_read, [self = shared_from_this(), &direction](boost::system::error_code error) {
-    if (!error && !self->closed_) self->pump(direction);
-  });
+  direction.from->async_wait(boost::asio::socket_base::wait_read,
+                             [self = shared_from_this(), &direction](boost::system::error_code error) {
+                               if (!error && !self->closed_) self->pump(direction);
+                             });
 }
 
 void Tunnel::wait_writable(Direction& direction) {
-  direction.to->async_wait(boost::asio::socket_base::wait_write, [self = shared_from_this(), &direction](boost::system::error_code error) {
-    if (error || self->closed_ || !self->flush(direction)) return;
-    if (!direction.pending.empty()) self->wait_writable(direction);
-    else if (direction.eof) self->finish(direction);
-    else self->wait_readable(direction);
-  });
+  direction.to->async_wait(boost::asio::socket_base::wait_write,
+                           [self = shared_from_this(), &direction](boost::system::error_code error) {
+                             if (error || self->closed_ || !self->flush(direction)) return;
+                             if (!direction.pending.empty())
+                               self->wait_writable(direction);
+                             else if (direction.eof)
+                               self->finish(direction);
+                             else
+                               self->wait_readable(direction);
+                           });
 }
 
 void Tunnel::pump(Direction& direction) {
@@ -99,7 +104,8 @@ bool Tunnel::deliver(Direction& direction, std::string_view bytes) {
     }
     direction.pending = out.forward;
     if (out.passed) filter_.reset();
-    // A finished body: the client is not read any more, and the server is not told, because an early end would make some give up.
+    // A finished body: the client is not read any more, and the server is not told, because an early end would make
+    // some give up.
     if (out.ended) direction.eof = direction.shut = true;
   } else {
     const ssize_t sent = ::send(direction.to->native_handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -118,7 +124,8 @@ bool Tunnel::deliver(Direction& direction, std::string_view bytes) {
 
 bool Tunnel::flush(Direction& direction) {
   while (!direction.pending.empty()) {
-    const ssize_t sent = ::send(direction.to->native_handle(), direction.pending.data(), direction.pending.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = ::send(direction.to->native_handle(), direction.pending.data(), direction.pending.size(),
+                                MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && (errno == EAGAIN || errno == EINTR)) return true;
     if (sent < 0) {
       close("reset");

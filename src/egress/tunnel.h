@@ -1,9 +1,9 @@
-// Copies bytes between a client and a server until both are done: half-close, back-pressure, and next to no memory while idle.
+// Copies bytes between a client and a server until both are done: half-close, back-pressure, and next to no memory
+// while idle.
 #pragma once
 
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
-
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -22,14 +22,16 @@ struct TunnelOutcome {
   bool refused = false;
 };
 
-// Lives on one executor that one thread runs. While nothing moves it holds no buffer: data goes through one buffer per thread, and
-// only what a slow receiver does not take is kept (at most 256 KiB a direction), during which its sender is not read.
+// Lives on one executor that one thread runs. While nothing moves it holds no buffer: data goes through one buffer per
+// thread, and only what a slow receiver does not take is kept (at most 256 KiB a direction), during which its sender is
+// not read.
 class Tunnel : public std::enable_shared_from_this<Tunnel> {
  public:
   using Done = std::function<void(TunnelOutcome)>;
 
   Tunnel(Stream client, Stream server, std::unique_ptr<UpFilter> filter, std::chrono::milliseconds idle);
-  // `done` is called once, from the loop. `early` are bytes that the client sent already; `down` is for the client, first.
+  // `done` is called once, from the loop. `early` are bytes that the client sent already; `down` is for the client,
+  // first.
   void start(std::string early, std::string down, Done done);
   // Ends it at once; `done` is still called. `farewell` goes to the client if it fits.
   void close(std::string reason, bool refused = false, std::string_view farewell = {});

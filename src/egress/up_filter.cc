@@ -45,28 +45,43 @@ void BodyFilter::step(char c) {
       }
       return;
     case Part::kExtension:
-      if (c == '\r') part_ = Part::kSizeEnd;
-      else if (!text || ++line_ > kMaxChunkLines) part_ = Part::kBroken;
+      if (c == '\r')
+        part_ = Part::kSizeEnd;
+      else if (!text || ++line_ > kMaxChunkLines)
+        part_ = Part::kBroken;
       return;
     case Part::kSizeEnd:
       digits_ = 0;
       part_ = c != '\n' ? Part::kBroken : left_ > 0 ? Part::kData : Part::kTrailer;
       return;
-    case Part::kDataEnd: part_ = c == '\r' ? Part::kDataLineFeed : Part::kBroken; return;
-    case Part::kDataLineFeed: part_ = c == '\n' ? Part::kSize : Part::kBroken; return;
+    case Part::kDataEnd:
+      part_ = c == '\r' ? Part::kDataLineFeed : Part::kBroken;
+      return;
+    case Part::kDataLineFeed:
+      part_ = c == '\n' ? Part::kSize : Part::kBroken;
+      return;
     case Part::kTrailer:
-      if (c == '\r') part_ = Part::kLastEnd;
-      else part_ = text && ++line_ <= kMaxChunkLines ? Part::kTrailerText : Part::kBroken;
+      if (c == '\r')
+        part_ = Part::kLastEnd;
+      else
+        part_ = text && ++line_ <= kMaxChunkLines ? Part::kTrailerText : Part::kBroken;
       return;
     case Part::kTrailerText:
-      if (c == '\r') part_ = Part::kTrailerEnd;
-      else if (!text || ++line_ > kMaxChunkLines) part_ = Part::kBroken;
+      if (c == '\r')
+        part_ = Part::kTrailerEnd;
+      else if (!text || ++line_ > kMaxChunkLines)
+        part_ = Part::kBroken;
       return;
-    case Part::kTrailerEnd: part_ = c == '\n' ? Part::kTrailer : Part::kBroken; return;
-    case Part::kLastEnd: part_ = c == '\n' ? Part::kDone : Part::kBroken; return;
+    case Part::kTrailerEnd:
+      part_ = c == '\n' ? Part::kTrailer : Part::kBroken;
+      return;
+    case Part::kLastEnd:
+      part_ = c == '\n' ? Part::kDone : Part::kBroken;
+      return;
     case Part::kData:
     case Part::kDone:
-    case Part::kBroken: return;
+    case Part::kBroken:
+      return;
   }
 }
 
@@ -90,21 +105,27 @@ UpFilter::Output HelloFilter::feed(std::string_view bytes) {
   held_ += bytes;
   const ClientHello hello = parse_client_hello(held_);
   switch (hello.state) {
-    case ClientHello::State::kNeedMore: return {};
+    case ClientHello::State::kNeedMore:
+      return {};
     case ClientHello::State::kNotTls:
       if (required_) return {.refusal = "the port is one of TLS, but the client does not speak it"};
       return {.forward = held_, .passed = true};
-    case ClientHello::State::kMalformed: return {.refusal = "the TLS ClientHello cannot be read"};
-    case ClientHello::State::kComplete: break;
+    case ClientHello::State::kMalformed:
+      return {.refusal = "the TLS ClientHello cannot be read"};
+    case ClientHello::State::kComplete:
+      break;
   }
   // Clients name no server when they connect to an address (RFC 6066 §3).
   if (hello.server_name.empty()) {
     if (host_.literal) return {.forward = held_, .passed = true};
-    return {.refusal = fmt::format("the TLS client names no server; CONNECT named {}", host_.name), .farewell = kUnrecognizedName};
+    return {.refusal = fmt::format("the TLS client names no server; CONNECT named {}", host_.name),
+            .farewell = kUnrecognizedName};
   }
   const auto named = parse_host(hello.server_name);
   if (!named || !(*named == host_)) {
-    return {.refusal = fmt::format("the TLS client asks for {}; CONNECT named {}", printable(hello.server_name, 300), host_.name), .farewell = kUnrecognizedName};
+    return {.refusal = fmt::format("the TLS client asks for {}; CONNECT named {}", printable(hello.server_name, 300),
+                                   host_.name),
+            .farewell = kUnrecognizedName};
   }
   return {.forward = held_, .passed = true};
 }

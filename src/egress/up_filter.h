@@ -1,4 +1,5 @@
-// What may pass from the client to the server: a body's exact length, or a TLS greeting that names the right host. No I/O.
+// What may pass from the client to the server: a body's exact length, or a TLS greeting that names the right host. No
+// I/O.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,20 @@ class BodyFilter final : public UpFilter {
   Output feed(std::string_view bytes) override;
 
  private:
-  enum class Part { kSize, kExtension, kSizeEnd, kData, kDataEnd, kDataLineFeed, kTrailer, kTrailerText, kTrailerEnd, kLastEnd, kDone, kBroken };
+  enum class Part {
+    kSize,
+    kExtension,
+    kSizeEnd,
+    kData,
+    kDataEnd,
+    kDataLineFeed,
+    kTrailer,
+    kTrailerText,
+    kTrailerEnd,
+    kLastEnd,
+    kDone,
+    kBroken
+  };
   void step(char c);
 
   bool chunked_ = false;

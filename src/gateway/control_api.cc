@@ -23,25 +23,39 @@ using net::ServedRequest;
 
 unsigned status_of(Code code) {
   switch (code) {
-    case Code::kInvalidArgument: return 400;
-    case Code::kUnauthenticated: return 401;
-    case Code::kPermissionDenied: return 403;
-    case Code::kNotFound: return 404;
+    case Code::kInvalidArgument:
+      return 400;
+    case Code::kUnauthenticated:
+      return 401;
+    case Code::kPermissionDenied:
+      return 403;
+    case Code::kNotFound:
+      return 404;
     case Code::kAlreadyExists:
     case Code::kAborted:
-    case Code::kFailedPrecondition: return 409;
-    case Code::kResourceExhausted: return 429;
-    case Code::kCancelled: return 499;
-    case Code::kUnsupported: return 501;
-    case Code::kUnavailable: return 503;
-    case Code::kTimeout: return 504;
-    case Code::kDataLoss: return 502;
-    case Code::kInternal: return 500;
+    case Code::kFailedPrecondition:
+      return 409;
+    case Code::kResourceExhausted:
+      return 429;
+    case Code::kCancelled:
+      return 499;
+    case Code::kUnsupported:
+      return 501;
+    case Code::kUnavailable:
+      return 503;
+    case Code::kTimeout:
+      return 504;
+    case Code::kDataLoss:
+      return 502;
+    case Code::kInternal:
+      return 500;
   }
   return 500;
 }
 
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 Task<void> refuse(Responder& out, const Error& error) {
   const Json body = {{"error", {{"code", code_name(error.code())}, {"message", error.message()}}}};
@@ -72,7 +86,8 @@ Json to_json(const hosting::ServerView& view) {
           {"phases", std::move(phases)}};
 }
 
-std::uint64_t number_or(const std::map<std::string, std::string>& query, const std::string& name, std::uint64_t fallback) {
+std::uint64_t number_or(const std::map<std::string, std::string>& query, const std::string& name,
+                        std::uint64_t fallback) {
   const auto found = query.find(name);
   if (found == query.end()) return fallback;
   std::uint64_t value = 0;
@@ -84,7 +99,10 @@ std::uint64_t number_or(const std::map<std::string, std::string>& query, const s
 std::string log_line_json(const hosting::LogLine& line) {
   constexpr std::string_view kSources[] = {"stderr", "stdout", "mcpbox"};
   const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(line.time.time_since_epoch()).count();
-  return dump({{"seq", line.sequence}, {"time_ms", millis}, {"source", kSources[static_cast<int>(line.source)]}, {"text", line.text}});
+  return dump({{"seq", line.sequence},
+               {"time_ms", millis},
+               {"source", kSources[static_cast<int>(line.source)]},
+               {"text", line.text}});
 }
 
 Json engine_json(const ControlContext& context) {
@@ -97,11 +115,13 @@ Json engine_json(const ControlContext& context) {
 Task<void> send_servers(ControlContext& context, Responder& out) {
   Json servers = Json::array();
   for (const auto& server : context.host.servers()) servers.push_back(to_json(server->view()));
-  (void)co_await out.send(200, "application/json", dump({{"servers", std::move(servers)}, {"engine", engine_json(context)}}));
+  (void)co_await out.send(200, "application/json",
+                          dump({{"servers", std::move(servers)}, {"engine", engine_json(context)}}));
 }
 
 Task<void> send_status(ControlContext& context, Responder& out) {
-  const auto uptime = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - context.started);
+  const auto uptime =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - context.started);
   const Json body = {{"version", MCPBOX_VERSION},
                      {"engine", engine_json(context)},
                      {"image", context.image_reference},
@@ -128,7 +148,8 @@ Task<void> send_tools(HostedServer& server, Responder& out) {
 
 Task<void> call_tool(HostedServer& server, ServedRequest request, Responder& out) {
   if (!request.content_type.starts_with("application/json")) {
-    (void)co_await out.send(415, "application/json", dump({{"error", {{"code", "invalid_argument"}, {"message", "send application/json"}}}}));
+    (void)co_await out.send(415, "application/json",
+                            dump({{"error", {{"code", "invalid_argument"}, {"message", "send application/json"}}}}));
     co_return;
   }
   const auto tool = json::raw_member(request.body, "tool");
@@ -174,9 +195,13 @@ Task<void> pull(HostedServer& server, ServedRequest request, Responder& out) {
   constexpr std::size_t kMaxItems = 5000;
   hosting::PullOptions options;
   const Json body = Json::parse(request.body, nullptr, false);
-  const auto flag = [&](const char* name) { return body.is_object() && body.contains(name) && body[name].is_boolean() && body[name].get<bool>(); };
+  const auto flag = [&](const char* name) {
+    return body.is_object() && body.contains(name) && body[name].is_boolean() && body[name].get<bool>();
+  };
   if (!request.content_type.starts_with("application/json") || !body.is_object()) {
-    co_await refuse(out, Error(Code::kInvalidArgument, R"(send application/json: {"to": "/folder", "dry_run": true, "force": false, "delete": false})"));
+    co_await refuse(
+        out, Error(Code::kInvalidArgument,
+                   R"(send application/json: {"to": "/folder", "dry_run": true, "force": false, "delete": false})"));
     co_return;
   }
   if (body.contains("to") && body["to"].is_string()) options.to = body["to"].get<std::string>();
@@ -193,7 +218,10 @@ Task<void> pull(HostedServer& server, ServedRequest request, Responder& out) {
     Json items = Json::array();
     for (const workspace::PullItem& item : outcome.report.items) {
       if (items.size() == kMaxItems) break;
-      items.push_back({{"action", workspace::name_of(item.action)}, {"path", printable(item.path, 4096)}, {"size", item.size}, {"note", printable(item.note)}});
+      items.push_back({{"action", workspace::name_of(item.action)},
+                       {"path", printable(item.path, 4096)},
+                       {"size", item.size},
+                       {"note", printable(item.note)}});
     }
     roots.push_back({{"from", outcome.from},
                      {"target", outcome.target},
@@ -258,7 +286,9 @@ Task<void> route(ControlContext& context, ServedRequest request, Responder& out)
 
 }  // namespace
 
-std::string view_to_json(const hosting::ServerView& view) { return dump(to_json(view)); }
+std::string view_to_json(const hosting::ServerView& view) {
+  return dump(to_json(view));
+}
 
 net::HttpHandler control_handler(ControlContext& context) {
   return [&context](ServedRequest request, Responder& out) { return route(context, std::move(request), out); };

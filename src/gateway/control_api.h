@@ -7,11 +7,12 @@
 //   GET  /v1/servers/NAME/logs          ?after=SEQ&follow=1: a JSON object per line
 //   POST /v1/servers/NAME/restart       ?fresh=1
 //   POST /v1/servers/NAME/stop
-//   POST /v1/servers/NAME/pull          {"to", "dry_run", "force", "delete"}: what the server changed in its copy, back to the host
-//   POST /v1/shutdown                   stops everything, removes the sandboxes, ends the daemon
-//   GET  /v1/wait                       ?timeout=SECONDS: answers like /v1/servers once every server settled
+//   POST /v1/servers/NAME/pull          {"to", "dry_run", "force", "delete"}: what the server changed in its copy, back
+//   to the host POST /v1/shutdown                   stops everything, removes the sandboxes, ends the daemon GET
+//   /v1/wait                       ?timeout=SECONDS: answers like /v1/servers once every server settled
 //
-// An error is {"error": {"code": "not_found", "message": "…"}} with the HTTP status that fits. Users read docs/control-api.md.
+// An error is {"error": {"code": "not_found", "message": "…"}} with the HTTP status that fits. Users read
+// docs/control-api.md.
 #pragma once
 
 #include <functional>
@@ -35,8 +36,8 @@ struct ControlContext {
 // The handler refers to `context`, which must outlive the server.
 net::HttpHandler control_handler(ControlContext& context);
 
-// {"name", "state", "phase", "error", "sandbox", "process", "pid", "uid", "restarts", "tools", "server": {name, version}, "environment", "packages", "protocol_version",
-// "uptime_ms", "phases": [{"phase", "ms"}]}
+// {"name", "state", "phase", "error", "sandbox", "process", "pid", "uid", "restarts", "tools", "server": {name,
+// version}, "environment", "packages", "protocol_version", "uptime_ms", "phases": [{"phase", "ms"}]}
 std::string view_to_json(const hosting::ServerView& view);
 
 }  // namespace mcpbox::gateway

@@ -70,9 +70,11 @@ egress::PolicyText run_policy(const config::NetworkSettings& network, const egre
   return policy;
 }
 
-egress::PolicyText install_policy(const config::NetworkSettings& network, std::string_view manager, const egress::SettingsReader& user) {
+egress::PolicyText install_policy(const config::NetworkSettings& network, std::string_view manager,
+                                  const egress::SettingsReader& user) {
   egress::PolicyText policy;
-  policy.mode = network_mode_name(network.mode == config::NetworkMode::kNone ? config::NetworkMode::kAllowlist : network.mode);
+  policy.mode =
+      network_mode_name(network.mode == config::NetworkMode::kNone ? config::NetworkMode::kAllowlist : network.mode);
   policy.install_allow = expand(network.install_allow, user);
   const std::vector<std::string> presets{manager == "uv" ? "pypi" : "npm"};
   policy.registries = expand(presets, user);
@@ -85,7 +87,8 @@ egress::PolicyText install_policy(const config::NetworkSettings& network, std::s
   return policy;
 }
 
-egress::NetworkText network_text(const config::EgressSettings& settings, const egress::SettingsReader& user, std::string& note) {
+egress::NetworkText network_text(const config::EgressSettings& settings, const egress::SettingsReader& user,
+                                 std::string& note) {
   egress::NetworkText text;
   text.hosts = settings.hosts;
   text.allow_private = settings.allow_private;
@@ -97,7 +100,8 @@ egress::NetworkText network_text(const config::EgressSettings& settings, const e
     const auto url = user.environment(name);
     if (!url || url->empty()) continue;
     if (auto read = egress::UpstreamProxy::parse(*url); !read) {
-      note = fmt::format("{} of this user is not used for servers: {}; set egress.upstream_proxy", name, read.error().message());
+      note = fmt::format("{} of this user is not used for servers: {}; set egress.upstream_proxy", name,
+                         read.error().message());
     } else {
       text.upstream_proxy = Secret(*url);
     }
@@ -108,16 +112,22 @@ egress::NetworkText network_text(const config::EgressSettings& settings, const e
 
 bool is_proxy_variable(std::string_view name) {
   std::string lower(name);
-  std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  constexpr std::array kNames{"http_proxy", "https_proxy", "all_proxy", "no_proxy", "npm_config_proxy", "npm_config_https_proxy", "npm_config_noproxy", "pip_proxy"};
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  constexpr std::array kNames{"http_proxy",         "https_proxy",      "all_proxy",
+                              "no_proxy",           "npm_config_proxy", "npm_config_https_proxy",
+                              "npm_config_noproxy", "pip_proxy"};
   return std::ranges::find(kNames, lower) != kNames.end();
 }
 
 std::string_view network_mode_name(config::NetworkMode mode) {
   switch (mode) {
-    case config::NetworkMode::kNone: return "none";
-    case config::NetworkMode::kAllowlist: return "allowlist";
-    case config::NetworkMode::kPublic: return "public";
+    case config::NetworkMode::kNone:
+      return "none";
+    case config::NetworkMode::kAllowlist:
+      return "allowlist";
+    case config::NetworkMode::kPublic:
+      return "public";
   }
   return "none";
 }

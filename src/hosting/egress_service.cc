@@ -21,10 +21,11 @@ namespace mcpbox::hosting {
 
 using Clock = std::chrono::steady_clock;
 
-// What is wanted (`clients`) and what the proxy was told (`told`). One coroutine makes the second like the first, so that the order
-// of grants, releases and restarts does not matter.
+// What is wanted (`clients`) and what the proxy was told (`told`). One coroutine makes the second like the first, so
+// that the order of grants, releases and restarts does not matter.
 struct EgressState {
-  EgressState(boost::asio::any_io_executor e, EgressServiceOptions o) : executor(e), options(std::move(o)), changed(e), tasks(e, "egress") {}
+  EgressState(boost::asio::any_io_executor e, EgressServiceOptions o)
+      : executor(e), options(std::move(o)), changed(e), tasks(e, "egress") {}
 
   struct Entry {
     std::uint64_t generation = 0;
@@ -40,9 +41,9 @@ struct EgressState {
   std::map<std::string, std::uint64_t> told;
   std::uint64_t generations = 0;
   std::unique_ptr<egress::EgressProcess> process;
-  bool ended = false;     // the process, by itself
+  bool ended = false;  // the process, by itself
   bool stopping = false;
-  std::string trouble;    // why there is no proxy now
+  std::string trouble;  // why there is no proxy now
 
   std::string socket() const { return fmt::format("{}/{}", options.directory, box::kEgressSocket); }
   bool up_to_date() const;
@@ -57,7 +58,10 @@ Result<void> make_directory(const std::string& path) {
   struct stat status{};
   if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, path));
   if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
-    return fail(Code::kPermissionDenied, fmt::format("{} must be a directory of this user that nobody else can enter (chmod 700); mend or remove it", path));
+    return fail(
+        Code::kPermissionDenied,
+        fmt::format("{} must be a directory of this user that nobody else can enter (chmod 700); mend or remove it",
+                    path));
   }
   return {};
 }
@@ -66,7 +70,8 @@ Result<void> make_directory(const std::string& path) {
 Task<bool> reconcile(std::shared_ptr<EgressState> state) {
   for (;;) {
     if (state->ended || state->stopping) co_return !state->ended;
-    const auto gone = std::ranges::find_if(state->told, [&](const auto& entry) { return !state->clients.contains(entry.first); });
+    const auto gone =
+        std::ranges::find_if(state->told, [&](const auto& entry) { return !state->clients.contains(entry.first); });
     if (gone != state->told.end()) {
       const std::string id = gone->first;
       state->told.erase(gone);
@@ -85,7 +90,8 @@ Task<bool> reconcile(std::shared_ptr<EgressState> state) {
     if (!done && (done.error().code() == Code::kUnavailable || done.error().code() == Code::kTimeout)) co_return false;
     if (done) state->told[id] = generation;
     const auto entry = state->clients.find(id);
-    if (!done && entry != state->clients.end() && entry->second.generation == generation) entry->second.refused = done.error();
+    if (!done && entry != state->clients.end() && entry->second.generation == generation)
+      entry->second.refused = done.error();
     state->changed.notify();
   }
 }
@@ -135,7 +141,8 @@ Task<void> keep_alive(std::shared_ptr<EgressState> state) {
     if (state->stopping) break;
     log::warning("egress", "{}", state->trouble);
     state->changed.notify();
-    pause = Clock::now() - began > std::chrono::seconds(30) ? std::chrono::milliseconds(100) : std::min(pause * 2, std::chrono::milliseconds(5000));
+    pause = Clock::now() - began > std::chrono::seconds(30) ? std::chrono::milliseconds(100)
+                                                            : std::min(pause * 2, std::chrono::milliseconds(5000));
     const auto until = Clock::now() + pause;
     while (!state->stopping && Clock::now() < until) (void)co_await state->changed.wait_until(until);
   }
@@ -151,9 +158,13 @@ bool EgressState::up_to_date() const {
          });
 }
 
-Secret egress_token() { return Secret(random_hex(16)); }
+Secret egress_token() {
+  return Secret(random_hex(16));
+}
 
-std::string install_process(std::string_view hash) { return fmt::format("install-{}", hash.substr(0, 16)); }
+std::string install_process(std::string_view hash) {
+  return fmt::format("install-{}", hash.substr(0, 16));
+}
 
 EgressGrant::~EgressGrant() {
   const auto state = state_.lock();
@@ -166,14 +177,19 @@ EgressGrant::~EgressGrant() {
 }
 
 EgressService::EgressService(std::shared_ptr<EgressState> state) : state_(std::move(state)) {}
-EgressService::~EgressService() { state_->stopping = true; }
+EgressService::~EgressService() {
+  state_->stopping = true;
+}
 
-Result<std::unique_ptr<EgressService>> EgressService::start(boost::asio::any_io_executor executor, EgressServiceOptions options) {
+Result<std::unique_ptr<EgressService>> EgressService::start(boost::asio::any_io_executor executor,
+                                                            EgressServiceOptions options) {
   if (auto read = egress::parse_network(options.network); !read) return fail(std::move(read).error());
   if (auto made = make_directory(options.directory); !made) return fail(std::move(made).error());
   auto state = std::make_shared<EgressState>(executor, std::move(options));
   if (state->socket().size() > 107) {  // sun_path, unix(7)
-    return fail(Code::kInvalidArgument, fmt::format("{} is too long for a socket's path; set MCPBOX_RUN_DIR to a shorter one", state->socket()));
+    return fail(
+        Code::kInvalidArgument,
+        fmt::format("{} is too long for a socket's path; set MCPBOX_RUN_DIR to a shorter one", state->socket()));
   }
   state->tasks.spawn("proxy", keep_alive(state));
   return std::unique_ptr<EgressService>(new EgressService(std::move(state)));
@@ -203,19 +219,26 @@ Task<Result<std::shared_ptr<EgressGrant>>> EgressService::grant(EgressClient cli
     const auto known = state->told.find(id);
     if (known != state->told.end() && known->second == generation) co_return grant;
     const auto wanted = state->clients.find(id);
-    if (wanted == state->clients.end() || wanted->second.generation != generation) co_return fail(Code::kAborted, "another grant took its place");
-    if (wanted->second.refused) co_return fail(Error(*wanted->second.refused).with_context(fmt::format("network rules of '{}'", client.server)));
+    if (wanted == state->clients.end() || wanted->second.generation != generation)
+      co_return fail(Code::kAborted, "another grant took its place");
+    if (wanted->second.refused)
+      co_return fail(Error(*wanted->second.refused).with_context(fmt::format("network rules of '{}'", client.server)));
     if (state->stopping) co_return fail(Code::kUnavailable, "the egress proxy is being stopped");
     if (Clock::now() >= until) {
-      co_return fail(Code::kUnavailable, fmt::format("the egress proxy is not there: {}", state->trouble.empty() ? "it does not answer" : state->trouble));
+      co_return fail(Code::kUnavailable, fmt::format("the egress proxy is not there: {}",
+                                                     state->trouble.empty() ? "it does not answer" : state->trouble));
     }
     (void)co_await state->changed.wait_until(until);
   }
 }
 
-const std::string& EgressService::directory() const { return state_->options.directory; }
+const std::string& EgressService::directory() const {
+  return state_->options.directory;
+}
 
-pid_t EgressService::pid() const { return state_->process ? state_->process->pid() : 0; }
+pid_t EgressService::pid() const {
+  return state_->process ? state_->process->pid() : 0;
+}
 
 Task<void> EgressService::stop() {
   const auto state = state_;

@@ -1,9 +1,10 @@
-// Owns the egress proxy of one daemon or one `mcpbox run`: starts it, starts it again when it ends, and tells it who may reach what.
+// Owns the egress proxy of one daemon or one `mcpbox run`: starts it, starts it again when it ends, and tells it who
+// may reach what.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <sys/types.h>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,11 +18,12 @@
 namespace mcpbox::hosting {
 
 struct EgressServiceOptions {
-  std::string directory;        // holds the socket and nothing else; made 0700. Kept by stop(): sandboxes that live on have it mounted
+  std::string directory;  // holds the socket and nothing else; made 0700. Kept by stop(): sandboxes that live on have
+                          // it mounted
   std::string audit_directory;  // made 0700 by the proxy
   egress::NetworkText network;
   std::string program = "/proc/self/exe";  // what is started as `PROGRAM egress serve …`
-  bool one_server_per_sandbox = false;  // EngineInfo: the relay sees every process of such a sandbox as uid 0
+  bool one_server_per_sandbox = false;     // EngineInfo: the relay sees every process of such a sandbox as uid 0
 };
 
 // Who asks, and by what it is known to the proxy.
@@ -30,7 +32,7 @@ struct EgressClient {
   std::string server;   // for the audit and messages
   uid_t uid = 0;        // inside the sandbox
   egress::Phase phase = egress::Phase::kRun;
-  Secret token;         // egress_token(); whoever prints what the process prints takes it out
+  Secret token;  // egress_token(); whoever prints what the process prints takes it out
   egress::PolicyText policy;
 };
 
@@ -63,13 +65,14 @@ class EgressGrant {
 class EgressService {
  public:
   // Checks the settings (kInvalidArgument) and the directory, and starts the proxy. Returns before the proxy answers.
-  static Result<std::unique_ptr<EgressService>> start(boost::asio::any_io_executor executor, EgressServiceOptions options);
+  static Result<std::unique_ptr<EgressService>> start(boost::asio::any_io_executor executor,
+                                                      EgressServiceOptions options);
   ~EgressService();
   EgressService(const EgressService&) = delete;
   EgressService& operator=(const EgressService&) = delete;
 
-  // Returns when the proxy knows the process; a grant of the same process is replaced. kInvalidArgument for a policy that cannot be read,
-  // kUnavailable when the proxy cannot be started (it is tried again meanwhile), at most 10 s.
+  // Returns when the proxy knows the process; a grant of the same process is replaced. kInvalidArgument for a policy
+  // that cannot be read, kUnavailable when the proxy cannot be started (it is tried again meanwhile), at most 10 s.
   Task<Result<std::shared_ptr<EgressGrant>>> grant(EgressClient client);
 
   // For box::SessionOptions::egress_dir.

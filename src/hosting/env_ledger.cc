@@ -28,7 +28,8 @@ std::string read_whole(const std::string& path, std::size_t limit) {
   std::string text;
   char buffer[16384];
   ssize_t got = 0;
-  while (file && text.size() < limit && (got = ::read(file.get(), buffer, sizeof buffer)) > 0) text.append(buffer, static_cast<std::size_t>(got));
+  while (file && text.size() < limit && (got = ::read(file.get(), buffer, sizeof buffer)) > 0)
+    text.append(buffer, static_cast<std::size_t>(got));
   return text;
 }
 
@@ -43,18 +44,23 @@ bool write_whole(const std::string& path, std::string_view text) {
   return false;
 }
 
-// Opens the file and locks it; the file may be unlinked by the one who held it before, so what is locked must still be what the name leads to.
+// Opens the file and locks it; the file may be unlinked by the one who held it before, so what is locked must still be
+// what the name leads to.
 std::optional<UniqueFd> lock_file(const std::string& path, int how) {
   for (int attempt = 0; attempt < 100; ++attempt) {
     UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file || ::flock(file.get(), how) != 0) return std::nullopt;
-    struct stat held {}, named {};
-    if (::fstat(file.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev) return file;
+    struct stat held{}, named{};
+    if (::fstat(file.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
+        held.st_dev == named.st_dev)
+      return file;
   }
   return std::nullopt;
 }
 
-std::int64_t now_seconds() { return static_cast<std::int64_t>(std::time(nullptr)); }
+std::int64_t now_seconds() {
+  return static_cast<std::int64_t>(std::time(nullptr));
+}
 
 }  // namespace
 
@@ -68,7 +74,9 @@ EnvLedger::EnvLedger(const std::string& state_dir) {
   ::mkdir(dir_.c_str(), 0700);
 }
 
-std::string EnvLedger::file(const std::string& hash, std::string_view kind) const { return fmt::format("{}/{}.{}", dir_, hash, kind); }
+std::string EnvLedger::file(const std::string& hash, std::string_view kind) const {
+  return fmt::format("{}/{}.{}", dir_, hash, kind);
+}
 
 Result<std::shared_ptr<EnvHold>> EnvLedger::hold(const std::string& hash) const {
   if (dir_.empty()) return std::make_shared<EnvHold>(UniqueFd());
@@ -107,7 +115,8 @@ void EnvLedger::note_use(const std::string& hash, const std::string& asked_hash,
   if (noted.servers.size() > kMaxServers) noted.servers.resize(kMaxServers);
   std::string servers;
   for (const std::string& one : noted.servers) servers += (servers.empty() ? "" : ",") + json::quote(one);
-  (void)write_whole(file(hash, "json"), fmt::format("{{\"last_used\":{},\"asked_hash\":{},\"servers\":[{}]}}\n", now_seconds(), json::quote(asked_hash), servers));
+  (void)write_whole(file(hash, "json"), fmt::format("{{\"last_used\":{},\"asked_hash\":{},\"servers\":[{}]}}\n",
+                                                    now_seconds(), json::quote(asked_hash), servers));
 }
 
 std::vector<std::string> EnvLedger::known() const {
@@ -155,7 +164,8 @@ std::map<std::string, std::string> EnvLedger::refreshed() const {
   while (const dirent* entry = open != nullptr ? ::readdir(open) : nullptr) {
     const std::string name = entry->d_name;
     if (!name.ends_with(".fresh") || !is_env_hash(name.substr(0, name.size() - 6))) continue;
-    if (std::string salt = read_whole(dir_ + "/" + name, 64); !salt.empty()) salts[name.substr(0, 32)] = std::move(salt);
+    if (std::string salt = read_whole(dir_ + "/" + name, 64); !salt.empty())
+      salts[name.substr(0, 32)] = std::move(salt);
   }
   if (open != nullptr) ::closedir(open);
   return salts;
@@ -163,7 +173,8 @@ std::map<std::string, std::string> EnvLedger::refreshed() const {
 
 Result<void> EnvLedger::refresh(const std::string& asked_hash) const {
   if (!dir_.empty() && write_whole(file(asked_hash, "fresh"), random_hex(8))) return {};
-  return fail(errno_error(errno, fmt::format("cannot note in {} that environment {} is to be made anew", dir_, asked_hash)));
+  return fail(
+      errno_error(errno, fmt::format("cannot note in {} that environment {} is to be made anew", dir_, asked_hash)));
 }
 
 void EnvLedger::restore(const std::string& asked_hash, const std::string& salt) const {
@@ -182,7 +193,8 @@ EnvLedger::Log EnvLedger::open_log(const std::string& hash) const {
 
 void EnvLedger::Log::line(std::string_view text) {
   if (!file_ || written_ >= kMaxLog) return;
-  const std::string whole = (written_ + text.size() + 64 >= kMaxLog ? std::string("… the rest was not kept") : printable(text, 4096)) + "\n";
+  const std::string whole =
+      (written_ + text.size() + 64 >= kMaxLog ? std::string("… the rest was not kept") : printable(text, 4096)) + "\n";
   written_ = written_ + text.size() + 64 >= kMaxLog ? kMaxLog : written_ + whole.size();
   (void)!::write(file_.get(), whole.data(), whole.size());
 }

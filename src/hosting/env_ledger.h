@@ -1,8 +1,10 @@
-// What this host remembers of environments: who uses them and since when, what must be resolved anew, what the last installation printed.
+// What this host remembers of environments: who uses them and since when, what must be resolved anew, what the last
+// installation printed.
 //
-// The environments are in the cache volume of the instance, which servers' sandboxes mount read-only; their use is noted in <state_dir>/env/, which
-// every mcpbox of that instance shares. A use is a lock on a file (flock(2)), so it ends with its process, however that ends. All calls are short
-// and blocking. A directory that cannot be written costs what would have been remembered, never a start.
+// The environments are in the cache volume of the instance, which servers' sandboxes mount read-only; their use is
+// noted in <state_dir>/env/, which every mcpbox of that instance shares. A use is a lock on a file (flock(2)), so it
+// ends with its process, however that ends. All calls are short and blocking. A directory that cannot be written costs
+// what would have been remembered, never a start.
 #pragma once
 
 #include <cstdint>

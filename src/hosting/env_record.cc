@@ -38,15 +38,17 @@ std::string to_json(const EnvRecord& record) {
       R"({{"record":2,"asked_hash":{},"program":{},"manager":{},"server":{},"image":{},"engine":{},"made":{},"took_ms":{},"bytes":{},"packages":{},)"
       R"("steps":{},"asked":{},"resolved":{}}})"
       "\n",
-      text(record.asked_hash), text(record.program), text(record.manager), text(record.server), text(record.image), text(record.engine), record.made,
-      record.took_ms, record.bytes, record.packages, list(record.steps, kOthersBytes), list(record.asked, kOthersBytes),
-      list(record.resolved, kResolvedBytes));
+      text(record.asked_hash), text(record.program), text(record.manager), text(record.server), text(record.image),
+      text(record.engine), record.made, record.took_ms, record.bytes, record.packages, list(record.steps, kOthersBytes),
+      list(record.asked, kOthersBytes), list(record.resolved, kResolvedBytes));
 }
 
 Result<EnvRecord> parse_env_record(const std::string& hash, std::string_view text) {
   const auto value = json::Value::parse(text);
   if (!value || !(*value)["program"].is_string()) {
-    return fail(Code::kDataLoss, fmt::format("the record of environment {} cannot be read; remove it with `mcpbox env prune {}`", hash, hash));
+    return fail(
+        Code::kDataLoss,
+        fmt::format("the record of environment {} cannot be read; remove it with `mcpbox env prune {}`", hash, hash));
   }
   const json::Value& v = *value;
   EnvRecord record;
@@ -72,7 +74,8 @@ std::string packages_in_short(const EnvRecord& record, std::size_t named) {
   std::string out;
   const std::size_t shown = std::min(named, from.size());
   for (std::size_t i = 0; i < shown; ++i) out += (i == 0 ? "" : ", ") + printable(from[i], 80);
-  const std::uint64_t all = record.resolved.empty() ? from.size() : std::max<std::uint64_t>(record.packages, from.size());
+  const std::uint64_t all =
+      record.resolved.empty() ? from.size() : std::max<std::uint64_t>(record.packages, from.size());
   if (all > shown) out += fmt::format(" and {} more", all - shown);
   return out;
 }

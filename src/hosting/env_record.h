@@ -1,4 +1,5 @@
-// What is known of a finished environment: the file /cache/env/<hash>/complete, written by PID 1 when everything else is done.
+// What is known of a finished environment: the file /cache/env/<hash>/complete, written by PID 1 when everything else
+// is done.
 #pragma once
 
 #include <cstdint>
@@ -12,19 +13,20 @@ namespace mcpbox::hosting {
 
 struct EnvRecord {
   std::string hash;
-  std::string asked_hash;             // without a refresh the same
-  std::string program;                // what to start instead of argv[0]; empty = argv as planned
-  std::string manager;                // "uv", "npm", "pnpm", "yarn"
-  std::vector<std::string> asked;     // what the plan named: packages, or the files that name them
-  std::vector<std::string> resolved;  // "name==1.2" or "name@1.2"; as many as fit, in the order of their names, what was asked for first
-  std::uint64_t packages = 0;         // how many there are
-  std::vector<std::string> steps;     // titles
-  std::string server;                 // who asked first
-  std::string image;                  // engine id of the image that it was made in and for
-  std::string engine;                 // sandbox engine: "docker", "native"
-  std::int64_t made = 0;              // seconds since 1970
+  std::string asked_hash;          // without a refresh the same
+  std::string program;             // what to start instead of argv[0]; empty = argv as planned
+  std::string manager;             // "uv", "npm", "pnpm", "yarn"
+  std::vector<std::string> asked;  // what the plan named: packages, or the files that name them
+  std::vector<std::string>
+      resolved;  // "name==1.2" or "name@1.2"; as many as fit, in the order of their names, what was asked for first
+  std::uint64_t packages = 0;      // how many there are
+  std::vector<std::string> steps;  // titles
+  std::string server;              // who asked first
+  std::string image;               // engine id of the image that it was made in and for
+  std::string engine;              // sandbox engine: "docker", "native"
+  std::int64_t made = 0;           // seconds since 1970
   std::int64_t took_ms = 0;
-  std::uint64_t bytes = 0;            // on disk; 0 = not known
+  std::uint64_t bytes = 0;  // on disk; 0 = not known
 };
 
 inline constexpr std::size_t kEnvRecordLimit = 64u << 10;

@@ -14,7 +14,8 @@ constexpr std::size_t kMaxName = 214;       // npm's own limit
 
 bool plain(std::string_view text, std::string_view also) {
   return !text.empty() && text.size() <= kMaxName && std::all_of(text.begin(), text.end(), [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || also.find(c) != std::string_view::npos;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           also.find(c) != std::string_view::npos;
   });
 }
 
@@ -51,7 +52,8 @@ Task<std::vector<std::string>> python_packages(box::Supervisor& supervisor, std:
 }
 
 Task<std::vector<std::string>> node_packages(box::Supervisor& supervisor, std::string modules) {
-  if (auto lock = co_await supervisor.read_file(modules + "/.package-lock.json", kMaxLock)) co_return npm_packages_of(*lock);
+  if (auto lock = co_await supervisor.read_file(modules + "/.package-lock.json", kMaxLock))
+    co_return npm_packages_of(*lock);
   std::vector<std::string> found;
   if (auto names = co_await supervisor.list_directory(modules + "/.pnpm")) {
     for (const std::string& name : *names) {
@@ -90,7 +92,8 @@ std::string python_distribution_of(const std::string& directory) {
   if (!directory.ends_with(kEnd)) return {};
   const std::string_view both = std::string_view(directory).substr(0, directory.size() - kEnd.size());
   const std::size_t dash = both.rfind('-');
-  if (dash == std::string_view::npos || !plain(both.substr(0, dash), "._-") || !plain(both.substr(dash + 1), ".!+_")) return {};
+  if (dash == std::string_view::npos || !plain(both.substr(0, dash), "._-") || !plain(both.substr(dash + 1), ".!+_"))
+    return {};
   return normal(both.substr(0, dash)) + "==" + std::string(both.substr(dash + 1));
 }
 
@@ -124,8 +127,9 @@ std::vector<std::string> npm_packages_of(std::string_view hidden_lock) {
 }
 
 Task<void> read_resolved(box::Supervisor& supervisor, const workspace::InstallPlan& plan, EnvRecord& record) {
-  std::vector<std::string> found =
-      plan.manager == "uv" ? co_await python_packages(supervisor, plan.environment) : co_await node_packages(supervisor, plan.environment + "/node_modules");
+  std::vector<std::string> found = plan.manager == "uv"
+                                       ? co_await python_packages(supervisor, plan.environment)
+                                       : co_await node_packages(supervisor, plan.environment + "/node_modules");
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
   std::set<std::string> named;

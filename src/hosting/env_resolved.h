@@ -13,7 +13,8 @@
 
 namespace mcpbox::hosting {
 
-// Fills `resolved` and `packages`. What was asked for by name stands first. Nothing is filled where nothing can be read.
+// Fills `resolved` and `packages`. What was asked for by name stands first. Nothing is filled where nothing can be
+// read.
 Task<void> read_resolved(box::Supervisor& supervisor, const workspace::InstallPlan& plan, EnvRecord& record);
 
 // "name==version" of "name-version.dist-info" (PEP 376, PEP 427); empty for another name.

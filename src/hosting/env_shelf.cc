@@ -14,7 +14,9 @@ namespace {
 constexpr const char* kShelf = "/cache/env";
 constexpr std::int64_t kDay = 24 * 3600;
 
-std::int64_t last_touched(const EnvEntry& entry) { return std::max(entry.usage.last_used, entry.record.made); }
+std::int64_t last_touched(const EnvEntry& entry) {
+  return std::max(entry.usage.last_used, entry.record.made);
+}
 
 }  // namespace
 
@@ -89,7 +91,8 @@ Task<Result<EnvShelf::Removed>> EnvShelf::enforce_quota(std::uint64_t quota, std
   if (quota > 0) going = over_quota(*entries, quota, keep);
   const auto now = static_cast<std::int64_t>(std::time(nullptr));
   for (const EnvEntry& entry : *entries) {
-    if (!entry.complete && !entry.in_use && entry.record.hash != keep && now - last_touched(entry) > kDay) going.push_back(entry);
+    if (!entry.complete && !entry.in_use && entry.record.hash != keep && now - last_touched(entry) > kDay)
+      going.push_back(entry);
   }
   co_return co_await remove(std::move(going));
 }

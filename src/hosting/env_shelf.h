@@ -24,7 +24,8 @@ struct EnvEntry {
 
 class EnvShelf {
  public:
-  EnvShelf(box::Supervisor& supervisor, const EnvLedger& ledger, box::UidRange uids) : supervisor_(supervisor), ledger_(ledger), uids_(uids) {}
+  EnvShelf(box::Supervisor& supervisor, const EnvLedger& ledger, box::UidRange uids)
+      : supervisor_(supervisor), ledger_(ledger), uids_(uids) {}
 
   // Newest use first. Hashes only, no user: records are read, the packages are not.
   Task<Result<std::vector<EnvEntry>>> list();
@@ -36,8 +37,8 @@ class EnvShelf {
   };
   // Never what somebody uses: that is told in `in_use`.
   Task<Result<Removed>> remove(std::vector<EnvEntry> entries);
-  // Removes what was not used for longest until the rest has at most `quota` bytes, but `keep`; and what interrupted installations left more than
-  // a day ago. 0 = no quota.
+  // Removes what was not used for longest until the rest has at most `quota` bytes, but `keep`; and what interrupted
+  // installations left more than a day ago. 0 = no quota.
   Task<Result<Removed>> enforce_quota(std::uint64_t quota, std::string keep);
 
  private:
@@ -46,7 +47,8 @@ class EnvShelf {
   box::UidRange uids_;
 };
 
-// What `entries` (newest use first) must lose so that the rest fits into `quota`: what is not in use and not `keep`, longest unused first.
+// What `entries` (newest use first) must lose so that the rest fits into `quota`: what is not in use and not `keep`,
+// longest unused first.
 std::vector<EnvEntry> over_quota(const std::vector<EnvEntry>& entries, std::uint64_t quota, const std::string& keep);
 
 }  // namespace mcpbox::hosting

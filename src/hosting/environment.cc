@@ -1,6 +1,7 @@
 #include "hosting/environment.h"
 
 #include <fmt/format.h>
+
 #include "base/text.h"
 #include "box/session.h"
 
@@ -8,8 +9,10 @@ namespace mcpbox::hosting {
 namespace {
 
 void add_proxy(const EnvironmentInputs& inputs, std::map<std::string, std::string>& env) {
-  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",  // curl, Python, Go, uv, Ruby, wget
-                           "npm_config_proxy", "npm_config_https_proxy", "YARN_HTTP_PROXY", "YARN_HTTPS_PROXY", "PIP_PROXY", "CARGO_HTTP_PROXY"}) {
+  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy",
+                           "all_proxy",  // curl, Python, Go, uv, Ruby, wget
+                           "npm_config_proxy", "npm_config_https_proxy", "YARN_HTTP_PROXY", "YARN_HTTPS_PROXY",
+                           "PIP_PROXY", "CARGO_HTTP_PROXY"}) {
     env[name] = inputs.proxy_url;
   }
   for (const char* name : {"NO_PROXY", "no_proxy", "npm_config_noproxy"}) env[name] = "localhost,127.0.0.1,::1";
@@ -17,10 +20,12 @@ void add_proxy(const EnvironmentInputs& inputs, std::map<std::string, std::strin
   env["GIT_CONFIG_COUNT"] = "1";
   env["GIT_CONFIG_KEY_0"] = "http.proxy";
   env["GIT_CONFIG_VALUE_0"] = inputs.proxy_url;
-  // Without the credential: Java prints this variable on stderr, and takes a proxy's password from a program's Authenticator only.
-  env["JAVA_TOOL_OPTIONS"] = fmt::format("-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort={0} -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort={0} "
-                                         "-Dhttp.nonProxyHosts=localhost|127.*|[::1] -Djdk.http.auth.tunneling.disabledSchemes=",
-                                         box::kEgressPort);
+  // Without the credential: Java prints this variable on stderr, and takes a proxy's password from a program's
+  // Authenticator only.
+  env["JAVA_TOOL_OPTIONS"] = fmt::format(
+      "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort={0} -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort={0} "
+      "-Dhttp.nonProxyHosts=localhost|127.*|[::1] -Djdk.http.auth.tunneling.disabledSchemes=",
+      box::kEgressPort);
 }
 
 }  // namespace

@@ -32,12 +32,15 @@ std::int64_t realtime_ns() {
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-std::string short_hash(const std::string& text) { return sha256_hex(text).substr(0, 16); }
+std::string short_hash(const std::string& text) {
+  return sha256_hex(text).substr(0, 16);
+}
 
 // Sends what changed, keeps the rest, and writes down what the copy then has.
 class GenerationSink final : public workspace::StageSink {
  public:
-  GenerationSink(box::StageWriter& writer, StageManifest& next, const StageManifest* previous) : writer_(writer), next_(next) {
+  GenerationSink(box::StageWriter& writer, StageManifest& next, const StageManifest* previous)
+      : writer_(writer), next_(next) {
     if (previous != nullptr) index_.emplace(*previous);
   }
 
@@ -77,7 +80,8 @@ class GenerationSink final : public workspace::StageSink {
     } else {
       written = writer_.file(path, size, executable, fd);
     }
-    next_.entries.push_back({StageManifest::Kind::kFile, std::string(path), workspace::stamp_of(status), std::move(digest)});
+    next_.entries.push_back(
+        {StageManifest::Kind::kFile, std::string(path), workspace::stamp_of(status), std::move(digest)});
     return written;
   }
   std::uint64_t sent() const { return sent_; }
@@ -111,8 +115,8 @@ Result<StageReport> fill_generation(Job& job, box::StageWriter& writer) {
   return report;
 }
 
-// The report of the walk when the folder still is what the manifest says; nothing when it is not, or cannot be read (the copying that
-// follows then says why).
+// The report of the walk when the folder still is what the manifest says; nothing when it is not, or cannot be read
+// (the copying that follows then says why).
 std::optional<StageReport> as_it_was(const Job& job) {
   workspace::ManifestMatcher matcher(*job.previous);
   auto report = workspace::walk(job.root.host, job.policy.allowed_roots, {}, matcher, nullptr, job.policy.rules);
@@ -125,10 +129,12 @@ std::optional<StageReport> as_it_was(const Job& job) {
 }
 
 // The manifest of the copy that the note speaks of, if files may be taken over from that copy.
-std::optional<StageManifest> trusted_manifest(const std::string& path, const workspace::Root& root, const std::string& note) {
+std::optional<StageManifest> trusted_manifest(const std::string& path, const workspace::Root& root,
+                                              const std::string& note) {
   auto manifest = workspace::load_manifest(path);
   if (!manifest) return std::nullopt;
-  const bool fits = !manifest->writable && manifest->host == root.host && manifest->mount == root.mount && note == "ro " + manifest->generation;
+  const bool fits = !manifest->writable && manifest->host == root.host && manifest->mount == root.mount &&
+                    note == "ro " + manifest->generation;
   if (!fits) return std::nullopt;
   return std::move(*manifest);
 }
@@ -143,8 +149,9 @@ std::string manifest_path(const GenerationPlace& place, const std::string& mount
   return fmt::format("{}/{}-{}", place.manifest_dir, place.process_id, short_hash(mount));
 }
 
-Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
-                                                StagePolicy policy, StageTarget target, GenerationPlace place, bool fresh) {
+Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
+                                                workspace::Root root, StagePolicy policy, StageTarget target,
+                                                GenerationPlace place, bool fresh) {
   const bool writable = root.access == workspace::Access::kReadWrite;
   const std::string note_path = generation_note(place, root.mount);
   const std::string remembered = place.manifest_dir.empty() ? "" : manifest_path(place, root.mount);
@@ -166,7 +173,8 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
   }
 
   std::optional<StageManifest> previous;
-  // Where the sandbox has one id only, nothing but Landlock keeps the server from its code: then no copy is a source of the next.
+  // Where the sandbox has one id only, nothing but Landlock keeps the server from its code: then no copy is a source of
+  // the next.
   const bool sealed = !writable && place.code_uid != target.uid;
   if (sealed && !fresh && !remembered.empty() && note.starts_with("ro ")) {
     struct Found {
@@ -193,12 +201,15 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
   for (int attempt = 1;; ++attempt) {
     const std::string generation = random_hex(16);
     const std::string destination = fmt::format("{}/{}{}", parent, kUnfinished, generation);
-    auto job = std::make_shared<Job>(Job{root, policy, previous, {generation, root.host, root.mount, !sealed, writable, {}}, 0});
+    auto job = std::make_shared<Job>(
+        Job{root, policy, previous, {generation, root.host, root.mount, !sealed, writable, {}}, 0});
     const Fill fill = [job](box::StageWriter& writer) { return fill_generation(*job, writer); };
-    auto report = co_await stream_into(pool, supervisor,
-                                       {destination, owner, target.gid, false, sealed, previous ? root.mount : "", target.timeout}, fill);
+    auto report = co_await stream_into(
+        pool, supervisor, {destination, owner, target.gid, false, sealed, previous ? root.mount : "", target.timeout},
+        fill);
     if (!report && attempt < kAttempts && report.error().code() == Code::kAborted) continue;
-    if (!report && previous && (report.error().code() == Code::kFailedPrecondition || report.error().code() == Code::kNotFound)) {
+    if (!report && previous &&
+        (report.error().code() == Code::kFailedPrecondition || report.error().code() == Code::kNotFound)) {
       log::warning(place.process_id, "{}; copying {} as a whole", report.error().message(), printable(root.host));
       previous.reset();
       continue;
@@ -206,9 +217,11 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
     if (!report) co_return fail(std::move(report).error());
     // While the name leads from one copy to the next, no note may speak of either.
     if (!note.empty()) {
-      if (auto cleared = co_await supervisor.write_file(note_path, ""); !cleared) co_return fail(std::move(cleared).error());
+      if (auto cleared = co_await supervisor.write_file(note_path, ""); !cleared)
+        co_return fail(std::move(cleared).error());
     }
-    if (auto published = co_await supervisor.publish(destination, root.mount, owner); !published) co_return fail(std::move(published).error());
+    if (auto published = co_await supervisor.publish(destination, root.mount, owner); !published)
+      co_return fail(std::move(published).error());
     auto noted = co_await supervisor.write_file(note_path, (writable ? "rw " : sealed ? "ro " : "open ") + generation);
     if (!noted) co_return fail(std::move(noted).error());
     result.how = previous ? StagedGeneration::How::kPartly : StagedGeneration::How::kWhole;
@@ -217,7 +230,9 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
     if (!remembered.empty()) {
       auto save = [job, remembered] { return workspace::save_manifest(remembered, job->next); };
       auto saved = co_await offload(pool, std::move(save));
-      if (!saved) log::warning(place.process_id, "{}; the next start copies {} as a whole", saved.error().message(), printable(root.host));
+      if (!saved)
+        log::warning(place.process_id, "{}; the next start copies {} as a whole", saved.error().message(),
+                     printable(root.host));
     }
     co_return result;
   }

@@ -40,20 +40,35 @@ InstallerOptions installer_options(const HostOptions& options) {
   installer.state_dir = options.state_dir;
   installer.engine = options.engine;
   installer.quota_bytes = options.settings.box.env_quota_mb << 20;
-  installer.sources = {options.settings.box.install_mode == config::InstallMode::kOffline, options.settings.box.wheelhouse, options.settings.box.npm_cache};
+  installer.sources = {options.settings.box.install_mode == config::InstallMode::kOffline,
+                       options.settings.box.wheelhouse, options.settings.box.npm_cache};
   return installer;
 }
 
 }  // namespace
 
-std::string cache_volume(const std::string& instance) { return fmt::format("mcpbox-{}-cache", instance.substr(0, 8)); }
+std::string cache_volume(const std::string& instance) {
+  return fmt::format("mcpbox-{}-cache", instance.substr(0, 8));
+}
 
-Host::Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, HostOptions options)
+Host::Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
+           HostOptions options)
     : tasks_(executor, "host"),
-      sessions_(engine, executor, [this](std::shared_ptr<SharedSession> session) { tasks_.spawn("loss", tell_loss(std::move(session))); }),
+      sessions_(
+          engine, executor,
+          [this](std::shared_ptr<SharedSession> session) { tasks_.spawn("loss", tell_loss(std::move(session))); }),
       installer_(engine, executor, pool, installer_options(options)),
-      context_{engine,         executor, pool, sessions_, installer_, session_defaults(options), options.image, options.policy,
-               options.state_dir.empty() ? "" : options.state_dir + "/staged", options.one_server_per_sandbox, options.egress} {
+      context_{engine,
+               executor,
+               pool,
+               sessions_,
+               installer_,
+               session_defaults(options),
+               options.image,
+               options.policy,
+               options.state_dir.empty() ? "" : options.state_dir + "/staged",
+               options.one_server_per_sandbox,
+               options.egress} {
   for (config::ServerSettings& settings : options.settings.servers) {
     const bool enabled = settings.enable;
     servers_.push_back(std::make_unique<HostedServer>(context_, std::move(settings)));
@@ -67,7 +82,9 @@ void Host::start() {
   for (const auto& server : servers_) tasks_.spawn(server->name(), run_server(*server));
 }
 
-Task<void> Host::run_server(HostedServer& server) { co_await server.run(); }
+Task<void> Host::run_server(HostedServer& server) {
+  co_await server.run();
+}
 
 Task<void> Host::tell_loss(std::shared_ptr<SharedSession> session) {
   const std::string how = co_await session->session().describe_loss();
@@ -87,7 +104,8 @@ Result<HostedServer*> Host::find(const std::string& name) {
     if (server->name() == name) return server.get();
     names.push_back(server->name());
   }
-  return fail(Code::kNotFound, fmt::format("no server is named '{}'; there are: {}", printable(name, 100), join(names, ", ")));
+  return fail(Code::kNotFound,
+              fmt::format("no server is named '{}'; there are: {}", printable(name, 100), join(names, ", ")));
 }
 
 Task<void> Host::settle(std::chrono::steady_clock::time_point deadline) {

@@ -3,7 +3,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
-
 #include <functional>
 #include <memory>
 #include <string>
@@ -28,10 +27,12 @@ struct HostOptions {
   PlanPolicy policy;
   box::UidRange uids;     // EngineInfo::uids
   box::HostTools tools;   // EngineInfo::tools
-  std::string state_dir;  // of the instance; what is noted of environments and of staged copies is kept there. Empty = nothing is
+  std::string state_dir;  // of the instance; what is noted of environments and of staged copies is kept there. Empty =
+                          // nothing is
   std::string engine;     // EngineInfo::kind
   bool one_server_per_sandbox = false;  // EngineInfo
-  EgressService* egress = nullptr;  // outlives the host; null: no server has a way out, and nothing can be installed from a registry
+  EgressService* egress =
+      nullptr;  // outlives the host; null: no server has a way out, and nothing can be installed from a registry
 };
 
 // The name of the volume with the environments of this instance.

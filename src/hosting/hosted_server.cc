@@ -70,7 +70,8 @@ void HostedServer::close_phase() {
   if (!timed) return;
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - phase_began_);
   phases_.push_back({phase_, took});
-  if (took > std::chrono::seconds(1)) log::info(settings_.name, "{} took {}", name_of(phase_), human_milliseconds(static_cast<double>(took.count())));
+  if (took > std::chrono::seconds(1))
+    log::info(settings_.name, "{} took {}", name_of(phase_), human_milliseconds(static_cast<double>(took.count())));
 }
 
 void HostedServer::request_stop() {
@@ -105,8 +106,9 @@ Task<void> HostedServer::run() {
     error_ = std::move(outcome).error();
     log_.line(LogSource::kMcpbox, error_->message());
     const auto delay = budget_.on_failure(Clock::now(), connected_since_);
-    const bool hopeless = !connected_since_ && (error_->code() == Code::kInvalidArgument || error_->code() == Code::kPermissionDenied ||
-                                                error_->code() == Code::kFailedPrecondition);
+    const bool hopeless =
+        !connected_since_ && (error_->code() == Code::kInvalidArgument || error_->code() == Code::kPermissionDenied ||
+                              error_->code() == Code::kFailedPrecondition);
     if (!delay || hopeless) {
       log::error(settings_.name, "{}: {}", name_of(phase_), error_->message());
       enter(ServerState::kError, phase_);
@@ -128,15 +130,18 @@ Task<Result<void>> HostedServer::attempt() {
   // Starting can take minutes (an installation); a stop or a restart that is asked for meanwhile cancels it.
   std::optional<Result<std::unique_ptr<Running>>> started;
   net::TaskGroup starting(context_.executor, settings_.name);
-  bool over = false;  // not starting.running(): a start that never waits is over before this waits, and still counts as running
+  bool over =
+      false;  // not starting.running(): a start that never waits is over before this waits, and still counts as running
   starting.spawn("start", start_into(started, over));
   while (!over && !asked()) co_await changed_.wait();
   co_await starting.stop();
-  if (!started) co_return asked() ? Result<void>{} : fail(Code::kInternal, "starting ended without a result; see the log");
+  if (!started)
+    co_return asked() ? Result<void>{} : fail(Code::kInternal, "starting ended without a result; see the log");
   if (!*started) co_return fail(std::move(*started).error());
   running_ = std::move(**started);
   auto outcome = co_await serve(*running_);
-  const Error reason = outcome ? Error(Code::kUnavailable, fmt::format("server '{}' was stopped", settings_.name)) : outcome.error();
+  const Error reason =
+      outcome ? Error(Code::kUnavailable, fmt::format("server '{}' was stopped", settings_.name)) : outcome.error();
   co_await finish(std::move(running_), reason);
   co_return outcome;
 }
@@ -174,7 +179,8 @@ Task<Result<HostedServer::Place>> HostedServer::find_place() {
     }
     co_return fail(Code::kPermissionDenied, text);
   }
-  auto user = user_for(*plan, server_uid(context_.session_defaults.instance, settings_.name, context_.session_defaults.uids));
+  auto user =
+      user_for(*plan, server_uid(context_.session_defaults.instance, settings_.name, context_.session_defaults.uids));
   if (!user) co_return fail(std::move(user).error());
 
   box::SessionOptions options = context_.session_defaults;
@@ -185,7 +191,8 @@ Task<Result<HostedServer::Place>> HostedServer::find_place() {
   if (settings_.box.pids_limit) profile.limits.processes = *settings_.box.pids_limit;
   if (settings_.box.read_only_rootfs) profile.read_only_root = *settings_.box.read_only_rootfs;
   profile.mounts = mounts_for(*plan);
-  const bool dedicated = context_.one_server_per_sandbox || settings_.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
+  const bool dedicated = context_.one_server_per_sandbox || settings_.box.isolation == config::Isolation::kDedicated ||
+                         !profile.mounts.empty();
   options.name = dedicated ? process_id_.substr(0, 40) : fmt::format("shared-{}", profile.hash().substr(0, 8));
   options.workspace_volume = box::Session::sandbox_name(options).append(kWorkspaceSuffix);
 
@@ -270,11 +277,12 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
     // A program that is not there will not be there in two seconds either.
     const bool missing = spawned.error().code() == Code::kNotFound;
     Error error = std::move(spawned).error();
-    co_return fail(missing ? Error(Code::kFailedPrecondition,
-                                   fmt::format("{}; check `command` of server '{}': the program must be in the image, in a staged "
-                                               "folder, or come from npx or uvx; {}",
-                                               error.message(), settings_.name, missing_program_hint(program, place->image)))
-                           : std::move(error));
+    co_return fail(
+        missing ? Error(Code::kFailedPrecondition,
+                        fmt::format("{}; check `command` of server '{}': the program must be in the image, in a staged "
+                                    "folder, or come from npx or uvx; {}",
+                                    error.message(), settings_.name, missing_program_hint(program, place->image)))
+                : std::move(error));
   }
   running->pid = spawned->pid;
   ++starts_;
@@ -283,7 +291,8 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   mcp::SessionOptions session_options;
   session_options.client_version = MCPBOX_VERSION;
   session_options.initialize_timeout = settings_.box.startup_timeout;
-  running->driver = std::make_unique<McpDriver>(context_.executor, std::move(spawned->pipes), std::move(session_options), log_);
+  running->driver =
+      std::make_unique<McpDriver>(context_.executor, std::move(spawned->pipes), std::move(session_options), log_);
   running->driver->start([this] { changed_.notify(); });
   co_return running;
 }
@@ -296,22 +305,27 @@ Task<Result<std::vector<PullOutcome>>> HostedServer::pull(PullOptions options) {
   };
   const auto copies = std::count_if(place->plan.roots.begin(), place->plan.roots.end(), is_writable_copy);
   if (copies == 0) {
-    co_return fail(Code::kFailedPrecondition, fmt::format("server '{}' has no copy that it may change: set `host_path_mode: rw`", settings_.name));
+    co_return fail(Code::kFailedPrecondition,
+                   fmt::format("server '{}' has no copy that it may change: set `host_path_mode: rw`", settings_.name));
   }
   if (copies > 1 && !options.to.empty()) {
-    co_return fail(Code::kInvalidArgument, fmt::format("server '{}' has copies of {} folders; --to takes one", settings_.name, copies));
+    co_return fail(Code::kInvalidArgument,
+                   fmt::format("server '{}' has copies of {} folders; --to takes one", settings_.name, copies));
   }
   const StageTarget target{place->user.first, place->user.second};
   const box::SessionOptions& session = place->session->session().options();
-  const GenerationPlace where{process_tree(process_id_), process_id_, context_.manifest_dir,
-                              context_.one_server_per_sandbox ? target.uid : code_uid(session.instance, settings_.name, session.uids)};
+  const GenerationPlace where{
+      process_tree(process_id_), process_id_, context_.manifest_dir,
+      context_.one_server_per_sandbox ? target.uid : code_uid(session.instance, settings_.name, session.uids)};
   std::vector<PullOutcome> outcomes;
   for (const workspace::Root& root : place->plan.roots) {
     if (!is_writable_copy(root)) continue;
-    auto pulled = co_await pull_root(context_.pool, place->session->session().supervisor(), root, context_.policy.staging(), target, where, options);
+    auto pulled = co_await pull_root(context_.pool, place->session->session().supervisor(), root,
+                                     context_.policy.staging(), target, where, options);
     if (!pulled) co_return fail(std::move(pulled).error().with_context(fmt::format("server '{}'", settings_.name)));
-    log_.line(LogSource::kMcpbox, fmt::format("pulled into {}: {} entries{}", printable(pulled->target), pulled->report.items.size(),
-                                              pulled->report.applied ? "" : ", nothing written"));
+    log_.line(LogSource::kMcpbox,
+              fmt::format("pulled into {}: {} entries{}", printable(pulled->target), pulled->report.items.size(),
+                          pulled->report.applied ? "" : ", nothing written"));
     outcomes.push_back(std::move(*pulled));
   }
   co_return outcomes;
@@ -319,7 +333,9 @@ Task<Result<std::vector<PullOutcome>>> HostedServer::pull(PullOptions options) {
 
 Error HostedServer::death_of(const Running& running) const {
   const std::string tail = log_.tail(attempt_log_start_);
-  std::string how = running.lost ? *running.lost : running.exit ? "the server ended: " + running.exit->describe() : "the server ended";
+  std::string how = running.lost   ? *running.lost
+                    : running.exit ? "the server ended: " + running.exit->describe()
+                                   : "the server ended";
   if (!tail.empty()) how += fmt::format(". Its last words:\n{}", tail);
   return Error(Code::kUnavailable, std::move(how));
 }
@@ -344,7 +360,8 @@ Task<Result<void>> HostedServer::serve(Running& running) {
       while (!running.ended() && Clock::now() < soon) (void)co_await changed_.wait_until(soon);
       if (running.ended()) co_await drain(running);
       const std::string tail = log_.tail(attempt_log_start_);
-      if (!tail.empty()) error = Error(error.code(), fmt::format("{}. The server's last words:\n{}", error.message(), tail));
+      if (!tail.empty())
+        error = Error(error.code(), fmt::format("{}. The server's last words:\n{}", error.message(), tail));
       outcome = running.ended() ? fail(death_of(running)) : fail(std::move(error));
       break;
     }
@@ -355,8 +372,9 @@ Task<Result<void>> HostedServer::serve(Running& running) {
       if (running.ended() || asked()) continue;
       if (state_ == ServerState::kConnected) phase_ = Phase::kRuntime;
       const std::string tail = log_.tail(attempt_log_start_);
-      outcome = fail(Code::kUnavailable, fmt::format("the server closed its stdout and goes on running, so it cannot answer any more{}{}",
-                                                     tail.empty() ? "" : ". Its last words:\n", tail));
+      outcome = fail(Code::kUnavailable,
+                     fmt::format("the server closed its stdout and goes on running, so it cannot answer any more{}{}",
+                                 tail.empty() ? "" : ". Its last words:\n", tail));
       break;
     }
     if (state_ != ServerState::kConnected && state == SessionState::kReady && driver.session().tools_known()) {
@@ -408,7 +426,9 @@ Task<void> HostedServer::settle(Clock::time_point deadline) {
     return state_ == ServerState::kConnected || state_ == ServerState::kError || state_ == ServerState::kStopped;
   };
   // A stop stays wanted while the server is stopped.
-  const auto pending = [this] { return restart_wanted_ || shut_down_wanted_ || (stop_wanted_ && state_ != ServerState::kStopped); };
+  const auto pending = [this] {
+    return restart_wanted_ || shut_down_wanted_ || (stop_wanted_ && state_ != ServerState::kStopped);
+  };
   while ((!settled() || pending()) && Clock::now() < deadline) (void)co_await changed_.wait_until(deadline);
 }
 
@@ -425,7 +445,9 @@ Task<Result<mcp::CallReply>> HostedServer::call_tool(std::string tool, std::stri
   }
   std::string params = fmt::format(R"({{"name":{},"arguments":{}}})", json::quote(tool), arguments_json);
   auto reply = co_await running_->driver->call("tools/call", std::move(params), settings_.tool_call_timeout);
-  if (!reply) co_return fail(std::move(reply).error().with_context(fmt::format("server '{}', tool '{}'", settings_.name, printable(tool))));
+  if (!reply)
+    co_return fail(
+        std::move(reply).error().with_context(fmt::format("server '{}', tool '{}'", settings_.name, printable(tool))));
   co_return reply;
 }
 

@@ -3,7 +3,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
-
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -35,12 +34,13 @@ struct HostContext {
   boost::asio::thread_pool& pool;
   SessionPool& sessions;
   Installer& installer;
-  box::SessionOptions session_defaults;  // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
+  box::SessionOptions
+      session_defaults;       // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
   std::string default_image;  // engine id of the image that is used where a server names none
   PlanPolicy policy;
-  std::string manifest_dir;   // LaunchInputs::manifest_dir
+  std::string manifest_dir;             // LaunchInputs::manifest_dir
   bool one_server_per_sandbox = false;  // EngineInfo
-  EgressService* egress = nullptr;  // null: no server has a way out
+  EgressService* egress = nullptr;      // null: no server has a way out
 };
 
 struct PhaseTime {
@@ -52,19 +52,19 @@ struct PhaseTime {
 struct ServerView {
   std::string name;
   ServerState state = ServerState::kStopped;
-  Phase phase = Phase::kNone;      // of the attempt that runs, or in which it failed
-  std::string error;               // for people; empty when all is well
-  std::string sandbox;             // the sandbox's name on the engine
-  std::string process;             // process id
+  Phase phase = Phase::kNone;  // of the attempt that runs, or in which it failed
+  std::string error;           // for people; empty when all is well
+  std::string sandbox;         // the sandbox's name on the engine
+  std::string process;         // process id
   pid_t pid = 0;
   uid_t uid = 0;
-  unsigned restarts = 0;           // since the daemon started
+  unsigned restarts = 0;  // since the daemon started
   std::size_t tool_count = 0;
   std::string server_name, server_version, protocol_version;
-  std::string environment;         // hash of the installed environment that it uses or used last; empty = none
-  std::string packages;            // what is in it, in short
-  std::string network;             // none, allowlist or public
-  std::vector<PhaseTime> phases;   // of the newest attempt
+  std::string environment;        // hash of the installed environment that it uses or used last; empty = none
+  std::string packages;           // what is in it, in short
+  std::string network;            // none, allowlist or public
+  std::vector<PhaseTime> phases;  // of the newest attempt
   std::chrono::milliseconds uptime{0};
 };
 
@@ -82,12 +82,13 @@ class HostedServer {
   // Returns when the server is connected, or failed for good, or was stopped, or the time is up.
   Task<void> settle(std::chrono::steady_clock::time_point deadline);
 
-  // kFailedPrecondition when it is not connected (the message says why), kUnavailable with how it died when it dies meanwhile; never
-  // executed a second time by itself.
+  // kFailedPrecondition when it is not connected (the message says why), kUnavailable with how it died when it dies
+  // meanwhile; never executed a second time by itself.
   Task<Result<mcp::CallReply>> call_tool(std::string tool, std::string arguments_json);
   Result<std::vector<mcp::Tool>> tools() const;
 
-  // Brings what the server changed in its writable copies back to this host (pull.h). Works in every state; opens the sandbox if need be.
+  // Brings what the server changed in its writable copies back to this host (pull.h). Works in every state; opens the
+  // sandbox if need be.
   Task<Result<std::vector<PullOutcome>>> pull(PullOptions options);
 
   ServerView view() const;

@@ -7,21 +7,27 @@
 namespace mcpbox::hosting {
 namespace {
 
-uid_t server_count(const box::UidRange& range) { return static_cast<uid_t>(std::uint64_t{range.count} * 133 / 233); }
+uid_t server_count(const box::UidRange& range) {
+  return static_cast<uid_t>(std::uint64_t{range.count} * 133 / 233);
+}
 
 // 60 bits of the text's digest.
 std::uint64_t number_of(std::string_view text) {
   std::uint64_t number = 0;
-  for (const char c : sha256_hex(text).substr(0, 15)) number = number * 16 + static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10);
+  for (const char c : sha256_hex(text).substr(0, 15))
+    number = number * 16 + static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10);
   return number;
 }
 
 }  // namespace
 
-uid_t draw_uid(const box::UidRange& range) { return range.first + static_cast<uid_t>(random_below(server_count(range))); }
+uid_t draw_uid(const box::UidRange& range) {
+  return range.first + static_cast<uid_t>(random_below(server_count(range)));
+}
 
 uid_t server_uid(std::string_view instance, std::string_view server, const box::UidRange& range) {
-  return range.first + static_cast<uid_t>(number_of(std::string(instance) + '\0' + std::string(server)) % server_count(range));
+  return range.first +
+         static_cast<uid_t>(number_of(std::string(instance) + '\0' + std::string(server)) % server_count(range));
 }
 
 uid_t installer_uid(std::string_view hash, const box::UidRange& range) {

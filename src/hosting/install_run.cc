@@ -37,7 +37,9 @@ void add_offline(const OfflineSources& sources, std::map<std::string, std::strin
 
 }  // namespace
 
-std::string tree_of(const workspace::InstallPlan& plan) { return plan.environment.substr(0, plan.environment.rfind('/')); }
+std::string tree_of(const workspace::InstallPlan& plan) {
+  return plan.environment.substr(0, plan.environment.rfind('/'));
+}
 
 // What a step printed: lines to the log and to whoever watches, the end of it for the error.
 struct InstallRun::Output {
@@ -46,8 +48,9 @@ struct InstallRun::Output {
   std::string end;
 };
 
-InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, const InstallerOptions& options, const EnvLedger& ledger,
-                       box::Session& session, const InstallRequest& request, Clock::time_point deadline, InstallProxy proxy)
+InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
+                       const InstallerOptions& options, const EnvLedger& ledger, box::Session& session,
+                       const InstallRequest& request, Clock::time_point deadline, InstallProxy proxy)
     : executor_(executor),
       pool_(pool),
       options_(options),
@@ -83,16 +86,19 @@ void InstallRun::say(std::string_view line) {
 }
 
 Task<Result<void>> InstallRun::prepare() {
-  // What an interrupted installation left cannot be told from what it finished; its downloads are checked by the tools themselves.
+  // What an interrupted installation left cannot be told from what it finished; its downloads are checked by the tools
+  // themselves.
   auto names = co_await supervisor_.list_directory(tree_);
   for (const char* part : {"/env", "/home", "/tmp"}) {
     if (auto removed = co_await supervisor_.remove_tree(tree_ + part, uid_); !removed) co_return removed;
   }
-  if (names && std::find(names->begin(), names->end(), "cache") != names->end()) say("an earlier attempt was cut short; its downloads are used again");
+  if (names && std::find(names->begin(), names->end(), "cache") != names->end())
+    say("an earlier attempt was cut short; its downloads are used again");
   std::vector<std::string> children{"env", "home", "tmp", "cache"};
   if (auto made = co_await supervisor_.make_tree(tree_, uid_, uid_, std::move(children)); !made) co_return made;
   if (!proxy_.url.empty()) {
-    auto written = co_await supervisor_.write_file(tree_ + std::string(kNodeProxyFile), std::string(node_proxy_preload()));
+    auto written =
+        co_await supervisor_.write_file(tree_ + std::string(kNodeProxyFile), std::string(node_proxy_preload()));
     if (!written) co_return written;
   }
   if (plan_.inputs.empty() && plan_.sources.empty()) co_return Result<void>{};
@@ -147,7 +153,8 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
     Error error = std::move(spawned).error();
     if (error.code() == Code::kNotFound) {
       error = Error(Code::kFailedPrecondition,
-                    fmt::format("{}; {}", error.message(), missing_program_hint(step.argv.front(), session_.options().profile.image)));
+                    fmt::format("{}; {}", error.message(),
+                                missing_program_hint(step.argv.front(), session_.options().profile.image)));
     }
     co_return fail(std::move(error).with_context(step.title));
   }
@@ -178,20 +185,25 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
   }
   if (!ended) {
     downloads_ = Downloads::kKeep;
-    co_return fail(Code::kTimeout, fmt::format("{}: killed, because it was not done within {}; what it downloaded is kept for the next attempt. Raise "
-                                               "box.startup_timeout_sec (run: --timeout) if it only needs longer. Its last lines:\n{}",
-                                               step.title, human_milliseconds(static_cast<double>(request_.timeout.count()) * 1000),
-                                               lines_that_matter(printed)));
+    co_return fail(
+        Code::kTimeout,
+        fmt::format(
+            "{}: killed, because it was not done within {}; what it downloaded is kept for the next attempt. Raise "
+            "box.startup_timeout_sec (run: --timeout) if it only needs longer. Its last lines:\n{}",
+            step.title, human_milliseconds(static_cast<double>(request_.timeout.count()) * 1000),
+            lines_that_matter(printed)));
   }
   if (ended->code == 0) co_return Result<void>{};
   const bool network = is_network_failure(printed);
   if (network || ended->killed_for_memory || ended->signal != 0) downloads_ = Downloads::kKeep;
-  std::string hint = ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)" : install_hint(printed);
+  std::string hint =
+      ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)" : install_hint(printed);
   if (options_.sources.offline && !hint.empty() && hint.find("offline") == std::string::npos) {
     hint += "; install_mode is offline, so it must be in box.wheelhouse (--wheelhouse) or box.npm_cache (--npm-cache)";
   }
   co_return fail(network ? Code::kUnavailable : Code::kFailedPrecondition,
-                 fmt::format("{}: {}{}{}\n{}", step.title, ended->describe(), hint.empty() ? "" : "; ", hint, lines_that_matter(printed)));
+                 fmt::format("{}: {}{}{}\n{}", step.title, ended->describe(), hint.empty() ? "" : "; ", hint,
+                             lines_that_matter(printed)));
 }
 
 Task<std::string> InstallRun::ask(std::vector<std::string> argv) {
@@ -201,7 +213,9 @@ Task<std::string> InstallRun::ask(std::vector<std::string> argv) {
   auto spawned = co_await supervisor_.spawn(spec_of(step, "ask"));
   if (!spawned) co_return std::string();
   const auto printed = std::make_shared<std::string>();
-  auto sink = [printed](std::string_view bytes) { printed->append(bytes.substr(0, kOutputKept - std::min(kOutputKept, printed->size()))); };
+  auto sink = [printed](std::string_view bytes) {
+    printed->append(bytes.substr(0, kOutputKept - std::min(kOutputKept, printed->size())));
+  };
   net::TaskGroup readers(executor_, "ask");
   readers.spawn("stdout", read_all(executor_, std::move(spawned->pipes.out), sink));
   readers.spawn("stderr", read_all(executor_, std::move(spawned->pipes.err), [](std::string_view) {}));
@@ -244,7 +258,8 @@ Task<Result<void>> InstallRun::finish() {
   record.made = static_cast<std::int64_t>(std::time(nullptr));
   record.took_ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_).count();
   record.bytes = kibibytes << 10;
-  say(fmt::format("installed {} ({}, {})", packages_in_short(record), human_bytes(record.bytes), human_milliseconds(static_cast<double>(record.took_ms))));
+  say(fmt::format("installed {} ({}, {})", packages_in_short(record), human_bytes(record.bytes),
+                  human_milliseconds(static_cast<double>(record.took_ms))));
   co_return co_await supervisor_.write_file(tree_ + "/complete", to_json(record));
 }
 

@@ -1,13 +1,12 @@
 // One installation in its sandbox: prepare the tree, run the steps, find the program, seal, write the record.
 //
-// A tree /cache/env/<hash> has env (what stays), home and tmp (scratch), and cache: the downloads of uv, npm and the like. When an attempt is cut short
-// (time-out, killed, network) the next one finds its downloads there. Nobody else does: what an installed package could plant there meets the
-// same packages again, and no others.
+// A tree /cache/env/<hash> has env (what stays), home and tmp (scratch), and cache: the downloads of uv, npm and the
+// like. When an attempt is cut short (time-out, killed, network) the next one finds its downloads there. Nobody else
+// does: what an installed package could plant there meets the same packages again, and no others.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
-
 #include <chrono>
 #include <optional>
 #include <string>
@@ -32,8 +31,9 @@ struct InstallProxy {
 class InstallRun {
  public:
   using Clock = std::chrono::steady_clock;
-  InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, const InstallerOptions& options, const EnvLedger& ledger,
-             box::Session& session, const InstallRequest& request, Clock::time_point deadline, InstallProxy proxy);
+  InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, const InstallerOptions& options,
+             const EnvLedger& ledger, box::Session& session, const InstallRequest& request, Clock::time_point deadline,
+             InstallProxy proxy);
   ~InstallRun();
 
   // Errors name the step, its exit code, the lines of its output that matter, and what to do.

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/text.h"
-#include "hosting/env_shelf.h"
 #include "hosting/egress_policy.h"
+#include "hosting/env_shelf.h"
 #include "hosting/identity.h"
 #include "hosting/install_run.h"
 #include "hosting/owner.h"
@@ -16,13 +16,20 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string session_name(const workspace::InstallPlan& plan) { return fmt::format("install-{}", plan.hash.substr(0, 16)); }
+std::string session_name(const workspace::InstallPlan& plan) {
+  return fmt::format("install-{}", plan.hash.substr(0, 16));
+}
 
 }  // namespace
 
 Installer::Installer(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
                      InstallerOptions options)
-    : engine_(engine), executor_(executor), pool_(pool), options_(std::move(options)), ledger_(options_.state_dir), finished_(executor) {}
+    : engine_(engine),
+      executor_(executor),
+      pool_(pool),
+      options_(std::move(options)),
+      ledger_(options_.state_dir),
+      finished_(executor) {}
 
 Task<Result<InstalledEnvironment>> Installer::ensure(box::Supervisor& reader, InstallRequest request) {
   const workspace::InstallPlan& plan = *request.plan.install;
@@ -64,7 +71,8 @@ Task<Result<std::shared_ptr<EnvHold>>> Installer::hold(const InstallRequest& req
   }
 }
 
-Task<Result<InstalledEnvironment>> Installer::read_complete(box::Supervisor& reader, const workspace::InstallPlan& plan) {
+Task<Result<InstalledEnvironment>> Installer::read_complete(box::Supervisor& reader,
+                                                            const workspace::InstallPlan& plan) {
   auto text = co_await reader.read_file(tree_of(plan) + "/complete", kEnvRecordLimit);
   if (!text) co_return fail(std::move(text).error());
   auto record = parse_env_record(plan.hash, *text);
@@ -102,9 +110,11 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   const OfflineSources& sources = options_.sources;
   if (sources.offline && (plan.manager == "uv" ? sources.wheelhouse : sources.npm_cache).empty()) {
     co_return fail(Code::kFailedPrecondition,
-                   fmt::format("install_mode is offline and what '{}' needs ({}) is not installed yet: start it once with install_mode open, or set {}",
+                   fmt::format("install_mode is offline and what '{}' needs ({}) is not installed yet: start it once "
+                               "with install_mode open, or set {}",
                                printable(request.subject, 100), printable(join(plan.asked, ", "), 300),
-                               plan.manager == "uv" ? "box.wheelhouse (--wheelhouse) to a folder of wheels" : "box.npm_cache (--npm-cache) to an npm cache"));
+                               plan.manager == "uv" ? "box.wheelhouse (--wheelhouse) to a folder of wheels"
+                                                    : "box.npm_cache (--npm-cache) to an npm cache"));
   }
 
   box::SessionOptions options = options_.session;
@@ -112,8 +122,10 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   if (sources.offline) options.egress_dir.clear();
   options.profile.mounts.clear();
   if (sources.offline) {
-    if (!sources.wheelhouse.empty()) options.profile.mounts.push_back({box::Mount::Kind::kBind, sources.wheelhouse, kWheelhouseMount, true, 0});
-    if (!sources.npm_cache.empty()) options.profile.mounts.push_back({box::Mount::Kind::kBind, sources.npm_cache, kNpmCacheMount, true, 0});
+    if (!sources.wheelhouse.empty())
+      options.profile.mounts.push_back({box::Mount::Kind::kBind, sources.wheelhouse, kWheelhouseMount, true, 0});
+    if (!sources.npm_cache.empty())
+      options.profile.mounts.push_back({box::Mount::Kind::kBind, sources.npm_cache, kNpmCacheMount, true, 0});
   }
   options.cache_writable = true;
   options.workspace_volume.clear();
@@ -167,14 +179,16 @@ Task<Result<void>> Installer::run_in(box::Session& session, const InstallRequest
       if (!granted) co_return fail(std::move(granted).error());
       grant = std::move(*granted);
     }
-    InstallRun run(executor_, pool_, options_, ledger_, session, request, deadline, {grant ? grant->proxy_url() : Secret(), std::move(token)});
+    InstallRun run(executor_, pool_, options_, ledger_, session, request, deadline,
+                   {grant ? grant->proxy_url() : Secret(), std::move(token)});
     outcome = co_await run.run();
   }
   if (!outcome) co_return outcome;
-  auto removed = co_await EnvShelf(session.supervisor(), ledger_, session.options().uids).enforce_quota(options_.quota_bytes, request.plan.install->hash);
+  auto removed = co_await EnvShelf(session.supervisor(), ledger_, session.options().uids)
+                     .enforce_quota(options_.quota_bytes, request.plan.install->hash);
   if (removed && !removed->hashes.empty() && request.progress) {
-    request.progress(fmt::format("removed {} environments that were not used for longest ({}), because of the quota", removed->hashes.size(),
-                                 human_bytes(removed->bytes)));
+    request.progress(fmt::format("removed {} environments that were not used for longest ({}), because of the quota",
+                                 removed->hashes.size(), human_bytes(removed->bytes)));
   }
   co_return outcome;
 }

@@ -1,12 +1,13 @@
-// Makes the environment that a plan asks for: once per content hash, in a sandbox of its own, without the servers' secrets.
+// Makes the environment that a plan asks for: once per content hash, in a sandbox of its own, without the servers'
+// secrets.
 //
-// The result is read-only under /cache/env/<hash>/env and complete when /cache/env/<hash>/complete exists, a file of PID 1. Several
-// mcpbox processes that need the same hash wait for each other: the installer sandbox's name is the lock.
+// The result is read-only under /cache/env/<hash>/env and complete when /cache/env/<hash>/complete exists, a file of
+// PID 1. Several mcpbox processes that need the same hash wait for each other: the installer sandbox's name is the
+// lock.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
-
 #include <chrono>
 #include <functional>
 #include <map>
@@ -29,8 +30,8 @@
 
 namespace mcpbox::hosting {
 
-// From where an installation may take what it installs when the environment is not there yet. That only pinned things are installed ("locked") is
-// the planner's business: workspace::Policy::locked.
+// From where an installation may take what it installs when the environment is not there yet. That only pinned things
+// are installed ("locked") is the planner's business: workspace::Policy::locked.
 struct OfflineSources {
   bool offline = false;    // no network at all
   std::string wheelhouse;  // host folder of wheels; empty = none
@@ -40,17 +41,18 @@ struct OfflineSources {
 struct InstallerOptions {
   box::SessionOptions session;  // instance, init_path, run_dir, ca_bundle, cache_volume, egress_dir; name is set here
   std::map<std::string, std::string> env;  // box.install_env: PIP_INDEX_URL …
-  EgressService* egress = nullptr;  // through which installations reach registries; outlives the installer. Null: they reach nothing
+  EgressService* egress =
+      nullptr;  // through which installations reach registries; outlives the installer. Null: they reach nothing
   StagePolicy policy;
-  std::string state_dir;            // of the instance: the ledger; empty = nothing is noted
-  std::string engine;               // EngineInfo::kind, for the record
-  std::uint64_t quota_bytes = 0;    // of all environments together, enforced after an installation; 0 = none
+  std::string state_dir;          // of the instance: the ledger; empty = nothing is noted
+  std::string engine;             // EngineInfo::kind, for the record
+  std::uint64_t quota_bytes = 0;  // of all environments together, enforced after an installation; 0 = none
   OfflineSources sources;
 };
 
 struct InstallRequest {
-  std::string subject;   // server name, for messages
-  workspace::Plan plan;  // with `install`
+  std::string subject;              // server name, for messages
+  workspace::Plan plan;             // with `install`
   config::NetworkSettings network;  // install_allow
   std::chrono::seconds timeout{300};
   std::function<void(std::string_view line)> progress;  // a line per step and per line of output; may be empty
@@ -64,9 +66,11 @@ struct InstalledEnvironment {
 
 class Installer {
  public:
-  Installer(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, InstallerOptions options);
+  Installer(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
+            InstallerOptions options);
 
-  // `reader` is any session that mounts the cache. Errors name the step, its exit code, the last lines that matter, and what to do.
+  // `reader` is any session that mounts the cache. Errors name the step, its exit code, the last lines that matter, and
+  // what to do.
   Task<Result<InstalledEnvironment>> ensure(box::Supervisor& reader, InstallRequest request);
 
   const EnvLedger& ledger() const { return ledger_; }
@@ -77,11 +81,13 @@ class Installer {
  private:
   Task<Result<InstalledEnvironment>> read_complete(box::Supervisor& reader, const workspace::InstallPlan& plan);
   Task<Result<void>> install(const InstallRequest& request);
-  // A process that was killed between making and starting its sandbox would hold the name for ever. True when it was removed.
+  // A process that was killed between making and starting its sandbox would hold the name for ever. True when it was
+  // removed.
   Task<bool> remove_abandoned(const box::SessionOptions& options);
   Task<Result<std::shared_ptr<EnvHold>>> hold(const InstallRequest& request);
   // In this session, which may write the cache.
-  Task<Result<void>> run_in(box::Session& session, const InstallRequest& request, std::chrono::steady_clock::time_point deadline);
+  Task<Result<void>> run_in(box::Session& session, const InstallRequest& request,
+                            std::chrono::steady_clock::time_point deadline);
 
   box::Engine& engine_;
   boost::asio::any_io_executor executor_;

@@ -15,47 +15,60 @@
 namespace mcpbox::hosting {
 namespace {
 
-bool below_workspace(const std::string& path) { return path.starts_with(fmt::format("{}/", box::kWorkspaceMount)); }
+bool below_workspace(const std::string& path) {
+  return path.starts_with(fmt::format("{}/", box::kWorkspaceMount));
+}
 
-std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
+std::string parent_of(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
 
 void note_skipped(const workspace::Root& root, const workspace::StageReport& report, std::vector<std::string>& notes) {
   constexpr std::size_t kNamed = 20;
   for (std::size_t i = 0; i < report.skipped.size() && i < kNamed; ++i) {
-    notes.push_back(fmt::format("not staged: {}/{}: {}", printable(root.host), printable(report.skipped[i].path), report.skipped[i].reason));
+    notes.push_back(fmt::format("not staged: {}/{}: {}", printable(root.host), printable(report.skipped[i].path),
+                                report.skipped[i].reason));
   }
-  if (report.skipped_total > kNamed) notes.push_back(fmt::format("not staged: {} more entries", report.skipped_total - kNamed));
+  if (report.skipped_total > kNamed)
+    notes.push_back(fmt::format("not staged: {} more entries", report.skipped_total - kNamed));
 }
 
-void note_how(const workspace::Root& root, const StagedGeneration& staged, const std::string& server, std::vector<std::string>& notes) {
+void note_how(const workspace::Root& root, const StagedGeneration& staged, const std::string& server,
+              std::vector<std::string>& notes) {
   const std::string host = printable(root.host);
   switch (staged.how) {
     case StagedGeneration::How::kWhole:
-      notes.push_back(fmt::format("staged {}: {} entries, {}", host, staged.report.entries, human_bytes(staged.report.bytes)));
+      notes.push_back(
+          fmt::format("staged {}: {} entries, {}", host, staged.report.entries, human_bytes(staged.report.bytes)));
       break;
     case StagedGeneration::How::kPartly:
-      notes.push_back(fmt::format("staged {}: {} entries, of which {} were new or changed", host, staged.report.entries, staged.sent));
+      notes.push_back(fmt::format("staged {}: {} entries, of which {} were new or changed", host, staged.report.entries,
+                                  staged.sent));
       break;
     case StagedGeneration::How::kAsItWas:
       notes.push_back(fmt::format("{} has not changed since it was staged", host));
       break;
     case StagedGeneration::How::kOwnCopy:
-      notes.push_back(fmt::format("keeps its own copy of {}; `mcpbox pull {}` brings its changes back, `mcpbox restart --fresh {}` stages "
-                                  "the folder again and drops them",
-                                  host, server, server));
+      notes.push_back(fmt::format(
+          "keeps its own copy of {}; `mcpbox pull {}` brings its changes back, `mcpbox restart --fresh {}` stages "
+          "the folder again and drops them",
+          host, server, server));
       break;
   }
 }
 
 }  // namespace
 
-std::string process_tree(const std::string& process_id) { return fmt::format("{}/.mcp/{}", box::kWorkspaceMount, process_id); }
+std::string process_tree(const std::string& process_id) {
+  return fmt::format("{}/.mcp/{}", box::kWorkspaceMount, process_id);
+}
 
 std::vector<box::Mount> mounts_for(const workspace::Plan& plan) {
   std::vector<box::Mount> mounts;
   for (const workspace::Root& root : plan.roots) {
     if (root.mode == workspace::RootMode::kBind) {
-      mounts.push_back({box::Mount::Kind::kBind, root.host, root.mount, root.access == workspace::Access::kReadOnly, 0});
+      mounts.push_back(
+          {box::Mount::Kind::kBind, root.host, root.mount, root.access == workspace::Access::kReadOnly, 0});
     } else if (!below_workspace(root.mount)) {
       mounts.push_back({box::Mount::Kind::kScratch, "", root.mount, false, 0});
     }
@@ -70,15 +83,17 @@ Result<std::pair<uid_t, gid_t>> user_for(const workspace::Plan& plan, uid_t own)
     if (root.mode != workspace::RootMode::kBind) continue;
     if (root.owner_uid == 0 || root.owner_gid == 0) {
       if (root.access == workspace::Access::kReadOnly) continue;  // read with the rights of others
-      return fail(Code::kPermissionDenied,
-                  fmt::format("{} belongs to root, and a server never runs as root: give the folder to another user (chown), "
-                              "mount it read-only, or use --stage for a copy",
-                              root.host));
+      return fail(
+          Code::kPermissionDenied,
+          fmt::format("{} belongs to root, and a server never runs as root: give the folder to another user (chown), "
+                      "mount it read-only, or use --stage for a copy",
+                      root.host));
     }
     if (decided_by != nullptr && user.first != root.owner_uid) {
-      return fail(Code::kInvalidArgument, fmt::format("{} and {} belong to different users; a server runs as one: mount one of them, "
-                                                      "or stage the other",
-                                                      decided_by->host, root.host));
+      return fail(Code::kInvalidArgument,
+                  fmt::format("{} and {} belong to different users; a server runs as one: mount one of them, "
+                              "or stage the other",
+                              decided_by->host, root.host));
     }
     decided_by = &root;
     user = {root.owner_uid, root.owner_gid};
@@ -117,8 +132,9 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
   std::vector<std::string> read_write{tree + "/home", tree + "/tmp"};
   // Without a folder of the host the server still has a place to start in.
   const std::string workspace = tree + "/workspace";
-  const bool own_workspace =
-      std::none_of(plan.roots.begin(), plan.roots.end(), [&](const workspace::Root& root) { return root.mount.starts_with(workspace); });
+  const bool own_workspace = std::none_of(plan.roots.begin(), plan.roots.end(), [&](const workspace::Root& root) {
+    return root.mount.starts_with(workspace);
+  });
   if (own_workspace) {
     children.emplace_back("workspace");
     read_write.push_back(workspace);
@@ -147,7 +163,8 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
                                   inputs.one_id ? inputs.uid : code_uid(options.instance, inputs.server, options.uids)};
       staged = co_await stage_generation(pool, supervisor, root, inputs.policy, target, place, inputs.restage);
     } else {
-      if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared) co_return fail(std::move(shared).error());
+      if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared)
+        co_return fail(std::move(shared).error());
       auto report = co_await stage_root(pool, supervisor, root, inputs.policy, target);
       if (report) {
         staged->report = std::move(*report);
@@ -155,7 +172,8 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
         staged = fail(std::move(report).error());
       }
     }
-    if (!staged) co_return fail(std::move(staged).error().with_context(fmt::format("staging {}", printable(root.host))));
+    if (!staged)
+      co_return fail(std::move(staged).error().with_context(fmt::format("staging {}", printable(root.host))));
     note_how(root, *staged, inputs.server, launch.notes);
     launch.staged_entries += staged->report.entries;
     launch.staged_bytes += staged->report.bytes;
@@ -165,7 +183,8 @@ Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer,
   EnvironmentInputs environment;
   if (!inputs.proxy_url.empty()) {
     environment.node_preload = tree + std::string(kNodeProxyFile);
-    if (auto written = co_await supervisor.write_file(environment.node_preload, std::string(node_proxy_preload())); !written) {
+    if (auto written = co_await supervisor.write_file(environment.node_preload, std::string(node_proxy_preload()));
+        !written) {
       co_return fail(std::move(written).error());
     }
     read_only.push_back(environment.node_preload);

@@ -1,9 +1,9 @@
 // From a plan to a process that can be spawned: install, make its tree, stage its roots, say what it may touch.
 #pragma once
 
-#include <boost/asio/thread_pool.hpp>
 #include <sys/types.h>
 
+#include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <functional>
 #include <map>
@@ -22,8 +22,8 @@
 namespace mcpbox::hosting {
 
 struct LaunchInputs {
-  std::string server;        // name, for messages
-  std::string process_id;    // identity.h
+  std::string server;      // name, for messages
+  std::string process_id;  // identity.h
   uid_t uid = 0;
   gid_t gid = 0;
   workspace::Plan plan;
@@ -33,15 +33,15 @@ struct LaunchInputs {
   bool restage = false;      // also what the server may have changed
   bool one_id = false;       // every id in the sandbox is the same (EngineInfo::one_server_per_sandbox)
   std::string manifest_dir;  // on the host: what staged copies were made of; empty = every start copies everything
-  config::NetworkSettings network;   // install_allow is for the installation
-  std::string proxy_url;     // EgressGrant::proxy_url of this process; empty = it has no way out
-  std::function<void(Phase)> on_phase;                     // may be empty
+  config::NetworkSettings network;      // install_allow is for the installation
+  std::string proxy_url;                // EgressGrant::proxy_url of this process; empty = it has no way out
+  std::function<void(Phase)> on_phase;  // may be empty
   std::function<void(std::string_view line)> on_progress;  // may be empty
 };
 
 struct Launch {
   box::ProcessSpec process;
-  bool installed = false;   // a new environment was made
+  bool installed = false;                           // a new environment was made
   std::optional<InstalledEnvironment> environment;  // keep its `hold` as long as the process lives
   std::uint64_t staged_entries = 0;
   std::uint64_t staged_bytes = 0;
@@ -52,13 +52,14 @@ struct Launch {
 std::string process_tree(const std::string& process_id);
 
 // Sets on_phase to the phase in which an error happened.
-Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer, boost::asio::thread_pool& pool, LaunchInputs inputs);
+Task<Result<Launch>> prepare_launch(box::Session& session, Installer& installer, boost::asio::thread_pool& pool,
+                                    LaunchInputs inputs);
 
 // The mounts that a plan's roots need beyond the workspace: bind mounts, and scratch volumes for copies outside it.
 std::vector<box::Mount> mounts_for(const workspace::Plan& plan);
 
-// The user as which a server with this plan runs: the owner of a bound folder, never root; else `own`. kPermissionDenied for a folder of root's
-// that is to be written.
+// The user as which a server with this plan runs: the owner of a bound folder, never root; else `own`.
+// kPermissionDenied for a folder of root's that is to be written.
 Result<std::pair<uid_t, gid_t>> user_for(const workspace::Plan& plan, uid_t own);
 
 }  // namespace mcpbox::hosting

@@ -1,11 +1,11 @@
 #include "hosting/mcp_driver.h"
 
+#include <fmt/format.h>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
-#include <fmt/format.h>
-
 #include <utility>
 #include <vector>
 
@@ -19,7 +19,8 @@ using Clock = std::chrono::steady_clock;
 
 }  // namespace
 
-McpDriver::McpDriver(boost::asio::any_io_executor executor, box::ProcessPipes pipes, mcp::SessionOptions options, ServerLog& log)
+McpDriver::McpDriver(boost::asio::any_io_executor executor, box::ProcessPipes pipes, mcp::SessionOptions options,
+                     ServerLog& log)
     : executor_(executor),
       in_(executor, pipes.in.release()),
       out_(executor, pipes.out.release()),
@@ -63,7 +64,8 @@ void McpDriver::refresh_tools() {
   pump();
 }
 
-Task<Result<mcp::CallReply>> McpDriver::call(std::string method, std::string params, std::chrono::milliseconds timeout) {
+Task<Result<mcp::CallReply>> McpDriver::call(std::string method, std::string params,
+                                             std::chrono::milliseconds timeout) {
   const mcp::CallId id = session_.request(method, params, timeout, Clock::now());
   pump();
   // Gives the request up when the caller is cancelled while it waits.
@@ -98,7 +100,8 @@ void McpDriver::pump() {
   for (std::string& line : session_.take_output()) {
     if (!input_broken_) pending_ += line;
   }
-  for (mcp::Completion& completion : session_.take_completions()) finished_.insert_or_assign(completion.id, std::move(completion.reply));
+  for (mcp::Completion& completion : session_.take_completions())
+    finished_.insert_or_assign(completion.id, std::move(completion.reply));
   for (const std::string& line : session_.take_log()) log_.line(LogSource::kStdout, line);
   if (!pending_.empty()) writable_.notify();
   rearmed_.notify();

@@ -3,7 +3,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-
 #include <chrono>
 #include <functional>
 #include <map>
@@ -29,7 +28,8 @@ class McpDriver {
   // A line of stdout beyond this ends the session with an error that names the limit.
   static constexpr std::size_t kMaxLine = 16u << 20;
 
-  McpDriver(boost::asio::any_io_executor executor, box::ProcessPipes pipes, mcp::SessionOptions options, ServerLog& log);
+  McpDriver(boost::asio::any_io_executor executor, box::ProcessPipes pipes, mcp::SessionOptions options,
+            ServerLog& log);
   ~McpDriver();
 
   // `on_change` is called after everything that came in; it must not destroy the driver.
@@ -45,7 +45,8 @@ class McpDriver {
   // Everything that it wrote was read.
   bool drained() const { return output_ended_ && errors_ended_; }
 
-  // Returns when the server answered, the time was up, or the session ended. Cancelling the coroutine cancels the request.
+  // Returns when the server answered, the time was up, or the session ended. Cancelling the coroutine cancels the
+  // request.
   Task<Result<mcp::CallReply>> call(std::string method, std::string params, std::chrono::milliseconds timeout);
   void refresh_tools();
 

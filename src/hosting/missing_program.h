@@ -6,8 +6,8 @@
 
 namespace mcpbox::hosting {
 
-// A clause for people: which package brings the program to this machine (sandboxes of the native engine show its system), or that the
-// image lacks it. `image_id` is the profile's; `program` is argv[0] as it was started.
+// A clause for people: which package brings the program to this machine (sandboxes of the native engine show its
+// system), or that the image lacks it. `image_id` is the profile's; `program` is argv[0] as it was started.
 std::string missing_program_hint(std::string_view program, std::string_view image_id);
 
 }  // namespace mcpbox::hosting

@@ -17,7 +17,8 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-// Field 22 of /proc/PID/stat (proc(5)): start time in clock ticks since boot. The name in field 2 may hold anything, so count from its end.
+// Field 22 of /proc/PID/stat (proc(5)): start time in clock ticks since boot. The name in field 2 may hold anything, so
+// count from its end.
 std::string start_time_of(const std::string& pid) {
   const std::string line = first_line("/proc/" + pid + "/stat");
   const std::size_t close = line.rfind(')');

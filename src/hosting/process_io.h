@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <functional>
 #include <string>
 #include <string_view>
@@ -13,8 +12,8 @@
 
 namespace mcpbox::hosting {
 
-// Calls `sink` with what read(2) gave (at most 64 KiB) until end of file, an error or cancellation. Owns the descriptor, which
-// it makes non-blocking: its open file description is ours alone.
+// Calls `sink` with what read(2) gave (at most 64 KiB) until end of file, an error or cancellation. Owns the
+// descriptor, which it makes non-blocking: its open file description is ours alone.
 Task<void> read_all(boost::asio::any_io_executor executor, UniqueFd fd, std::function<void(std::string_view)> sink);
 
 }  // namespace mcpbox::hosting

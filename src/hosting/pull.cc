@@ -28,7 +28,9 @@ class ReceiverSink final : public box::wire::StageSink {
  public:
   explicit ReceiverSink(workspace::PullReceiver& receiver) : receiver_(receiver) {}
   Result<void> directory(std::string_view path) override { return receiver_.directory(path); }
-  Result<void> file(std::string_view path, std::uint64_t size, bool executable) override { return receiver_.file(path, size, executable); }
+  Result<void> file(std::string_view path, std::uint64_t size, bool executable) override {
+    return receiver_.file(path, size, executable);
+  }
   Result<void> data(std::string_view bytes) override { return receiver_.data(bytes); }
   Result<void> file_end() override { return receiver_.file_end(); }
   Result<void> link(std::string_view path, std::string_view target) override { return receiver_.link(path, target); }
@@ -57,13 +59,15 @@ struct PullJob {
 };
 
 // Opens where it goes, reads what was staged, makes a place for what comes.
-Result<void> prepare_pull(PullJob& job, const GenerationPlace& place, const workspace::Root& root, const std::string& note, bool elsewhere) {
+Result<void> prepare_pull(PullJob& job, const GenerationPlace& place, const workspace::Root& root,
+                          const std::string& note, bool elsewhere) {
   auto opened = workspace::open_stage_root(job.target.host, job.target.allowed_roots, job.target.rules);
   if (!opened) return fail(opened.error());
   job.root = std::move(*opened);
   if (!elsewhere) {
     auto manifest = workspace::load_manifest(manifest_path(place, root.mount));
-    job.base_known = manifest && manifest->digests && manifest->host == root.host && note == "rw " + manifest->generation;
+    job.base_known =
+        manifest && manifest->digests && manifest->host == root.host && note == "rw " + manifest->generation;
     if (job.base_known) job.base = std::move(*manifest);
   }
   ::mkdir(place.manifest_dir.c_str(), 0700);
@@ -90,17 +94,19 @@ Result<void> receive_pull(PullJob& job, int stream) {
 
 }  // namespace
 
-Task<Result<PullOutcome>> pull_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root, StagePolicy policy,
-                                    StageTarget target, GenerationPlace place, PullOptions options) {
+Task<Result<PullOutcome>> pull_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
+                                    StagePolicy policy, StageTarget target, GenerationPlace place,
+                                    PullOptions options) {
   const bool elsewhere = !options.to.empty();
   auto read = co_await supervisor.read_file(generation_note(place, root.mount), 256);
   const std::string note = read ? *read : "";
   if (!note.starts_with("rw ")) {
-    co_return fail(Code::kFailedPrecondition,
-                   fmt::format("there is no copy of {} that the server could have changed: it was not started yet, or only since it may write",
-                               printable(root.host)));
+    co_return fail(Code::kFailedPrecondition, fmt::format("there is no copy of {} that the server could have changed: "
+                                                          "it was not started yet, or only since it may write",
+                                                          printable(root.host)));
   }
-  if (place.manifest_dir.empty()) co_return fail(Code::kUnsupported, "nothing can be brought back without a state directory");
+  if (place.manifest_dir.empty())
+    co_return fail(Code::kUnsupported, "nothing can be brought back without a state directory");
 
   auto job = std::make_shared<PullJob>();
   job->target.host = elsewhere ? options.to : root.host;
@@ -147,9 +153,12 @@ Task<Result<PullOutcome>> pull_root(boost::asio::thread_pool& pool, box::Supervi
   auto report = co_await offload(pool, std::move(settle));
   if (!report) co_return fail(std::move(report).error());
   if (report->applied && !elsewhere && job->base_known) {
-    auto save = [base = report->base, path = manifest_path(place, root.mount)] { return workspace::save_manifest(path, base); };
+    auto save = [base = report->base, path = manifest_path(place, root.mount)] {
+      return workspace::save_manifest(path, base);
+    };
     auto saved = co_await offload(pool, std::move(save));
-    if (!saved) log::warning(place.process_id, "{}; the next pull takes what came now for conflicts", saved.error().message());
+    if (!saved)
+      log::warning(place.process_id, "{}; the next pull takes what came now for conflicts", saved.error().message());
   }
   PullOutcome outcome;
   outcome.from = root.host;

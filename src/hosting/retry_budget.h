@@ -10,9 +10,10 @@ class RetryBudget {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `connected_since`: when this attempt became connected, if it did. The delay before the next attempt, or nothing when the
-  // budget is spent.
-  std::optional<std::chrono::seconds> on_failure(Clock::time_point now, std::optional<Clock::time_point> connected_since);
+  // `connected_since`: when this attempt became connected, if it did. The delay before the next attempt, or nothing
+  // when the budget is spent.
+  std::optional<std::chrono::seconds> on_failure(Clock::time_point now,
+                                                 std::optional<Clock::time_point> connected_since);
   void reset() { used_ = 0; }
   unsigned used() const { return used_; }
 

@@ -55,7 +55,8 @@ void ServerLog::stderr_end() {
 }
 
 std::vector<LogLine> ServerLog::since(std::uint64_t after) const {
-  const auto first = std::find_if(lines_.begin(), lines_.end(), [&](const LogLine& entry) { return entry.sequence > after; });
+  const auto first =
+      std::find_if(lines_.begin(), lines_.end(), [&](const LogLine& entry) { return entry.sequence > after; });
   return {first, lines_.end()};
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -24,11 +23,12 @@ struct LogLine {
   std::string text;  // redacted; not yet printable()
 };
 
-// A bounded ring: the newest lines, at most 2,000 and 512 KiB; a longer line is cut at 16 KiB. What fell out is counted by the sequence
-// numbers. Lives on loop 0.
+// A bounded ring: the newest lines, at most 2,000 and 512 KiB; a longer line is cut at 16 KiB. What fell out is counted
+// by the sequence numbers. Lives on loop 0.
 class ServerLog {
  public:
-  ServerLog(boost::asio::any_io_executor executor, Redactor redactor) : changed_(std::move(executor)), redact_(std::move(redactor)) {}
+  ServerLog(boost::asio::any_io_executor executor, Redactor redactor)
+      : changed_(std::move(executor)), redact_(std::move(redactor)) {}
 
   void line(LogSource source, std::string_view text);
   // Bytes of stderr as they come; lines are cut at newlines and at 16 KiB.
@@ -38,7 +38,8 @@ class ServerLog {
   // Lines with sequence > `after`, oldest first.
   std::vector<LogLine> since(std::uint64_t after) const;
   std::uint64_t last_sequence() const { return next_ - 1; }
-  // The last lines of stderr since `after`, printable, joined by newlines, at most `lines` and 4 KiB: for error messages.
+  // The last lines of stderr since `after`, printable, joined by newlines, at most `lines` and 4 KiB: for error
+  // messages.
   std::string tail(std::uint64_t after, std::size_t lines = 12) const;
   net::Signal& changed() { return changed_; }
   const Redactor& redactor() const { return redact_; }

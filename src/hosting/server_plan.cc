@@ -34,7 +34,8 @@ StagePolicy PlanPolicy::staging() const {
   return policy;
 }
 
-Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const PlanPolicy& host, const std::string& image_id) {
+Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const PlanPolicy& host,
+                                    const std::string& image_id) {
   workspace::LaunchSpec spec;
   spec.name = settings.name;
   spec.command = settings.command;
@@ -45,7 +46,8 @@ Result<workspace::Plan> plan_server(const config::ServerSettings& settings, cons
   spec.cwd = settings.cwd;
   spec.host_path = settings.box.host_path;
   spec.host_path_mode = access_of(settings.box.host_path_mode);
-  for (const config::MountSettings& mount : settings.box.mounts) spec.mounts.push_back({mount.host, access_of(mount.access)});
+  for (const config::MountSettings& mount : settings.box.mounts)
+    spec.mounts.push_back({mount.host, access_of(mount.access)});
 
   workspace::Policy policy;
   policy.allowed_roots = host.allowed_roots;

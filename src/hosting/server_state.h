@@ -22,27 +22,42 @@ enum class Phase {
 
 constexpr std::string_view name_of(ServerState state) {
   switch (state) {
-    case ServerState::kStopped: return "stopped";
-    case ServerState::kPreparing: return "preparing";
-    case ServerState::kConnecting: return "connecting";
-    case ServerState::kConnected: return "connected";
-    case ServerState::kReconnecting: return "reconnecting";
-    case ServerState::kError: return "error";
+    case ServerState::kStopped:
+      return "stopped";
+    case ServerState::kPreparing:
+      return "preparing";
+    case ServerState::kConnecting:
+      return "connecting";
+    case ServerState::kConnected:
+      return "connected";
+    case ServerState::kReconnecting:
+      return "reconnecting";
+    case ServerState::kError:
+      return "error";
   }
   return "error";
 }
 
 constexpr std::string_view name_of(Phase phase) {
   switch (phase) {
-    case Phase::kNone: return "";
-    case Phase::kSessionCreate: return "session_create";
-    case Phase::kStage: return "stage";
-    case Phase::kDepInstall: return "dep_install";
-    case Phase::kProcessStart: return "process_start";
-    case Phase::kRelayConnect: return "relay_connect";
-    case Phase::kMcpInit: return "mcp_init";
-    case Phase::kRuntime: return "runtime";
-    case Phase::kBoxUnavailable: return "box_unavailable";
+    case Phase::kNone:
+      return "";
+    case Phase::kSessionCreate:
+      return "session_create";
+    case Phase::kStage:
+      return "stage";
+    case Phase::kDepInstall:
+      return "dep_install";
+    case Phase::kProcessStart:
+      return "process_start";
+    case Phase::kRelayConnect:
+      return "relay_connect";
+    case Phase::kMcpInit:
+      return "mcp_init";
+    case Phase::kRuntime:
+      return "runtime";
+    case Phase::kBoxUnavailable:
+      return "box_unavailable";
   }
   return "";
 }

@@ -20,7 +20,9 @@ void SharedSession::watch(const std::string& process_id, ExitHandler on_exit, Lo
   watchers_[process_id] = {std::move(on_exit), std::move(on_lost)};
 }
 
-void SharedSession::unwatch(const std::string& process_id) { watchers_.erase(process_id); }
+void SharedSession::unwatch(const std::string& process_id) {
+  watchers_.erase(process_id);
+}
 
 void SharedSession::declare_lost(const std::string& how) {
   if (lost_) return;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <functional>
 #include <map>
 #include <memory>
@@ -49,12 +48,13 @@ class SharedSession {
 
 class SessionPool {
  public:
-  // `lost` is called when a session broke, before anybody is told, so that the owner can ask the engine how, and then call declare_lost.
+  // `lost` is called when a session broke, before anybody is told, so that the owner can ask the engine how, and then
+  // call declare_lost.
   using LostCallback = std::function<void(std::shared_ptr<SharedSession>)>;
   SessionPool(box::Engine& engine, boost::asio::any_io_executor executor, LostCallback lost);
 
-  // The session with options.name: the open one if its profile is the same and it is not lost, else a new one. On a session that is
-  // new to this process, processes of an earlier controller are killed and forgotten first.
+  // The session with options.name: the open one if its profile is the same and it is not lost, else a new one. On a
+  // session that is new to this process, processes of an earlier controller are killed and forgotten first.
   Task<Result<std::shared_ptr<SharedSession>>> acquire(box::SessionOptions options);
   // Closes every session: their sandboxes are removed.
   Task<Result<void>> close_all();

@@ -16,8 +16,8 @@ namespace mcpbox::hosting {
 
 using workspace::StageReport;
 
-Task<Result<StageReport>> stream_into(boost::asio::thread_pool& pool, box::Supervisor& supervisor, box::Supervisor::UnpackRequest request,
-                                      Fill fill) {
+Task<Result<StageReport>> stream_into(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
+                                      box::Supervisor::UnpackRequest request, Fill fill) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) co_return fail(errno_error(errno, "pipe for staging"));
   UniqueFd read_end(ends[0]);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>
-
 #include <functional>
 #include <string>
 
@@ -30,8 +29,8 @@ class StreamSink : public workspace::StageSink {
   std::string prefix_;
 };
 
-// Writes the archive, all but its end entry. Runs on the pool and owns all that it needs, so that it can be abandoned: when the coroutine is
-// cancelled the pipe breaks, and it ends by that.
+// Writes the archive, all but its end entry. Runs on the pool and owns all that it needs, so that it can be abandoned:
+// when the coroutine is cancelled the pipe breaks, and it ends by that.
 using Fill = std::function<Result<workspace::StageReport>(box::StageWriter&)>;
 
 // What `fill` refuses is the answer before what the unpacker says: it then only saw a stream that broke off.

@@ -12,7 +12,8 @@ namespace {
 
 using workspace::StageReport;
 
-// The inputs and sources of an installation that lie in one directory, with their paths relative to it; "" is the directory itself.
+// The inputs and sources of an installation that lie in one directory, with their paths relative to it; "" is the
+// directory itself.
 struct InstallShare {
   std::vector<workspace::InstallInput> inputs;
   std::vector<workspace::InstallSource> sources;
@@ -42,7 +43,8 @@ Result<StageReport> fill_install_share(const InstallShare& share, const StagePol
     return {};
   };
   StageReport total;
-  // Sources first: an input that the planner wrote anew replaces nothing, because walks leave lock files of other places alone.
+  // Sources first: an input that the planner wrote anew replaces nothing, because walks leave lock files of other
+  // places alone.
   for (const workspace::InstallSource& source : share.sources) {
     const std::string prefix = source.path.empty() ? "" : source.path + "/";
     if (auto done = make_parents(prefix); !done) return fail(std::move(done).error());
@@ -60,15 +62,16 @@ Result<StageReport> fill_install_share(const InstallShare& share, const StagePol
       sent += size;
       return size;
     };
-    if (auto done = writer.file(input.path, input.content.size(), false, read); !done) return fail(std::move(done).error());
+    if (auto done = writer.file(input.path, input.content.size(), false, read); !done)
+      return fail(std::move(done).error());
   }
   return total;
 }
 
 }  // namespace
 
-Task<Result<StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root, StagePolicy policy,
-                                     StageTarget target) {
+Task<Result<StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
+                                     StagePolicy policy, StageTarget target) {
   const Fill fill = [root, policy](box::StageWriter& writer) -> Result<StageReport> {
     StreamSink sink(writer, "");
     auto report = workspace::walk(root.host, policy.allowed_roots, {}, sink, nullptr, policy.rules);
@@ -78,11 +81,13 @@ Task<Result<StageReport>> stage_root(boost::asio::thread_pool& pool, box::Superv
     }
     return report;
   };
-  co_return co_await stream_into(pool, supervisor, {root.mount, target.uid, target.gid, true, false, "", target.timeout}, fill);
+  co_return co_await stream_into(pool, supervisor,
+                                 {root.mount, target.uid, target.gid, true, false, "", target.timeout}, fill);
 }
 
-Task<Result<StageReport>> stage_install_inputs(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::InstallPlan plan,
-                                               std::string tree, StagePolicy policy, StageTarget target) {
+Task<Result<StageReport>> stage_install_inputs(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
+                                               workspace::InstallPlan plan, std::string tree, StagePolicy policy,
+                                               StageTarget target) {
   std::size_t placed = 0;
   StageReport total;
   for (const char* child : {"/env", "/tmp"}) {
@@ -90,14 +95,18 @@ Task<Result<StageReport>> stage_install_inputs(boost::asio::thread_pool& pool, b
     InstallShare share = share_of(plan, directory);
     if (share.inputs.empty() && share.sources.empty()) continue;
     placed += share.inputs.size() + share.sources.size();
-    const Fill fill = [share = std::move(share), policy](box::StageWriter& writer) { return fill_install_share(share, policy, writer); };
-    auto report = co_await stream_into(pool, supervisor, {std::move(directory), target.uid, target.gid, true, false, "", target.timeout}, fill);
+    const Fill fill = [share = std::move(share), policy](box::StageWriter& writer) {
+      return fill_install_share(share, policy, writer);
+    };
+    auto report = co_await stream_into(
+        pool, supervisor, {std::move(directory), target.uid, target.gid, true, false, "", target.timeout}, fill);
     if (!report) co_return report;
     total.entries += report->entries;
     total.bytes += report->bytes;
   }
   if (placed != plan.inputs.size() + plan.sources.size()) {
-    co_return fail(Code::kInternal, fmt::format("an input of the installation lies neither in {0}/env nor in {0}/tmp", tree));
+    co_return fail(Code::kInternal,
+                   fmt::format("an input of the installation lies neither in {0}/env nor in {0}/tmp", tree));
   }
   co_return total;
 }

@@ -1,9 +1,9 @@
 // Brings host folders into a sandbox: walks them on the host, streams them, has PID 1 unpack them as the right user.
 #pragma once
 
-#include <boost/asio/thread_pool.hpp>
 #include <sys/types.h>
 
+#include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -29,12 +29,13 @@ struct StagePolicy {
 };
 
 // `root.mount`, an existing empty directory (a scratch mount), gets a copy of `root.host`.
-Task<Result<workspace::StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
-                                                StagePolicy policy, StageTarget target);
+Task<Result<workspace::StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
+                                                workspace::Root root, StagePolicy policy, StageTarget target);
 
-// Puts an installation's inputs and sources where its steps expect them: beneath the empty directories `tree`/env and `tree`/tmp.
+// Puts an installation's inputs and sources where its steps expect them: beneath the empty directories `tree`/env and
+// `tree`/tmp.
 Task<Result<workspace::StageReport>> stage_install_inputs(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
-                                                          workspace::InstallPlan plan, std::string directory, StagePolicy policy,
-                                                          StageTarget target);
+                                                          workspace::InstallPlan plan, std::string directory,
+                                                          StagePolicy policy, StageTarget target);
 
 }  // namespace mcpbox::hosting

@@ -65,7 +65,8 @@ class Child {
 
 // Splits what a pipe delivers into lines.
 struct LinePipe {
-  LinePipe(asio::any_io_executor executor, UniqueFd fd, std::function<void(std::string_view)> handler, std::size_t limit)
+  LinePipe(asio::any_io_executor executor, UniqueFd fd, std::function<void(std::string_view)> handler,
+           std::size_t limit)
       : descriptor(executor, fd.release()), on_line(std::move(handler)), max_line(limit) {}
 
   void take(std::string_view piece) {
@@ -142,7 +143,8 @@ Result<std::unique_ptr<Child>> spawn(ChildOptions& options, int out, int err) {
 void pump(std::shared_ptr<LinePipe> pipe, std::shared_ptr<asio::steady_timer> changed) {
   auto& self = *pipe;
   self.descriptor.async_read_some(
-      asio::buffer(self.buffer), [pipe = std::move(pipe), changed](boost::system::error_code error, std::size_t count) mutable {
+      asio::buffer(self.buffer),
+      [pipe = std::move(pipe), changed](boost::system::error_code error, std::size_t count) mutable {
         pipe->take(std::string_view(pipe->buffer.data(), count));
         if (!error) return pump(std::move(pipe), std::move(changed));
         if (!pipe->line.empty()) pipe->flush();
@@ -151,7 +153,8 @@ void pump(std::shared_ptr<LinePipe> pipe, std::shared_ptr<asio::steady_timer> ch
       });
 }
 
-// Closes what is still open when run_child() is left in any way, so that no handler outlives it with the caller's callbacks.
+// Closes what is still open when run_child() is left in any way, so that no handler outlives it with the caller's
+// callbacks.
 struct CloseOnExit {
   std::shared_ptr<LinePipe> out, err;
   std::shared_ptr<Descriptor> pidfd;

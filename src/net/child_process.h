@@ -1,7 +1,8 @@
-// Runs a helper program on the host (an image build script) and reads its output line by line, without blocking the loop.
+// Runs a helper program on the host (an image build script) and reads its output line by line, without blocking the
+// loop.
 //
-// The program is started with posix_spawn in a process group of its own, with stdin from /dev/null and no descriptors but
-// 0, 1 and 2. Nothing passes through a shell.
+// The program is started with posix_spawn in a process group of its own, with stdin from /dev/null and no descriptors
+// but 0, 1 and 2. Nothing passes through a shell.
 #pragma once
 
 #include <chrono>
@@ -30,9 +31,9 @@ struct ChildExit {
   int signal = 0;  // the signal; 0 when it exited
 };
 
-// Waits for the end of the program and of its output (for at most a second longer, should a grandchild keep the pipes open).
-// Errors: what posix_spawn said, kTimeout, kCancelled. After an error, and after cancellation, the whole process group has been
-// sent SIGKILL and the program has been reaped.
+// Waits for the end of the program and of its output (for at most a second longer, should a grandchild keep the pipes
+// open). Errors: what posix_spawn said, kTimeout, kCancelled. After an error, and after cancellation, the whole process
+// group has been sent SIGKILL and the program has been reaped.
 Task<Result<ChildExit>> run_child(ChildOptions options);
 
 }  // namespace mcpbox::net

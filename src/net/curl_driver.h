@@ -1,13 +1,13 @@
 // Runs libcurl's multi interface on an Asio loop. For http_client.cc only.
 //
-// libcurl's sockets are watched by an epoll instance of our own, and Asio watches that one descriptor. So no Asio object ever
-// refers to a descriptor that libcurl may close at any moment, and readiness stays level-triggered, as libcurl expects.
+// libcurl's sockets are watched by an epoll instance of our own, and Asio watches that one descriptor. So no Asio
+// object ever refers to a descriptor that libcurl may close at any moment, and readiness stays level-triggered, as
+// libcurl expects.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
-
 #include <functional>
 #include <map>
 #include <memory>

@@ -1,5 +1,5 @@
-// libcurl, loaded when the first request is made: it brings 28 libraries, which cost every start of mcpbox more than the rest of it, and
-// neither native sandboxes nor the egress proxy need it.
+// libcurl, loaded when the first request is made: it brings 28 libraries, which cost every start of mcpbox more than
+// the rest of it, and neither native sandboxes nor the egress proxy need it.
 #pragma once
 
 #include <curl/curl.h>

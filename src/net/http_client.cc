@@ -28,7 +28,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kMaxHeadBytes = 64 << 10;
 constexpr std::size_t kMaxUnixPath = 107;  // unix(7): sun_path holds 108 with its terminator
 
-bool has_line_break(std::string_view text) { return text.find_first_of(std::string_view("\r\n\0", 3)) != text.npos; }
+bool has_line_break(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) != text.npos;
+}
 
 bool is_token(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
@@ -37,7 +39,8 @@ bool is_token(std::string_view text) {
 }
 
 std::optional<Error> check(const HttpRequest& request) {
-  if (!is_token(request.method)) return Error(Code::kInvalidArgument, "not an HTTP method: " + printable(request.method, 40));
+  if (!is_token(request.method))
+    return Error(Code::kInvalidArgument, "not an HTTP method: " + printable(request.method, 40));
   if (has_line_break(request.url)) return Error(Code::kInvalidArgument, "the URL contains a line break");
   if (!request.url.starts_with("http://") && !request.url.starts_with("https://")) {
     return Error(Code::kInvalidArgument, "only http and https are supported: " + printable(request.url, 200));
@@ -48,7 +51,8 @@ std::optional<Error> check(const HttpRequest& request) {
     }
   }
   if (request.unix_socket.size() > kMaxUnixPath) {
-    return Error(Code::kInvalidArgument, "the socket path is longer than 107 bytes: " + printable(request.unix_socket, 300));
+    return Error(Code::kInvalidArgument,
+                 "the socket path is longer than 107 bytes: " + printable(request.unix_socket, 300));
   }
   if (request.max_body_bytes == 0 && !request.on_body) {
     return Error(Code::kInvalidArgument, "an unlimited answer needs on_body");
@@ -112,7 +116,8 @@ class Transfer {
 
 Result<void> Transfer::prepare() {
   if (auto problem = check(request_)) return fail(std::move(*problem));
-  if (driver_->curl() == nullptr) return fail(Code::kUnavailable, "libcurl.so.4 cannot be loaded: install it (Debian: apt install libcurl4)");
+  if (driver_->curl() == nullptr)
+    return fail(Code::kUnavailable, "libcurl.so.4 cannot be loaded: install it (Debian: apt install libcurl4)");
   if (!driver_->ready() || (easy_ = curl().easy_init()) == nullptr) {
     return fail(Code::kResourceExhausted, "libcurl could not be initialised (out of memory or file descriptors)");
   }
@@ -161,16 +166,19 @@ Result<void> Transfer::prepare() {
 Result<void> Transfer::prepare_body() {
   if (!request_.body_file.empty()) {
     file_.reset(::open(request_.body_file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-    struct stat info {};
-    if (!file_ || ::fstat(file_.get(), &info) != 0) return fail(errno_error(errno, "open " + printable(request_.body_file)));
-    if (!S_ISREG(info.st_mode)) return fail(Code::kInvalidArgument, printable(request_.body_file) + " is not a regular file");
+    struct stat info{};
+    if (!file_ || ::fstat(file_.get(), &info) != 0)
+      return fail(errno_error(errno, "open " + printable(request_.body_file)));
+    if (!S_ISREG(info.st_mode))
+      return fail(Code::kInvalidArgument, printable(request_.body_file) + " is not a regular file");
     set(CURLOPT_UPLOAD, 1L);
     set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(info.st_size));
     set(CURLOPT_READFUNCTION, &Transfer::on_read);
     set(CURLOPT_READDATA, this);
     set(CURLOPT_SEEKFUNCTION, &Transfer::on_seek);
     set(CURLOPT_SEEKDATA, this);
-  } else if (!request_.body.empty() || request_.method == "POST" || request_.method == "PUT" || request_.method == "PATCH") {
+  } else if (!request_.body.empty() || request_.method == "POST" || request_.method == "PUT" ||
+             request_.method == "PATCH") {
     set(CURLOPT_POST, 1L);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
     set(CURLOPT_POSTFIELDS, request_.body.c_str());
@@ -227,19 +235,25 @@ Error Transfer::explain(CURLcode code) const {
   std::string text = peer() + ": ";
   text += curl_error_[0] != '\0' ? printable(curl_error_.data(), 400) : curl().easy_strerror(code);
   switch (code) {
-    case CURLE_OPERATION_TIMEDOUT: return Error(Code::kTimeout, std::move(text));
+    case CURLE_OPERATION_TIMEDOUT:
+      return Error(Code::kTimeout, std::move(text));
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return Error(Code::kInvalidArgument, std::move(text));
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return Error(Code::kInvalidArgument, std::move(text));
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_CACERT_BADFILE: return Error(Code::kUnauthenticated, std::move(text));
+    case CURLE_SSL_CACERT_BADFILE:
+      return Error(Code::kUnauthenticated, std::move(text));
     case CURLE_PARTIAL_FILE:
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
-    case CURLE_GOT_NOTHING: return Error(Code::kDataLoss, std::move(text));
-    case CURLE_OUT_OF_MEMORY: return Error(Code::kResourceExhausted, std::move(text));
-    default: break;
+    case CURLE_GOT_NOTHING:
+      return Error(Code::kDataLoss, std::move(text));
+    case CURLE_OUT_OF_MEMORY:
+      return Error(Code::kResourceExhausted, std::move(text));
+    default:
+      break;
   }
   return Error(Code::kUnavailable, std::move(text));
 }
@@ -285,7 +299,8 @@ std::size_t Transfer::on_write(char* data, std::size_t size, std::size_t count, 
   transfer->body_bytes_ += length;
   const auto limit = transfer->request_.max_body_bytes;
   if (limit != 0 && transfer->body_bytes_ > limit) {
-    transfer->own_error_ = Error(Code::kResourceExhausted, transfer->peer() + ": the answer exceeds " + human_bytes(limit));
+    transfer->own_error_ =
+        Error(Code::kResourceExhausted, transfer->peer() + ": the answer exceeds " + human_bytes(limit));
     return 0;
   }
   const std::string_view piece(data, length);

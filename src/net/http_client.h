@@ -1,12 +1,13 @@
-// HTTP requests that we make: the engine's API, remote MCP servers, our own daemon over its unix socket. libcurl is behind it.
+// HTTP requests that we make: the engine's API, remote MCP servers, our own daemon over its unix socket. libcurl is
+// behind it.
 //
-// A client lives on one executor that only one thread runs; all of it is used from there. fetch() may be called any number
-// of times at once. Connections are kept and reused per client. The tasks must have ended before the client is
-// destroyed. Redirects are never followed, only http and https are spoken, HTTP/1.1 is used, and nothing is decompressed.
+// A client lives on one executor that only one thread runs; all of it is used from there. fetch() may be called any
+// number of times at once. Connections are kept and reused per client. The tasks must have ended before the client is
+// destroyed. Redirects are never followed, only http and https are spoken, HTTP/1.1 is used, and nothing is
+// decompressed.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -41,10 +42,10 @@ struct HttpResponse {
 
 struct HttpRequest {
   std::string method = "GET";
-  std::string url;        // http://… or https://…; with unix_socket its host is only the Host header
-  HttpHeaders headers;    // a name or value with a line break is refused
+  std::string url;      // http://… or https://…; with unix_socket its host is only the Host header
+  HttpHeaders headers;  // a name or value with a line break is refused
   std::string body;
-  std::string body_file;  // when set, this regular file is the body; read on the loop in pieces of at most 64 KiB
+  std::string body_file;    // when set, this regular file is the body; read on the loop in pieces of at most 64 KiB
   std::string unix_socket;  // connect to this path instead of the URL's host; at most 107 bytes
   HttpTls tls;
 
@@ -55,12 +56,12 @@ struct HttpRequest {
   std::uint64_t max_body_bytes = 8ull << 20;  // of the answer, streamed or not; 0 = none, only together with on_body
   // Called once, when the answer's head is complete (not for 1xx).
   std::function<void(const HttpResponse&)> on_head;
-  // Takes the body of a 2xx answer in pieces of at most 16 KiB; other answers' bodies are collected in HttpResponse::body. An
-  // error ends the transfer and is what fetch() returns. It must not call into the client.
+  // Takes the body of a 2xx answer in pieces of at most 16 KiB; other answers' bodies are collected in
+  // HttpResponse::body. An error ends the transfer and is what fetch() returns. It must not call into the client.
   std::function<Result<void>(std::string_view)> on_body;
 
-  // Opens a connection for this request alone. libcurl repeats a request once when a kept connection turns out to be dead:
-  // set this where a repetition does harm.
+  // Opens a connection for this request alone. libcurl repeats a request once when a kept connection turns out to be
+  // dead: set this where a repetition does harm.
   bool own_connection = false;
   bool proxy_from_environment = false;  // honour http_proxy and its family
 };
@@ -72,10 +73,10 @@ class HttpClient {
   HttpClient(HttpClient&&) noexcept;
   HttpClient& operator=(HttpClient&&) noexcept;
 
-  // Any status is a success. Errors: kInvalidArgument (the request cannot be sent as it is), kUnavailable (no connection, or it
-  // broke), kTimeout, kResourceExhausted (the answer exceeds a limit), kDataLoss (not HTTP, or shorter than announced),
-  // kUnauthenticated (TLS verification failed), kCancelled. Cancelling the awaiting coroutine aborts the transfer and
-  // closes its connection.
+  // Any status is a success. Errors: kInvalidArgument (the request cannot be sent as it is), kUnavailable (no
+  // connection, or it broke), kTimeout, kResourceExhausted (the answer exceeds a limit), kDataLoss (not HTTP, or
+  // shorter than announced), kUnauthenticated (TLS verification failed), kCancelled. Cancelling the awaiting coroutine
+  // aborts the transfer and closes its connection.
   Task<Result<HttpResponse>> fetch(HttpRequest request);
 
   class Driver;  // the loop side of libcurl's multi interface

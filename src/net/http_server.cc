@@ -8,6 +8,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
 #include <boost/beast/http/empty_body.hpp>
@@ -16,7 +17,6 @@
 #include <boost/beast/http/serializer.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
-#include <boost/asio/write.hpp>
 #include <optional>
 #include <utility>
 
@@ -62,8 +62,8 @@ std::optional<std::string> percent_decoded(std::string_view text) {
   return out;
 }
 
-// Splits the target once; routing and authorisation look at the same parts. An encoded slash inside a segment is refused, so that
-// no later decoding can change the path.
+// Splits the target once; routing and authorisation look at the same parts. An encoded slash inside a segment is
+// refused, so that no later decoding can change the path.
 bool parse_target(std::string_view target, ServedRequest& request) {
   if (target.empty() || target.size() > kMaxTarget || target.front() != '/') return false;
   const std::size_t mark = target.find('?');
@@ -166,7 +166,13 @@ struct HttpServer::Impl {
   Signal slot_free;
 
   Impl(asio::any_io_executor e, HttpServerOptions o, HttpHandler h)
-      : executor(e), options(std::move(o)), handler(std::move(h)), acceptor(e), connections(e, "http"), accepting(e, "http"), slot_free(e) {}
+      : executor(e),
+        options(std::move(o)),
+        handler(std::move(h)),
+        acceptor(e),
+        connections(e, "http"),
+        accepting(e, "http"),
+        slot_free(e) {}
 
   Task<void> accept() {
     for (;;) {
@@ -202,8 +208,10 @@ struct HttpServer::Impl {
       if (error == http::error::end_of_stream) co_return;
       if (error) {
         StreamResponder refuse(stream, false);
-        if (error == http::error::body_limit) (void)co_await refuse.send(413, "text/plain", "the request body is too large\n");
-        if (error == http::error::header_limit) (void)co_await refuse.send(431, "text/plain", "the request head is too large\n");
+        if (error == http::error::body_limit)
+          (void)co_await refuse.send(413, "text/plain", "the request body is too large\n");
+        if (error == http::error::header_limit)
+          (void)co_await refuse.send(431, "text/plain", "the request head is too large\n");
         co_return;
       }
       auto message = parser.release();
@@ -232,16 +240,20 @@ struct HttpServer::Impl {
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() = default;
 
-Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::any_io_executor executor, HttpServerOptions options, HttpHandler handler) {
+Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::any_io_executor executor, HttpServerOptions options,
+                                                       HttpHandler handler) {
   const std::string path = options.socket_path;
   if (path.size() >= sizeof(sockaddr_un{}.sun_path)) {
-    return fail(Code::kInvalidArgument, fmt::format("the socket path {} is longer than {} bytes; set daemon.socket to a shorter one", path,
-                                                    sizeof(sockaddr_un{}.sun_path) - 1));
+    return fail(Code::kInvalidArgument,
+                fmt::format("the socket path {} is longer than {} bytes; set daemon.socket to a shorter one", path,
+                            sizeof(sockaddr_un{}.sun_path) - 1));
   }
-  struct stat status {};
+  struct stat status{};
   if (::lstat(path.c_str(), &status) == 0) {
-    if (!S_ISSOCK(status.st_mode)) return fail(Code::kAlreadyExists, fmt::format("{} exists and is no socket; move it away", path));
-    if (answers(path)) return fail(Code::kAlreadyExists, fmt::format("another mcpbox answers on {}; stop it with `mcpbox down`", path));
+    if (!S_ISSOCK(status.st_mode))
+      return fail(Code::kAlreadyExists, fmt::format("{} exists and is no socket; move it away", path));
+    if (answers(path))
+      return fail(Code::kAlreadyExists, fmt::format("another mcpbox answers on {}; stop it with `mcpbox down`", path));
     ::unlink(path.c_str());
   }
   auto impl = std::make_unique<Impl>(executor, std::move(options), std::move(handler));
@@ -256,7 +268,9 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::any_io_executor exe
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 
-void HttpServer::start() { impl_->accepting.spawn("accept", impl_->accept()); }
+void HttpServer::start() {
+  impl_->accepting.spawn("accept", impl_->accept());
+}
 
 Task<void> HttpServer::stop() {
   boost::system::error_code ignored;

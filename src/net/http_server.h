@@ -3,9 +3,9 @@
 // Beast is behind it and in http_server.cc only.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <sys/types.h>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -41,16 +41,17 @@ class Responder {
 using HttpHandler = std::function<Task<void>(ServedRequest, Responder&)>;
 
 struct HttpServerOptions {
-  std::string socket_path;             // made 0600; a stale socket is replaced, one that answers is not
-  std::size_t max_body = 4u << 20;     // 413 beyond
-  std::size_t max_connections = 256;   // further ones wait in the backlog
+  std::string socket_path;            // made 0600; a stale socket is replaced, one that answers is not
+  std::size_t max_body = 4u << 20;    // 413 beyond
+  std::size_t max_connections = 256;  // further ones wait in the backlog
 };
 
 // Only the socket's owner and root may connect: others get 403.
 class HttpServer {
  public:
   // kAlreadyExists when another process answers on the socket.
-  static Result<std::unique_ptr<HttpServer>> listen(boost::asio::any_io_executor executor, HttpServerOptions options, HttpHandler handler);
+  static Result<std::unique_ptr<HttpServer>> listen(boost::asio::any_io_executor executor, HttpServerOptions options,
+                                                    HttpHandler handler);
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;

@@ -7,7 +7,6 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
-
 #include <exception>
 #include <list>
 #include <utility>
@@ -58,7 +57,8 @@ void TaskGroup::spawn(std::string name, Task<void> task) {
           try {
             std::rethrow_exception(error);
           } catch (const boost::system::system_error& e) {
-            if (e.code() != boost::asio::error::operation_aborted) log::error(state->name, "{}: {}", entry->name, e.what());
+            if (e.code() != boost::asio::error::operation_aborted)
+              log::error(state->name, "{}: {}", entry->name, e.what());
           } catch (const std::exception& e) {
             log::error(state->name, "{}: {}", entry->name, e.what());
           }
@@ -81,6 +81,8 @@ Task<void> TaskGroup::join() {
   while (!state->entries.empty()) co_await state->changed.wait();
 }
 
-std::size_t TaskGroup::running() const { return state_->entries.size(); }
+std::size_t TaskGroup::running() const {
+  return state_->entries.size();
+}
 
 }  // namespace mcpbox::net

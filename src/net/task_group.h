@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-
 #include <memory>
 #include <string>
 
@@ -10,9 +9,10 @@
 
 namespace mcpbox::net {
 
-// Lives on one executor. The owner calls stop() and awaits it before it dies, and tasks see Asio's terminal cancellation
-// at their next suspension. Where the owner itself is unwound by cancellation, the destructor cancels the tasks without waiting: such a
-// task must own what it uses. An exception that leaves a task is logged with the task's name and ends only that task.
+// Lives on one executor. The owner calls stop() and awaits it before it dies, and tasks see Asio's terminal
+// cancellation at their next suspension. Where the owner itself is unwound by cancellation, the destructor cancels the
+// tasks without waiting: such a task must own what it uses. An exception that leaves a task is logged with the task's
+// name and ends only that task.
 class TaskGroup {
  public:
   TaskGroup(boost::asio::any_io_executor executor, std::string name);

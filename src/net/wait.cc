@@ -16,7 +16,9 @@ void Signal::notify() {
   }
 }
 
-Task<void> Signal::wait() { (void)co_await wait_until(std::chrono::steady_clock::time_point::max()); }
+Task<void> Signal::wait() {
+  (void)co_await wait_until(std::chrono::steady_clock::time_point::max());
+}
 
 Task<bool> Signal::wait_until(std::chrono::steady_clock::time_point deadline) {
   struct Registration {

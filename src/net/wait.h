@@ -3,7 +3,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
-
 #include <chrono>
 #include <list>
 
@@ -11,8 +10,8 @@
 
 namespace mcpbox::net {
 
-// Wakes every coroutine that waits now. Like a condition variable: the waiter checks its condition in a loop. Both sides run
-// on the same executor, so nothing can happen between the check and the wait. Must outlive its waiters.
+// Wakes every coroutine that waits now. Like a condition variable: the waiter checks its condition in a loop. Both
+// sides run on the same executor, so nothing can happen between the check and the wait. Must outlive its waiters.
 class Signal {
  public:
   explicit Signal(boost::asio::any_io_executor executor) : executor_(std::move(executor)) {}

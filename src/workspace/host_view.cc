@@ -35,7 +35,8 @@ std::optional<unsigned> python_minor_of(const std::string& image_id) {
   const bool host = image_id == "host" || image_id.starts_with("host:");
   if (!host && !image_id.starts_with('/')) return 11;
   char target[256];
-  const ssize_t size = ::readlink(((host ? std::string() : image_id) + "/usr/bin/python3").c_str(), target, sizeof target);
+  const ssize_t size =
+      ::readlink(((host ? std::string() : image_id) + "/usr/bin/python3").c_str(), target, sizeof target);
   if (size <= 0) return std::nullopt;
   std::string_view name = base_name(std::string_view(target, static_cast<std::size_t>(size)));
   unsigned minor = 0;

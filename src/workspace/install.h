@@ -16,7 +16,9 @@ namespace mcpbox::workspace {
 
 // Stands for "<cache>/<hash>" until the hash is known. Nobody writes such a thing.
 inline constexpr std::string_view kBase = "\x01mcpbox-base\x01";
-inline std::string at_base(std::string_view relative) { return std::string(kBase) + "/" + std::string(relative); }
+inline std::string at_base(std::string_view relative) {
+  return std::string(kBase) + "/" + std::string(relative);
+}
 
 // What is read of a manifest and of a lock file at most, in bytes.
 inline constexpr std::size_t kMaxManifest = 4 << 20;

@@ -212,7 +212,8 @@ void add_project_steps(Draft& draft, const Site& site, const NodeProject& projec
   step("install what package.json names with npm", std::move(argv));
   draft.unpinned.push_back({join_path(folder, "package.json"),
                             yarn.empty() ? "it has no lock file; make one with `npm install --package-lock-only`"
-                                         : "its yarn.lock is of a version that is not understood; make a package-lock.json with `npm install --package-lock-only`"});
+                                         : "its yarn.lock is of a version that is not understood; make a "
+                                           "package-lock.json with `npm install --package-lock-only`"});
   if (yarn.empty()) draft.why.emplace_back("there is no lock file, so npm resolves the versions once");
 }
 
@@ -289,8 +290,11 @@ Draft plan_npm_package(const Command& command, const Site& site) {
     specs[0] = only + "@" + specs[0];
   }
   for (const std::string& spec : command.packages) {
-    if (declared || spec.starts_with('.') || spec.starts_with('/') || spec.starts_with("file:") || is_exact_npm_spec(spec)) continue;
-    draft.unpinned.push_back({spec, "it names no exact version; write " + (npm_name_of(spec).empty() ? "NAME" : npm_name_of(spec)) + "@1.2.3"});
+    if (declared || spec.starts_with('.') || spec.starts_with('/') || spec.starts_with("file:") ||
+        is_exact_npm_spec(spec))
+      continue;
+    draft.unpinned.push_back({spec, "it names no exact version; write " +
+                                        (npm_name_of(spec).empty() ? "NAME" : npm_name_of(spec)) + "@1.2.3"});
   }
   draft.plan.asked = command.packages;
   if (!declared) {

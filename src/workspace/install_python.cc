@@ -59,10 +59,12 @@ class Environment {
   }
   // setup.cfg alone was a project for pip's old way of building; uv wants one of the other two files.
   void add_setup_step(const std::string& folder) {
-    setup_step_ = InstallStep{"give the project the setup.py that its setup.cfg needs",
-                              {"/usr/bin/python3", "-c", "import sys; open(sys.argv[1], 'x').write('from setuptools import setup\\nsetup()\\n')", folder + "/setup.py"},
-                              {},
-                              at_base("tmp")};
+    setup_step_ = InstallStep{
+        "give the project the setup.py that its setup.cfg needs",
+        {"/usr/bin/python3", "-c",
+         "import sys; open(sys.argv[1], 'x').write('from setuptools import setup\\nsetup()\\n')", folder + "/setup.py"},
+        {},
+        at_base("tmp")};
   }
   void add_install_step(const std::string& title) {
     if (arguments_.empty()) return;
@@ -129,19 +131,22 @@ void use_requirements(Draft& draft, const Site& site, Environment& environment, 
   } else if (collected->inexact.empty()) {
     environment.exact();
   } else {
-    draft.unpinned.push_back({file, "it names no exact version of " + join(collected->inexact, ", ") +
-                                        "; write name==version for everything, or make it with `uv pip compile --generate-hashes`"});
+    draft.unpinned.push_back(
+        {file, "it names no exact version of " + join(collected->inexact, ", ") +
+                   "; write name==version for everything, or make it with `uv pip compile --generate-hashes`"});
   }
 }
 
 // Of a manifest that names requirements itself.
-void require_exact(Draft& draft, Environment& environment, const std::string& file, const std::vector<std::string>& requirements, bool constrained) {
+void require_exact(Draft& draft, Environment& environment, const std::string& file,
+                   const std::vector<std::string>& requirements, bool constrained) {
   if (constrained) return;
   const std::vector<std::string> inexact = inexact_requirements(requirements);
   if (inexact.empty()) {
     environment.exact();
   } else {
-    draft.unpinned.push_back({file, "it names no exact version of " + join(inexact, ", ") + "; write name==version, or make a lock file with `uv lock`"});
+    draft.unpinned.push_back({file, "it names no exact version of " + join(inexact, ", ") +
+                                        "; write name==version, or make a lock file with `uv lock`"});
   }
 }
 
@@ -217,7 +222,9 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
     for (const std::string& flag : command.installer_flags) {
       if (flag.starts_with("--extra=")) extras += (extras.empty() ? "" : ",") + flag.substr(8);
     }
-    if (!poetry_lock) draft.unpinned.push_back({folder, "it is built as a package, and no lock file pins what it needs; make one with `uv lock`"});
+    if (!poetry_lock)
+      draft.unpinned.push_back(
+          {folder, "it is built as a package, and no lock file pins what it needs; make one with `uv lock`"});
     std::string place = sources();
     if (setup_cfg && !has_pyproject) environment.add_setup_step(place);
     environment.require(place + (extras.empty() ? "" : "[" + extras + "]"));
@@ -257,7 +264,8 @@ void add_with(Draft& draft, const Site& site, const Command& command, Environmen
     use_requirements(draft, site, environment, path, "-r");
   }
   for (const std::string& package : command.with) {
-    if (!is_exact_requirement(package)) draft.unpinned.push_back({package, "--with names no exact version; write " + package + "==VERSION"});
+    if (!is_exact_requirement(package))
+      draft.unpinned.push_back({package, "--with names no exact version; write " + package + "==VERSION"});
     environment.require(package);
   }
   for (const std::string& flag : command.installer_flags) {
@@ -336,7 +344,8 @@ Draft plan_python_tool(const Command& command, const Site& site) {
     std::string path = package.substr(0, package.find('['));
     if (!path.starts_with('/') && !path.starts_with("./") && !path.starts_with("../") && path != ".") {
       if (!is_exact_requirement(package)) {
-        draft.unpinned.push_back({package, "it names no exact version; write " + python_name_of(package) + "==VERSION"});
+        draft.unpinned.push_back(
+            {package, "it names no exact version; write " + python_name_of(package) + "==VERSION"});
       }
       environment.require(package);
       continue;

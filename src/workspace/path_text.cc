@@ -60,6 +60,8 @@ bool looks_like_windows(std::string_view text) {
          (text[2] == '\\' || text[2] == '/');
 }
 
-std::string quoted_path(std::string_view path) { return "'" + printable(path, 512) + "'"; }
+std::string quoted_path(std::string_view path) {
+  return "'" + printable(path, 512) + "'";
+}
 
 }  // namespace mcpbox::workspace

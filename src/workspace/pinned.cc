@@ -7,8 +7,12 @@
 namespace mcpbox::workspace {
 namespace {
 
-bool digit(char c) { return c >= '0' && c <= '9'; }
-bool letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 bool hexadecimal(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return digit(c) || (c >= 'a' && c <= 'f'); });
 }
@@ -17,7 +21,8 @@ bool hexadecimal(std::string_view text) {
 
 bool is_exact_requirement(std::string_view requirement) {
   std::string_view text = requirement.substr(0, requirement.find(';'));
-  if (const std::size_t at = text.find('@'); at != std::string_view::npos && text.find("://") != std::string_view::npos) {
+  if (const std::size_t at = text.find('@');
+      at != std::string_view::npos && text.find("://") != std::string_view::npos) {
     if (text.find("#sha256=") != std::string_view::npos || text.find("&sha256=") != std::string_view::npos) return true;
     // git+https://host/repository@<commit>
     const std::size_t commit = text.rfind('@');
@@ -32,7 +37,8 @@ bool is_exact_requirement(std::string_view requirement) {
   version = trim(version);
   if (!version.empty() && version.ends_with(')')) version = trim(version.substr(0, version.size() - 1));
   const std::string_view name = text.substr(0, equals);
-  return !version.empty() && version.find_first_of("*,<>=~ ") == std::string_view::npos && name.find_first_of(",<>=!~") == std::string_view::npos;
+  return !version.empty() && version.find_first_of("*,<>=~ ") == std::string_view::npos &&
+         name.find_first_of(",<>=!~") == std::string_view::npos;
 }
 
 bool is_exact_npm_spec(std::string_view spec) {

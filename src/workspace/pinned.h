@@ -7,8 +7,8 @@
 
 namespace mcpbox::workspace {
 
-// A requirement (PEP 508) that one version satisfies: "name==1.2", "name[extra]===1.2 ; marker"; a URL with a hash in its fragment; a commit of a
-// repository. "==1.*" is none.
+// A requirement (PEP 508) that one version satisfies: "name==1.2", "name[extra]===1.2 ; marker"; a URL with a hash in
+// its fragment; a commit of a repository. "==1.*" is none.
 bool is_exact_requirement(std::string_view requirement);
 
 // An npm spec with one version: "name@1.2.3", "alias@npm:name@1.2.3". Ranges, tags, URLs and repositories are none.

@@ -56,7 +56,8 @@ struct Policy {
       11;  // the image's /usr/bin/python3 is 3.<this>; another version is fetched where a project asks for one
   // Only what a lock file, hashes or exact versions name may be installed; what is missing is in Plan::refused.
   bool locked = false;
-  // What is to be resolved anew: asked_hash → a salt that gives the result another hash. What was resolved before stays beside it.
+  // What is to be resolved anew: asked_hash → a salt that gives the result another hash. What was resolved before stays
+  // beside it.
   std::map<std::string, std::string> refreshed;
 };
 

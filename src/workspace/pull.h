@@ -1,10 +1,10 @@
 // Brings what a server changed in its own copy of a folder back to that folder.
 //
-// The tree that comes is hostile: names, links, sizes and contents are the server's. It is first received as a whole into
-// a private folder under names of ours, within limits, then compared, and only then written: beneath the root alone,
-// through no link and into no other mount, as plain files of at most 0755, never over anything that is not a file. What
-// staging leaves behind is refused here too: ignored names, credentials, denied places, version control and what
-// installers make; also `.mcpboxignore` itself, which decides what the server is shown.
+// The tree that comes is hostile: names, links, sizes and contents are the server's. It is first received as a whole
+// into a private folder under names of ours, within limits, then compared, and only then written: beneath the root
+// alone, through no link and into no other mount, as plain files of at most 0755, never over anything that is not a
+// file. What staging leaves behind is refused here too: ignored names, credentials, denied places, version control and
+// what installers make; also `.mcpboxignore` itself, which decides what the server is shown.
 //
 // Three sides are compared by content: what was staged (the manifest with digests), what the server has, what the host
 // has by now. What the server did not change is never touched, whatever the host did with it meanwhile.
@@ -36,7 +36,8 @@ struct PullTarget {
   StageLimits limits;
 };
 
-// Why a path is never brought back; nothing when it may be. Reads the ignore files beneath the root as they are on the host.
+// Why a path is never brought back; nothing when it may be. Reads the ignore files beneath the root as they are on the
+// host.
 class PullRules {
  public:
   PullRules(int root, const PullTarget& target) : root_(root), denied_(target.rules.denied, target.rules.home) {}
@@ -114,8 +115,8 @@ struct PullItem {
 
 struct PullChoice {
   bool dry_run = false;
-  bool force = false;          // write over conflicts too; what was there stays as a backup
-  bool delete_missing = false; // delete what the server deleted
+  bool force = false;           // write over conflicts too; what was there stays as a backup
+  bool delete_missing = false;  // delete what the server deleted
 };
 
 struct PullReport {
@@ -127,6 +128,7 @@ struct PullReport {
 
 // Compares what was received with the host, and unless it is a dry run or something conflicts, writes it. An error in
 // the middle says what was not written; every file is either whole or as it was.
-Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target, const StageManifest& base, int root, const PullChoice& choice);
+Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target, const StageManifest& base, int root,
+                               const PullChoice& choice);
 
 }  // namespace mcpbox::workspace

@@ -32,7 +32,8 @@ bool is_harmless_name(std::string_view name) {
 const IgnoreRules* PullRules::rules_of(const std::string& directory) {
   auto [found, fresh] = ignore_.try_emplace(directory);
   if (fresh) {
-    const std::string path = directory.empty() ? std::string(kPullIgnoreFile) : directory + "/" + std::string(kPullIgnoreFile);
+    const std::string path =
+        directory.empty() ? std::string(kPullIgnoreFile) : directory + "/" + std::string(kPullIgnoreFile);
     auto file = sys::open_beneath(root_, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, {.cross_mounts = false});
     struct stat status{};
     if (file && ::fstat(file->get(), &status) == 0 && S_ISREG(status.st_mode)) {
@@ -59,7 +60,8 @@ std::optional<std::string> PullRules::refuse(const std::string& path, bool is_di
       const IgnoreRules* rules = rules_of(directory);
       const auto decided = rules == nullptr
                                ? std::nullopt
-                               : rules->decide(directory.empty() ? std::string_view(part) : std::string_view(part).substr(directory.size() + 1),
+                               : rules->decide(directory.empty() ? std::string_view(part)
+                                                                 : std::string_view(part).substr(directory.size() + 1),
                                                !last || is_directory);
       if (decided && *decided) return "ignored by .mcpboxignore";
       if (decided || directory.empty()) break;
@@ -84,16 +86,17 @@ Result<bool> PullReceiver::admit(std::string_view path, std::uint64_t size, bool
   const std::string_view parent = slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
   if (path.empty() || files_.contains(path) || directories_.contains(path)) return senseless(path);
   if (++entries_ > target_.limits.entries) {
-    return fail(Code::kResourceExhausted,
-                "the server has more than " + std::to_string(target_.limits.entries) + " files and folders in its copy; nothing was brought back");
+    return fail(Code::kResourceExhausted, "the server has more than " + std::to_string(target_.limits.entries) +
+                                              " files and folders in its copy; nothing was brought back");
   }
   if (size > target_.limits.file_bytes) {
-    return fail(Code::kResourceExhausted, "'" + printable(path, 200) + "' has " + human_bytes(size) + ", more than the " +
-                                              human_bytes(target_.limits.file_bytes) + " that one file may have; nothing was brought back");
+    return fail(Code::kResourceExhausted, "'" + printable(path, 200) + "' has " + human_bytes(size) +
+                                              ", more than the " + human_bytes(target_.limits.file_bytes) +
+                                              " that one file may have; nothing was brought back");
   }
   if (size > target_.limits.bytes - bytes_) {
-    return fail(Code::kResourceExhausted,
-                "the server has more than " + human_bytes(target_.limits.bytes) + " in its copy; nothing was brought back");
+    return fail(Code::kResourceExhausted, "the server has more than " + human_bytes(target_.limits.bytes) +
+                                              " in its copy; nothing was brought back");
   }
   bytes_ += size;
   if (!directories_.contains(parent)) return false;  // beneath what was refused

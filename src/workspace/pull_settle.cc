@@ -101,9 +101,12 @@ class Writer {
   gid_t gid_ = 0;
 };
 
-std::string last_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+std::string last_name(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
 
-// Component by component, each without links and in the same mount; what is missing is made as the folder's owner has it.
+// Component by component, each without links and in the same mount; what is missing is made as the folder's owner has
+// it.
 Result<UniqueFd> Writer::parent_of(const std::string& path, bool make) {
   UniqueFd here(::fcntl(root_, F_DUPFD_CLOEXEC, 3));
   if (!here) return fail(errno_error(errno, "open the folder"));
@@ -111,14 +114,16 @@ Result<UniqueFd> Writer::parent_of(const std::string& path, bool make) {
     const std::string name = path.substr(begin, end - begin);
     auto next = sys::open_beneath(here.get(), name, O_PATH | O_DIRECTORY, kOneMount);
     if (!next && next.error() == ENOENT && make) {
-      if (::mkdirat(here.get(), name.c_str(), 0755) != 0 && errno != EEXIST) return fail(errno_error(errno, "make folder '" + printable(path) + "'"));
+      if (::mkdirat(here.get(), name.c_str(), 0755) != 0 && errno != EEXIST)
+        return fail(errno_error(errno, "make folder '" + printable(path) + "'"));
       next = sys::open_beneath(here.get(), name, O_PATH | O_DIRECTORY, kOneMount);
       if (next && ::geteuid() == 0) (void)::fchownat(next->get(), "", uid_, gid_, AT_EMPTY_PATH);
     }
     if (!next) return fail(errno_error(next.error(), "open the folder of '" + printable(path) + "'"));
     struct stat status{};
     if (::fstat(next->get(), &status) != 0 || denied_.is_denied(sys::id_of(status)))
-      return fail(Code::kPermissionDenied, "'" + printable(path) + "' lies in a place that is never given to a sandbox");
+      return fail(Code::kPermissionDenied,
+                  "'" + printable(path) + "' lies in a place that is never given to a sandbox");
     here = std::move(*next);
   }
   return here;
@@ -139,7 +144,8 @@ Result<void> Writer::keep_backup(int parent, const std::string& name, PullItem& 
       item.note = (item.note.empty() ? "" : item.note + "; ") + "what was there is now " + backup;
       return {};
     }
-    if (errno != EEXIST) return fail(errno_error(errno, "keep '" + printable(name) + "' as '" + printable(backup) + "'"));
+    if (errno != EEXIST)
+      return fail(errno_error(errno, "keep '" + printable(name) + "' as '" + printable(backup) + "'"));
   }
   return fail(Code::kResourceExhausted, "there are 1000 backups of '" + printable(name) + "'; remove some");
 }
@@ -178,9 +184,12 @@ Result<void> Writer::write(const Step& step, PullItem& item) {
       if (::fchown(out.get(), replaces ? step.host.uid : uid_, replaces ? step.host.gid : gid_) != 0)
         return fail(errno_error(errno, "give '" + printable(step.file->path) + "' its owner"));
     }
-    const mode_t wanted = replaces ? (step.host.stamp.mode & 0666) | (step.file->executable ? 0111 & (step.host.stamp.mode >> 2) : 0)
-                                   : step.file->executable ? 0755 : 0644;
-    if (::fchmod(out.get(), wanted & 0755) != 0) return fail(errno_error(errno, "set the mode of '" + printable(step.file->path) + "'"));
+    const mode_t wanted =
+        replaces ? (step.host.stamp.mode & 0666) | (step.file->executable ? 0111 & (step.host.stamp.mode >> 2) : 0)
+        : step.file->executable ? 0755
+                                : 0644;
+    if (::fchmod(out.get(), wanted & 0755) != 0)
+      return fail(errno_error(errno, "set the mode of '" + printable(step.file->path) + "'"));
     if (auto same = still_as_compared(parent->get(), name, step); !same) return same;
     if (step.backup && replaces) {
       if (auto kept = keep_backup(parent->get(), name, item); !kept) return kept;
@@ -203,7 +212,8 @@ Result<void> Writer::remove(const Step& step, PullItem& item) {
   if (step.backup) {
     if (auto kept = keep_backup(parent->get(), name, item); !kept) return kept;
   }
-  if (::unlinkat(parent->get(), name.c_str(), 0) != 0) return fail(errno_error(errno, "delete '" + printable(item.path) + "'"));
+  if (::unlinkat(parent->get(), name.c_str(), 0) != 0)
+    return fail(errno_error(errno, "delete '" + printable(item.path) + "'"));
   return {};
 }
 
@@ -211,16 +221,22 @@ Result<void> Writer::remove(const Step& step, PullItem& item) {
 
 std::string_view name_of(PullAction action) {
   switch (action) {
-    case PullAction::kAdded: return "added";
-    case PullAction::kChanged: return "changed";
-    case PullAction::kDeleted: return "deleted";
-    case PullAction::kConflict: return "conflict";
-    case PullAction::kRefused: return "refused";
+    case PullAction::kAdded:
+      return "added";
+    case PullAction::kChanged:
+      return "changed";
+    case PullAction::kDeleted:
+      return "deleted";
+    case PullAction::kConflict:
+      return "conflict";
+    case PullAction::kRefused:
+      return "refused";
   }
   return "?";
 }
 
-Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target, const StageManifest& base, int root, const PullChoice& choice) {
+Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target, const StageManifest& base, int root,
+                               const PullChoice& choice) {
   (void)target;
   PullReport report;
   report.base = base;
@@ -244,13 +260,15 @@ Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target,
       add(PullAction::kRefused, file.path, host->why, file.size);
       ++report.refused_total;
     } else if (host->kind == HostSide::Kind::kMissing) {
-      const std::size_t item = was_file ? add(PullAction::kConflict, file.path, "deleted on this host since it was staged", file.size)
-                                        : add(PullAction::kAdded, file.path, "", file.size);
+      const std::size_t item =
+          was_file ? add(PullAction::kConflict, file.path, "deleted on this host since it was staged", file.size)
+                   : add(PullAction::kAdded, file.path, "", file.size);
       steps.push_back({item, &file, std::move(*host), false});
     } else if (host->digest != file.digest) {
       const bool untouched = was_file && host->digest == staged->detail;
       const char* why = was_file ? "changed on this host since it was staged" : "another file is there";
-      const std::size_t item = add(untouched ? PullAction::kChanged : PullAction::kConflict, file.path, untouched ? "" : why, file.size);
+      const std::size_t item =
+          add(untouched ? PullAction::kChanged : PullAction::kConflict, file.path, untouched ? "" : why, file.size);
       steps.push_back({item, &file, std::move(*host), !untouched});
     } else if (was_file) {
       report.base.entries[place.find(file.path)->second].detail = file.digest;  // both sides made the same change
@@ -268,7 +286,8 @@ Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target,
                                  0);
     if (choice.delete_missing) steps.push_back({item, nullptr, std::move(*host), !untouched});
   }
-  for (const PullReceiver::Refused& refused : received.refused()) add(PullAction::kRefused, refused.path, refused.reason, 0);
+  for (const PullReceiver::Refused& refused : received.refused())
+    add(PullAction::kRefused, refused.path, refused.reason, 0);
   report.refused_total += received.refused_total();
   if (choice.dry_run || (conflicts && !choice.force)) return report;
 

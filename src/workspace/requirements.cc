@@ -4,8 +4,8 @@
 #include <set>
 
 #include "base/text.h"
-#include "workspace/host_view.h"
 #include "workspace/command.h"
+#include "workspace/host_view.h"
 #include "workspace/manifest_text.h"
 #include "workspace/path_text.h"
 #include "workspace/pinned.h"

@@ -10,8 +10,8 @@
 namespace mcpbox::workspace {
 
 struct CollectedRequirements {
-  std::string path;       // where the installer finds the file (kBase in front)
-  bool any_hash = false;  // pip's rule: one hash anywhere means that all need one
+  std::string path;                  // where the installer finds the file (kBase in front)
+  bool any_hash = false;             // pip's rule: one hash anywhere means that all need one
   std::vector<std::string> inexact;  // requirements for which no exact version is named, there or in a constraint
 };
 

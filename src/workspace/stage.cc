@@ -264,7 +264,8 @@ Result<void> Walk::visit_file(Frame& frame, const std::string& name, const struc
     if (before.st_size > seen.st_size) {
       if (auto fits = count_file(before, path, &seen); !fits) return fits;
     }
-    auto taken = sink_.file(path, static_cast<std::uint64_t>(before.st_size), (before.st_mode & 0111) != 0, file->get());
+    auto taken =
+        sink_.file(path, static_cast<std::uint64_t>(before.st_size), (before.st_mode & 0111) != 0, file->get());
     if (!taken && taken.error().code() != Code::kAborted) return taken;
     struct stat after{};
     if (::fstat(file->get(), &after) != 0) return fail(errno_error(errno, "stat " + shown(path)));
@@ -356,11 +357,12 @@ Result<UniqueFd> open_root(const std::string& host, const std::vector<std::strin
 
 FileStamp stamp_of(const struct stat& status) {
   const auto ns = [](const timespec& time) { return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; };
-  return {status.st_dev,          status.st_ino,          static_cast<std::uint64_t>(status.st_size),
+  return {status.st_dev,      status.st_ino,      static_cast<std::uint64_t>(status.st_size),
           ns(status.st_mtim), ns(status.st_ctim), status.st_mode};
 }
 
-Result<UniqueFd> open_stage_root(const std::string& host, const std::vector<std::string>& allowed_roots, const StageRules& rules) {
+Result<UniqueFd> open_stage_root(const std::string& host, const std::vector<std::string>& allowed_roots,
+                                 const StageRules& rules) {
   if (!host.starts_with('/') || host.find('\0') != std::string::npos) {
     return fail(Code::kInvalidArgument, "'" + printable(host, 512) + "' is not an absolute path");
   }

@@ -85,7 +85,8 @@ Result<StageReport> walk(const std::string& host, const std::vector<std::string>
                          const StageRules& rules = {});
 
 // The same folder by the same rules, opened (O_PATH), for who works beneath it.
-Result<UniqueFd> open_stage_root(const std::string& host, const std::vector<std::string>& allowed_roots, const StageRules& rules);
+Result<UniqueFd> open_stage_root(const std::string& host, const std::vector<std::string>& allowed_roots,
+                                 const StageRules& rules);
 
 // SHA-256 over names, kinds, executable bits and contents of what walk() hands over. Equal for equal trees wherever
 // they lie.

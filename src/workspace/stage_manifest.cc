@@ -60,7 +60,9 @@ class Reader {
 };
 
 // On a file system that counts whole seconds only, or two of them, a change is told from the next much later.
-std::int64_t coarseness(std::int64_t time_ns) { return time_ns % 1'000'000'000 == 0 ? 2'100'000'000 : 50'000'000; }
+std::int64_t coarseness(std::int64_t time_ns) {
+  return time_ns % 1'000'000'000 == 0 ? 2'100'000'000 : 50'000'000;
+}
 
 }  // namespace
 
@@ -140,7 +142,8 @@ Result<StageManifest> load_manifest(const std::string& path) {
 
 Result<void> save_manifest(const std::string& path, const StageManifest& manifest) {
   const std::string directory = path.substr(0, path.rfind('/'));
-  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return fail(errno_error(errno, "make '" + directory + "'"));
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+    return fail(errno_error(errno, "make '" + directory + "'"));
   const std::string fresh = path + "." + random_hex(4);
   UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!fd) return fail(errno_error(errno, "make '" + fresh + "'"));
@@ -189,7 +192,9 @@ Result<void> ManifestMatcher::expect(StageManifest::Kind kind, std::string_view 
   return {};
 }
 
-Result<void> ManifestMatcher::directory(std::string_view path) { return expect(StageManifest::Kind::kDirectory, path, ""); }
+Result<void> ManifestMatcher::directory(std::string_view path) {
+  return expect(StageManifest::Kind::kDirectory, path, "");
+}
 
 Result<void> ManifestMatcher::symlink(std::string_view path, std::string_view target) {
   return expect(StageManifest::Kind::kLink, path, target);
@@ -203,6 +208,8 @@ bool ManifestMatcher::unchanged(std::string_view path, const FileStamp& stamp) {
   return true;
 }
 
-Result<void> ManifestMatcher::file(std::string_view path, std::uint64_t, bool, int) { return different(path); }
+Result<void> ManifestMatcher::file(std::string_view path, std::uint64_t, bool, int) {
+  return different(path);
+}
 
 }  // namespace mcpbox::workspace

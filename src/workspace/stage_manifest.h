@@ -25,11 +25,11 @@ struct StageManifest {
     bool operator==(const Entry&) const = default;
   };
 
-  std::string generation;  // names the copy; a new one for every copy
-  std::string host;        // the folder that was copied
-  std::string mount;       // where the copy is in the sandbox
-  bool writable = false;   // the server may have changed the copy
-  bool digests = false;    // files have their content's digest
+  std::string generation;      // names the copy; a new one for every copy
+  std::string host;            // the folder that was copied
+  std::string mount;           // where the copy is in the sandbox
+  bool writable = false;       // the server may have changed the copy
+  bool digests = false;        // files have their content's digest
   std::vector<Entry> entries;  // in the order in which they were copied
 
   bool operator==(const StageManifest&) const = default;

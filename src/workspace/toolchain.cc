@@ -19,10 +19,12 @@
 namespace mcpbox::workspace {
 namespace {
 
-constexpr std::string_view kPrograms[] = {"node", "npm", "npx", "pnpm", "yarn", "bun", "bunx", "deno", "python3", "python", "pip", "uv", "uvx", "java", "ruby", "go", "dotnet"};
+constexpr std::string_view kPrograms[] = {"node",   "npm", "npx", "pnpm", "yarn", "bun",  "bunx", "deno",  "python3",
+                                          "python", "pip", "uv",  "uvx",  "java", "ruby", "go",   "dotnet"};
 constexpr std::string_view kSystemPlaces[] = {"/usr", "/bin", "/sbin", "/lib", "/lib64"};
 // What a Homebrew prefix has for programs; its etc and var are the user's.
-constexpr std::string_view kBrew[] = {"bin", "sbin", "lib", "opt", "Cellar", "share", "libexec", "etc/openssl@3", "etc/ca-certificates"};
+constexpr std::string_view kBrew[] = {
+    "bin", "sbin", "lib", "opt", "Cellar", "share", "libexec", "etc/openssl@3", "etc/ca-certificates"};
 // Programs that find out at run time which version is meant, from files that no sandbox sees.
 constexpr std::string_view kShims[] = {"volta-shim", "mise", "rtx", "asdf", "proto-shim"};
 
@@ -36,12 +38,12 @@ bool is_system(std::string_view path) {
 }
 
 bool is_program(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && (info.st_mode & 0111) != 0;
 }
 
 bool is_directory(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
@@ -93,7 +95,9 @@ std::optional<Toolchain> pyenv(const std::string& program, const std::string& di
   std::string version;
   file >> version;
   const std::string prefix = real_path(root + "/versions/" + version);
-  if (version.empty() || version.contains('/') || !is_version_prefix(prefix, home) || !is_program(prefix + "/bin/" + program)) return std::nullopt;
+  if (version.empty() || version.contains('/') || !is_version_prefix(prefix, home) ||
+      !is_program(prefix + "/bin/" + program))
+    return std::nullopt;
   return whole(program, prefix);
 }
 
@@ -108,14 +112,16 @@ std::optional<Toolchain> brew(const std::string& program, const std::string& rea
   return out;
 }
 
-std::optional<Toolchain> chain_of(const std::string& program, const std::string& directory, const std::string& home, std::string& note) {
+std::optional<Toolchain> chain_of(const std::string& program, const std::string& directory, const std::string& home,
+                                  std::string& note) {
   const std::string found = directory + "/" + program;
   const std::string real = real_path(found);
   if (auto shim = pyenv(program, directory, home)) return shim;
   if (auto prefix = brew(program, real)) return prefix;
   if (is_beneath(real, "/nix/store")) return Toolchain{program, parent_of(real), {{"/nix/store", "/nix/store"}}};
   if (base_name(directory) == "shims" || std::ranges::find(kShims, base_name(real)) != std::end(kShims)) {
-    note = fmt::format("{} is a shim, and what it starts cannot be told: put the version's own bin directory on PATH", printable(found));
+    note = fmt::format("{} is a shim, and what it starts cannot be told: put the version's own bin directory on PATH",
+                       printable(found));
     return std::nullopt;
   }
   if (const auto prefix = prefix_of(real_path(directory), home)) return whole(program, *prefix);
@@ -138,7 +144,8 @@ Toolchains find_toolchains(std::string_view path, const std::string& home) {
       if (!is_program(found)) continue;
       if (is_system(real_path(found))) break;
       std::string note;
-      if (auto chain = chain_of(std::string(program), directory, real_home.empty() ? home : real_home, note)) out.found.push_back(std::move(*chain));
+      if (auto chain = chain_of(std::string(program), directory, real_home.empty() ? home : real_home, note))
+        out.found.push_back(std::move(*chain));
       if (!note.empty()) out.notes.push_back(std::move(note));
       break;
     }

@@ -35,10 +35,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         // Our own output, as a proxy request, must be taken and mean the same.
         const std::string again = request->forward_head(true);
         const auto second = parse_head(again);
-        must(second.has_value() || again.size() > kMaxHead || second.error().status == 414 || second.error().status == 431);
+        must(second.has_value() || again.size() > kMaxHead || second.error().status == 414 ||
+             second.error().status == 431);
         if (second) {
           must(second->target.host == request->target.host && second->target.port == request->target.port);
-          must(second->path == request->path && second->body.kind == request->body.kind && second->body.length == request->body.length);
+          must(second->path == request->path && second->body.kind == request->body.kind &&
+               second->body.length == request->body.length);
         }
       }
       if (request->proxy_authorization) parse_credential(*request->proxy_authorization);

@@ -1,4 +1,5 @@
-// Rules, hosts, ranges and control lines: a normalised spelling is stable, and what a rule matches is below its own name.
+// Rules, hosts, ranges and control lines: a normalised spelling is stable, and what a rule matches is below its own
+// name.
 #include <cstdint>
 #include <cstdlib>
 
@@ -28,7 +29,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto host = parse_host(word);
     if (!host) continue;
     must(parse_host(host->authority())->name == host->name);
-    if (rule && rule->matches_host(*host)) must(host->name == rule->host().name || host->name.ends_with("." + rule->host().name));
+    if (rule && rule->matches_host(*host))
+      must(host->name == rule->host().name || host->name.ends_with("." + rule->host().name));
   }
   return 0;
 }

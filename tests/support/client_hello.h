@@ -13,7 +13,9 @@ inline std::string number(std::size_t value, unsigned bytes) {
   return out;
 }
 
-inline std::string extension(std::size_t type, std::string_view data) { return number(type, 2) + number(data.size(), 2) + std::string(data); }
+inline std::string extension(std::size_t type, std::string_view data) {
+  return number(type, 2) + number(data.size(), 2) + std::string(data);
+}
 
 inline std::string server_name_extension(std::string_view name) {
   const std::string entry = number(0, 1) + number(name.size(), 2) + std::string(name);
@@ -22,7 +24,8 @@ inline std::string server_name_extension(std::string_view name) {
 
 // The handshake message without records.
 inline std::string hello_message(const std::string& extensions) {
-  std::string body = "\x03\x03" + std::string(32, 'r') + number(0, 1) + number(2, 2) + "\x13\x01" + number(1, 1) + number(0, 1);
+  std::string body =
+      "\x03\x03" + std::string(32, 'r') + number(0, 1) + number(2, 2) + "\x13\x01" + number(1, 1) + number(0, 1);
   body += number(extensions.size(), 2) + extensions;
   return number(1, 1) + number(body.size(), 3) + body;
 }

@@ -31,7 +31,7 @@ class FakeEngine {
     }
   };
   struct Reply {
-    std::string bytes;                                          // raw: head and body
+    std::string bytes;  // raw: head and body
     enum class Then { kKeep, kClose, kHang, kDrip, kFlood } then = Then::kKeep;
     std::string more;  // kDrip: sent byte by byte with `pause` in between; kFlood: sent again and again
     std::chrono::milliseconds pause{5};
@@ -46,7 +46,8 @@ class FakeEngine {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::strncpy(address.sun_path, socket_path().c_str(), sizeof(address.sun_path) - 1);
-    if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 || ::listen(listener_, 128) != 0) {
+    if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+        ::listen(listener_, 128) != 0) {
       throw std::runtime_error("bind");
     }
     acceptor_ = std::thread([this] { accept_all(); });
@@ -91,8 +92,9 @@ class FakeEngine {
 
   static Reply json(int status, std::string_view body) {
     Reply reply;
-    reply.bytes = "HTTP/1.1 " + std::to_string(status) + " X\r\nContent-Type: application/json\r\nContent-Length: " +
-                  std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+    reply.bytes = "HTTP/1.1 " + std::to_string(status) +
+                  " X\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+                  "\r\n\r\n" + std::string(body);
     return reply;
   }
   static Reply raw(std::string bytes, Reply::Then then = Reply::Then::kClose) {
@@ -149,9 +151,13 @@ class FakeEngine {
       const Reply reply = handler_(request);
       if (!send_all(fd, reply.bytes)) return;
       switch (reply.then) {
-        case Reply::Then::kKeep: break;
-        case Reply::Then::kClose: return;
-        case Reply::Then::kHang: wait_for_close(fd); return;
+        case Reply::Then::kKeep:
+          break;
+        case Reply::Then::kClose:
+          return;
+        case Reply::Then::kHang:
+          wait_for_close(fd);
+          return;
         case Reply::Then::kDrip:
           for (const char c : reply.more) {
             if (!send_all(fd, std::string(1, c))) return;

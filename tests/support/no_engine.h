@@ -18,7 +18,9 @@ class NoEngine final : public box::Engine {
   Task<Result<box::EngineInfo>> probe() override { return down<box::EngineInfo>(); }
   Task<Result<box::SandboxState>> create(box::SandboxSpec) override { return down<box::SandboxState>(); }
   Task<Result<box::SandboxState>> inspect(std::string) override { return down<box::SandboxState>(); }
-  Task<Result<std::vector<box::SandboxState>>> list(box::Labels) override { return down<std::vector<box::SandboxState>>(); }
+  Task<Result<std::vector<box::SandboxState>>> list(box::Labels) override {
+    return down<std::vector<box::SandboxState>>();
+  }
   Task<Result<void>> remove(std::string) override { return down<void>(); }
   Task<Result<void>> watch(box::Labels, std::function<void(const box::SandboxState&)>) override { return down<void>(); }
   Task<Result<void>> ensure_volume(std::string, box::Labels) override { return down<void>(); }
@@ -27,10 +29,13 @@ class NoEngine final : public box::Engine {
   Task<Result<box::ImageInfo>> image(std::string) override { return down<box::ImageInfo>(); }
   Task<Result<std::vector<box::ImageInfo>>> images(box::Labels) override { return down<std::vector<box::ImageInfo>>(); }
   Task<Result<box::ImageInfo>> pull(std::string, box::Progress) override { return down<box::ImageInfo>(); }
-  Task<Result<box::ImageInfo>> import_rootfs(std::string, std::string, std::vector<std::string>, box::Progress) override {
+  Task<Result<box::ImageInfo>> import_rootfs(std::string, std::string, std::vector<std::string>,
+                                             box::Progress) override {
     return down<box::ImageInfo>();
   }
-  Task<Result<box::ImageInfo>> build(std::string, std::string, box::Progress) override { return down<box::ImageInfo>(); }
+  Task<Result<box::ImageInfo>> build(std::string, std::string, box::Progress) override {
+    return down<box::ImageInfo>();
+  }
 };
 
 }  // namespace mcpbox::test

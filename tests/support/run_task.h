@@ -5,7 +5,6 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-
 #include <chrono>
 #include <exception>
 #include <optional>
@@ -33,18 +32,19 @@ T run_task(boost::asio::io_context& loop, Task<T> task, std::chrono::seconds lim
   return std::move(*out);
 }
 
-// Starts the coroutine, cancels it when `ready` says so (asked after every handler), and returns what it returned or empty
-// when it threw operation_aborted.
+// Starts the coroutine, cancels it when `ready` says so (asked after every handler), and returns what it returned or
+// empty when it threw operation_aborted.
 template <class T, class Ready>
 std::optional<T> run_cancelled(boost::asio::io_context& loop, Task<T> task, Ready ready,
                                std::chrono::seconds limit = std::chrono::seconds(60)) {
   std::optional<T> out;
   bool ended = false, cancelled = false;
   boost::asio::cancellation_signal signal;
-  boost::asio::co_spawn(loop, std::move(task), boost::asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr error, T value) {
-    if (!error) out.emplace(std::move(value));
-    ended = true;
-  }));
+  boost::asio::co_spawn(loop, std::move(task),
+                        boost::asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr error, T value) {
+                          if (!error) out.emplace(std::move(value));
+                          ended = true;
+                        }));
   loop.restart();
   const auto deadline = std::chrono::steady_clock::now() + limit;
   while (!ended && std::chrono::steady_clock::now() < deadline) {

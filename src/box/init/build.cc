@@ -34,7 +34,8 @@ Op<wire::BuildSpec> read_spec() {
     if (got < 0) return failed("read the specification");
     if (got == 0) break;
     bytes.append(buffer, static_cast<std::size_t>(got));
-    if (bytes.size() > wire::kMaxBuildSpec) return refuse(Code::kInvalidArgument, "read the specification", "is too long");
+    if (bytes.size() > wire::kMaxBuildSpec)
+      return refuse(Code::kInvalidArgument, "read the specification", "is too long");
   }
   auto spec = wire::decode<wire::BuildSpec>(bytes);
   if (!spec || spec->version != wire::kBuildVersion) {
@@ -58,7 +59,8 @@ Op<void> write_whole(const std::string& path, std::string_view content) {
   const std::string fresh = path + ".new";
   UniqueFd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!file) return failed("write '" + path + "'");
-  if (::write(file.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size())) return failed("write '" + path + "'");
+  if (::write(file.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()))
+    return failed("write '" + path + "'");
   if (::rename(fresh.c_str(), path.c_str()) != 0) return failed("write '" + path + "'");
   return {};
 }
@@ -103,7 +105,8 @@ Op<void> make_cgroups(const wire::BuildSpec& spec) {
       const std::size_t equals = setting.find('=');
       UniqueFd file(::open((group.directory + "/" + setting.substr(0, equals)).c_str(), O_WRONLY | O_CLOEXEC));
       const std::string value = setting.substr(equals + 1);
-      if (!file || ::write(file.get(), value.data(), value.size()) < 0) return failed("set " + setting + " of '" + group.directory + "'");
+      if (!file || ::write(file.get(), value.data(), value.size()) < 0)
+        return failed("set " + setting + " of '" + group.directory + "'");
     }
   }
   return {};
@@ -113,7 +116,8 @@ Op<void> enter_cgroups(const wire::BuildSpec& spec, pid_t pid) {
   const std::string text = std::to_string(pid);
   for (const wire::BuildCgroup& group : spec.cgroups) {
     UniqueFd file(::open((group.directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
-    if (!file || ::write(file.get(), text.data(), text.size()) < 0) return failed("enter the control group '" + group.directory + "'");
+    if (!file || ::write(file.get(), text.data(), text.size()) < 0)
+      return failed("enter the control group '" + group.directory + "'");
   }
   return {};
 }
@@ -131,13 +135,17 @@ std::uint64_t memory_kills(const wire::BuildSpec& spec) {
 // The kernel takes a moment to let go of the last process.
 void remove_cgroups(const wire::BuildSpec& spec) {
   for (const wire::BuildCgroup& group : spec.cgroups) {
-    for (int attempt = 0; attempt < 200 && ::rmdir(group.directory.c_str()) != 0 && errno == EBUSY; ++attempt) ::usleep(5000);
+    for (int attempt = 0; attempt < 200 && ::rmdir(group.directory.c_str()) != 0 && errno == EBUSY; ++attempt)
+      ::usleep(5000);
   }
 }
 
-// A process in new namespaces that waits until its ids are mapped and it is in its control groups; -1 and errno on failure. Raw, because
-// no library function forks into namespaces; we have one thread, and nothing that fork(2)'s handlers would have to look after.
-pid_t fork_into(int namespaces) { return static_cast<pid_t>(::syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, 0)); }
+// A process in new namespaces that waits until its ids are mapped and it is in its control groups; -1 and errno on
+// failure. Raw, because no library function forks into namespaces; we have one thread, and nothing that fork(2)'s
+// handlers would have to look after.
+pid_t fork_into(int namespaces) {
+  return static_cast<pid_t>(::syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, 0));
+}
 
 struct Gate {
   UniqueFd wait, open;
@@ -181,7 +189,8 @@ Op<void> sweep_as_root(const wire::BuildSpec& spec, const std::vector<std::strin
   gate->open.reset();
   std::string bytes;
   char buffer[4096];
-  for (ssize_t got = 0; (got = ::read(result->wait.get(), buffer, sizeof buffer)) > 0;) bytes.append(buffer, static_cast<std::size_t>(got));
+  for (ssize_t got = 0; (got = ::read(result->wait.get(), buffer, sizeof buffer)) > 0;)
+    bytes.append(buffer, static_cast<std::size_t>(got));
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }
   if (!mapped) return mapped;
@@ -211,13 +220,14 @@ Options supervisor_options(const wire::BuildSpec& spec) {
   return std::move(*options);
 }
 
-// Makes the control socket, and takes its folder and the one of the egress proxy's socket out of the sandbox: nothing in there has to reach
-// them, or may.
+// Makes the control socket, and takes its folder and the one of the egress proxy's socket out of the sandbox: nothing
+// in there has to reach them, or may.
 Op<void> open_ways_out(Options& options) {
   std::string problem;
   UniqueFd listener = listen_on(options.control, options.one_id ? 0 : options.owner, problem);
   if (!listener) return failed(problem);
-  if (::umount2(options.control.substr(0, options.control.rfind('/')).c_str(), MNT_DETACH) != 0) return failed("hide the control socket");
+  if (::umount2(options.control.substr(0, options.control.rfind('/')).c_str(), MNT_DETACH) != 0)
+    return failed("hide the control socket");
   options.listener = listener.release();
   if (options.egress_port == 0) return {};
   const std::string folder = options.egress_socket.substr(0, options.egress_socket.rfind('/'));
@@ -235,7 +245,8 @@ void become_first(const wire::BuildSpec& spec, Options& options, Gate& gate, Gat
   auto built = build_root(spec);
   if (built) built = open_ways_out(options);
   if (built) built = settle_in(spec);
-  write_all(ready.open.get(), pack_answer(built ? Op<std::string>(std::string()) : Op<std::string>(std::unexpected(built.error()))));
+  write_all(ready.open.get(),
+            pack_answer(built ? Op<std::string>(std::string()) : Op<std::string>(std::unexpected(built.error()))));
   if (!built) ::_exit(1);
 }
 
@@ -259,14 +270,16 @@ Op<Built> start_first(const wire::BuildSpec& spec, Options& options) {
   gate->open.reset();
   std::string bytes;
   char buffer[4096];
-  for (ssize_t got = 0; (got = ::read(ready->wait.get(), buffer, sizeof buffer)) > 0;) bytes.append(buffer, static_cast<std::size_t>(got));
+  for (ssize_t got = 0; (got = ::read(ready->wait.get(), buffer, sizeof buffer)) > 0;)
+    bytes.append(buffer, static_cast<std::size_t>(got));
   if (going) {
-    auto outcome = bytes.empty() ? Op<std::string>(refuse(Code::kInternal, "build the sandbox", "PID 1 ended at once")) : unpack_answer(bytes);
+    auto outcome = bytes.empty() ? Op<std::string>(refuse(Code::kInternal, "build the sandbox", "PID 1 ended at once"))
+                                 : unpack_answer(bytes);
     if (!outcome) going = std::unexpected(outcome.error());
   }
   if (going) {
-    going = write_whole(spec.directory + "/pid", std::to_string(::getpid()) + " " + start_time(::getpid()) + " " + std::to_string(built.pid) + " " +
-                                                     start_time(built.pid) + "\n");
+    going = write_whole(spec.directory + "/pid", std::to_string(::getpid()) + " " + start_time(::getpid()) + " " +
+                                                     std::to_string(built.pid) + " " + start_time(built.pid) + "\n");
   }
   if (going) return built;
   ::kill(built.pid, SIGKILL);
@@ -281,7 +294,8 @@ Op<Built> start_first(const wire::BuildSpec& spec, Options& options) {
   }
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-  const std::string text = std::to_string(code) + " " + std::to_string(signal) + " " + std::to_string(memory_kills(spec)) + "\n";
+  const std::string text =
+      std::to_string(code) + " " + std::to_string(signal) + " " + std::to_string(memory_kills(spec)) + "\n";
   clean_up(spec, spec.remove_on_exit);
   if (!spec.remove_on_exit) (void)write_whole(spec.directory + "/exit", text);
   ::_exit(0);

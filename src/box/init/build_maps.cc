@@ -15,10 +15,12 @@ using Ranges = std::vector<wire::IdRange>;
 Op<void> write_map(pid_t pid, const char* name, const Ranges& ranges) {
   std::string text;
   for (const wire::IdRange& range : ranges) {
-    text += std::to_string(range.inside) + " " + std::to_string(range.outside) + " " + std::to_string(range.count) + "\n";
+    text +=
+        std::to_string(range.inside) + " " + std::to_string(range.outside) + " " + std::to_string(range.count) + "\n";
   }
   UniqueFd file(::open(("/proc/" + std::to_string(pid) + "/" + name).c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return failed(std::string("write ") + name);
+  if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return failed(std::string("write ") + name);
   return {};
 }
 
@@ -41,7 +43,9 @@ Op<void> call_helper(const std::string& program, pid_t pid, const Ranges& ranges
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  return refuse(Code::kPermissionDenied, "map ids", program + " refused; compare /etc/subuid and /etc/subgid with what `id` says, and is the program setuid root?");
+  return refuse(
+      Code::kPermissionDenied, "map ids",
+      program + " refused; compare /etc/subuid and /etc/subgid with what `id` says, and is the program setuid root?");
 }
 
 }  // namespace

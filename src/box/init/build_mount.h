@@ -18,10 +18,12 @@ UniqueFd copy_tree(int directory, const char* path);
 // Restricts a detached or attached tree, all of it or its top alone. The flags that it has stay.
 bool restrict_tree(int tree, bool read_only, bool no_devices, bool no_exec, bool recursive);
 // A new file system instance, nosuid and nodev; `options` are its own ("size", "16m").
-UniqueFd new_mount(const char* type, const std::vector<std::pair<std::string, std::string>>& options, std::uint64_t flags);
+UniqueFd new_mount(const char* type, const std::vector<std::pair<std::string, std::string>>& options,
+                   std::uint64_t flags);
 // Puts a detached tree onto the file or directory behind `place`.
 bool attach(int tree, int place);
 
-inline constexpr std::uint64_t kReadOnly = 1, kNoSuid = 2, kNoDevices = 4, kNoExec = 8;  // MOUNT_ATTR_* of linux/mount.h
+inline constexpr std::uint64_t kReadOnly = 1, kNoSuid = 2, kNoDevices = 4,
+                               kNoExec = 8;  // MOUNT_ATTR_* of linux/mount.h
 
 }  // namespace mcpbox::box::init

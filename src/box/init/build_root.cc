@@ -19,9 +19,10 @@ using wire::BuildNode;
 
 // What of /proc is about the machine and not about the sandbox: read-only, or covered.
 constexpr const char* kReadOnlyProc[] = {"sys", "sysrq-trigger", "irq", "bus", "fs"};
-constexpr const char* kCoveredProc[] = {"kcore",       "keys",  "key-users", "timer_list", "sched_debug", "latency_stats", "interrupts",
-                                        "acpi",        "scsi",  "asound",    "kmsg",       "config.gz",   "iomem",         "ioports",
-                                        "pressure",    "mtrr",  "driver",    "tty",        "kallsyms",    "modules"};
+constexpr const char* kCoveredProc[] = {"kcore",         "keys",       "key-users", "timer_list", "sched_debug",
+                                        "latency_stats", "interrupts", "acpi",      "scsi",       "asound",
+                                        "kmsg",          "config.gz",  "iomem",     "ioports",    "pressure",
+                                        "mtrr",          "driver",     "tty",       "kallsyms",   "modules"};
 
 std::string number(std::uint64_t value, const char* format) {
   char text[32];
@@ -29,17 +30,19 @@ std::string number(std::uint64_t value, const char* format) {
   return text;
 }
 
-// The last component of an absolute path and a descriptor of the directory that holds it, made where it is missing. Nothing on the way
-// may be a link: the tree is ours, but what is bound into it is not.
+// The last component of an absolute path and a descriptor of the directory that holds it, made where it is missing.
+// Nothing on the way may be a link: the tree is ours, but what is bound into it is not.
 Op<UniqueFd> make_parent(const std::string& target, std::string& name) {
   UniqueFd current(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   std::string_view rest = std::string_view(target).substr(1);
   while (true) {
     const std::size_t slash = rest.find('/');
     name = rest.substr(0, slash);
-    if (name.empty() || name == "." || name == "..") return refuse(Code::kInvalidArgument, "make '" + target + "'", "is not a normal path");
+    if (name.empty() || name == "." || name == "..")
+      return refuse(Code::kInvalidArgument, "make '" + target + "'", "is not a normal path");
     if (slash == std::string_view::npos) return current;
-    if (::mkdirat(current.get(), name.c_str(), 0755) != 0 && errno != EEXIST) return failed("make '" + name + "' for '" + target + "'");
+    if (::mkdirat(current.get(), name.c_str(), 0755) != 0 && errno != EEXIST)
+      return failed("make '" + name + "' for '" + target + "'");
     current.reset(::openat(current.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!current) return failed("open '" + name + "' on the way to '" + target + "'");
     rest.remove_prefix(slash + 1);
@@ -77,8 +80,11 @@ Op<void> place_memory(const BuildNode& node) {
   auto place = place_for(node.target, true);
   if (!place) return std::unexpected(place.error());
   const std::uint64_t flags = (node.executable ? 0 : kNoExec) | (node.read_only ? kReadOnly : 0);
-  UniqueFd tree = new_mount("tmpfs", {{"size", number(node.size_bytes, "%llu")}, {"nr_inodes", number(node.inodes, "%llu")},
-                                      {"mode", number(node.mode, "%llo")}}, flags);
+  UniqueFd tree = new_mount("tmpfs",
+                            {{"size", number(node.size_bytes, "%llu")},
+                             {"nr_inodes", number(node.inodes, "%llu")},
+                             {"mode", number(node.mode, "%llo")}},
+                            flags);
   if (!tree || !attach(tree.get(), place->get())) return failed("mount a memory file system at '" + node.target + "'");
   return {};
 }
@@ -103,15 +109,18 @@ Op<void> place_directory(const BuildNode& node) {
   std::string name;
   auto parent = make_parent(node.target, name);
   if (!parent) return std::unexpected(parent.error());
-  if (::fchmodat(parent->get(), name.c_str(), node.mode & 01777, 0) != 0) return failed("set the mode of '" + node.target + "'");
+  if (::fchmodat(parent->get(), name.c_str(), node.mode & 01777, 0) != 0)
+    return failed("set the mode of '" + node.target + "'");
   return {};
 }
 
-// hidepid: a process sees those of its own uid only; root's group, which is PID 1's, sees all (proc(5)). With one id that group is the
-// servers' too; there a process sees what it may trace, and PID 1, who owns the servers' namespaces, may trace them all.
+// hidepid: a process sees those of its own uid only; root's group, which is PID 1's, sees all (proc(5)). With one id
+// that group is the servers' too; there a process sees what it may trace, and PID 1, who owns the servers' namespaces,
+// may trace them all.
 Op<void> place_proc(bool one_id) {
   using Options = std::vector<std::pair<std::string, std::string>>;
-  UniqueFd proc = new_mount("proc", one_id ? Options{{"hidepid", "invisible"}} : Options{{"hidepid", "invisible"}, {"gid", "0"}}, kNoExec);
+  UniqueFd proc = new_mount(
+      "proc", one_id ? Options{{"hidepid", "invisible"}} : Options{{"hidepid", "invisible"}, {"gid", "0"}}, kNoExec);
   if (!proc) return failed("mount /proc");
   auto place = place_for("/proc", true);
   if (!place) return std::unexpected(place.error());
@@ -123,7 +132,8 @@ Op<void> place_proc(bool one_id) {
     UniqueFd spot(::openat(inside.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
     if (!spot) continue;
     UniqueFd tree = copy_tree(inside.get(), name);
-    if (!tree || !restrict_tree(tree.get(), true, true, true, true) || !attach(tree.get(), spot.get())) return failed("protect /proc/" + std::string(name));
+    if (!tree || !restrict_tree(tree.get(), true, true, true, true) || !attach(tree.get(), spot.get()))
+      return failed("protect /proc/" + std::string(name));
   }
   bool used = false;
   for (const char* name : kCoveredProc) {
@@ -155,7 +165,8 @@ Op<std::vector<UniqueFd>> open_sources(const wire::BuildSpec& spec) {
     // Before it may become read-only.
     if (node.take && ::fchownat(tree.get(), "", 0, 0, AT_EMPTY_PATH) != 0) return failed("take '" + node.source + "'");
     // Opening a device needs nothing of the mount but that it lets devices through.
-    if (!restrict_tree(tree.get(), node.read_only && !device, !device, device, true)) return failed("restrict '" + node.source + "'");
+    if (!restrict_tree(tree.get(), node.read_only && !device, !device, device, true))
+      return failed("restrict '" + node.source + "'");
   }
   return trees;
 }
@@ -170,7 +181,8 @@ Op<void> build_root(const wire::BuildSpec& spec) {
   if (!spot) return failed("open '" + spec.directory + "/root'");
 
   // With one id setgroups(2) is forbidden (user_namespaces(7)); the groups that stay have no name inside.
-  if ((!spec.one_id && ::setgroups(0, nullptr) != 0) || ::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return failed("become root of the sandbox");
+  if ((!spec.one_id && ::setgroups(0, nullptr) != 0) || ::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0)
+    return failed("become root of the sandbox");
   ::umask(0);
   UniqueFd root = new_mount("tmpfs", {{"size", "16m"}, {"nr_inodes", "4096"}, {"mode", "755"}}, 0);
   if (!root || !attach(root.get(), spot.get())) return failed("mount the sandbox's root");
@@ -180,13 +192,22 @@ Op<void> build_root(const wire::BuildSpec& spec) {
     const BuildNode& node = spec.nodes[i];
     Op<void> placed;
     switch (node.kind) {
-      case BuildNode::Kind::kDirectory: placed = place_directory(node); break;
+      case BuildNode::Kind::kDirectory:
+        placed = place_directory(node);
+        break;
       case BuildNode::Kind::kLink:
-      case BuildNode::Kind::kFile: placed = place_text(node); break;
+      case BuildNode::Kind::kFile:
+        placed = place_text(node);
+        break;
       case BuildNode::Kind::kBind:
-      case BuildNode::Kind::kDevice: placed = place_bind(node, (*trees)[i].get()); break;
-      case BuildNode::Kind::kMemory: placed = place_memory(node); break;
-      default: placed = refuse(Code::kInvalidArgument, "make '" + node.target + "'", "is of an unknown kind");
+      case BuildNode::Kind::kDevice:
+        placed = place_bind(node, (*trees)[i].get());
+        break;
+      case BuildNode::Kind::kMemory:
+        placed = place_memory(node);
+        break;
+      default:
+        placed = refuse(Code::kInvalidArgument, "make '" + node.target + "'", "is of an unknown kind");
     }
     if (!placed) return placed;
   }

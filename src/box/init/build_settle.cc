@@ -32,11 +32,13 @@ Op<void> loopback_up() {
 
 Op<void> limit(int resource, rlim_t value, const char* name) {
   rlimit now{};
-  if (::getrlimit(static_cast<__rlimit_resource_t>(resource), &now) != 0) return failed(std::string("read the limit of ") + name);
+  if (::getrlimit(static_cast<__rlimit_resource_t>(resource), &now) != 0)
+    return failed(std::string("read the limit of ") + name);
   // Never above what we were given: without privileges it could not be raised.
   if (now.rlim_max != RLIM_INFINITY && now.rlim_max < value) value = now.rlim_max;
   const rlimit wanted{value, value};
-  if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &wanted) != 0) return failed(std::string("limit ") + name);
+  if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &wanted) != 0)
+    return failed(std::string("limit ") + name);
   return {};
 }
 
@@ -67,14 +69,15 @@ Op<void> settle_in(const wire::BuildSpec& spec) {
   if (::unshare(CLONE_NEWCGROUP) != 0) return failed("make a control group namespace");
   if (auto up = loopback_up(); !up) return up;
   // Kernels without key rings have nothing to leave.
-  if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS && errno != EDQUOT) return failed("leave the session's key ring");
+  if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS && errno != EDQUOT)
+    return failed("leave the session's key ring");
   struct {
     int resource;
     rlim_t value;
     const char* name;
-  } const limits[] = {{RLIMIT_NPROC, spec.processes, "processes"},        {RLIMIT_NOFILE, 4096, "open files"},
-                      {RLIMIT_FSIZE, 8ull << 30, "the size of files"},    {RLIMIT_CORE, 0, "core files"},
-                      {RLIMIT_MEMLOCK, 65536, "locked memory"},           {RLIMIT_MSGQUEUE, 0, "message queues"}};
+  } const limits[] = {{RLIMIT_NPROC, spec.processes, "processes"},     {RLIMIT_NOFILE, 4096, "open files"},
+                      {RLIMIT_FSIZE, 8ull << 30, "the size of files"}, {RLIMIT_CORE, 0, "core files"},
+                      {RLIMIT_MEMLOCK, 65536, "locked memory"},        {RLIMIT_MSGQUEUE, 0, "message queues"}};
   for (const auto& each : limits) {
     if (auto set = limit(each.resource, each.value, each.name); !set) return set;
   }

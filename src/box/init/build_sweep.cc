@@ -26,7 +26,8 @@ Op<SweepLevel> enter(int parent, const std::string& name, dev_t device) {
   level.directory.reset(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat info{};
   if (!level.directory || ::fstat(level.directory.get(), &info) != 0) return failed("open '" + name + "'");
-  if (info.st_dev != device) return refuse(Code::kFailedPrecondition, "remove '" + name + "'", "something is mounted there");
+  if (info.st_dev != device)
+    return refuse(Code::kFailedPrecondition, "remove '" + name + "'", "something is mounted there");
   auto names = names_in(level.directory.get(), static_cast<std::size_t>(-1));
   if (!names) return std::unexpected(names.error());
   level.names = std::move(*names);
@@ -37,12 +38,14 @@ Op<SweepLevel> enter(int parent, const std::string& name, dev_t device) {
 
 Op<void> sweep_tree(const std::string& path) {
   const std::size_t slash = path.rfind('/');
-  if (path.empty() || path.front() != '/' || slash + 1 == path.size()) return refuse(Code::kInvalidArgument, "remove '" + path + "'", "is not a path");
+  if (path.empty() || path.front() != '/' || slash + 1 == path.size())
+    return refuse(Code::kInvalidArgument, "remove '" + path + "'", "is not a path");
   UniqueFd parent(::open(path.substr(0, slash == 0 ? 1 : slash).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!parent) return errno == ENOENT ? Op<void>() : failed("open the directory of '" + path + "'");
   const std::string name = path.substr(slash + 1);
   struct stat info{};
-  if (::fstatat(parent.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? Op<void>() : failed("inspect '" + path + "'");
+  if (::fstatat(parent.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT ? Op<void>() : failed("inspect '" + path + "'");
   if (!S_ISDIR(info.st_mode)) {
     if (::unlinkat(parent.get(), name.c_str(), 0) != 0) return failed("remove '" + path + "'");
     return {};
@@ -67,7 +70,8 @@ Op<void> sweep_tree(const std::string& path) {
     if (errno != EISDIR && errno != EPERM) return failed("remove '" + entry + "' in '" + path + "'");
     if (levels.size() == kMaxSweepDepth) {
       const std::string moved = random_name("deep-") + std::to_string(++raised);
-      if (::renameat(here, entry.c_str(), levels.front().directory.get(), moved.c_str()) != 0) return failed("move '" + entry + "' up");
+      if (::renameat(here, entry.c_str(), levels.front().directory.get(), moved.c_str()) != 0)
+        return failed("move '" + entry + "' up");
       levels.front().names.push_back(moved);
       continue;
     }

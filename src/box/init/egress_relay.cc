@@ -61,13 +61,15 @@ int confine(int directory, uid_t owner, std::string& step) {
 
 }  // namespace
 
-Op<std::unique_ptr<EgressRelay>> EgressRelay::open(std::uint16_t port, const std::string& socket, uid_t owner, UniqueFd directory) {
+Op<std::unique_ptr<EgressRelay>> EgressRelay::open(std::uint16_t port, const std::string& socket, uid_t owner,
+                                                   UniqueFd directory) {
   auto relay = std::make_unique<EgressRelay>();
   const std::size_t slash = socket.rfind('/');
   relay->socket_name_ = socket.substr(slash + 1);
   relay->owner_ = owner;
   relay->directory_ = std::move(directory);
-  if (!relay->directory_) relay->directory_.reset(::open(socket.substr(0, slash).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!relay->directory_)
+    relay->directory_.reset(::open(socket.substr(0, slash).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!relay->directory_) return failed("open the directory of '" + socket + "'");
   relay->listener_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_in address{};

@@ -1,8 +1,9 @@
 // The egress relay as PID 1 sees it: a child process that is started again whenever it ends.
 //
-// PID 1 holds the listening socket, so that nobody can take the port while the relay is away, and connections wait. The child has no
-// capability, no file and no network of its own; it reaches the proxy's socket with the file-system uid of the socket's owner.
-// Its real, effective and saved uid stay 0: servers may have the owner's uid, and none of them may signal or trace it.
+// PID 1 holds the listening socket, so that nobody can take the port while the relay is away, and connections wait. The
+// child has no capability, no file and no network of its own; it reaches the proxy's socket with the file-system uid of
+// the socket's owner. Its real, effective and saved uid stay 0: servers may have the owner's uid, and none of them may
+// signal or trace it.
 #pragma once
 
 #include <sys/types.h>
@@ -17,9 +18,10 @@ namespace mcpbox::box::init {
 
 class EgressRelay {
  public:
-  // Binds 127.0.0.1:port. `socket`: absolute; its directory must exist, the socket may come later, and again. `directory` is that directory,
-  // opened before; invalid = it is opened now.
-  static Op<std::unique_ptr<EgressRelay>> open(std::uint16_t port, const std::string& socket, uid_t owner, UniqueFd directory);
+  // Binds 127.0.0.1:port. `socket`: absolute; its directory must exist, the socket may come later, and again.
+  // `directory` is that directory, opened before; invalid = it is opened now.
+  static Op<std::unique_ptr<EgressRelay>> open(std::uint16_t port, const std::string& socket, uid_t owner,
+                                               UniqueFd directory);
   void start(EventLoop& loop);
   // True when the pid was the relay's; another one is started, after a second when it lived no longer than that.
   bool reaped(pid_t pid, int status);

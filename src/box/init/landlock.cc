@@ -78,7 +78,9 @@ int add_system(Ruleset& ruleset, std::string& step) {
 
 }  // namespace
 
-int landlock_abi() { return landlock::abi(); }
+int landlock_abi() {
+  return landlock::abi();
+}
 
 int apply_landlock(const LandlockRules& rules, std::string& step) {
   const int abi = landlock_abi();

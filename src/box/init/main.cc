@@ -38,7 +38,8 @@ int die(const std::string& what, int error) {
   return 1;
 }
 
-// Descriptors 0 to 2 exist, so that no pipe ever gets one of these numbers; nothing else is inherited but what is meant to be.
+// Descriptors 0 to 2 exist, so that no pipe ever gets one of these numbers; nothing else is inherited but what is meant
+// to be.
 void tidy_descriptors(const Options& options) {
   while (true) {
     const int fd = ::open("/dev/null", O_RDWR);
@@ -95,7 +96,8 @@ int run(const Options& options) {
   if (!listener) return die(problem, errno);
   std::unique_ptr<EgressRelay> relay;
   if (options.egress_port != 0) {
-    auto opened = EgressRelay::open(options.egress_port, options.egress_socket, owner, UniqueFd(options.egress_directory));
+    auto opened =
+        EgressRelay::open(options.egress_port, options.egress_socket, owner, UniqueFd(options.egress_directory));
     if (!opened) return die(opened.error().step + " " + opened.error().text, opened.error().error_number);
     relay = std::move(*opened);
   }
@@ -103,7 +105,8 @@ int run(const Options& options) {
   if (options.die_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   // Last: nobody reads our memory or our descriptors through /proc.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return die("become undumpable", errno);
-  Server server({owner, options.ephemeral}, std::move(roots), std::move(listener), std::move(signals), std::move(relay));
+  Server server({owner, options.ephemeral}, std::move(roots), std::move(listener), std::move(signals),
+                std::move(relay));
   return server.run();
 }
 

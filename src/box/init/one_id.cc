@@ -21,13 +21,18 @@ int write_file(const char* path, const std::string& text) {
 
 }  // namespace
 
-void set_one_id() { g_one_id = true; }
-bool one_id() { return g_one_id; }
+void set_one_id() {
+  g_one_id = true;
+}
+bool one_id() {
+  return g_one_id;
+}
 
 int enter_own_namespace(uid_t uid, gid_t gid, std::string& step) {
   step = "make the server's user namespace";
   if (::unshare(CLONE_NEWUSER) != 0) return errno;
-  // The files below belong to whoever may read our memory. No server may, whatever this says: it has no capability in our namespace.
+  // The files below belong to whoever may read our memory. No server may, whatever this says: it has no capability in
+  // our namespace.
   if (::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) return errno;
   step = "map the server's ids";
   if (int error = write_file("/proc/self/setgroups", "deny")) return error;

@@ -18,7 +18,7 @@ struct Options {
   std::uint16_t egress_port = 0;   // 0: no relay
   std::string egress_socket;
   bool ephemeral = false;
-  bool one_id = false;             // the sandbox has a single id (one_id.h)
+  bool one_id = false;  // the sandbox has a single id (one_id.h)
   // Never from the command line: what is open already, because its place in the sandbox is gone.
   int listener = -1;
   int egress_directory = -1;

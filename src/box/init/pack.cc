@@ -63,7 +63,8 @@ Op<void> Packer::put(std::string_view bytes) {
 
 Op<void> Packer::count(std::uint64_t bytes) {
   if (++totals_.entries > request_.entries)
-    return refuse(Code::kResourceExhausted, "pack", "more than " + std::to_string(request_.entries) + " files and folders");
+    return refuse(Code::kResourceExhausted, "pack",
+                  "more than " + std::to_string(request_.entries) + " files and folders");
   totals_.bytes += bytes;
   if (totals_.bytes > request_.bytes)
     return refuse(Code::kResourceExhausted, "pack", "more than " + std::to_string(request_.bytes) + " bytes");
@@ -97,7 +98,8 @@ Op<void> Packer::visit(int parent, const std::string& name, std::string path) {
     if (auto counted = count(0); !counted) return counted;
     return put(wire::stage_link(path, text));
   }
-  const bool wanted = S_ISDIR(info.st_mode) && std::find(request_.skip.begin(), request_.skip.end(), name) == request_.skip.end();
+  const bool wanted =
+      S_ISDIR(info.st_mode) && std::find(request_.skip.begin(), request_.skip.end(), name) == request_.skip.end();
   UniqueFd fd(wanted ? ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1);
   if (!fd) {
     ++skipped_;
@@ -117,7 +119,8 @@ Op<void> Packer::file(int parent, const std::string& name, const std::string& pa
   }
   const auto size = static_cast<std::uint64_t>(info.st_size);
   if (size > request_.file_bytes)
-    return refuse(Code::kResourceExhausted, "pack '" + path + "'", "it has more than " + std::to_string(request_.file_bytes) + " bytes");
+    return refuse(Code::kResourceExhausted, "pack '" + path + "'",
+                  "it has more than " + std::to_string(request_.file_bytes) + " bytes");
   if (auto counted = count(size); !counted) return counted;
   if (auto written = put(wire::stage_file(path, size, (info.st_mode & 0111) != 0)); !written) return written;
   for (std::uint64_t left = size; left > 0;) {

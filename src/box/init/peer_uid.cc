@@ -34,19 +34,22 @@ std::optional<uid_t> PeerUids::find(const sockaddr_in& peer, const sockaddr_in& 
   id.idiag_src[0] = peer.sin_addr.s_addr;
   id.idiag_dst[0] = local.sin_addr.s_addr;
   id.idiag_cookie[0] = id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-  if (::send(socket_.get(), &question, sizeof question, 0) != static_cast<ssize_t>(sizeof question)) return std::nullopt;
+  if (::send(socket_.get(), &question, sizeof question, 0) != static_cast<ssize_t>(sizeof question))
+    return std::nullopt;
 
   alignas(nlmsghdr) char bytes[4096];
   // The answer is there when send() returns. Left-over answers have another number.
   for (int i = 0; i < 8; ++i) {
     sockaddr_nl from{};
     socklen_t from_size = sizeof from;
-    const ssize_t got = ::recvfrom(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from), &from_size);
+    const ssize_t got =
+        ::recvfrom(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from), &from_size);
     if (got < static_cast<ssize_t>(sizeof(nlmsghdr)) || from.nl_pid != 0) return std::nullopt;
     nlmsghdr header;
     ::memcpy(&header, bytes, sizeof header);
     if (header.nlmsg_seq != sequence_) continue;
-    if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY || header.nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg)) || static_cast<ssize_t>(header.nlmsg_len) > got) {
+    if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY || header.nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg)) ||
+        static_cast<ssize_t>(header.nlmsg_len) > got) {
       return std::nullopt;
     }
     inet_diag_msg answer;

@@ -10,13 +10,14 @@
 
 namespace mcpbox::box::init {
 
-// One descriptor for all questions; each is answered by the kernel at once, however many connections there are, which /proc/net/tcp is not.
+// One descriptor for all questions; each is answered by the kernel at once, however many connections there are, which
+// /proc/net/tcp is not.
 class PeerUids {
  public:
   // Works in the network namespace and for the user namespace of the caller.
   static std::optional<PeerUids> open();
-  // The uid that made the socket at `peer`, which is connected to `local`. Nothing when there is no such socket any more, or nobody has it
-  // open: the kernel then names uid 0.
+  // The uid that made the socket at `peer`, which is connected to `local`. Nothing when there is no such socket any
+  // more, or nobody has it open: the kernel then names uid 0.
   std::optional<uid_t> find(const sockaddr_in& peer, const sockaddr_in& local);
 
  private:

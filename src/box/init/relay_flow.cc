@@ -9,8 +9,9 @@ namespace mcpbox::box::init {
 namespace {
 
 constexpr std::size_t kMaxSpare = 16;
-constexpr std::size_t kSpliceChunk = 1 << 20;  // more than a pipe holds; it keeps its 64 KiB, with 256 a tunnel was half as fast
-constexpr int kRounds = 16;              // then other connections have their turn
+constexpr std::size_t kSpliceChunk =
+    1 << 20;                 // more than a pipe holds; it keeps its 64 KiB, with 256 a tunnel was half as fast
+constexpr int kRounds = 16;  // then other connections have their turn
 constexpr unsigned kFlags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 
 }  // namespace

@@ -1,6 +1,7 @@
 // One direction of a relayed connection: splice(2) through a pipe, so that no byte is copied into this process.
 //
-// An idle direction has no pipe. What the receiver does not take stays in the pipe (64 KiB), and nothing more is read before it is gone.
+// An idle direction has no pipe. What the receiver does not take stays in the pipe (64 KiB), and nothing more is read
+// before it is gone.
 #pragma once
 
 #include <cstddef>

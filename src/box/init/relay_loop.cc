@@ -13,7 +13,8 @@
 namespace mcpbox::box::init {
 namespace {
 
-constexpr std::size_t kMaxConnections = 512;  // of at most six descriptors each, which the sandbox's limit of 4,096 allows
+constexpr std::size_t kMaxConnections =
+    512;  // of at most six descriptors each, which the sandbox's limit of 4,096 allows
 constexpr unsigned kMaxOfUid = 64;
 constexpr int kAccepts = 64;  // at once
 constexpr auto kPatience = std::chrono::seconds(5);
@@ -37,7 +38,10 @@ void say(int fd, const char* text) {
 }  // namespace
 
 RelayLoop::RelayLoop(int listener, std::string socket_name, PeerUids uids)
-    : listener_(listener), socket_name_(std::move(socket_name)), uids_(std::move(uids)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
+    : listener_(listener),
+      socket_name_(std::move(socket_name)),
+      uids_(std::move(uids)),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
 
 void RelayLoop::run() {
   epoll_event event{};
@@ -56,8 +60,10 @@ void RelayLoop::run() {
       // Gone in this same round, perhaps.
       const auto found = connections_.find(ready[i].data.u64 / 2);
       if (found == connections_.end()) continue;
-      if (found->second.state == State::kCarrying) carry(found->second);
-      else drain(found->second);
+      if (found->second.state == State::kCarrying)
+        carry(found->second);
+      else
+        drain(found->second);
     }
     run_due();
   }
@@ -85,7 +91,8 @@ void RelayLoop::take(UniqueFd client, const sockaddr_in& peer) {
   const auto uid = uids_.find(peer, local);
   if (!uid) return;
   const auto count = of_uid_.find(*uid);
-  if (connections_.size() >= kMaxConnections || (count != of_uid_.end() && count->second >= kMaxOfUid)) return say(client.get(), kTooMany);
+  if (connections_.size() >= kMaxConnections || (count != of_uid_.end() && count->second >= kMaxOfUid))
+    return say(client.get(), kTooMany);
   const int one = 1;
   ::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   const std::uint64_t number = ++next_number_;
@@ -108,7 +115,8 @@ bool RelayLoop::reach(Connection& connection) {
   if (!proxy || ::connect(proxy.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return false;
   char preface[32];
   const int length = ::snprintf(preface, sizeof preface, "MCPBOX1 %u\n", connection.uid);
-  if (::send(proxy.get(), preface, static_cast<std::size_t>(length), MSG_DONTWAIT | MSG_NOSIGNAL) != length) return false;
+  if (::send(proxy.get(), preface, static_cast<std::size_t>(length), MSG_DONTWAIT | MSG_NOSIGNAL) != length)
+    return false;
   connection.proxy = std::move(proxy);
   connection.up.connect(connection.client.get(), connection.proxy.get());
   connection.down.connect(connection.proxy.get(), connection.client.get());

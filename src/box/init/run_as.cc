@@ -60,7 +60,8 @@ Op<std::string> unpack_answer(std::string_view bytes) {
 }
 
 Op<std::string> run_as(uid_t uid, gid_t gid, Clock::time_point deadline, const std::function<Op<std::string>()>& work) {
-  if (!one_id() && (uid == 0 || gid == 0)) return refuse(Code::kInvalidArgument, "switch identity", "uid and gid must not be 0");
+  if (!one_id() && (uid == 0 || gid == 0))
+    return refuse(Code::kInvalidArgument, "switch identity", "uid and gid must not be 0");
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return failed("make a pipe");
   UniqueFd in(ends[0]);

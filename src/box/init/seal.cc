@@ -49,7 +49,8 @@ Op<std::string> seal_all(int root, const std::string& relative) {
     if (::fstatat(level.directory.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
       return failed("inspect '" + name + "'");
     if (S_ISDIR(info.st_mode)) {
-      if (levels.size() == kMaxSealDepth) return refuse(Code::kInvalidArgument, "seal '" + name + "'", "nested too deeply");
+      if (levels.size() == kMaxSealDepth)
+        return refuse(Code::kInvalidArgument, "seal '" + name + "'", "nested too deeply");
       auto next = enter(level.directory.get(), name);
       if (!next) return std::unexpected(next.error());
       levels.push_back(std::move(*next));

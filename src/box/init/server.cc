@@ -25,7 +25,8 @@ void complain(const char* what, const char* why) {
 
 }  // namespace
 
-Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd signals, std::unique_ptr<EgressRelay> relay)
+Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd signals,
+               std::unique_ptr<EgressRelay> relay)
     : options_(options),
       roots_(std::move(roots)),
       listener_(std::move(listener)),

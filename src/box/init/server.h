@@ -24,7 +24,8 @@ struct ServerOptions {
 
 class Server {
  public:
-  // `listener`: a listening unix socket; `signals`: a signalfd for SIGCHLD and SIGTERM. Both non-blocking. `relay`: null for none.
+  // `listener`: a listening unix socket; `signals`: a signalfd for SIGCHLD and SIGTERM. Both non-blocking. `relay`:
+  // null for none.
   Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd signals, std::unique_ptr<EgressRelay> relay);
   // Until shutdown. Returns the exit code of PID 1.
   int run();

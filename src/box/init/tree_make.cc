@@ -107,7 +107,8 @@ Op<void> make_tree(const Roots& roots, const wire::MakeTree& request, Clock::tim
     if (::fstatat(directory.get(), child.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno != ENOENT) return failed("inspect '" + request.path + "/" + child + "'");
       missing.push_back(child);
-    } else if (!S_ISDIR(there.st_mode) || there.st_uid != shown_id(request.uid) || there.st_gid != shown_id(request.gid)) {
+    } else if (!S_ISDIR(there.st_mode) || there.st_uid != shown_id(request.uid) ||
+               there.st_gid != shown_id(request.gid)) {
       return refuse(Code::kAlreadyExists, "make '" + request.path + "/" + child + "'",
                     "it is there and is no directory of uid " + std::to_string(request.uid) + "; remove it first");
     }

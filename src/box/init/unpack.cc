@@ -66,7 +66,8 @@ Op<UniqueFd> open_previous(const Roots& roots, const wire::Unpack& request) {
   UniqueFd directory(open_beneath(entry->parent.get(), entry->name, O_PATH | O_DIRECTORY));
   struct stat info{};
   if (!directory || ::fstat(directory.get(), &info) != 0) return failed(step);
-  if (info.st_uid != shown_id(request.uid)) return refuse(Code::kFailedPrecondition, step, "it belongs to somebody else");
+  if (info.st_uid != shown_id(request.uid))
+    return refuse(Code::kFailedPrecondition, step, "it belongs to somebody else");
   return directory;
 }
 
@@ -98,8 +99,7 @@ Result<void> TreeWriter::file(std::string_view path, std::uint64_t, bool executa
   std::string name;
   const int parent = parent_of(parents_, path, name);
   if (parent < 0) return trouble("make file", path);
-  file_.reset(
-      ::openat(parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode(executable)));
+  file_.reset(::openat(parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode(executable)));
   if (!file_) return trouble("make file", path);
   file_path_ = path;
   offset_ = 0;

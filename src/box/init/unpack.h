@@ -37,7 +37,9 @@ class TreeWriter final : public wire::StageSink {
   };
   // The directory that holds `path`, and the last name in it; -1 and errno.
   static int parent_of(Parents& parents, std::string_view path, std::string& name);
-  mode_t mode(bool executable) const { return (group_reads_ ? 0640 : 0600) | (executable ? group_reads_ ? 0110 : 0100 : 0); }
+  mode_t mode(bool executable) const {
+    return (group_reads_ ? 0640 : 0600) | (executable ? group_reads_ ? 0110 : 0100 : 0);
+  }
 
   Parents parents_;
   Parents old_parents_;

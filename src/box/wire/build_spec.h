@@ -1,4 +1,5 @@
-// What `mcpbox-init --build` is told: the whole sandbox as plain data, decided by mcpbox and carried out by mcpbox-init.
+// What `mcpbox-init --build` is told: the whole sandbox as plain data, decided by mcpbox and carried out by
+// mcpbox-init.
 //
 // Travels once, over a pipe, from mcpbox to the program of the same build; encoded with fields.h, version first.
 #pragma once
@@ -41,15 +42,16 @@ struct BuildNode {
   std::string target;  // absolute, normal
   std::string source;
   bool read_only = true;
-  bool executable = true;         // kMemory
-  bool take = false;              // kBind: the directory becomes the sandbox's root's
-  std::uint64_t size_bytes = 0;   // kMemory
-  std::uint64_t inodes = 0;       // kMemory
-  std::uint32_t mode = 0755;      // kDirectory, kMemory
+  bool executable = true;        // kMemory
+  bool take = false;             // kBind: the directory becomes the sandbox's root's
+  std::uint64_t size_bytes = 0;  // kMemory
+  std::uint64_t inodes = 0;      // kMemory
+  std::uint32_t mode = 0755;     // kDirectory, kMemory
   bool operator==(const BuildNode&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.kind), v(s.target), v(s.source), v(s.read_only), v(s.executable), v(s.take), v(s.size_bytes), v(s.inodes), v(s.mode);
+    v(s.kind), v(s.target), v(s.source), v(s.read_only), v(s.executable), v(s.take), v(s.size_bytes), v(s.inodes),
+        v(s.mode);
   }
 };
 
@@ -75,16 +77,18 @@ struct BuildSpec {
   std::string newgidmap;
   std::vector<BuildNode> nodes;
   std::vector<BuildCgroup> cgroups;
-  std::vector<std::string> scratch;  // names below <directory>/scratch, made before and removed with all content afterwards
-  std::vector<std::string> argv;     // of the supervisor; empty = nothing is built, only `sweep` is done
-  std::vector<std::string> sweep;    // trees to remove, with whatever ids of the sandbox own what is in them
-  std::uint64_t processes = 0;       // RLIMIT_NPROC of each of its uids
-  bool one_id = false;               // the maps have one id each; PID 1 is told with --one-id
-  bool remove_on_exit = false;       // the directory goes when PID 1 ends
+  std::vector<std::string>
+      scratch;  // names below <directory>/scratch, made before and removed with all content afterwards
+  std::vector<std::string> argv;   // of the supervisor; empty = nothing is built, only `sweep` is done
+  std::vector<std::string> sweep;  // trees to remove, with whatever ids of the sandbox own what is in them
+  std::uint64_t processes = 0;     // RLIMIT_NPROC of each of its uids
+  bool one_id = false;             // the maps have one id each; PID 1 is told with --one-id
+  bool remove_on_exit = false;     // the directory goes when PID 1 ends
   bool operator==(const BuildSpec&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.version), v(s.directory), v(s.record), v(s.uids), v(s.gids), v(s.newuidmap), v(s.newgidmap), v(s.nodes), v(s.cgroups);
+    v(s.version), v(s.directory), v(s.record), v(s.uids), v(s.gids), v(s.newuidmap), v(s.newgidmap), v(s.nodes),
+        v(s.cgroups);
     v(s.scratch), v(s.argv), v(s.sweep), v(s.processes), v(s.one_id), v(s.remove_on_exit);
   }
 };

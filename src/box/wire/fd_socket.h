@@ -11,14 +11,14 @@
 
 namespace mcpbox::box::wire {
 
-// sendmsg(2) without waiting and without SIGPIPE. The descriptors (at most kMaxFds) go with the first byte: once anything was sent they are
-// not to be sent again.
+// sendmsg(2) without waiting and without SIGPIPE. The descriptors (at most kMaxFds) go with the first byte: once
+// anything was sent they are not to be sent again.
 ssize_t send_with_fds(int socket, std::string_view bytes, const std::vector<UniqueFd>& fds);
 
 struct ReceivedPiece {
-  ssize_t size = -1;             // as recvmsg(2) returns it, errno included
-  std::vector<UniqueFd> fds;     // close-on-exec
-  bool fds_lost = false;         // more came than we take or have room for
+  ssize_t size = -1;          // as recvmsg(2) returns it, errno included
+  std::vector<UniqueFd> fds;  // close-on-exec
+  bool fds_lost = false;      // more came than we take or have room for
 };
 // recvmsg(2) without waiting, of at most 32 descriptors.
 ReceivedPiece receive_with_fds(int socket, std::span<char> buffer);

@@ -1,7 +1,7 @@
 // What mcpbox asks of mcpbox-init and what it answers, as plain data. The order of the members is the wire order.
 //
-// Compatibility: a new member or a new message raises kProtocolVersion; both sides then speak the highest version that both
-// know (Hello). Trailing bytes are an error, so a member is never added silently.
+// Compatibility: a new member or a new message raises kProtocolVersion; both sides then speak the highest version that
+// both know (Hello). Trailing bytes are an error, so a member is never added silently.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,10 @@ struct Hello {
   std::uint32_t oldest = kOldestProtocolVersion;
   std::uint32_t newest = kProtocolVersion;
   bool operator==(const Hello&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.oldest), v(s.newest); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.oldest), v(s.newest);
+  }
 };
 struct HelloReply {
   std::uint32_t version = 0;
@@ -33,7 +36,8 @@ struct HelloReply {
   std::uint64_t boot_token = 0;
   std::string kernel;
   bool operator==(const HelloReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) {
+  template <class V, class S>
+  static void fields(V& v, S& s) {
     v(s.version), v(s.landlock_abi), v(s.seccomp), v(s.boot_token), v(s.kernel);
   }
 };
@@ -41,7 +45,8 @@ struct HelloReply {
 struct Limits {
   std::optional<std::uint64_t> processes, open_files, file_bytes, core_bytes, data_bytes;
   bool operator==(const Limits&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) {
+  template <class V, class S>
+  static void fields(V& v, S& s) {
     v(s.processes), v(s.open_files), v(s.file_bytes), v(s.core_bytes), v(s.data_bytes);
   }
 };
@@ -49,12 +54,13 @@ struct Confine {
   std::vector<std::string> read_write, read_only;
   std::vector<std::uint16_t> connect_ports, bind_ports;
   bool operator==(const Confine&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) {
+  template <class V, class S>
+  static void fields(V& v, S& s) {
     v(s.read_write), v(s.read_only), v(s.connect_ports), v(s.bind_ports);
   }
 };
-// With three descriptors the process runs on them (stdin, stdout, stderr); with none it gets pipes, whose other ends come
-// back with the reply.
+// With three descriptors the process runs on them (stdin, stdout, stderr); with none it gets pipes, whose other ends
+// come back with the reply.
 struct Spawn {
   static constexpr auto kType = MessageType::kSpawn;
   std::string id;
@@ -65,7 +71,8 @@ struct Spawn {
   Limits limits;
   Confine confine;
   bool operator==(const Spawn&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) {
+  template <class V, class S>
+  static void fields(V& v, S& s) {
     v(s.id), v(s.argv), v(s.env), v(s.cwd), v(s.uid), v(s.gid), v(s.umask), v(s.nice), v(s.oom_score_adj), v(s.limits),
         v(s.confine);
   }
@@ -73,7 +80,10 @@ struct Spawn {
 struct SpawnReply {
   std::int32_t pid = 0;
   bool operator==(const SpawnReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.pid); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.pid);
+  }
 };
 
 // Requests that name a process.
@@ -82,7 +92,10 @@ struct ProcessRequest {
   static constexpr auto kType = Type;
   std::string id;
   bool operator==(const ProcessRequest&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.id); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.id);
+  }
 };
 using Attach = ProcessRequest<MessageType::kAttach>;
 using CloseStdin = ProcessRequest<MessageType::kCloseStdin>;
@@ -92,14 +105,20 @@ using Forget = ProcessRequest<MessageType::kForget>;
 struct AttachReply {
   bool in = false, out = false, err = false;
   bool operator==(const AttachReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.in), v(s.out), v(s.err); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.in), v(s.out), v(s.err);
+  }
 };
 struct Signal {
   static constexpr auto kType = MessageType::kSignal;
   std::string id;
   std::int32_t signal = 0;
   bool operator==(const Signal&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.id), v(s.signal); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.id), v(s.signal);
+  }
 };
 struct KillUid {
   static constexpr auto kType = MessageType::kKillUid;
@@ -107,12 +126,18 @@ struct KillUid {
   std::int32_t signal = 0;
   std::uint32_t timeout_ms = 0;  // for SIGKILL: how long to repeat
   bool operator==(const KillUid&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.uid), v(s.signal), v(s.timeout_ms); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.uid), v(s.signal), v(s.timeout_ms);
+  }
 };
 struct KillUidReply {
   std::uint32_t alive = 0;
   bool operator==(const KillUidReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.alive); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.alive);
+  }
 };
 
 struct Exit {
@@ -120,7 +145,8 @@ struct Exit {
   bool killed_for_memory = false;
   std::uint64_t user_us = 0, system_us = 0, peak_memory_bytes = 0;
   bool operator==(const Exit&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) {
+  template <class V, class S>
+  static void fields(V& v, S& s) {
     v(s.code), v(s.signal), v(s.killed_for_memory), v(s.user_us), v(s.system_us), v(s.peak_memory_bytes);
   }
 };
@@ -129,12 +155,16 @@ struct Exited {
   std::string id;
   Exit exit;
   bool operator==(const Exited&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.id), v(s.exit); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.id), v(s.exit);
+  }
 };
 struct List {
   static constexpr auto kType = MessageType::kList;
   bool operator==(const List&) const = default;
-  template <class V, class S> static void fields(V&, S&) {}
+  template <class V, class S>
+  static void fields(V&, S&) {}
 };
 struct Listed {
   std::string id;
@@ -143,12 +173,18 @@ struct Listed {
   bool running = false;
   std::optional<Exit> exit;
   bool operator==(const Listed&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.id), v(s.pid), v(s.uid), v(s.running), v(s.exit); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.id), v(s.pid), v(s.uid), v(s.running), v(s.exit);
+  }
 };
 struct ListReply {
   std::vector<Listed> processes;
   bool operator==(const ListReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.processes); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.processes);
+  }
 };
 
 struct MakeTree {
@@ -157,14 +193,20 @@ struct MakeTree {
   std::uint32_t uid = 0, gid = 0;
   std::vector<std::string> children;
   bool operator==(const MakeTree&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.uid), v(s.gid), v(s.children); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.path), v(s.uid), v(s.gid), v(s.children);
+  }
 };
 struct ShareDirectory {
   static constexpr auto kType = MessageType::kShareDirectory;
   std::string path;
   std::uint32_t gid = 0;
   bool operator==(const ShareDirectory&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.gid); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.path), v(s.gid);
+  }
 };
 // Comes with one descriptor, the stage stream.
 struct Unpack {
@@ -176,39 +218,50 @@ struct Unpack {
   bool group_reads = false;
   std::string previous;  // empty = the stream keeps nothing
   bool operator==(const Unpack&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) {
+  template <class V, class S>
+  static void fields(V& v, S& s) {
     v(s.path), v(s.uid), v(s.gid), v(s.into_existing), v(s.timeout_ms), v(s.group_reads), v(s.previous);
   }
 };
 struct UnpackReply {
   std::uint64_t entries = 0, bytes = 0;
   bool operator==(const UnpackReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.entries), v(s.bytes); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.entries), v(s.bytes);
+  }
 };
 // Comes with one descriptor, into which the tree is written as a stage stream.
 struct Pack {
   static constexpr auto kType = MessageType::kPack;
   std::string path;
   std::uint32_t uid = 0, gid = 0;
-  std::vector<std::string> skip;  // directories of these names stay behind, wherever they are
+  std::vector<std::string> skip;                         // directories of these names stay behind, wherever they are
   std::uint64_t entries = 0, bytes = 0, file_bytes = 0;  // limits
   std::uint32_t timeout_ms = 0;
   bool operator==(const Pack&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) {
+  template <class V, class S>
+  static void fields(V& v, S& s) {
     v(s.path), v(s.uid), v(s.gid), v(s.skip), v(s.entries), v(s.bytes), v(s.file_bytes), v(s.timeout_ms);
   }
 };
 struct PackReply {
   std::uint64_t entries = 0, bytes = 0, skipped = 0;
   bool operator==(const PackReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.entries), v(s.bytes), v(s.skipped); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.entries), v(s.bytes), v(s.skipped);
+  }
 };
 struct Publish {
   static constexpr auto kType = MessageType::kPublish;
   std::string from, to;
   std::uint32_t owner = 0;
   bool operator==(const Publish&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.from), v(s.to), v(s.owner); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.from), v(s.to), v(s.owner);
+  }
 };
 // Requests about a tree whose content belongs to a uid.
 template <MessageType Type>
@@ -217,7 +270,10 @@ struct TreeRequest {
   std::string path;
   std::uint32_t uid = 0;
   bool operator==(const TreeRequest&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.uid); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.path), v(s.uid);
+  }
 };
 using Seal = TreeRequest<MessageType::kSeal>;
 using RemoveTree = TreeRequest<MessageType::kRemoveTree>;
@@ -227,40 +283,57 @@ struct WriteFile {
   std::string path;
   Blob content;
   bool operator==(const WriteFile&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.content); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.path), v(s.content);
+  }
 };
 struct ReadFile {
   static constexpr auto kType = MessageType::kReadFile;
   std::string path;
   std::uint32_t limit = 0;
   bool operator==(const ReadFile&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.path), v(s.limit); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.path), v(s.limit);
+  }
 };
 struct ReadFileReply {
   Blob content;
   bool operator==(const ReadFileReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.content); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.content);
+  }
 };
 struct ListDirectory {
   static constexpr auto kType = MessageType::kListDirectory;
   std::string path;
   bool operator==(const ListDirectory&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.path); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.path);
+  }
 };
 struct ListDirectoryReply {
   std::vector<std::string> names;
   bool operator==(const ListDirectoryReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.names); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.names);
+  }
 };
 struct Shutdown {
   static constexpr auto kType = MessageType::kShutdown;
   bool operator==(const Shutdown&) const = default;
-  template <class V, class S> static void fields(V&, S&) {}
+  template <class V, class S>
+  static void fields(V&, S&) {}
 };
 // The reply to requests that have nothing to tell but success.
 struct Done {
   bool operator==(const Done&) const = default;
-  template <class V, class S> static void fields(V&, S&) {}
+  template <class V, class S>
+  static void fields(V&, S&) {}
 };
 
 // A failure as it travels. `step` names what was done to what ("exec 'foo'"), `error_number` is errno or 0.
@@ -270,12 +343,16 @@ struct ErrorReply {
   std::int32_t error_number = 0;
   std::string step, text;
   bool operator==(const ErrorReply&) const = default;
-  template <class V, class S> static void fields(V& v, S& s) { v(s.code), v(s.error_number), v(s.step), v(s.text); }
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.code), v(s.error_number), v(s.step), v(s.text);
+  }
 };
 
 ErrorReply make_error(Code code, std::string step, std::string text);
 ErrorReply make_errno_error(int error_number, std::string step);
-// One line for people; an unknown code becomes kInternal. `text` and `step` come from the peer: the caller makes them printable.
+// One line for people; an unknown code becomes kInternal. `text` and `step` come from the peer: the caller makes them
+// printable.
 Code code_of(const ErrorReply& error);
 
 // The payload of a message; kInvalidArgument when a member is larger than the format allows.

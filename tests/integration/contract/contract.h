@@ -60,7 +60,8 @@ struct Contract : testing::Test {
     ASSERT_NE(address, nullptr) << "MCPBOX_CONTRACT_ENGINE says which engine: auto, native, unix:///path";
     ::chmod(folder.root().c_str(), 0755);
     folder.dir("programs");
-    for (const auto& [from, name] : {std::pair(CONTRACT_PROBE, "programs/probe"), std::pair(EGRESS_PROBE, "programs/egress_probe")}) {
+    for (const auto& [from, name] :
+         {std::pair(CONTRACT_PROBE, "programs/probe"), std::pair(EGRESS_PROBE, "programs/egress_probe")}) {
       std::filesystem::copy_file(from, folder.path(name));
       ::chmod(folder.path(name).c_str(), 0755);
     }
@@ -164,7 +165,8 @@ struct Contract : testing::Test {
         // PID 1 keeps a duplicate of the reading end only, so that the text ends here.
         std::string text;
         char piece[4096];
-        for (ssize_t got; outputs[i] && (got = ::read(outputs[i].get(), piece, sizeof piece)) > 0;) text.append(piece, static_cast<std::size_t>(got));
+        for (ssize_t got; outputs[i] && (got = ::read(outputs[i].get(), piece, sizeof piece)) > 0;)
+          text.append(piece, static_cast<std::size_t>(got));
         ended.push_back({exits[what[i].id], text});
         (void)co_await in.supervisor().forget(what[i].id);
       }

@@ -162,10 +162,13 @@ TEST_F(EngineContract, reports_a_sandbox_that_ends) {
     const auto executor = co_await boost::asio::this_coro::executor;
     auto seen = std::make_shared<std::vector<SandboxState>>();
     auto changed = std::make_shared<net::Signal>(executor);
-    boost::asio::co_spawn(executor, test.engine->watch(instance_labels(test.instance), [seen, changed](const SandboxState& state) {
-      seen->push_back(state);
-      changed->notify();
-    }), boost::asio::detached);
+    boost::asio::co_spawn(executor,
+                          test.engine->watch(instance_labels(test.instance),
+                                             [seen, changed](const SandboxState& state) {
+                                               seen->push_back(state);
+                                               changed->notify();
+                                             }),
+                          boost::asio::detached);
     // The watch is established when it has listed once; an end before that is found by listing.
     co_await net::sleep_for(std::chrono::milliseconds(300));
     (void)co_await ending.supervisor().shutdown();

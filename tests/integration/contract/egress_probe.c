@@ -33,7 +33,8 @@ static void say(int fd, const char* text) {
 static int open_tunnel(const char* credential, const char* target, char* answer, size_t size) {
   const int fd = relay();
   char head[1024];
-  snprintf(head, sizeof head, "CONNECT %s HTTP/1.1\r\nHost: %s\r\nProxy-Authorization: %s\r\n\r\n", target, target, credential);
+  snprintf(head, sizeof head, "CONNECT %s HTTP/1.1\r\nHost: %s\r\nProxy-Authorization: %s\r\n\r\n", target, target,
+           credential);
   say(fd, head);
   size_t have = 0;
   while (have + 1 < size && (have < 4 || memcmp(answer + have - 4, "\r\n\r\n", 4) != 0)) {
@@ -81,7 +82,8 @@ int main(int argc, char** argv) {
   char answer[4096];
   if (argc == 4 && strcmp(argv[1], "get") == 0) {  // credential http://URL
     const int fd = relay();
-    snprintf(answer, sizeof answer, "GET %s HTTP/1.1\r\nHost: %.*s\r\nProxy-Authorization: %s\r\n\r\n", argv[3], (int)strcspn(argv[3] + 7, "/"), argv[3] + 7, argv[2]);
+    snprintf(answer, sizeof answer, "GET %s HTTP/1.1\r\nHost: %.*s\r\nProxy-Authorization: %s\r\n\r\n", argv[3],
+             (int)strcspn(argv[3] + 7, "/"), argv[3] + 7, argv[2]);
     say(fd, answer);
     print_rest(fd);
     return 0;

@@ -1,4 +1,5 @@
-// The way out of a sandbox: through mcpbox-init's relay and the egress proxy, and no other. Numbers of cases are those of the threat model.
+// The way out of a sandbox: through mcpbox-init's relay and the egress proxy, and no other. Numbers of cases are those
+// of the threat model.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <ifaddrs.h>
@@ -85,7 +86,12 @@ struct EgressContract : Contract {
     proxy.reset();
   }
   void allow(const std::string& id, uid_t uid, std::vector<std::string> rules) {
-    auto done = run(proxy->register_process({.process = id, .server = id, .uid = seen(uid), .token_sha256 = sha256_hex("token-" + id), .phase = "run", .policy = {"allowlist", std::move(rules), {}}}));
+    auto done = run(proxy->register_process({.process = id,
+                                             .server = id,
+                                             .uid = seen(uid),
+                                             .token_sha256 = sha256_hex("token-" + id),
+                                             .phase = "run",
+                                             .policy = {"allowlist", std::move(rules), {}}}));
     ASSERT_TRUE(done) << done.error().message();
   }
   static std::string credential(const std::string& id) { return basic_credential(id, "token-" + id); }
@@ -116,7 +122,9 @@ TEST_F(EgressContract, carries_requests_to_what_a_server_may_reach_and_to_nothin
   allow("p1", uid(7), {target.name()});
   auto session = open_with_egress();
   ASSERT_TRUE(session);
-  const auto get = [&](const std::string& where) { return output(*session, probe("p1", uid(7), {"get", credential("p1"), "http://" + where + "/x"})); };
+  const auto get = [&](const std::string& where) {
+    return output(*session, probe("p1", uid(7), {"get", credential("p1"), "http://" + where + "/x"}));
+  };
   const std::string allowed = get(target.name());
   EXPECT_THAT(allowed, StartsWith("HTTP/1.1 200"));
   EXPECT_THAT(allowed, EndsWith("hello"));
@@ -132,7 +140,9 @@ TEST_F(EgressContract, case_54_a_credential_counts_for_its_own_process_only) {
   allow("p2", uid(8), {target.name()});
   auto session = open_with_egress();
   ASSERT_TRUE(session);
-  const auto get = [&](uid_t who, const std::string& with) { return output(*session, probe("thief", who, {"get", with, "http://" + target.name() + "/"})); };
+  const auto get = [&](uid_t who, const std::string& with) {
+    return output(*session, probe("thief", who, {"get", with, "http://" + target.name() + "/"}));
+  };
   EXPECT_THAT(get(uid(8), credential("p1")), StartsWith("HTTP/1.1 407"));
   EXPECT_THAT(get(uid(7), credential("p2")), StartsWith("HTTP/1.1 407"));
   EXPECT_THAT(get(uid(7), basic_credential("p1", "guess")), StartsWith("HTTP/1.1 407"));
@@ -147,7 +157,8 @@ TEST_F(EgressContract, passes_on_that_one_side_has_said_everything) {
   allow("p1", uid(7), {target.name()});
   auto session = open_with_egress();
   ASSERT_TRUE(session);
-  EXPECT_EQ(output(*session, probe("p1", uid(7), {"half-close", credential("p1"), target.name(), "all that I have"})), "all that I have");
+  EXPECT_EQ(output(*session, probe("p1", uid(7), {"half-close", credential("p1"), target.name(), "all that I have"})),
+            "all that I have");
 }
 
 TEST_F(EgressContract, carries_two_hundred_connections_at_once) {
@@ -171,7 +182,9 @@ TEST_F(EgressContract, finds_the_proxy_again_that_was_started_anew) {
   allow("p1", uid(7), {target.name()});
   auto session = open_with_egress();
   ASSERT_TRUE(session);
-  const auto get = [&] { return output(*session, probe("p1", uid(7), {"get", credential("p1"), "http://" + target.name() + "/"})); };
+  const auto get = [&] {
+    return output(*session, probe("p1", uid(7), {"get", credential("p1"), "http://" + target.name() + "/"}));
+  };
   EXPECT_THAT(get(), StartsWith("HTTP/1.1 200"));
   ::kill(proxy->pid(), SIGKILL);
   stop_proxy();
@@ -191,7 +204,8 @@ class Listener {
     path.copy(name.sun_path, sizeof name.sun_path - 1);
     egress::give_up_after(socket_.get(), 20);
     const mode_t before = ::umask(0177);
-    if (::bind(socket_.get(), reinterpret_cast<sockaddr*>(&name), sizeof name) != 0 || ::listen(socket_.get(), 8) != 0) throw std::runtime_error("cannot listen");
+    if (::bind(socket_.get(), reinterpret_cast<sockaddr*>(&name), sizeof name) != 0 || ::listen(socket_.get(), 8) != 0)
+      throw std::runtime_error("cannot listen");
     ::umask(before);
   }
   struct Taken {
@@ -204,7 +218,8 @@ class Listener {
     socklen_t size = sizeof peer;
     ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
     egress::give_up_after(fd.get(), 20);
-    const std::string got = egress::read_until(fd.get(), [](const std::string& so_far) { return so_far.ends_with("\r\n\r\n"); });
+    const std::string got =
+        egress::read_until(fd.get(), [](const std::string& so_far) { return so_far.ends_with("\r\n\r\n"); });
     return {peer.pid, got.substr(0, got.find('\n') + 1)};
   }
 
@@ -257,7 +272,8 @@ TEST_F(EgressContract, the_proxys_socket_itself_is_out_of_reach) {
 
 TEST_F(EgressContract, case_46_no_address_of_the_host_or_around_it_is_reached) {
   const egress::LoopbackServer everywhere([](int) {}, "0.0.0.0");
-  std::vector<std::string> addresses{"127.0.0.1", "::1", "169.254.169.254", "100.100.100.200", "fd00:ec2::254", "172.17.0.1", "10.0.2.2", "192.0.2.1"};
+  std::vector<std::string> addresses{"127.0.0.1",     "::1",        "169.254.169.254", "100.100.100.200",
+                                     "fd00:ec2::254", "172.17.0.1", "10.0.2.2",        "192.0.2.1"};
   ifaddrs* all = nullptr;
   ASSERT_EQ(::getifaddrs(&all), 0);
   for (const ifaddrs* each = all; each != nullptr && addresses.size() < 24; each = each->ifa_next) {
@@ -289,10 +305,13 @@ TEST_F(EgressContract, case_48_there_is_no_interface_and_no_socket_for_anything_
   const std::string sockets = output(*session, probe("p1", uid(7), {"sockets"}));
   EXPECT_EQ(std::ranges::count(sockets, '\n'), 10);
   EXPECT_THAT(sockets, Not(HasSubstr("MADE")));
-  ProcessSpec dns = probe("p1", uid(7), {"reach", "8.8.8.8", "53", "1.1.1.1", "53", "9.9.9.9", "853", "127.0.0.11", "53", "127.0.0.53", "53"});
+  ProcessSpec dns =
+      probe("p1", uid(7),
+            {"reach", "8.8.8.8", "53", "1.1.1.1", "53", "9.9.9.9", "853", "127.0.0.11", "53", "127.0.0.53", "53"});
   dns.confine.connect_ports = {53, 853};
   EXPECT_EQ(output(*session, std::move(dns)),
-            "8.8.8.8:53 ENETUNREACH\n1.1.1.1:53 ENETUNREACH\n9.9.9.9:853 ENETUNREACH\n127.0.0.11:53 ECONNREFUSED\n127.0.0.53:53 ECONNREFUSED\n");
+            "8.8.8.8:53 ENETUNREACH\n1.1.1.1:53 ENETUNREACH\n9.9.9.9:853 ENETUNREACH\n127.0.0.11:53 "
+            "ECONNREFUSED\n127.0.0.53:53 ECONNREFUSED\n");
 }
 
 TEST_F(EgressContract, without_a_directory_nothing_listens_inside) {

@@ -1,12 +1,11 @@
 // The proxy as a process: this program starts itself as `egress serve`.
-#include "egress/egress_process.h"
-
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
 #include <fstream>
 
 #include "egress/audit_reader.h"
+#include "egress/egress_process.h"
 #include "egress/run_egress.h"
 #include "rig.h"
 
@@ -33,7 +32,12 @@ struct Running {
   }
   Result<void> wait(Task<Result<void>> task) { return test::run_task(loop, std::move(task)); }
   RegistrationText registration(std::vector<std::string> allow) {
-    return {.process = "p1", .server = "everything", .uid = kUid, .token_sha256 = sha256_hex("secret-token"), .phase = "run", .policy = {"allowlist", std::move(allow), {}}};
+    return {.process = "p1",
+            .server = "everything",
+            .uid = kUid,
+            .token_sha256 = sha256_hex("secret-token"),
+            .phase = "run",
+            .policy = {"allowlist", std::move(allow), {}}};
   }
   std::string status_field(std::string_view name) const {
     std::ifstream file("/proc/" + std::to_string(process->pid()) + "/status");
@@ -53,7 +57,8 @@ TEST(EgressProcess, serves_what_it_was_told_and_nothing_after_it_was_told_off) {
   ASSERT_TRUE(run.wait(run.process->register_process(run.registration({target}))));
   const UniqueFd fd = connect_unix(run.tree.path("s"));
   send_all(fd.get(), "MCPBOX1 " + std::to_string(kUid) + "\n" + connect_head(target));
-  EXPECT_THAT(read_until(fd.get(), [](const std::string& so_far) { return so_far.ends_with("\r\n\r\n"); }), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(read_until(fd.get(), [](const std::string& so_far) { return so_far.ends_with("\r\n\r\n"); }),
+              StartsWith("HTTP/1.1 200"));
   send_all(fd.get(), "ping");
   EXPECT_EQ(read_bytes(fd.get(), 4), "ping");
   ASSERT_TRUE(run.wait(run.process->unregister_process("p1")));
@@ -78,7 +83,8 @@ TEST(EgressProcess, holds_no_privileges) {
   Running run;
   ASSERT_TRUE(run.wait(run.process->ping()));
   EXPECT_EQ(run.status_field("NoNewPrivs"), "1");
-  for (const char* set : {"CapEff", "CapPrm", "CapInh", "CapAmb"}) EXPECT_EQ(run.status_field(set), "0000000000000000") << set;
+  for (const char* set : {"CapEff", "CapPrm", "CapInh", "CapAmb"})
+    EXPECT_EQ(run.status_field(set), "0000000000000000") << set;
   EXPECT_THAT(run.status_field("Uid"), Not(StartsWith("0\t")));
   struct stat status{};
   ASSERT_EQ(::stat(run.tree.path("s").c_str(), &status), 0);

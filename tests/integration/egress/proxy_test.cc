@@ -10,7 +10,9 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-std::string at(const std::string& host, const LoopbackServer& server) { return host + ":" + std::to_string(server.port()); }
+std::string at(const std::string& host, const LoopbackServer& server) {
+  return host + ":" + std::to_string(server.port());
+}
 
 TEST(Proxy, carries_a_tunnel_both_ways_and_its_half_close) {
   LoopbackServer server([](int fd) { send_all(fd, "got " + std::to_string(read_until(fd).size())); });
@@ -47,7 +49,9 @@ TEST(Proxy, stops_reading_when_the_receiver_is_slow) {
   std::size_t sent = 0;
   const timeval brief{0, 300000};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &brief, sizeof brief);
-  for (ssize_t n; (n = ::send(fd.get(), piece.data(), piece.size(), MSG_NOSIGNAL)) > 0; sent += static_cast<std::size_t>(n)) ASSERT_LT(sent, 256u << 20);
+  for (ssize_t n; (n = ::send(fd.get(), piece.data(), piece.size(), MSG_NOSIGNAL)) > 0;
+       sent += static_cast<std::size_t>(n))
+    ASSERT_LT(sent, 256u << 20);
   go.set_value();
   ::shutdown(fd.get(), SHUT_WR);
   EXPECT_EQ(read_until(fd.get()), std::to_string(sent));
@@ -76,14 +80,23 @@ TEST(Egress, case_51_without_a_rule_nothing_is_reached) {
 }
 
 TEST(Egress, case_47_an_allowed_name_at_a_private_address_is_refused) {
-  NetworkText network{{{"metadata.test", "169.254.169.254"}, {"mapped.test", "::ffff:10.0.0.1"}, {"own.test", "127.0.0.1"}, {"cgnat.test", "100.64.0.1"}}, {}, Secret()};
+  NetworkText network{{{"metadata.test", "169.254.169.254"},
+                       {"mapped.test", "::ffff:10.0.0.1"},
+                       {"own.test", "127.0.0.1"},
+                       {"cgnat.test", "100.64.0.1"}},
+                      {},
+                      Secret()};
   Rig rig(network);
   rig.allow({"metadata.test", "mapped.test", "own.test", "cgnat.test", "127.0.0.1", "10.0.0.1"});
-  EXPECT_THAT(rig.ask(connect_head("metadata.test:80")), AllOf(StartsWith("HTTP/1.1 403"), HasSubstr("cloud metadata")));
+  EXPECT_THAT(rig.ask(connect_head("metadata.test:80")),
+              AllOf(StartsWith("HTTP/1.1 403"), HasSubstr("cloud metadata")));
   EXPECT_THAT(rig.ask(connect_head("mapped.test:80")), AllOf(StartsWith("HTTP/1.1 403"), HasSubstr("private address")));
-  EXPECT_THAT(rig.ask(connect_head("cgnat.test:80")), AllOf(StartsWith("HTTP/1.1 403"), HasSubstr("allow_private: [100.64.0.1]")));
-  EXPECT_THAT(rig.ask(connect_head("own.test:80")), AllOf(StartsWith("HTTP/1.1 403"), HasSubstr("this machine itself")));
-  EXPECT_THAT(rig.ask(connect_head("127.0.0.1:80")), StartsWith("HTTP/1.1 403")) << "a rule alone does not open a private address";
+  EXPECT_THAT(rig.ask(connect_head("cgnat.test:80")),
+              AllOf(StartsWith("HTTP/1.1 403"), HasSubstr("allow_private: [100.64.0.1]")));
+  EXPECT_THAT(rig.ask(connect_head("own.test:80")),
+              AllOf(StartsWith("HTTP/1.1 403"), HasSubstr("this machine itself")));
+  EXPECT_THAT(rig.ask(connect_head("127.0.0.1:80")), StartsWith("HTTP/1.1 403"))
+      << "a rule alone does not open a private address";
   EXPECT_THAT(rig.ask(connect_head("10.0.0.1:80")), StartsWith("HTTP/1.1 403"));
 }
 
@@ -118,16 +131,19 @@ TEST(Egress, case_54_no_or_another_process_credential_is_407) {
   Rig rig;
   rig.allow({at("a.test", server)});
   const std::string target = at("a.test", server);
-  EXPECT_THAT(rig.ask("CONNECT " + target + " HTTP/1.1\r\nHost: x\r\n\r\n"), AllOf(StartsWith("HTTP/1.1 407 "), HasSubstr("Proxy-Authenticate: Basic")));
+  EXPECT_THAT(rig.ask("CONNECT " + target + " HTTP/1.1\r\nHost: x\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 407 "), HasSubstr("Proxy-Authenticate: Basic")));
   EXPECT_THAT(rig.ask(connect_head(target, "wrong")), StartsWith("HTTP/1.1 407 "));
-  EXPECT_THAT(rig.ask(connect_head(target), kUid + 1), StartsWith("HTTP/1.1 407 ")) << "the right credential in another process's hands";
+  EXPECT_THAT(rig.ask(connect_head(target), kUid + 1), StartsWith("HTTP/1.1 407 "))
+      << "the right credential in another process's hands";
   EXPECT_EQ(server.accepted(), 0);
 }
 
 TEST(Egress, case_54_a_connection_without_preface_is_closed) {
   Rig rig;
   rig.allow({"a.test"});
-  for (const char* start : {"GET http://a.test/ HTTP/1.1\r\n", "MCPBOX1 \n", "MCPBOX1 -1\n", "MCPBOX1 1x\n", "MCPBOX1 99999999999\n", "MCPBOX2 1\n", "MCPBOX1 11111111111111111111111111"}) {
+  for (const char* start : {"GET http://a.test/ HTTP/1.1\r\n", "MCPBOX1 \n", "MCPBOX1 -1\n", "MCPBOX1 1x\n",
+                            "MCPBOX1 99999999999\n", "MCPBOX2 1\n", "MCPBOX1 11111111111111111111111111"}) {
     const UniqueFd fd = connect_unix(rig.tree.path("egress.sock"));
     send_all(fd.get(), start);
     EXPECT_EQ(read_until(fd.get()), "") << start;
@@ -144,7 +160,8 @@ TEST(Egress, case_55_another_server_name_ends_the_tunnel) {
   EXPECT_EQ(read_until(fd.get()), std::string("\x15\x03\x03\x00\x02\x02\x70", 7)) << "an alert that clients can show";
   EXPECT_EQ(seen.get_future().get(), "") << "no byte reached the server";
   rig.drained();
-  EXPECT_THAT(read_audit({.directory = rig.tree.path("audit")}).back(), AllOf(HasSubstr("\"refuse\""), HasSubstr("asks for b.test")));
+  EXPECT_THAT(read_audit({.directory = rig.tree.path("audit")}).back(),
+              AllOf(HasSubstr("\"refuse\""), HasSubstr("asks for b.test")));
 }
 
 TEST(Egress, case_55_the_right_server_name_passes_and_plain_text_does_not) {
@@ -172,10 +189,13 @@ TEST(Egress, case_56_a_plain_request_is_rewritten_and_is_the_only_one) {
   });
   Rig rig;
   rig.allow({at("a.test", server)});
-  const std::string request = "POST http://" + at("a.test", server) + "/x?q HTTP/1.1\r\nHost: b.test\r\nProxy-Authorization: " + basic_credential("p1", "secret-token") +
-                              "\r\nContent-Length: 3\r\n\r\nabcGET http://b.test/ HTTP/1.1\r\nHost: b.test\r\n\r\n";
+  const std::string request =
+      "POST http://" + at("a.test", server) +
+      "/x?q HTTP/1.1\r\nHost: b.test\r\nProxy-Authorization: " + basic_credential("p1", "secret-token") +
+      "\r\nContent-Length: 3\r\n\r\nabcGET http://b.test/ HTTP/1.1\r\nHost: b.test\r\n\r\n";
   EXPECT_THAT(rig.ask(request), HasSubstr("\r\n\r\nok"));
-  EXPECT_EQ(seen.get_future().get(), "POST /x?q HTTP/1.1\r\nHost: " + at("a.test", server) + "\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc");
+  EXPECT_EQ(seen.get_future().get(), "POST /x?q HTTP/1.1\r\nHost: " + at("a.test", server) +
+                                         "\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc");
 }
 
 TEST(Egress, case_57_one_process_cannot_take_all_connections) {
@@ -197,7 +217,8 @@ TEST(Egress, case_57_one_process_cannot_take_all_connections) {
   rig.allow({target});
   std::vector<UniqueFd> open;
   for (int i = 0; i < 3; ++i) open.push_back(rig.tunnel(target));
-  EXPECT_THAT(rig.ask(connect_head(target)), AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("3 connections open already")));
+  EXPECT_THAT(rig.ask(connect_head(target)),
+              AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("3 connections open already")));
   rig.allow({target});  // registered anew: the old connections end
   for (const UniqueFd& fd : open) EXPECT_EQ(read_until(fd.get()), "");
   EXPECT_NO_THROW(rig.tunnel(target));
@@ -229,7 +250,9 @@ TEST(Egress, case_58_install_hosts_are_not_reached_in_the_run_phase_and_vice_ver
 
 TEST(Proxy, says_when_a_server_cannot_be_reached_or_found) {
   ProxyOptions options;
-  options.resolver.lookup = [](const std::string& name) -> Result<std::vector<IpAddress>> { return fail(Code::kNotFound, "cannot resolve " + name + ": no such name"); };
+  options.resolver.lookup = [](const std::string& name) -> Result<std::vector<IpAddress>> {
+    return fail(Code::kNotFound, "cannot resolve " + name + ": no such name");
+  };
   Rig rig({{{"a.test", "127.0.0.1"}}, {"127.0.0.0/8"}, Secret()}, options);
   rig.allow({"a.test:1", "gone.test"});
   EXPECT_THAT(rig.ask(connect_head("a.test:1")), AllOf(StartsWith("HTTP/1.1 502 "), HasSubstr("Connection refused")));
@@ -265,7 +288,9 @@ TEST(Proxy, chains_to_an_upstream_proxy) {
     echo(fd);
   });
   ProxyOptions options;
-  options.resolver.lookup = [](const std::string&) -> Result<std::vector<IpAddress>> { return fail(Code::kNotFound, "not here"); };
+  options.resolver.lookup = [](const std::string&) -> Result<std::vector<IpAddress>> {
+    return fail(Code::kNotFound, "not here");
+  };
   Rig rig({{}, {}, Secret("http://u:p@127.0.0.1:" + std::to_string(upstream.port()))}, options);
   rig.allow({"a.test:9000,80", "b.test"});
   {
@@ -273,9 +298,12 @@ TEST(Proxy, chains_to_an_upstream_proxy) {
     send_all(fd.get(), "ping");
     EXPECT_EQ(read_bytes(fd.get(), 12), "welcome ping");
   }
-  EXPECT_THAT(rig.ask("GET http://a.test/x HTTP/1.1\r\nHost: a\r\nProxy-Authorization: " + basic_credential("p1", "secret-token") + "\r\n\r\n"),
-              AllOf(HasSubstr("GET http://a.test/x HTTP/1.1"), HasSubstr("Basic dTpw"), Not(HasSubstr(basic_credential("p1", "secret-token")))));
-  EXPECT_THAT(rig.ask(connect_head("b.test:443")), AllOf(StartsWith("HTTP/1.1 502 "), HasSubstr("answered 'HTTP/1.1 599")));
+  EXPECT_THAT(rig.ask("GET http://a.test/x HTTP/1.1\r\nHost: a\r\nProxy-Authorization: " +
+                      basic_credential("p1", "secret-token") + "\r\n\r\n"),
+              AllOf(HasSubstr("GET http://a.test/x HTTP/1.1"), HasSubstr("Basic dTpw"),
+                    Not(HasSubstr(basic_credential("p1", "secret-token")))));
+  EXPECT_THAT(rig.ask(connect_head("b.test:443")),
+              AllOf(StartsWith("HTTP/1.1 502 "), HasSubstr("answered 'HTTP/1.1 599")));
 }
 
 }  // namespace

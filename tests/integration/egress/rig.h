@@ -6,11 +6,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-
-#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <functional>
@@ -45,12 +44,14 @@ inline bool send_all(int fd, std::string_view bytes) {
 }
 
 // Until `enough` says so or the end of the stream.
-inline std::string read_until(int fd, const std::function<bool(const std::string&)>& enough = [](const std::string&) { return false; }) {
+inline std::string read_until(
+    int fd, const std::function<bool(const std::string&)>& enough = [](const std::string&) { return false; }) {
   std::string out;
   char piece[65536];
   while (!enough(out)) {
     const ssize_t got = ::recv(fd, piece, sizeof piece, 0);
-    if (got < 0 && errno == EAGAIN) throw std::runtime_error("nothing came for ten seconds; so far: " + out.substr(0, 300));
+    if (got < 0 && errno == EAGAIN)
+      throw std::runtime_error("nothing came for ten seconds; so far: " + out.substr(0, 300));
     if (got <= 0) break;
     out.append(piece, static_cast<std::size_t>(got));
   }
@@ -62,7 +63,8 @@ inline std::string read_bytes(int fd, std::size_t count) {
   std::size_t have = 0;
   while (have < count) {
     const ssize_t got = ::recv(fd, out.data() + have, count - have, 0);
-    if (got < 0 && errno == EAGAIN) throw std::runtime_error("nothing came for ten seconds; so far: " + out.substr(0, have));
+    if (got < 0 && errno == EAGAIN)
+      throw std::runtime_error("nothing came for ten seconds; so far: " + out.substr(0, have));
     if (got <= 0) break;
     have += static_cast<std::size_t>(got);
   }
@@ -73,7 +75,8 @@ inline std::string read_bytes(int fd, std::size_t count) {
 // Listens on a loopback address and gives each connection to `serve`, one after another, on its thread.
 class LoopbackServer {
  public:
-  explicit LoopbackServer(std::function<void(int fd)> serve, const char* address = "127.0.0.1", std::uint16_t port = 0) : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit LoopbackServer(std::function<void(int fd)> serve, const char* address = "127.0.0.1", std::uint16_t port = 0)
+      : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     const int one = 1;
     ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     sockaddr_in name{};
@@ -81,7 +84,8 @@ class LoopbackServer {
     name.sin_port = htons(port);
     ::inet_pton(AF_INET, address, &name.sin_addr);
     socklen_t size = sizeof name;
-    if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&name), size) != 0 || ::listen(listener_.get(), 64) != 0) throw std::runtime_error("cannot listen on loopback");
+    if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&name), size) != 0 || ::listen(listener_.get(), 64) != 0)
+      throw std::runtime_error("cannot listen on loopback");
     ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&name), &size);
     port_ = ntohs(name.sin_port);
     thread_ = std::thread([this, serve = std::move(serve)] {
@@ -120,7 +124,8 @@ inline UniqueFd connect_unix(const std::string& path) {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
   std::strncpy(name.sun_path, path.c_str(), sizeof name.sun_path - 1);
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&name), sizeof name) != 0) throw std::runtime_error("cannot connect to " + path);
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&name), sizeof name) != 0)
+    throw std::runtime_error("cannot connect to " + path);
   give_up_after(fd.get(), 10);
   return fd;
 }
@@ -129,12 +134,14 @@ constexpr uid_t kUid = 1900000001;
 
 // "CONNECT host:port" with the credential of process "p1".
 inline std::string connect_head(const std::string& target, const std::string& token = "secret-token") {
-  return "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\nProxy-Authorization: " + basic_credential("p1", token) + "\r\n\r\n";
+  return "CONNECT " + target + " HTTP/1.1\r\nHost: " + target +
+         "\r\nProxy-Authorization: " + basic_credential("p1", token) + "\r\n\r\n";
 }
 
 class Rig {
  public:
-  explicit Rig(NetworkText network = {{{"a.test", "127.0.0.1"}, {"b.test", "127.0.0.1"}}, {"127.0.0.0/8"}, Secret()}, ProxyOptions options = {})
+  explicit Rig(NetworkText network = {{{"a.test", "127.0.0.1"}, {"b.test", "127.0.0.1"}}, {"127.0.0.0/8"}, Secret()},
+               ProxyOptions options = {})
       : destinations(*parse_network(network)), audit(*AuditLog::open({.directory = tree.path("audit")})) {
     options.socket_path = tree.path("egress.sock");
     proxy = std::move(*Proxy::listen(loop.get_executor(), options, registry, destinations, audit));
@@ -158,9 +165,12 @@ class Rig {
     boost::asio::post(loop, [&] { task(); });
     return future.get();
   }
-  void allow(std::vector<std::string> rules, std::vector<std::string> install = {}, Phase phase = Phase::kRun, Mode mode = Mode::kAllowlist) {
+  void allow(std::vector<std::string> rules, std::vector<std::string> install = {}, Phase phase = Phase::kRun,
+             Mode mode = Mode::kAllowlist) {
     Policy policy{mode, *parse_rules(rules), *parse_rules(install)};
-    on_loop([&] { return registry.add({"p1", "everything", kUid, sha256_hex("secret-token"), phase, policy}).has_value(); });
+    on_loop([&] {
+      return registry.add({"p1", "everything", kUid, sha256_hex("secret-token"), phase, policy}).has_value();
+    });
   }
   UniqueFd dial(uid_t uid = kUid) {
     UniqueFd fd = connect_unix(tree.path("egress.sock"));

@@ -1,10 +1,10 @@
-// The proxy as its owner keeps it: grants, their ends, and a proxy that dies. This program starts itself as `egress serve`.
-#include "hosting/egress_service.h"
-
+// The proxy as its owner keeps it: grants, their ends, and a proxy that dies. This program starts itself as `egress
+// serve`.
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/stat.h>
 
+#include "hosting/egress_service.h"
 #include "net/wait.h"
 #include "rig.h"
 
@@ -53,9 +53,11 @@ struct Service {
   std::string ask(const std::string& process, const std::string& token) {
     const UniqueFd fd = egress::connect_unix(tree.path("run/egress.sock"));
     const std::string credential = egress::basic_credential(process, token);
-    egress::send_all(fd.get(), "MCPBOX1 " + std::to_string(egress::kUid) + "\nCONNECT " + target() + " HTTP/1.1\r\nHost: " + target() +
-                                   "\r\nProxy-Authorization: " + credential + "\r\n\r\n");
-    const std::string head = egress::read_until(fd.get(), [](const std::string& so_far) { return so_far.contains("\r\n"); });
+    egress::send_all(fd.get(), "MCPBOX1 " + std::to_string(egress::kUid) + "\nCONNECT " + target() +
+                                   " HTTP/1.1\r\nHost: " + target() + "\r\nProxy-Authorization: " + credential +
+                                   "\r\n\r\n");
+    const std::string head =
+        egress::read_until(fd.get(), [](const std::string& so_far) { return so_far.contains("\r\n"); });
     return head.size() > 12 ? head.substr(9, 3) : head;
   }
   // Until the loop has brought the proxy to this answer.
@@ -102,7 +104,8 @@ TEST(EgressService, a_proxy_that_dies_is_started_again_and_knows_everybody) {
   const pid_t first = s.service->pid();
   ::kill(first, SIGKILL);
   const auto another = [](EgressService& service, pid_t old) -> Task<bool> {
-    for (int i = 0; i < 500 && (service.pid() == 0 || service.pid() == old); ++i) co_await net::sleep_for(std::chrono::milliseconds(10));
+    for (int i = 0; i < 500 && (service.pid() == 0 || service.pid() == old); ++i)
+      co_await net::sleep_for(std::chrono::milliseconds(10));
     co_return service.pid() != 0 && service.pid() != old;
   };
   ASSERT_TRUE(s.run(another(*s.service, first)));
@@ -118,11 +121,13 @@ TEST(EgressService, a_rule_that_cannot_be_read_is_the_callers_error_and_nobody_e
   auto wrong = s.grant("one", "token", {"*"});
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().code(), Code::kInvalidArgument);
-  EXPECT_THAT(wrong.error().message(), AllOf(HasSubstr("network rules of 'one'"), HasSubstr("'*' would allow everything")));
+  EXPECT_THAT(wrong.error().message(),
+              AllOf(HasSubstr("network rules of 'one'"), HasSubstr("'*' would allow everything")));
   EXPECT_TRUE(s.grant("two", "token", {s.target()}));
 }
 
-TEST(EgressService, settings_that_cannot_be_read_and_a_directory_that_others_may_enter_are_refused_before_anything_starts) {
+TEST(EgressService,
+     settings_that_cannot_be_read_and_a_directory_that_others_may_enter_are_refused_before_anything_starts) {
   test::TempTree tree;
   boost::asio::io_context loop;
   EgressServiceOptions options;

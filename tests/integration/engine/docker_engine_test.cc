@@ -75,10 +75,11 @@ struct RealEngineTest : testing::Test {
     info = located->info;
     if (auto present = run(engine->image(image_name)); present) return;
     std::ofstream(folder / "root.tar") << tar_of_folders({"etc", "proc", "sys", "dev", "tmp", "run"});
-    auto image = run(engine->import_rootfs(folder / "root.tar", image_name,
-                                           {"LABEL io.mcpbox.test=" + suffix, "LABEL io.mcpbox.instance=stolen", "VOLUME /data",
-                                            "ENV LD_PRELOAD=/evil.so", "ENTRYPOINT [\"/evil\"]", "CMD [\"evil\"]", "USER 1234"},
-                                           {}));
+    auto image =
+        run(engine->import_rootfs(folder / "root.tar", image_name,
+                                  {"LABEL io.mcpbox.test=" + suffix, "LABEL io.mcpbox.instance=stolen", "VOLUME /data",
+                                   "ENV LD_PRELOAD=/evil.so", "ENTRYPOINT [\"/evil\"]", "CMD [\"evil\"]", "USER 1234"},
+                                  {}));
     ASSERT_TRUE(image) << image.error().message();
   }
   void TearDown() override {
@@ -153,8 +154,8 @@ TEST_F(RealEngineTest, the_container_satisfies_the_benchmark_predicates) {
   ASSERT_TRUE(made) << made.error().message();
   const auto container = inspect_raw(made->id);
   const auto& host = container["HostConfig"];
-  // CIS Docker Benchmark section 5, and the Pod Security Standards' "restricted" profile except runAsNonRoot: PID 1 needs uid 0
-  // to switch to a server's uid, with four capabilities and nothing else.
+  // CIS Docker Benchmark section 5, and the Pod Security Standards' "restricted" profile except runAsNonRoot: PID 1
+  // needs uid 0 to switch to a server's uid, with four capabilities and nothing else.
   EXPECT_EQ(host["Privileged"], false);
   EXPECT_EQ(host["CapDrop"], json::array({"ALL"}));
   std::set<std::string> added;
@@ -275,14 +276,13 @@ TEST_F(RealEngineTest, watch_reports_a_sandbox_that_was_removed_by_force) {
   ASSERT_TRUE(made) << made.error().message();
   std::vector<SandboxState> ended;
   bool asked = false, removed = false;
-  // Asked for once the watch is under way. Whether its stream is connected by then does not matter: what ends in between is
-  // found by its list.
+  // Asked for once the watch is under way. Whether its stream is connected by then does not matter: what ends in
+  // between is found by its list.
   const auto ready = [&] {
     if (!asked) {
       asked = true;
-      boost::asio::co_spawn(loop, list_and_remove(*engine, ours, made->id), [&](std::exception_ptr, Result<void> result) {
-        removed = result.has_value();
-      });
+      boost::asio::co_spawn(loop, list_and_remove(*engine, ours, made->id),
+                            [&](std::exception_ptr, Result<void> result) { removed = result.has_value(); });
     }
     return removed && !ended.empty();
   };
@@ -297,11 +297,11 @@ TEST_F(RealEngineTest, watch_says_when_memory_was_the_reason) {
   std::vector<SandboxState> ended;
   auto wanted = spec("hog", {"hog"});
   wanted.profile.limits.memory_bytes = 32 << 20;
-  boost::asio::co_spawn(loop, engine->create(wanted), [&](std::exception_ptr, Result<SandboxState> made) {
-    EXPECT_TRUE(made.has_value());
-  });
-  test::run_cancelled(loop, engine->watch(ours, [&](const SandboxState& state) { ended.push_back(state); }),
-                      [&] { return !ended.empty(); }, std::chrono::seconds(30));
+  boost::asio::co_spawn(loop, engine->create(wanted),
+                        [&](std::exception_ptr, Result<SandboxState> made) { EXPECT_TRUE(made.has_value()); });
+  test::run_cancelled(
+      loop, engine->watch(ours, [&](const SandboxState& state) { ended.push_back(state); }),
+      [&] { return !ended.empty(); }, std::chrono::seconds(30));
   ASSERT_EQ(ended.size(), 1u);
   EXPECT_EQ(ended[0].exit_code, 137);
   EXPECT_TRUE(ended[0].killed_for_memory);
@@ -346,7 +346,8 @@ TEST_F(RealEngineTest, a_missing_image_is_not_found) {
 }
 
 TEST_F(RealEngineTest, what_is_no_archive_is_not_imported) {
-  std::ofstream(folder / "bad.tar") << "this is not a tar file, and long enough to be read as one" << std::string(4096, 'x');
+  std::ofstream(folder / "bad.tar") << "this is not a tar file, and long enough to be read as one"
+                                    << std::string(4096, 'x');
   auto image = run(engine->import_rootfs(folder / "bad.tar", "mcpbox-test:bad-" + suffix, {}, {}));
   ASSERT_FALSE(image);
   EXPECT_NE(image.error().message().find("mcpbox-test:bad-"), std::string::npos) << image.error().message();
@@ -379,8 +380,8 @@ TEST_F(RealEngineTest, reports_how_long_a_start_takes) {
     ASSERT_TRUE(run(engine->remove(made->id)));
   }
   std::ranges::sort(milliseconds);
-  std::printf("create, compare and start on %s %s: p50 %.0f ms, max %.0f ms\n", info.kind.c_str(), info.version.c_str(), milliseconds[5],
-              milliseconds.back());
+  std::printf("create, compare and start on %s %s: p50 %.0f ms, max %.0f ms\n", info.kind.c_str(), info.version.c_str(),
+              milliseconds[5], milliseconds.back());
   RecordProperty("create_start_p50_ms", static_cast<int>(milliseconds[5]));
 }
 

@@ -105,7 +105,8 @@ struct HostedServerTest : test::RealEngine {
     co_return condition(which.view());
   }
   Task<bool> connected(HostedServer& which) {
-    const bool good = co_await until(which, [](const ServerView& view) { return view.state == ServerState::kConnected; });
+    const bool good =
+        co_await until(which, [](const ServerView& view) { return view.state == ServerState::kConnected; });
     EXPECT_TRUE(good) << which.view().error;
     co_return good;
   }
@@ -156,7 +157,8 @@ TEST_F(HostedServerTest, a_crash_fails_the_call_once_and_the_server_comes_back) 
     EXPECT_THAT(co_await call(one, "pid"), HasSubstr("reconnecting (runtime)"));
     if (!co_await connected(one)) co_return 1;
     EXPECT_EQ(one.view().restarts, 1u);
-    EXPECT_EQ(co_await call(one, "read", R"({"path":")" + home + R"(/crashes"})"), "crash\n") << "the call was executed again";
+    EXPECT_EQ(co_await call(one, "read", R"({"path":")" + home + R"(/crashes"})"), "crash\n")
+        << "the call was executed again";
     co_return 0;
   };
   test::run_task(loop, body());
@@ -210,7 +212,9 @@ TEST_F(HostedServerTest, stop_fails_what_is_pending_and_restart_brings_a_new_pro
     const std::string pid = co_await call(one, "pid");
     net::TaskGroup calls(loop.get_executor(), "calls");
     std::string ended;
-    const auto hang = [](HostedServerTest& self, std::string& out) -> Task<void> { out = co_await self.call(self.server("one"), "hang"); };
+    const auto hang = [](HostedServerTest& self, std::string& out) -> Task<void> {
+      out = co_await self.call(self.server("one"), "hang");
+    };
     calls.spawn("hang", hang(*this, ended));
     one.request_stop();
     co_await one.settle(Clock::now() + seconds(30));
@@ -235,7 +239,8 @@ TEST_F(HostedServerTest, a_stop_in_every_phase_of_the_start_leaves_no_process) {
   auto body = [this]() -> Task<int> {
     HostedServer& one = server("one");
     for (const Phase phase : {Phase::kSessionCreate, Phase::kStage, Phase::kProcessStart, Phase::kMcpInit}) {
-      EXPECT_TRUE(co_await until(one, [phase](const ServerView& view) { return view.phase == phase; })) << name_of(phase);
+      EXPECT_TRUE(co_await until(one, [phase](const ServerView& view) { return view.phase == phase; }))
+          << name_of(phase);
       one.request_stop();
       co_await one.settle(Clock::now() + seconds(30));
       EXPECT_EQ(one.view().state, ServerState::kStopped) << name_of(phase);
@@ -257,10 +262,12 @@ TEST_F(HostedServerTest, a_stop_during_an_installation_ends_the_installers_sandb
   start({std::move(settings)});
   auto body = [this]() -> Task<int> {
     HostedServer& one = server("one");
-    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == Phase::kDepInstall; })) << one.view().error;
+    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == Phase::kDepInstall; }))
+        << one.view().error;
     EXPECT_TRUE(co_await sandboxes_become(2));
     one.request_restart(false);
-    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == Phase::kDepInstall; })) << one.view().error;
+    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == Phase::kDepInstall; }))
+        << one.view().error;
     one.request_stop();
     co_await one.settle(Clock::now() + seconds(30));
     EXPECT_EQ(one.view().state, ServerState::kStopped);
@@ -282,10 +289,12 @@ TEST_F(HostedServerTest, two_servers_share_a_sandbox_and_cannot_read_each_others
     EXPECT_EQ(co_await call(one, "write", R"({"path":")" + file + R"(","text":"mine"})"), "written");
     EXPECT_EQ(co_await call(one, "read", R"({"path":")" + file + R"("})"), "mine");
     EXPECT_THAT(co_await call(two, "read", R"({"path":")" + file + R"("})"), HasSubstr("refused: PermissionError"));
-    EXPECT_THAT(co_await call(two, "write", R"({"path":")" + file + R"(","text":"x"})"), HasSubstr("refused: PermissionError"));
+    EXPECT_THAT(co_await call(two, "write", R"({"path":")" + file + R"(","text":"x"})"),
+                HasSubstr("refused: PermissionError"));
     const std::string pid = co_await call(one, "pid");
     for (const std::string& name : {"/environ", "/mem", "/root/etc/passwd", "/cwd/server.py"}) {
-      EXPECT_THAT(co_await call(two, "read", R"({"path":"/proc/)" + pid + name + R"("})"), HasSubstr("refused: ")) << name;
+      EXPECT_THAT(co_await call(two, "read", R"({"path":"/proc/)" + pid + name + R"("})"), HasSubstr("refused: "))
+          << name;
     }
     EXPECT_THAT(co_await call(two, "read", R"({"path":"/.boxrun/control.sock"})"), HasSubstr("refused: "));
     co_return 0;
@@ -303,7 +312,8 @@ TEST_F(HostedServerTest, a_sandbox_removed_from_outside_is_reported_by_all_its_s
     EXPECT_EQ(found.value().size(), 1u);
     EXPECT_TRUE(co_await setup.engine->remove(found->front().id));
     for (HostedServer* each : {&one, &two}) {
-      EXPECT_TRUE(co_await until(*each, [](const ServerView& view) { return view.restarts > 0 || view.state == ServerState::kReconnecting; }));
+      EXPECT_TRUE(co_await until(
+          *each, [](const ServerView& view) { return view.restarts > 0 || view.state == ServerState::kReconnecting; }));
       EXPECT_THAT(log_of(*each), HasSubstr("removed from outside"));
     }
     if (!co_await connected(one) || !co_await connected(two)) co_return 1;
@@ -350,7 +360,8 @@ TEST_F(HostedServerTest, a_restart_sends_only_what_changed_on_the_host) {
     };
     if (!co_await connected(one)) co_return 1;
     EXPECT_THAT(log_of(one), HasSubstr("3 entries"));
-    EXPECT_THAT(co_await call(one, "write", R"({"path":"data.txt","text":"x"})"), HasSubstr("refused: PermissionError"));
+    EXPECT_THAT(co_await call(one, "write", R"({"path":"data.txt","text":"x"})"),
+                HasSubstr("refused: PermissionError"));
     EXPECT_THAT(co_await call(one, "write", R"({"path":"new.txt","text":"x"})"), HasSubstr("refused: PermissionError"));
     (void)co_await restart();  // should the files have been too new to be trusted at first
     EXPECT_THAT(co_await restart(), HasSubstr("has not changed"));

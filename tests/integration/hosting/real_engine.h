@@ -60,7 +60,9 @@ class RealEngine : public testing::Test {
 
   void TearDown() override {
     if (!setup.engine) return;
-    auto clean = [this]() -> Task<bool> { co_return (co_await hosting::remove_everything(*setup.engine, instance, true)).has_value(); };
+    auto clean = [this]() -> Task<bool> {
+      co_return (co_await hosting::remove_everything(*setup.engine, instance, true)).has_value();
+    };
     EXPECT_TRUE(run_task(loop, clean()));
     pool.join();
   }

@@ -119,7 +119,8 @@ TEST_F(SessionTest, the_pool_opens_one_for_all_who_ask_at_once) {
     SessionPool pool_of_sessions(*setup.engine, loop.get_executor(), {});
     net::TaskGroup tasks(loop.get_executor(), "test");
     std::vector<std::shared_ptr<SharedSession>> got;
-    const auto acquire = [](SessionPool& from, box::SessionOptions options, std::vector<std::shared_ptr<SharedSession>>& out) -> Task<void> {
+    const auto acquire = [](SessionPool& from, box::SessionOptions options,
+                            std::vector<std::shared_ptr<SharedSession>>& out) -> Task<void> {
       auto session = co_await from.acquire(std::move(options));
       if (session) out.push_back(*session);
     };

@@ -39,7 +39,8 @@ class InitFiles : public Init {
       box::StageWriter writer{UniqueFd(out)};
       write(writer);
     });
-    auto result = run(supervisor->unpack({std::move(path), uid, gid, existing, sealed, std::move(previous), limit}, UniqueFd(ends[0])));
+    auto result = run(supervisor->unpack({std::move(path), uid, gid, existing, sealed, std::move(previous), limit},
+                                         UniqueFd(ends[0])));
     sender.join();
     return result;
   }
@@ -252,7 +253,9 @@ TEST_F(InitFiles, keeps_files_of_the_generation_before_that_the_server_cannot_wr
   EXPECT_EQ(inspect(root + "w/f").st_uid, kCode);
   EXPECT_EQ(inspect(root + "w/f").st_gid, kAlice);
   // Not even without Landlock's help: the rules let the server write everywhere in the tree.
-  auto server = spec("s", {"sh", "-c", "./d/run; for c in 'echo x >>f' 'rm f' 'chmod 777 f' 'touch f' 'mv d e' 'ln f g'; do eval $c 2>/dev/null && echo $c; done"});
+  auto server = spec("s", {"sh", "-c",
+                           "./d/run; for c in 'echo x >>f' 'rm f' 'chmod 777 f' 'touch f' 'mv d e' 'ln f g'; do eval "
+                           "$c 2>/dev/null && echo $c; done"});
   server.cwd = place + "w";
   server.confine.read_write = {"/workspace/.mcp/a"};
   EXPECT_EQ(output_of(server).out, "ran\n");
@@ -296,9 +299,17 @@ TEST_F(InitFiles, keeps_nothing_that_is_not_as_the_stream_says) {
     bool executable;
     const char* previous;
   };
-  for (const Try& attempt : {Try{"f", 4, false, "w"}, {"f", 5, true, "w"}, {"x", 5, false, "w"}, {"l", 5, false, "w"}, {"l", 1, false, "w"},
-                             {"d", 5, false, "w"}, {"none", 5, false, "w"}, {"dl/f", 1, false, "w"}, {"f", 5, false, ""},
-                             {"f", 5, false, "own"}, {"f", 5, false, "home"}}) {
+  for (const Try& attempt : {Try{"f", 4, false, "w"},
+                             {"f", 5, true, "w"},
+                             {"x", 5, false, "w"},
+                             {"l", 5, false, "w"},
+                             {"l", 1, false, "w"},
+                             {"d", 5, false, "w"},
+                             {"none", 5, false, "w"},
+                             {"dl/f", 1, false, "w"},
+                             {"f", 5, false, ""},
+                             {"f", 5, false, "own"},
+                             {"f", 5, false, "home"}}) {
     const std::string previous = *attempt.previous == '\0' ? "" : place + attempt.previous;
     auto kept = unpack(
         place + "g",
@@ -331,7 +342,9 @@ struct PackedTree final : box::wire::StageSink {
     return {};
   }
   Result<void> file_end() override { return {}; }
-  Result<void> link(std::string_view path, std::string_view target) override { return add(std::string(path) + "->" + std::string(target)); }
+  Result<void> link(std::string_view path, std::string_view target) override {
+    return add(std::string(path) + "->" + std::string(target));
+  }
   Result<void> keep(std::string_view, std::uint64_t, bool) override { return fail(Code::kInternal, "kept"); }
   Result<void> add(std::string entry) {
     entries.push_back(std::move(entry));
@@ -343,7 +356,8 @@ struct PackedTree final : box::wire::StageSink {
 TEST_F(InitFiles, packs_what_the_server_has_within_limits_and_leaves_special_files) {
   make_process_directory({"home"});
   auto fill = spec("fill", {"sh", "-c",
-                            "mkdir -p a/b .git/hooks dark; echo x > a/b/f; chmod 4755 a/b/f; ln -s b/f a/in; ln -s /etc/passwd out; mkfifo p; "
+                            "mkdir -p a/b .git/hooks dark; echo x > a/b/f; chmod 4755 a/b/f; ln -s b/f a/in; ln -s "
+                            "/etc/passwd out; mkfifo p; "
                             "echo h > .git/hooks/h; echo s > secret; chmod 0 secret dark; printf 12345 > z"});
   fill.cwd = "/workspace/.mcp/a/home";
   fill.confine.read_write = {fill.cwd};
@@ -366,7 +380,8 @@ TEST_F(InitFiles, packs_what_the_server_has_within_limits_and_leaves_special_fil
     EXPECT_EQ(result.has_value(), whole);
     return result;
   };
-  const box::Supervisor::PackRequest all{"/workspace/.mcp/a/home", kAlice, kAlice, {".git"}, 5, 7, 5, std::chrono::seconds(20)};
+  const box::Supervisor::PackRequest all{"/workspace/.mcp/a/home", kAlice, kAlice, {".git"}, 5, 7, 5,
+                                         std::chrono::seconds(20)};
   PackedTree tree;
   auto packed = pack(all, tree);
   ASSERT_TRUE(packed) << packed.error().message();
@@ -374,7 +389,8 @@ TEST_F(InitFiles, packs_what_the_server_has_within_limits_and_leaves_special_fil
   EXPECT_EQ(packed->entries, 5u);
   EXPECT_EQ(packed->bytes, 7u);
   EXPECT_EQ(packed->skipped, 5u);  // .git, dark, out, p, secret
-  for (auto change : {+[](box::Supervisor::PackRequest& request) { request.entries = 4; }, +[](box::Supervisor::PackRequest& request) { request.bytes = 6; },
+  for (auto change : {+[](box::Supervisor::PackRequest& request) { request.entries = 4; },
+                      +[](box::Supervisor::PackRequest& request) { request.bytes = 6; },
                       +[](box::Supervisor::PackRequest& request) { request.file_bytes = 4; }}) {
     auto limited = all;
     change(limited);

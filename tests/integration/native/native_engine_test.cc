@@ -1,4 +1,5 @@
-// The native engine alone: what a server sees, what it does not reach, what killed sandboxes leave, how long a start takes.
+// The native engine alone: what a server sees, what it does not reach, what killed sandboxes leave, how long a start
+// takes.
 #include "box/native_engine.h"
 
 #include <fcntl.h>
@@ -49,7 +50,8 @@ struct Native : testing::Test {
     ::chmod(folder.dir("run").c_str(), 0700);
     ::chmod(folder.dir("tool").c_str(), 0755);
     fs::copy_file(NATIVE_VIEW, folder.path("tool/view.py"));
-    engine = make_native_engine(loop.get_executor(), {folder.dir("state"), NATIVE_INIT, "/sys/fs/cgroup", {}, {}, one_id()});
+    engine =
+        make_native_engine(loop.get_executor(), {folder.dir("state"), NATIVE_INIT, "/sys/fs/cgroup", {}, {}, one_id()});
     auto probed = run(engine->probe());
     ASSERT_TRUE(probed) << probed.error().message();
     info = *probed;
@@ -79,13 +81,15 @@ struct Native : testing::Test {
     ::fcntl(pipe.get(), F_SETFL, flags & ~O_NONBLOCK);
     std::string out;
     char buffer[4096];
-    for (ssize_t got = 0; (got = ::read(pipe.get(), buffer, sizeof buffer)) > 0;) out.append(buffer, static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::read(pipe.get(), buffer, sizeof buffer)) > 0;)
+      out.append(buffer, static_cast<std::size_t>(got));
     return out;
   }
   std::size_t left() {
     std::size_t count = 0;
     std::error_code none;  // nothing was ever made
-    for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder.path("state/native/sandboxes"), none)) ++count;
+    for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder.path("state/native/sandboxes"), none))
+      ++count;
     return count;
   }
 };
@@ -105,7 +109,9 @@ TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_
   sockaddr_un local{};
   local.sun_family = AF_UNIX;
   name.copy(local.sun_path + 1, name.size());
-  ASSERT_EQ(::bind(abstract.get(), reinterpret_cast<sockaddr*>(&local), static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())), 0);
+  ASSERT_EQ(::bind(abstract.get(), reinterpret_cast<sockaddr*>(&local),
+                   static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())),
+            0);
   ASSERT_EQ(::listen(abstract.get(), 4), 0);
   const key_t key = static_cast<key_t>(0x4d430000 + (::getpid() & 0xffff));
   const int shm = ::shmget(key, 4096, IPC_CREAT | 0666);
@@ -120,7 +126,13 @@ TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_
   ASSERT_TRUE(session) << session.error().message();
   ProcessSpec spec;
   spec.id = "view";
-  spec.argv = {"/usr/bin/env", "python3", "/opt/tool/view.py", file, std::to_string(::getpid()), std::to_string(ntohs(address.sin_port)), name,
+  spec.argv = {"/usr/bin/env",
+               "python3",
+               "/opt/tool/view.py",
+               file,
+               std::to_string(::getpid()),
+               std::to_string(ntohs(address.sin_port)),
+               name,
                std::to_string(key)};
   spec.env = {"PATH=/usr/local/bin:/usr/bin:/bin"};
   spec.cwd = "/";
@@ -135,7 +147,8 @@ TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_
     const int flags = ::fcntl(pipe->get(), F_GETFL);
     ::fcntl(pipe->get(), F_SETFL, flags & ~O_NONBLOCK);
     (void)run((*session)->supervisor().close_stdin("view"));
-    for (ssize_t got = 0; (got = ::read(pipe->get(), buffer, sizeof buffer)) > 0;) seen.append(buffer, static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::read(pipe->get(), buffer, sizeof buffer)) > 0;)
+      seen.append(buffer, static_cast<std::size_t>(got));
   }
   auto processes = run((*session)->supervisor().list());
   ASSERT_TRUE(processes) << processes.error().message();
@@ -219,8 +232,11 @@ TEST_F(Native, shows_a_toolchain_of_a_home_and_nothing_else_of_it) {
   ASSERT_TRUE(session) << session.error().message();
   ProcessSpec spec;
   spec.id = "node";
-  spec.argv = {"node", "-e", "const fs=require('fs'),h=process.argv[1];let w='no';try{fs.writeFileSync(process.execPath+'.new','')}catch(e){w=e.code}"
-                             "console.log(process.execPath,fs.existsSync(h+'/secret'),w)", folder.path("home")};
+  spec.argv = {"node", "-e",
+               "const fs=require('fs'),h=process.argv[1];let "
+               "w='no';try{fs.writeFileSync(process.execPath+'.new','')}catch(e){w=e.code}"
+               "console.log(process.execPath,fs.existsSync(h+'/secret'),w)",
+               folder.path("home")};
   spec.env = {"PATH=" + prefix + "/bin:/usr/bin"};
   spec.cwd = "/";
   spec.uid = spec.gid = info.uids.first + 5;
@@ -257,8 +273,8 @@ TEST_F(Native, tells_how_long_a_start_takes) {
   std::ranges::sort(ours);
   std::ranges::sort(theirs);
   RecordProperty("start_p50_ms", std::to_string(ours[ours.size() / 2]));
-  std::printf("create to answering supervisor: p50 %.1f ms, max %.1f ms; bwrap --unshare-all true: p50 %.1f ms\n", ours[ours.size() / 2], ours.back(),
-              theirs.empty() ? 0.0 : theirs[theirs.size() / 2]);
+  std::printf("create to answering supervisor: p50 %.1f ms, max %.1f ms; bwrap --unshare-all true: p50 %.1f ms\n",
+              ours[ours.size() / 2], ours.back(), theirs.empty() ? 0.0 : theirs[theirs.size() / 2]);
 }
 
 }  // namespace

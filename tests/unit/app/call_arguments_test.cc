@@ -12,17 +12,22 @@ Result<std::string> from(std::vector<std::string> arguments, std::string json = 
   return call_arguments(call);
 }
 
-TEST(CallArguments, are_an_empty_object_when_there_are_none) { EXPECT_EQ(from({}).value(), "{}"); }
+TEST(CallArguments, are_an_empty_object_when_there_are_none) {
+  EXPECT_EQ(from({}).value(), "{}");
+}
 
 TEST(CallArguments, take_text_as_text_and_json_as_json) {
-  EXPECT_EQ(from({"a=1", "b:=1", "c=x=y", "d:=[1, {\"e\":null}]", "f="}).value(), R"({"a":"1","b":1,"c":"x=y","d":[1, {"e":null}],"f":""})");
+  EXPECT_EQ(from({"a=1", "b:=1", "c=x=y", "d:=[1, {\"e\":null}]", "f="}).value(),
+            R"({"a":"1","b":1,"c":"x=y","d":[1, {"e":null}],"f":""})");
 }
 
 TEST(CallArguments, escape_names_and_text) {
   EXPECT_EQ(from({"we\"ird=line\nbreak \\ \x01"}).value(), "{\"we\\\"ird\":\"line\\nbreak \\\\ \\u0001\"}");
 }
 
-TEST(CallArguments, keep_numbers_that_no_double_holds) { EXPECT_EQ(from({"n:=12345678901234567890123"}).value(), R"({"n":12345678901234567890123})"); }
+TEST(CallArguments, keep_numbers_that_no_double_holds) {
+  EXPECT_EQ(from({"n:=12345678901234567890123"}).value(), R"({"n":12345678901234567890123})");
+}
 
 TEST(CallArguments, name_what_cannot_be_read) {
   for (const char* bad : {"novalue", "=x", "a:=", "a:={", "a:=1 2", ":=1"}) {

@@ -30,7 +30,7 @@ struct PathsTest : testing::Test {
 };
 
 mode_t mode_of(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   return ::stat(path.c_str(), &status) == 0 ? status.st_mode & 0777 : 0;
 }
 
@@ -91,7 +91,8 @@ TEST_F(PathsTest, first_starts_at_the_same_time_agree_on_one_instance_id) {
   for (int round = 0; round < 20; ++round) {
     const std::string dir = tree.dir("round" + std::to_string(round));
     std::vector<std::future<std::string>> starts;
-    for (int i = 0; i < 8; ++i) starts.push_back(std::async(std::launch::async, [&dir] { return instance_id(dir).value_or("failed"); }));
+    for (int i = 0; i < 8; ++i)
+      starts.push_back(std::async(std::launch::async, [&dir] { return instance_id(dir).value_or("failed"); }));
     std::set<std::string> ids;
     for (auto& start : starts) ids.insert(start.get());
     EXPECT_EQ(ids.size(), 1u);
@@ -100,7 +101,8 @@ TEST_F(PathsTest, first_starts_at_the_same_time_agree_on_one_instance_id) {
 }
 
 TEST_F(PathsTest, an_instance_file_that_holds_something_else_is_named_and_left_alone) {
-  for (const std::string& content : {std::string(), std::string("short"), std::string(32, 'G'), std::string(40, 'a'), std::string(5000, 'a')}) {
+  for (const std::string& content :
+       {std::string(), std::string("short"), std::string(32, 'G'), std::string(40, 'a'), std::string(5000, 'a')}) {
     tree.file("instance", content);
     const auto id = instance_id(tree.root());
     ASSERT_FALSE(id) << content.substr(0, 50);

@@ -17,7 +17,8 @@ TEST(RunEnvironment, takes_values_and_passes_our_own_on) {
   const auto env = run_environment({"A=1", "B=x=y", "C=", "MCPBOX_TEST_VALUE", "A=2"});
   ::unsetenv("MCPBOX_TEST_VALUE");
   ASSERT_TRUE(env);
-  EXPECT_EQ(*env, (std::map<std::string, std::string>{{"A", "2"}, {"B", "x=y"}, {"C", ""}, {"MCPBOX_TEST_VALUE", "ours"}}));
+  EXPECT_EQ(*env,
+            (std::map<std::string, std::string>{{"A", "2"}, {"B", "x=y"}, {"C", ""}, {"MCPBOX_TEST_VALUE", "ours"}}));
 }
 
 TEST(RunEnvironment, refuses_what_has_no_name_or_no_value) {

@@ -70,7 +70,9 @@ class Lines {
   std::string buffer_;
 };
 
-std::string request(int id) { return R"({"jsonrpc":"2.0","id":)" + std::to_string(id) + R"(,"method":"tools/call"})" + "\n"; }
+std::string request(int id) {
+  return R"({"jsonrpc":"2.0","id":)" + std::to_string(id) + R"(,"method":"tools/call"})" + "\n";
+}
 std::string reply(int id, const std::string& text = "ok") {
   return R"({"jsonrpc":"2.0","id":)" + std::to_string(id) + R"(,"result":{"text":")" + text + R"("}})" + "\n";
 }

@@ -22,7 +22,9 @@ TEST(Table, lets_nothing_act_on_the_terminal) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
 }
 
-TEST(Table, cuts_a_cell_that_is_too_long) { EXPECT_LT(format_table({"N"}, {{std::string(100'000, 'x')}}).size(), 2000u); }
+TEST(Table, cuts_a_cell_that_is_too_long) {
+  EXPECT_LT(format_table({"N"}, {{std::string(100'000, 'x')}}).size(), 2000u);
+}
 
 TEST(Table, bears_rows_of_any_length) {
   EXPECT_EQ(format_table({"A"}, {{"1", "2", "3"}, {}}).substr(0, 2), "A\n");

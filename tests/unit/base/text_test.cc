@@ -7,7 +7,9 @@
 namespace mcpbox {
 namespace {
 
-TEST(Printable, leaves_ordinary_text_alone) { EXPECT_EQ(printable("héllo\t世界"), "héllo\t世界"); }
+TEST(Printable, leaves_ordinary_text_alone) {
+  EXPECT_EQ(printable("héllo\t世界"), "héllo\t世界");
+}
 
 TEST(Printable, escapes_what_acts_on_a_terminal) {
   EXPECT_EQ(printable("a\x1b[2Jb"), "a\\x1b[2Jb");

@@ -17,7 +17,8 @@ using Then = FakeEngine::Reply::Then;
 using std::chrono::milliseconds;
 
 const std::string kId(64, 'b');
-const std::string kImageJson = R"({"Id":"sha256:)" + std::string(64, 'a') + R"(","RepoTags":["r:1"],"Size":5,"Created":"2026-11-21T00:00:01Z"})";
+const std::string kImageJson =
+    R"({"Id":"sha256:)" + std::string(64, 'a') + R"(","RepoTags":["r:1"],"Size":5,"Created":"2026-11-21T00:00:01Z"})";
 
 DockerOptions quick() {
   DockerOptions options;
@@ -73,7 +74,10 @@ struct HonestEngine {
     });
   }
   json description() {
-    json made{{"Id", kId}, {"Name", "/test"}, {"Image", created["Image"]}, {"State", {{"Status", "created"}, {"Running", false}}}};
+    json made{{"Id", kId},
+              {"Name", "/test"},
+              {"Image", created["Image"]},
+              {"State", {{"Status", "created"}, {"Running", false}}}};
     made["Config"] = created;
     made["HostConfig"] = created["HostConfig"];
     made["Mounts"] = json::array();
@@ -122,9 +126,8 @@ TEST_F(DockerEngineTest, something_else_on_the_socket_is_refused) {
 }
 
 TEST_F(DockerEngineTest, the_error_is_what_the_engine_said_and_printable) {
-  FakeEngine server(FakeEngine::docker([](const auto&) {
-    return FakeEngine::json(500, R"({"message":"driver failed\u001b[31m: no such thing"})");
-  }));
+  FakeEngine server(FakeEngine::docker(
+      [](const auto&) { return FakeEngine::json(500, R"({"message":"driver failed\u001b[31m: no such thing"})"); }));
   auto answer = run(connect(server)->inspect(kId));
   EXPECT_EQ(code_of(answer), Code::kFailedPrecondition);
   EXPECT_NE(text_of(answer).find("no such thing"), std::string::npos);
@@ -135,9 +138,12 @@ TEST_F(DockerEngineTest, maps_status_to_code) {
   std::atomic<int> status = 0;
   FakeEngine server(FakeEngine::docker([&](const auto&) { return FakeEngine::json(status, R"({"message":"m"})"); }));
   auto engine = connect(server);
-  for (const auto& [number, code] : std::vector<std::pair<int, Code>>{{400, Code::kInvalidArgument}, {401, Code::kUnauthenticated},
-                                                                      {403, Code::kPermissionDenied}, {404, Code::kNotFound},
-                                                                      {503, Code::kUnavailable}, {500, Code::kFailedPrecondition},
+  for (const auto& [number, code] : std::vector<std::pair<int, Code>>{{400, Code::kInvalidArgument},
+                                                                      {401, Code::kUnauthenticated},
+                                                                      {403, Code::kPermissionDenied},
+                                                                      {404, Code::kNotFound},
+                                                                      {503, Code::kUnavailable},
+                                                                      {500, Code::kFailedPrecondition},
                                                                       {302, Code::kFailedPrecondition}}) {
     status = number;
     EXPECT_EQ(code_of(run(engine->image("r:1"))), code) << number;
@@ -164,7 +170,8 @@ TEST_F(DockerEngineTest, a_huge_answer_stops_at_the_limit) {
 }
 
 TEST_F(DockerEngineTest, a_wrong_content_length_is_data_loss) {
-  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}"); }));
+  FakeEngine server(FakeEngine::docker(
+      [](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}"); }));
   EXPECT_EQ(code_of(run(connect(server)->image("r:1"))), Code::kDataLoss);
 }
 
@@ -251,7 +258,8 @@ TEST_F(DockerEngineTest, somebody_elses_container_of_that_name_is_left_alone) {
 TEST_F(DockerEngineTest, a_name_conflict_removes_nothing) {
   HonestEngine honest;
   FakeEngine server([&, handle = honest.handler()](const FakeEngine::Request& request) {
-    if (request.is("POST", "/containers/create")) return FakeEngine::json(409, R"({"message":"Conflict. The name is in use"})");
+    if (request.is("POST", "/containers/create"))
+      return FakeEngine::json(409, R"({"message":"Conflict. The name is in use"})");
     return handle(request);
   });
   EXPECT_EQ(code_of(run(connect(server)->create(spec()))), Code::kAlreadyExists);
@@ -269,7 +277,8 @@ TEST_F(DockerEngineTest, nothing_that_changes_the_engine_is_sent_twice) {
 }
 
 TEST_F(DockerEngineTest, removing_what_is_gone_is_success) {
-  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(404, R"({"message":"No such container"})"); }));
+  FakeEngine server(
+      FakeEngine::docker([](const auto&) { return FakeEngine::json(404, R"({"message":"No such container"})"); }));
   EXPECT_TRUE(run(connect(server)->remove(kId)));
   EXPECT_TRUE(run(connect(server)->remove_volume("v")));
 }
@@ -298,9 +307,13 @@ TEST_F(DockerEngineTest, an_id_that_is_none_never_reaches_the_engine) {
 
 TEST_F(DockerEngineTest, list_drops_what_does_not_carry_the_labels) {
   FakeEngine server(FakeEngine::docker([](const FakeEngine::Request& request) {
-    EXPECT_NE(request.target.find("filters=%7B%22label%22%3A%5B%22io.mcpbox.instance%3Done%22%5D%7D"), std::string::npos) << request.target;
-    return FakeEngine::json(200, R"([{"Id":")" + kId + R"(","Names":["/a"],"State":"running","Labels":{"io.mcpbox.instance":"one","x":"y"}},
-      {"Id":")" + std::string(64, 'c') + R"(","Names":["/b"],"State":"running","Labels":{"io.mcpbox.instance":"two"}},
+    EXPECT_NE(request.target.find("filters=%7B%22label%22%3A%5B%22io.mcpbox.instance%3Done%22%5D%7D"),
+              std::string::npos)
+        << request.target;
+    return FakeEngine::json(
+        200, R"([{"Id":")" + kId + R"(","Names":["/a"],"State":"running","Labels":{"io.mcpbox.instance":"one","x":"y"}},
+      {"Id":")" + std::string(64, 'c') +
+                 R"(","Names":["/b"],"State":"running","Labels":{"io.mcpbox.instance":"two"}},
       {"Id":"bad","State":"running","Labels":{"io.mcpbox.instance":"one"}}])");
   }));
   auto found = run(connect(server)->list({{"io.mcpbox.instance", "one"}}));
@@ -316,19 +329,24 @@ TEST_F(DockerEngineTest, a_foreign_volume_of_the_same_name_is_refused) {
   FakeEngine server(FakeEngine::docker([&](const auto&) { return FakeEngine::json(201, answer); }));
   auto engine = connect(server);
   const Labels labels{{"io.mcpbox.instance", "one"}};
-  answer = R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"one","io.mcpbox.managed":"1"},"Options":null})";
+  answer =
+      R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"one","io.mcpbox.managed":"1"},"Options":null})";
   EXPECT_TRUE(run(engine->ensure_volume("v", labels)));
   answer = R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"two","io.mcpbox.managed":"1"}})";
   EXPECT_EQ(code_of(run(engine->ensure_volume("v", labels))), Code::kAlreadyExists);
-  answer = R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"one","io.mcpbox.managed":"1"},"Options":{"device":"/","o":"bind"}})";
+  answer =
+      R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"one","io.mcpbox.managed":"1"},"Options":{"device":"/","o":"bind"}})";
   EXPECT_EQ(code_of(run(engine->ensure_volume("v", labels))), Code::kAlreadyExists);
 }
 
 TEST_F(DockerEngineTest, pull_reports_progress_and_then_the_image) {
   FakeEngine server(FakeEngine::docker([](const FakeEngine::Request& request) {
     if (request.is("POST", "/images/create?fromImage=registry%2Fr&tag=1")) {
-      return FakeEngine::json(200, "{\"status\":\"Pulling from r\"}\n{\"status\":\"Downloading\",\"id\":\"l1\",\"progressDetail\":{\"current\":1}}\n"
-                                   "{\"status\":\"Downloading\",\"id\":\"l1\",\"progressDetail\":{\"current\":2}}\n{\"status\":\"Pull complete\",\"id\":\"l1\"}\n");
+      return FakeEngine::json(200,
+                              "{\"status\":\"Pulling from "
+                              "r\"}\n{\"status\":\"Downloading\",\"id\":\"l1\",\"progressDetail\":{\"current\":1}}\n"
+                              "{\"status\":\"Downloading\",\"id\":\"l1\",\"progressDetail\":{\"current\":2}}\n{"
+                              "\"status\":\"Pull complete\",\"id\":\"l1\"}\n");
     }
     return FakeEngine::json(200, kImageJson);
   }));
@@ -342,7 +360,9 @@ TEST_F(DockerEngineTest, pull_reports_progress_and_then_the_image) {
 
 TEST_F(DockerEngineTest, an_error_within_the_progress_is_the_result) {
   FakeEngine server(FakeEngine::docker([](const auto&) {
-    return FakeEngine::json(200, "{\"status\":\"x\"}\n{\"errorDetail\":{\"message\":\"manifest unknown\"},\"error\":\"manifest unknown\"}\n");
+    return FakeEngine::json(
+        200,
+        "{\"status\":\"x\"}\n{\"errorDetail\":{\"message\":\"manifest unknown\"},\"error\":\"manifest unknown\"}\n");
   }));
   auto image = run(connect(server)->pull("r:1", {}));
   EXPECT_NE(text_of(image).find("manifest unknown"), std::string::npos);
@@ -350,9 +370,8 @@ TEST_F(DockerEngineTest, an_error_within_the_progress_is_the_result) {
 }
 
 TEST_F(DockerEngineTest, a_full_disk_is_said_in_words) {
-  FakeEngine server(FakeEngine::docker([](const auto&) {
-    return FakeEngine::json(200, "{\"error\":\"write /layer.tar: no space left on device\"}");
-  }));
+  FakeEngine server(FakeEngine::docker(
+      [](const auto&) { return FakeEngine::json(200, "{\"error\":\"write /layer.tar: no space left on device\"}"); }));
   auto image = run(connect(server)->pull("r:1", {}));
   EXPECT_EQ(code_of(image), Code::kResourceExhausted);
   EXPECT_NE(text_of(image).find("no space left on the engine's disk"), std::string::npos);
@@ -360,7 +379,8 @@ TEST_F(DockerEngineTest, a_full_disk_is_said_in_words) {
 
 TEST_F(DockerEngineTest, a_pull_that_falls_silent_ends) {
   FakeEngine server(FakeEngine::docker([](const auto&) {
-    return FakeEngine::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{\"status\":\"x\"}\r\n\r\n", Then::kHang);
+    return FakeEngine::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{\"status\":\"x\"}\r\n\r\n",
+                           Then::kHang);
   }));
   EXPECT_EQ(code_of(run(connect(server)->pull("r:1", {}))), Code::kTimeout);
 }
@@ -375,8 +395,9 @@ TEST_F(DockerEngineTest, an_endless_progress_line_ends) {
 }
 
 std::string die_event(const std::string& id, const std::string& instance, int code) {
-  const std::string event = R"({"Type":"container","Action":"die","Actor":{"ID":")" + id + R"(","Attributes":{"name":"n","exitCode":")" +
-                            std::to_string(code) + R"(","io.mcpbox.instance":")" + instance + "\"}}}\n";
+  const std::string event = R"({"Type":"container","Action":"die","Actor":{"ID":")" + id +
+                            R"(","Attributes":{"name":"n","exitCode":")" + std::to_string(code) +
+                            R"(","io.mcpbox.instance":")" + instance + "\"}}}\n";
   char size[16];
   std::snprintf(size, sizeof(size), "%zx\r\n", event.size());
   return size + event + "\r\n";
@@ -397,14 +418,18 @@ TEST_F(DockerEngineTest, watch_reports_each_end_once_also_over_a_gap) {
     }
     if (request.is("GET", "/containers/json")) {
       // `second` runs until the gap and is gone afterwards.
-      return FakeEngine::json(200, streams < 2 ? R"([{"Id":")" + second + R"(","Names":["/s"],"State":"running","Labels":{"io.mcpbox.instance":"one"}}])" : "[]");
+      return FakeEngine::json(
+          200, streams < 2 ? R"([{"Id":")" + second +
+                                 R"(","Names":["/s"],"State":"running","Labels":{"io.mcpbox.instance":"one"}}])"
+                           : "[]");
     }
     return FakeEngine::json(404, R"({"message":"No such container"})");
   }));
   std::vector<SandboxState> ended;
   auto engine = connect(server);
-  test::run_cancelled(loop, engine->watch({{"io.mcpbox.instance", "one"}}, [&](const SandboxState& state) { ended.push_back(state); }),
-                      [&] { return ended.size() == 2 && streams == 2; });
+  test::run_cancelled(
+      loop, engine->watch({{"io.mcpbox.instance", "one"}}, [&](const SandboxState& state) { ended.push_back(state); }),
+      [&] { return ended.size() == 2 && streams == 2; });
   ASSERT_EQ(ended.size(), 2u);
   EXPECT_EQ(ended[0].id, kId);
   EXPECT_EQ(ended[0].exit_code, 3);
@@ -427,7 +452,10 @@ TEST_F(DockerEngineTest, a_dead_engine_is_unavailable) {
 
 // Docker 20.10 that was restarted answers a creation for a volume that exists with neither labels nor options.
 TEST_F(DockerEngineTest, judges_a_volume_by_its_description_not_by_the_answer_to_its_creation) {
-  json described{{"Name", "v"}, {"Driver", "local"}, {"Labels", {{"io.mcpbox.managed", "1"}, {"io.mcpbox.instance", "one"}}}, {"Options", nullptr}};
+  json described{{"Name", "v"},
+                 {"Driver", "local"},
+                 {"Labels", {{"io.mcpbox.managed", "1"}, {"io.mcpbox.instance", "one"}}},
+                 {"Options", nullptr}};
   std::mutex mutex;
   FakeEngine server(FakeEngine::docker([&](const FakeEngine::Request& request) {
     std::lock_guard lock(mutex);
@@ -440,9 +468,10 @@ TEST_F(DockerEngineTest, judges_a_volume_by_its_description_not_by_the_answer_to
   auto engine = connect(server);
   const Labels ours{{"io.mcpbox.instance", "one"}};
   EXPECT_EQ(text_of(run(engine->ensure_volume("v", ours))), "no error");
-  for (const auto& [key, value] : {std::pair<std::string, json>{"Labels", {{"io.mcpbox.managed", "1"}, {"io.mcpbox.instance", "two"}}},
-                                   {"Options", {{"type", "none"}, {"o", "bind"}, {"device", "/etc"}}},
-                                   {"Driver", "nfs"}}) {
+  for (const auto& [key, value] :
+       {std::pair<std::string, json>{"Labels", {{"io.mcpbox.managed", "1"}, {"io.mcpbox.instance", "two"}}},
+        {"Options", {{"type", "none"}, {"o", "bind"}, {"device", "/etc"}}},
+        {"Driver", "nfs"}}) {
     std::unique_lock lock(mutex);
     const json before = described;
     described[key] = value;

@@ -61,7 +61,8 @@ json faithful(const json& sent) {
   made["HostConfig"]["MaskedPaths"] = {"/proc/kcore"};
   made["Mounts"] = json::array();
   for (const auto& mount : sent["HostConfig"]["Mounts"]) {
-    made["Mounts"].push_back({{"Type", mount["Type"]}, {"Destination", mount["Target"]}, {"RW", !mount["ReadOnly"].get<bool>()}});
+    made["Mounts"].push_back(
+        {{"Type", mount["Type"]}, {"Destination", mount["Target"]}, {"RW", !mount["ReadOnly"].get<bool>()}});
   }
   return made;
 }
@@ -72,12 +73,15 @@ Result<void> check(const json& sent, const json& made, const DockerFacts& engine
 
 TEST(DockerProfile, sends_exactly_these_fields) {
   const auto sent = body(full_spec());
-  EXPECT_EQ(keys(sent), (std::set<std::string>{"Image", "User", "Hostname", "WorkingDir", "Entrypoint", "Cmd", "Env", "Tty", "OpenStdin",
-                                               "StopSignal", "Healthcheck", "Labels", "HostConfig"}));
+  EXPECT_EQ(keys(sent),
+            (std::set<std::string>{"Image", "User", "Hostname", "WorkingDir", "Entrypoint", "Cmd", "Env", "Tty",
+                                   "OpenStdin", "StopSignal", "Healthcheck", "Labels", "HostConfig"}));
   EXPECT_EQ(keys(sent["HostConfig"]),
-            (std::set<std::string>{"NetworkMode", "IpcMode", "PidMode", "UTSMode", "UsernsMode", "CgroupnsMode", "Privileged", "CapDrop",
-                                   "CapAdd", "SecurityOpt", "ReadonlyRootfs", "PublishAllPorts", "Init", "AutoRemove", "RestartPolicy",
-                                   "Mounts", "Tmpfs", "ShmSize", "Memory", "MemorySwap", "NanoCpus", "PidsLimit", "Ulimits", "LogConfig"}));
+            (std::set<std::string>{"NetworkMode",    "IpcMode",         "PidMode", "UTSMode",    "UsernsMode",
+                                   "CgroupnsMode",   "Privileged",      "CapDrop", "CapAdd",     "SecurityOpt",
+                                   "ReadonlyRootfs", "PublishAllPorts", "Init",    "AutoRemove", "RestartPolicy",
+                                   "Mounts",         "Tmpfs",           "ShmSize", "Memory",     "MemorySwap",
+                                   "NanoCpus",       "PidsLimit",       "Ulimits", "LogConfig"}));
   const auto& mounts = sent["HostConfig"]["Mounts"];
   EXPECT_EQ(keys(mounts[0]), (std::set<std::string>{"Type", "Source", "Target", "ReadOnly", "BindOptions"}));
   EXPECT_EQ(keys(mounts[1]), (std::set<std::string>{"Type", "Source", "Target", "ReadOnly", "VolumeOptions"}));
@@ -94,7 +98,8 @@ TEST(DockerProfile, golden_body) {
     "Entrypoint":["/.box/mcpbox-init","--control","/.boxrun"],"Cmd":[],
     "Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
     "Tty":false,"OpenStdin":false,"StopSignal":"SIGKILL","Healthcheck":{"Test":["NONE"]},
-    "Labels":{"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" + profile + R"("},
+    "Labels":{"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" +
+                                    profile + R"("},
     "HostConfig":{
       "NetworkMode":"none","IpcMode":"private","PidMode":"","UTSMode":"","UsernsMode":"","CgroupnsMode":"private",
       "Privileged":false,"CapDrop":["ALL"],"CapAdd":["KILL","SETGID","SETPCAP","SETUID"],
@@ -103,9 +108,11 @@ TEST(DockerProfile, golden_body) {
       "Mounts":[
         {"Type":"bind","Source":"/opt/mcpbox-init","Target":"/.box/mcpbox-init","ReadOnly":true,"BindOptions":{"Propagation":"rprivate"}},
         {"Type":"volume","Source":"mcpbox-1-cache","Target":"/cache","ReadOnly":false,"VolumeOptions":{"NoCopy":true,"Labels":
-          {"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" + profile + R"("}}},
+          {"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" +
+                                    profile + R"("}}},
         {"Type":"volume","Target":"/workspace","ReadOnly":false,"VolumeOptions":{"NoCopy":true,"Labels":
-          {"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" + profile + R"("}}}],
+          {"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" +
+                                    profile + R"("}}}],
       "Tmpfs":{"/tmp":"rw,nosuid,nodev,noexec,size=16777216,nr_inodes=1024,mode=1777",
                "/run":"rw,nosuid,nodev,noexec,size=1048576,nr_inodes=256,mode=0755",
                "/fast":"rw,nosuid,nodev,exec,size=8388608,nr_inodes=2048,mode=0755"},
@@ -196,7 +203,8 @@ TEST(DockerReadback, names_every_field_that_differs) {
       {"LogConfig", [](json& m) { m["HostConfig"]["LogConfig"]["Type"] = "json-file"; }},
       {"MaskedPaths", [](json& m) { m["HostConfig"]["MaskedPaths"] = json::array(); }},
       {"AppArmorProfile", [](json& m) { m["AppArmorProfile"] = "unconfined"; }},
-      {"Mounts[/extra]", [](json& m) { m["Mounts"].push_back({{"Type", "volume"}, {"Destination", "/extra"}, {"RW", true}}); }},
+      {"Mounts[/extra]",
+       [](json& m) { m["Mounts"].push_back({{"Type", "volume"}, {"Destination", "/extra"}, {"RW", true}}); }},
       {"Mounts[/.box/mcpbox-init].RW", [](json& m) { m["Mounts"][0]["RW"] = true; }},
       {"Mounts[/cache]", [](json& m) { m["Mounts"].erase(1); }},
       {"Tmpfs", [](json& m) { m["HostConfig"]["Tmpfs"]["/tmp"] = "rw,exec"; }},
@@ -268,7 +276,8 @@ TEST(SandboxSpec, names_the_field_that_is_wrong) {
 TEST(SandboxProfile, hash_is_stable) {
   SandboxProfile profile;
   profile.image = "mcpbox-runner:0123456789ab";
-  // A change here makes every running sandbox foreign: raise the number in the canonical form and say so in the change log.
+  // A change here makes every running sandbox foreign: raise the number in the canonical form and say so in the change
+  // log.
   EXPECT_EQ(profile.hash(), "08ebb75ffcee5c753cf6b1e3b759de54e65e69fdc28d249269fc3a47a63c3e2b");
 }
 

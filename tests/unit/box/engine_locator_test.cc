@@ -25,7 +25,8 @@ LocatorOptions with(std::map<std::string, std::string> environment, std::string 
 
 std::vector<std::string> addresses(const LocatorOptions& options) {
   std::vector<std::string> out;
-  for (const auto& candidate : engine_candidates(options)) out.push_back(candidate.address ? candidate.address->text : "invalid");
+  for (const auto& candidate : engine_candidates(options))
+    out.push_back(candidate.address ? candidate.address->text : "invalid");
   return out;
 }
 
@@ -41,7 +42,8 @@ TEST(DockerAddress, reads_every_spelling) {
 }
 
 TEST(DockerAddress, refuses_what_it_cannot_use) {
-  for (const char* text : {"", "docker.sock", "unix://relative", "ssh://host", "npipe:////./pipe/x", "tcp://", "tcp://host/path?x", "tcp://a b"}) {
+  for (const char* text : {"", "docker.sock", "unix://relative", "ssh://host", "npipe:////./pipe/x", "tcp://",
+                           "tcp://host/path?x", "tcp://a b"}) {
     auto parsed = parse_docker_address(text);
     ASSERT_FALSE(parsed) << text;
     EXPECT_EQ(parsed.error().code(), Code::kInvalidArgument);
@@ -55,14 +57,16 @@ TEST(EngineLocator, a_named_engine_is_the_only_candidate) {
 
 TEST(EngineLocator, otherwise_the_usual_sockets_in_order) {
   EXPECT_EQ(addresses(with({{"XDG_RUNTIME_DIR", "/run/user/7"}})),
-            (std::vector<std::string>{"unix:///run/user/7/docker.sock", "unix:///var/run/docker.sock", "unix:///run/mcpbox-engine/docker.sock",
-                                      "unix:///run/user/7/podman/podman.sock", "unix:///run/podman/podman.sock"}));
+            (std::vector<std::string>{"unix:///run/user/7/docker.sock", "unix:///var/run/docker.sock",
+                                      "unix:///run/mcpbox-engine/docker.sock", "unix:///run/user/7/podman/podman.sock",
+                                      "unix:///run/podman/podman.sock"}));
 }
 
 TEST(EngineLocator, finds_the_engine_that_answers) {
   FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(404, "{}"); }));
   boost::asio::io_context loop;
-  auto found = test::run_task(loop, locate_engine(loop.get_executor(), with({{"DOCKER_HOST", "unix://" + server.socket_path()}})));
+  auto found = test::run_task(
+      loop, locate_engine(loop.get_executor(), with({{"DOCKER_HOST", "unix://" + server.socket_path()}})));
   ASSERT_TRUE(found) << found.error().message();
   EXPECT_EQ(found->info.version, "20.10.24");
 }
@@ -94,7 +98,8 @@ TEST(EngineLocator, says_what_was_tried_and_what_to_do) {
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().code(), Code::kUnavailable);
   EXPECT_NE(found.error().message().find("/nonexistent/docker.sock"), std::string::npos);
-  EXPECT_NE(found.error().message().find("start one with `scripts/engine start`, or set DOCKER_HOST"), std::string::npos);
+  EXPECT_NE(found.error().message().find("start one with `scripts/engine start`, or set DOCKER_HOST"),
+            std::string::npos);
 }
 
 }  // namespace

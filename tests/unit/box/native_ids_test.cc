@@ -13,15 +13,18 @@ TEST(NativeIds, finds_a_users_range_by_name_and_by_number) {
 }
 
 TEST(NativeIds, ignores_ranges_that_make_no_sense) {
-  for (const char* line : {"ada:0:10", "ada:5:0", "ada:4294967295:2", "ada:-1:5", "ada:1", "ada:1:2:3", "ada:x:1", ""}) {
+  for (const char* line :
+       {"ada:0:10", "ada:5:0", "ada:4294967295:2", "ada:-1:5", "ada:1", "ada:1:2:3", "ada:x:1", ""}) {
     EXPECT_FALSE(find_sub_range(line, "ada", 1)) << line;
   }
 }
 
 TEST(NativeIds, gives_root_the_servers_range_and_the_owners_of_folders_once) {
   const NativeIds ids = ids_for_root({{1000, 100}, {1000, 100}, {0, 0}, {1'900'000'005, 7}});
-  EXPECT_EQ(ids.uids, (std::vector<wire::IdRange>{{0, 0, 1}, {1000, 1000, 1}, {1'900'000'000, 1'900'000'000, 233'000'000}}));
-  EXPECT_EQ(ids.gids, (std::vector<wire::IdRange>{{0, 0, 1}, {7, 7, 1}, {100, 100, 1}, {1'900'000'000, 1'900'000'000, 233'000'000}}));
+  EXPECT_EQ(ids.uids,
+            (std::vector<wire::IdRange>{{0, 0, 1}, {1000, 1000, 1}, {1'900'000'000, 1'900'000'000, 233'000'000}}));
+  EXPECT_EQ(ids.gids, (std::vector<wire::IdRange>{
+                          {0, 0, 1}, {7, 7, 1}, {100, 100, 1}, {1'900'000'000, 1'900'000'000, 233'000'000}}));
   EXPECT_TRUE(ids.newuidmap.empty());
 }
 

@@ -21,7 +21,8 @@ TEST(NativeLayout, shows_the_system_read_only_and_nothing_of_people) {
   ASSERT_TRUE(layout);
   ASSERT_NE(at(*layout, "/usr"), nullptr);
   EXPECT_TRUE(at(*layout, "/usr")->read_only);
-  for (const char* path : {"/home", "/root", "/var", "/srv", "/sys", "/opt", "/etc", "/dev", "/mnt"}) EXPECT_EQ(at(*layout, path), nullptr) << path;
+  for (const char* path : {"/home", "/root", "/var", "/srv", "/sys", "/opt", "/etc", "/dev", "/mnt"})
+    EXPECT_EQ(at(*layout, path), nullptr) << path;
   for (const BuildNode& node : layout->nodes) {
     if (node.kind == BuildNode::Kind::kBind) EXPECT_TRUE(node.read_only) << node.target;
   }
@@ -36,7 +37,9 @@ TEST(NativeLayout, puts_inner_mounts_after_outer_ones_and_replaces_its_own_memor
                          {Mount::Kind::kScratch, "", "/tmp", false, 0}};
   auto layout = native_layout(spec, {"", "/s/box", "/v"});
   ASSERT_TRUE(layout);
-  const auto index = [&](std::string_view target) { return std::ranges::find(layout->nodes, target, &BuildNode::target) - layout->nodes.begin(); };
+  const auto index = [&](std::string_view target) {
+    return std::ranges::find(layout->nodes, target, &BuildNode::target) - layout->nodes.begin();
+  };
   EXPECT_LT(index("/data"), index("/data/a/b"));
   EXPECT_EQ(at(*layout, "/data")->source, "/v/keep/data");
   EXPECT_EQ(at(*layout, "/tmp")->source, "/s/box/scratch/0");

@@ -42,7 +42,8 @@ struct RunnerImageTest : testing::Test {
                  : test::FakeEngine::json(404, R"({"message":"No such image"})");
     }));
     auto engine = make_docker_engine(loop.get_executor(), *parse_docker_address(server.socket_path()));
-    auto result = test::run_task(loop, ensure_runner_image(*engine, "unix:///engine.sock", dir, std::move(ca_bundle), progress));
+    auto result =
+        test::run_task(loop, ensure_runner_image(*engine, "unix:///engine.sock", dir, std::move(ca_bundle), progress));
     fs::remove(dir.string() + ".built");
     return result;
   }
@@ -82,7 +83,9 @@ TEST_F(RunnerImageTest, links_and_large_files_do_not_get_in) {
   EXPECT_EQ(runner_image_tag(dir).error().code(), Code::kResourceExhausted);
 }
 
-TEST_F(RunnerImageTest, a_missing_folder_is_an_error) { EXPECT_FALSE(runner_image_tag(dir / "nothing")); }
+TEST_F(RunnerImageTest, a_missing_folder_is_an_error) {
+  EXPECT_FALSE(runner_image_tag(dir / "nothing"));
+}
 
 TEST_F(RunnerImageTest, the_folder_is_taken_from_the_environment) {
   ::setenv("MCPBOX_IMAGE_DIR", dir.c_str(), 1);
@@ -134,7 +137,9 @@ TEST_F(RunnerImageTest, a_build_that_makes_another_image_is_an_error) {
 TEST(RunnerImage, the_build_script_computes_the_same_tag) {
   // Set by ctest. The path that the compiler was given may be relative to the folder that it ran in.
   const char* source = std::getenv("MCPBOX_SOURCE_DIR");
-  const auto folder = (source != nullptr ? fs::path(source) : fs::path(__FILE__).parent_path().parent_path().parent_path().parent_path()) / "images/runner";
+  const auto folder = (source != nullptr ? fs::path(source)
+                                         : fs::path(__FILE__).parent_path().parent_path().parent_path().parent_path()) /
+                      "images/runner";
   FILE* script = ::popen(("'" + (folder / "build").string() + "' --tag").c_str(), "r");
   ASSERT_NE(script, nullptr);
   char line[128] = "";

@@ -18,9 +18,12 @@ unsigned status_of(std::string_view head) {
 }
 
 TEST(Egress, case_52_targets_that_are_not_plain_are_refused) {
-  const char* targets[] = {"a.test",          "a.test:",        "a.test:0",       "a.test:99999", "user@a.test:443", ":443",   "a.test:443:443", "0x7f000001:443",
-                           "2130706433:443", "a.test:443/x", "[::1:443",       "a\xc3\xa4.test:443", "127.1:443", "a.test\\:443", "*:443"};
-  for (const char* target : targets) EXPECT_EQ(status_of(std::string("CONNECT ") + target + " HTTP/1.1\r\nHost: a\r\n\r\n"), 400u) << target;
+  const char* targets[] = {"a.test",          "a.test:",      "a.test:0",       "a.test:99999",
+                           "user@a.test:443", ":443",         "a.test:443:443", "0x7f000001:443",
+                           "2130706433:443",  "a.test:443/x", "[::1:443",       "a\xc3\xa4.test:443",
+                           "127.1:443",       "a.test\\:443", "*:443"};
+  for (const char* target : targets)
+    EXPECT_EQ(status_of(std::string("CONNECT ") + target + " HTTP/1.1\r\nHost: a\r\n\r\n"), 400u) << target;
   EXPECT_EQ(status_of("CONNECT a\0.test:443 HTTP/1.1\r\nHost: a\r\n\r\n"s), 400u);
   EXPECT_EQ(status_of("CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n\r\n"), 200u);
   EXPECT_EQ(status_of("CONNECT a.test:443 HTTP/1.0\r\n\r\n"), 200u);
@@ -28,10 +31,13 @@ TEST(Egress, case_52_targets_that_are_not_plain_are_refused) {
 
 TEST(Egress, case_53_no_request_can_be_read_in_two_ways) {
   const std::string line = "POST http://a.test/x HTTP/1.1\r\n";
-  for (const char* headers : {"", "Host: a\r\nHost: b\r\n", "Host : a\r\n", " Host: a\r\n", "Host: a\r\n folded\r\n", "Host: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n",
-                              "Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", "Host: a\r\nContent-Length: +1\r\n", "Host: a\r\nContent-Length: 1,1\r\n",
-                              "Host: a\r\nContent-Length:\r\n", "Host: a\r\nConnection: close, Content-Length\r\nContent-Length: 3\r\n",
-                              "Host: a\r\nX: a\rb\r\n", "Host: a\r\nX\r\n", "Host: a\r\n: x\r\n", "Host: a\r\nX: \x01\r\n", "Host: a\nX: b\r\n"}) {
+  for (const char* headers :
+       {"", "Host: a\r\nHost: b\r\n", "Host : a\r\n", " Host: a\r\n", "Host: a\r\n folded\r\n",
+        "Host: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n",
+        "Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", "Host: a\r\nContent-Length: +1\r\n",
+        "Host: a\r\nContent-Length: 1,1\r\n", "Host: a\r\nContent-Length:\r\n",
+        "Host: a\r\nConnection: close, Content-Length\r\nContent-Length: 3\r\n", "Host: a\r\nX: a\rb\r\n",
+        "Host: a\r\nX\r\n", "Host: a\r\n: x\r\n", "Host: a\r\nX: \x01\r\n", "Host: a\nX: b\r\n"}) {
     EXPECT_EQ(status_of(line + headers + "\r\n"), 400u) << headers;
   }
   for (const char* coding : {"gzip, chunked", "chunked, chunked", "identity", "xchunked", "chunked;q=1"}) {
@@ -42,8 +48,10 @@ TEST(Egress, case_53_no_request_can_be_read_in_two_ways) {
 }
 
 TEST(HttpHead, takes_only_proxy_requests) {
-  for (const char* line : {"GET / HTTP/1.1", "GET ftp://a.test/ HTTP/1.1", "GET https://a.test/ HTTP/1.1", "GET http://u:p@a.test/ HTTP/1.1", "GET http://a.test/#x HTTP/1.1",
-                           "GET http:///x HTTP/1.1", "GET  http://a.test/ HTTP/1.1", "GET http://a.test/ x HTTP/1.1", "G@T http://a.test/ HTTP/1.1", "GET http://a.test:/ HTTP/1.1", "GET"}) {
+  for (const char* line : {"GET / HTTP/1.1", "GET ftp://a.test/ HTTP/1.1", "GET https://a.test/ HTTP/1.1",
+                           "GET http://u:p@a.test/ HTTP/1.1", "GET http://a.test/#x HTTP/1.1", "GET http:///x HTTP/1.1",
+                           "GET  http://a.test/ HTTP/1.1", "GET http://a.test/ x HTTP/1.1",
+                           "G@T http://a.test/ HTTP/1.1", "GET http://a.test:/ HTTP/1.1", "GET"}) {
     EXPECT_EQ(status_of(std::string(line) + "\r\nHost: a\r\n\r\n"), 400u) << line;
   }
   EXPECT_EQ(status_of("GET http://a.test/ HTTP/2.0\r\nHost: a\r\n\r\n"), 505u);
@@ -74,10 +82,14 @@ TEST(HttpHead, is_complete_at_its_last_byte_and_not_before) {
 
 TEST(HttpHead, is_written_anew_for_the_server) {
   const auto request = parse_head(
-      "POST HTTP://A.Test:8080?q=1 HTTP/1.1\r\nHost: other.test\r\nProxy-Authorization: Basic eDp5\r\nProxy-Connection: keep-alive\r\n"
-      "Connection: X-Hop, close\r\nX-Hop: secret\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\nAccept: a, b\r\nContent-Length: 3\r\n\r\n");
+      "POST HTTP://A.Test:8080?q=1 HTTP/1.1\r\nHost: other.test\r\nProxy-Authorization: Basic "
+      "eDp5\r\nProxy-Connection: keep-alive\r\n"
+      "Connection: X-Hop, close\r\nX-Hop: secret\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\nAccept: a, "
+      "b\r\nContent-Length: 3\r\n\r\n");
   ASSERT_TRUE(request) << request.error().message;
-  EXPECT_EQ(request->forward_head(), "POST /?q=1 HTTP/1.1\r\nHost: a.test:8080\r\nAccept: a, b\r\nContent-Length: 3\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(
+      request->forward_head(),
+      "POST /?q=1 HTTP/1.1\r\nHost: a.test:8080\r\nAccept: a, b\r\nContent-Length: 3\r\nConnection: close\r\n\r\n");
   EXPECT_EQ(request->forward_head(true, "Basic Zg==").substr(0, 33), "POST http://a.test:8080/?q=1 HTTP");
   EXPECT_EQ(request->proxy_authorization, "Basic eDp5");
 }
@@ -89,7 +101,9 @@ TEST(Credential, is_basic_and_exact) {
   EXPECT_EQ(credential->token, "tok:en");
   EXPECT_EQ(basic_credential("a", "b"), "Basic YTpi");
   EXPECT_TRUE(parse_credential("basic YTpi"));
-  for (const char* value : {"", "Basic", "Basic ", "Bearer YTpi", "Basic YT*i", "Basic YTpi YTpi", "Basic OmI=", "Basic YWI=", "Basic Y"}) EXPECT_FALSE(parse_credential(value)) << value;
+  for (const char* value :
+       {"", "Basic", "Basic ", "Bearer YTpi", "Basic YT*i", "Basic YTpi YTpi", "Basic OmI=", "Basic YWI=", "Basic Y"})
+    EXPECT_FALSE(parse_credential(value)) << value;
 }
 
 }  // namespace

@@ -7,27 +7,60 @@
 namespace mcpbox::egress {
 namespace {
 
-AddressClass kind(std::string_view text) { return classify(*IpAddress::parse(text)); }
+AddressClass kind(std::string_view text) {
+  return classify(*IpAddress::parse(text));
+}
 
 TEST(Egress, case_47_every_address_that_is_not_public_is_known) {
   const std::pair<const char*, AddressClass> cases[] = {
-      {"0.0.0.0", AddressClass::kUnspecified},       {"0.1.2.3", AddressClass::kUnspecified},        {"10.255.255.255", AddressClass::kPrivate},
-      {"100.64.0.1", AddressClass::kCgnat},          {"100.127.255.255", AddressClass::kCgnat},      {"100.128.0.0", AddressClass::kPublic},
-      {"127.0.0.1", AddressClass::kLoopback},        {"127.255.1.2", AddressClass::kLoopback},       {"169.254.1.1", AddressClass::kLinkLocal},
-      {"169.254.169.254", AddressClass::kMetadata},  {"172.15.255.255", AddressClass::kPublic},      {"172.16.0.0", AddressClass::kPrivate},
-      {"172.31.255.255", AddressClass::kPrivate},    {"172.32.0.0", AddressClass::kPublic},          {"192.0.0.8", AddressClass::kReserved},
-      {"192.0.2.1", AddressClass::kDocumentation},   {"192.168.1.1", AddressClass::kPrivate},        {"198.18.0.1", AddressClass::kBenchmark},
-      {"198.19.255.255", AddressClass::kBenchmark},  {"198.20.0.0", AddressClass::kPublic},          {"198.51.100.9", AddressClass::kDocumentation},
-      {"203.0.113.9", AddressClass::kDocumentation}, {"224.0.0.1", AddressClass::kMulticast},        {"239.1.1.1", AddressClass::kMulticast},
-      {"240.0.0.1", AddressClass::kReserved},        {"255.255.255.255", AddressClass::kMulticast},  {"8.8.8.8", AddressClass::kPublic},
-      {"::", AddressClass::kUnspecified},            {"::1", AddressClass::kLoopback},               {"::127.0.0.1", AddressClass::kReserved},
-      {"fe80::1", AddressClass::kLinkLocal},         {"febf::1", AddressClass::kLinkLocal},          {"fec0::1", AddressClass::kPrivate},
-      {"fc00::1", AddressClass::kPrivate},           {"fdff::1", AddressClass::kPrivate},            {"ff02::1", AddressClass::kMulticast},
-      {"2001:db8::1", AddressClass::kDocumentation}, {"3fff:1::", AddressClass::kDocumentation},     {"fd00:ec2::254", AddressClass::kMetadata},
-      {"2606:4700::1111", AddressClass::kPublic},    {"4000::1", AddressClass::kReserved},           {"100::1", AddressClass::kReserved},
-      {"2001:2::1", AddressClass::kBenchmark},       {"2001:10::1", AddressClass::kReserved},        {"5f00::1", AddressClass::kReserved},
+      {"0.0.0.0", AddressClass::kUnspecified},
+      {"0.1.2.3", AddressClass::kUnspecified},
+      {"10.255.255.255", AddressClass::kPrivate},
+      {"100.64.0.1", AddressClass::kCgnat},
+      {"100.127.255.255", AddressClass::kCgnat},
+      {"100.128.0.0", AddressClass::kPublic},
+      {"127.0.0.1", AddressClass::kLoopback},
+      {"127.255.1.2", AddressClass::kLoopback},
+      {"169.254.1.1", AddressClass::kLinkLocal},
+      {"169.254.169.254", AddressClass::kMetadata},
+      {"172.15.255.255", AddressClass::kPublic},
+      {"172.16.0.0", AddressClass::kPrivate},
+      {"172.31.255.255", AddressClass::kPrivate},
+      {"172.32.0.0", AddressClass::kPublic},
+      {"192.0.0.8", AddressClass::kReserved},
+      {"192.0.2.1", AddressClass::kDocumentation},
+      {"192.168.1.1", AddressClass::kPrivate},
+      {"198.18.0.1", AddressClass::kBenchmark},
+      {"198.19.255.255", AddressClass::kBenchmark},
+      {"198.20.0.0", AddressClass::kPublic},
+      {"198.51.100.9", AddressClass::kDocumentation},
+      {"203.0.113.9", AddressClass::kDocumentation},
+      {"224.0.0.1", AddressClass::kMulticast},
+      {"239.1.1.1", AddressClass::kMulticast},
+      {"240.0.0.1", AddressClass::kReserved},
+      {"255.255.255.255", AddressClass::kMulticast},
+      {"8.8.8.8", AddressClass::kPublic},
+      {"::", AddressClass::kUnspecified},
+      {"::1", AddressClass::kLoopback},
+      {"::127.0.0.1", AddressClass::kReserved},
+      {"fe80::1", AddressClass::kLinkLocal},
+      {"febf::1", AddressClass::kLinkLocal},
+      {"fec0::1", AddressClass::kPrivate},
+      {"fc00::1", AddressClass::kPrivate},
+      {"fdff::1", AddressClass::kPrivate},
+      {"ff02::1", AddressClass::kMulticast},
+      {"2001:db8::1", AddressClass::kDocumentation},
+      {"3fff:1::", AddressClass::kDocumentation},
+      {"fd00:ec2::254", AddressClass::kMetadata},
+      {"2606:4700::1111", AddressClass::kPublic},
+      {"4000::1", AddressClass::kReserved},
+      {"100::1", AddressClass::kReserved},
+      {"2001:2::1", AddressClass::kBenchmark},
+      {"2001:10::1", AddressClass::kReserved},
+      {"5f00::1", AddressClass::kReserved},
   };
-  for (const auto& [text, expected] : cases) EXPECT_EQ(kind(text), expected) << text << " is " << class_name(kind(text));
+  for (const auto& [text, expected] : cases)
+    EXPECT_EQ(kind(text), expected) << text << " is " << class_name(kind(text));
 }
 
 TEST(Egress, case_47_an_embedded_address_counts) {
@@ -46,12 +79,15 @@ TEST(Egress, case_47_an_embedded_address_counts) {
 }
 
 TEST(IpAddress, reads_canonical_notations_only) {
-  for (const char* text : {"", "1", "1.2.3", "01.2.3.4", "0x1.2.3.4", "1.2.3.4 ", "::1%lo", "1.2.3.4/8", "[::1]", "1.2.3.256"}) EXPECT_FALSE(IpAddress::parse(text)) << text;
+  for (const char* text :
+       {"", "1", "1.2.3", "01.2.3.4", "0x1.2.3.4", "1.2.3.4 ", "::1%lo", "1.2.3.4/8", "[::1]", "1.2.3.256"})
+    EXPECT_FALSE(IpAddress::parse(text)) << text;
   EXPECT_FALSE(IpAddress::parse(std::string_view("1.2.3.4\0", 8)));
 }
 
 TEST(Cidr, refuses_what_is_no_range) {
-  for (const char* text : {"", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "::1/129", "a/8", "::ffff:10.0.0.0/104"}) {
+  for (const char* text : {"", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "::1/129", "a/8",
+                           "::ffff:10.0.0.0/104"}) {
     EXPECT_FALSE(Cidr::parse(text)) << text;
   }
   EXPECT_TRUE(Cidr::parse("10.0.0.0/8")->contains(*IpAddress::parse("10.255.0.1")));
@@ -76,22 +112,28 @@ TEST(Destinations, open_a_private_address_only_where_a_rule_names_it_too) {
 
 TEST(Destinations, lets_registries_of_the_users_settings_have_private_and_reserved_addresses_and_no_worse_ones) {
   Destinations destinations;
-  for (const char* mirror : {"10.1.2.3", "192.168.7.1", "100.64.0.9", "203.0.113.7", "198.18.0.1", "fd00::5", "8.8.8.8"}) {
+  for (const char* mirror :
+       {"10.1.2.3", "192.168.7.1", "100.64.0.9", "203.0.113.7", "198.18.0.1", "fd00::5", "8.8.8.8"}) {
     EXPECT_TRUE(destinations.check(*IpAddress::parse(mirror), Trust::kRegistry)) << mirror;
   }
-  for (const char* never : {"127.0.0.1", "::1", "169.254.1.1", "fe80::1", "169.254.169.254", "224.0.0.1", "255.255.255.255", "0.0.0.0", "::ffff:127.0.0.1",
-                            "64:ff9b::7f00:1"}) {
+  for (const char* never : {"127.0.0.1", "::1", "169.254.1.1", "fe80::1", "169.254.169.254", "224.0.0.1",
+                            "255.255.255.255", "0.0.0.0", "::ffff:127.0.0.1", "64:ff9b::7f00:1"}) {
     EXPECT_FALSE(destinations.check(*IpAddress::parse(never), Trust::kRegistry)) << never;
   }
-  EXPECT_FALSE(destinations.check(*IpAddress::parse("203.0.113.7"), Trust::kNamed)) << "the strict rule stays for a rule of the run phase";
+  EXPECT_FALSE(destinations.check(*IpAddress::parse("203.0.113.7"), Trust::kNamed))
+      << "the strict rule stays for a rule of the run phase";
 }
 
 TEST(Destinations, says_what_to_write_to_open_a_private_address) {
   Destinations destinations;
   EXPECT_EQ(destinations.check(*IpAddress::parse("10.1.2.3"), Trust::kNamed).error().message(),
-            "10.1.2.3 is a private address; if servers shall reach it, add `egress.allow_private: [10.1.2.3]` to the configuration or run with "
+            "10.1.2.3 is a private address; if servers shall reach it, add `egress.allow_private: [10.1.2.3]` to the "
+            "configuration or run with "
             "`--allow-private 10.1.2.3`");
-  EXPECT_TRUE(destinations.check(*IpAddress::parse("10.1.2.3"), Trust::kPublic).error().message().ends_with("and a rule that names exactly this host"));
+  EXPECT_TRUE(destinations.check(*IpAddress::parse("10.1.2.3"), Trust::kPublic)
+                  .error()
+                  .message()
+                  .ends_with("and a rule that names exactly this host"));
 }
 
 TEST(HostAddresses, know_the_loopback_interface) {

@@ -22,12 +22,14 @@ TEST(Egress, case_49_allow_matches_labels_only) {
   const Policy exact = allow({"a.test"});
   EXPECT_TRUE(allowed(exact, "a.test"));
   EXPECT_TRUE(allowed(exact, "A.TEST."));
-  for (const char* host : {"a.test.evil", "eviala.test", "b.a.test", "test", "a.tes", "a.test.a", "xa.test", "a-test"}) EXPECT_FALSE(allowed(exact, host)) << host;
+  for (const char* host : {"a.test.evil", "eviala.test", "b.a.test", "test", "a.tes", "a.test.a", "xa.test", "a-test"})
+    EXPECT_FALSE(allowed(exact, host)) << host;
 
   const Policy below = allow({"*.a.test"});
   EXPECT_TRUE(allowed(below, "b.a.test"));
   EXPECT_TRUE(allowed(below, "c.B.a.test."));
-  for (const char* host : {"a.test", "eviala.test", "b.a.test.evil", "ba.test"}) EXPECT_FALSE(allowed(below, host)) << host;
+  for (const char* host : {"a.test", "eviala.test", "b.a.test.evil", "ba.test"})
+    EXPECT_FALSE(allowed(below, host)) << host;
 }
 
 TEST(Egress, case_50_ports_are_443_and_80_unless_named) {
@@ -51,14 +53,17 @@ TEST(Egress, case_58_phases_do_not_share_their_hosts) {
   EXPECT_FALSE(allowed(policy, "api.test", 443, Phase::kInstall));
   EXPECT_TRUE(allowed(policy, "registry.test", 443, Phase::kInstall));
   EXPECT_FALSE(allowed(policy, "registry.test", 443, Phase::kRun));
-  EXPECT_NE(decide(policy, Phase::kRun, *parse_host("registry.test"), 443).reason.find("install phase only"), std::string::npos);
+  EXPECT_NE(decide(policy, Phase::kRun, *parse_host("registry.test"), 443).reason.find("install phase only"),
+            std::string::npos);
 }
 
 TEST(Policy, says_what_to_add) {
   const Decision decision = decide(allow({"a.test"}), Phase::kRun, *parse_host("b.test"), 8443);
   EXPECT_NE(decision.reason.find("--allow b.test:8443"), std::string::npos) << decision.reason;
-  EXPECT_NE(decide(allow({}), Phase::kInstall, *parse_host("b.test"), 443).reason.find("install_allow: [b.test]"), std::string::npos);
-  EXPECT_NE(decide(allow({"a.test"}), Phase::kRun, *parse_host("a.test"), 22).reason.find("does not name port 22"), std::string::npos);
+  EXPECT_NE(decide(allow({}), Phase::kInstall, *parse_host("b.test"), 443).reason.find("install_allow: [b.test]"),
+            std::string::npos);
+  EXPECT_NE(decide(allow({"a.test"}), Phase::kRun, *parse_host("a.test"), 22).reason.find("does not name port 22"),
+            std::string::npos);
 }
 
 TEST(Policy, public_mode_names_only_what_a_rule_names) {
@@ -69,13 +74,36 @@ TEST(Policy, public_mode_names_only_what_a_rule_names) {
   EXPECT_TRUE(decide(policy, Phase::kRun, *parse_host("db.lan"), 443).named);
 }
 
-TEST(Policy, an_exact_rule_wins_over_a_wildcard) { EXPECT_TRUE(decide(allow({"*.lan.test", "db.lan.test"}), Phase::kRun, *parse_host("db.lan.test"), 443).named); }
+TEST(Policy, an_exact_rule_wins_over_a_wildcard) {
+  EXPECT_TRUE(decide(allow({"*.lan.test", "db.lan.test"}), Phase::kRun, *parse_host("db.lan.test"), 443).named);
+}
 
-TEST(Policy, a_wildcard_does_not_name_a_destination) { EXPECT_FALSE(decide(allow({"*.lan.test"}), Phase::kRun, *parse_host("db.lan.test"), 443).named); }
+TEST(Policy, a_wildcard_does_not_name_a_destination) {
+  EXPECT_FALSE(decide(allow({"*.lan.test"}), Phase::kRun, *parse_host("db.lan.test"), 443).named);
+}
 
 TEST(Rule, refuses_what_would_allow_too_much_or_nothing) {
-  for (const char* text : {"*", "*.com", "*.*.com", "a.*.com", "a*.test.com", "*a.test.com", "", "https://a.test", "a.test/x", "a.test:*", "a.test:", "a.test:0",
-                           "a.test:65536", "a.test:+1", "user@a.test", "a..test", "*.10.0.0.1", "::1", "[::1", "a b.test", "ä.test"}) {
+  for (const char* text : {"*",
+                           "*.com",
+                           "*.*.com",
+                           "a.*.com",
+                           "a*.test.com",
+                           "*a.test.com",
+                           "",
+                           "https://a.test",
+                           "a.test/x",
+                           "a.test:*",
+                           "a.test:",
+                           "a.test:0",
+                           "a.test:65536",
+                           "a.test:+1",
+                           "user@a.test",
+                           "a..test",
+                           "*.10.0.0.1",
+                           "::1",
+                           "[::1",
+                           "a b.test",
+                           "ä.test"}) {
     EXPECT_FALSE(Rule::parse(text)) << text;
   }
 }
@@ -88,16 +116,21 @@ TEST(Rule, takes_literals_when_they_are_listed) {
 }
 
 TEST(HostName, refuses_addresses_in_other_spellings) {
-  for (const char* text : {"127.1", "0x7f000001", "0x7f.0.0.1", "017700000001", "2130706433", "0177.0.0.1", "127.0.0.0x1", "1.2.3", "1.2.3.4.5", "127.0.0.1.1", "a.1",
-                           "a.0x", "256.1.1.1", "01.2.3.4", "[::1%eth0]", "[127.0.0.1]", "::1"}) {
+  for (const char* text :
+       {"127.1", "0x7f000001", "0x7f.0.0.1", "017700000001", "2130706433", "0177.0.0.1", "127.0.0.0x1", "1.2.3",
+        "1.2.3.4.5", "127.0.0.1.1", "a.1", "a.0x", "256.1.1.1", "01.2.3.4", "[::1%eth0]", "[127.0.0.1]", "::1"}) {
     EXPECT_FALSE(parse_host(text)) << text;
   }
 }
 
 TEST(HostName, refuses_what_is_no_name) {
-  for (const std::string& text : {std::string(), std::string("."), std::string(".a"), std::string("a.."), std::string("a\0b", 3), std::string("a\nb"), std::string("a b"),
-                                  std::string("u@a.test"), std::string("a_b.test"), std::string("-a.test"), std::string("a-.test"), std::string("b\xc3\xbc" "cher.test"),
-                                  std::string(64, 'a') + ".test", std::string("a%2etest")}) {
+  for (const std::string& text :
+       {std::string(), std::string("."), std::string(".a"), std::string("a.."), std::string("a\0b", 3),
+        std::string("a\nb"), std::string("a b"), std::string("u@a.test"), std::string("a_b.test"),
+        std::string("-a.test"), std::string("a-.test"),
+        std::string("b\xc3\xbc"
+                    "cher.test"),
+        std::string(64, 'a') + ".test", std::string("a%2etest")}) {
     EXPECT_FALSE(parse_host(text)) << text;
   }
   std::string longest = "a";

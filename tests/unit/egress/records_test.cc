@@ -19,7 +19,8 @@ TEST(AuditLog, writes_one_escaped_line_per_record) {
   const std::string line = audit_line(record, 1763721600123);
   EXPECT_EQ(std::ranges::count(line, '\n'), 1);
   EXPECT_EQ(line.find('\x1b'), std::string::npos);
-  EXPECT_TRUE(line.starts_with("{\"time\":\"2025-11-21T10:40:00.123Z\",\"event\":\"refuse\",\"verdict\":\"refused\"")) << line;
+  EXPECT_TRUE(line.starts_with("{\"time\":\"2025-11-21T10:40:00.123Z\",\"event\":\"refuse\",\"verdict\":\"refused\""))
+      << line;
   const auto back = parse_audit_line(line);
   ASSERT_TRUE(back);
   EXPECT_EQ(back->record.host, "a.test");
@@ -31,7 +32,8 @@ TEST(AuditLog, rotates_by_size_and_loses_the_oldest) {
   const AuditOptions options{.directory = tree.path("audit"), .name = "log", .max_bytes = 1000, .keep = 2};
   auto log = AuditLog::open(options);
   ASSERT_TRUE(log);
-  for (int i = 0; i < 40; ++i) log->write({.event = "open", .server = "s", .host = "a.test", .port = static_cast<std::uint16_t>(i)});
+  for (int i = 0; i < 40; ++i)
+    log->write({.event = "open", .server = "s", .host = "a.test", .port = static_cast<std::uint16_t>(i)});
   struct stat status{};
   ASSERT_EQ(::stat(tree.path("audit/log").c_str(), &status), 0);
   EXPECT_LE(status.st_size, 1000);
@@ -40,7 +42,8 @@ TEST(AuditLog, rotates_by_size_and_loses_the_oldest) {
   const auto lines = read_audit(options);
   ASSERT_GT(lines.size(), 6u);
   EXPECT_EQ(parse_audit_line(lines.back())->record.port, 39);
-  for (std::size_t i = 1; i < lines.size(); ++i) EXPECT_EQ(parse_audit_line(lines[i])->record.port, parse_audit_line(lines[i - 1])->record.port + 1);
+  for (std::size_t i = 1; i < lines.size(); ++i)
+    EXPECT_EQ(parse_audit_line(lines[i])->record.port, parse_audit_line(lines[i - 1])->record.port + 1);
 }
 
 TEST(AuditLog, does_not_follow_a_link) {
@@ -55,7 +58,13 @@ TEST(Suggest, lists_what_a_policy_would_need) {
   const auto add = [&](AuditRecord record) { lines.push_back(audit_line(record, 0)); };
   add({.event = "open", .server = "s", .phase = "run", .host = "api.test", .port = 443, .rule = "api.test"});
   add({.event = "refuse", .server = "s", .phase = "run", .host = "new.test", .port = 8443, .reason = "no rule"});
-  add({.event = "refuse", .server = "s", .phase = "run", .host = "db.test", .port = 443, .rule = "db.test", .reason = "private"});
+  add({.event = "refuse",
+       .server = "s",
+       .phase = "run",
+       .host = "db.test",
+       .port = 443,
+       .rule = "db.test",
+       .reason = "private"});
   add({.event = "refuse", .server = "s", .phase = "install", .host = "pypi.org", .port = 443});
   add({.event = "refuse", .server = "other", .phase = "run", .host = "other.test", .port = 443});
   add({.event = "refuse", .host = "nobody.test", .port = 443});
@@ -66,8 +75,12 @@ TEST(Suggest, lists_what_a_policy_would_need) {
 }
 
 SettingsReader reader(std::map<std::string, std::string> environment, std::map<std::string, std::string> files) {
-  return {[environment](const std::string& name) { return environment.contains(name) ? std::optional(environment.at(name)) : std::nullopt; },
-          [files](const std::string& path) { return files.contains(path) ? std::optional(files.at(path)) : std::nullopt; }, "/home/u"};
+  return {
+      [environment](const std::string& name) {
+        return environment.contains(name) ? std::optional(environment.at(name)) : std::nullopt;
+      },
+      [files](const std::string& path) { return files.contains(path) ? std::optional(files.at(path)) : std::nullopt; },
+      "/home/u"};
 }
 
 using Texts = std::vector<std::string>;
@@ -78,37 +91,65 @@ TEST(Presets, are_the_public_registries_without_settings) {
   EXPECT_EQ(*preset_rules("npm", none), Texts{"registry.npmjs.org"});
   EXPECT_EQ(*preset_rules("go", none), (Texts{"proxy.golang.org", "sum.golang.org"}));
   EXPECT_FALSE(preset_rules("gems", none));
-  for (const char* preset : {"pypi", "npm", "debian", "crates", "go"}) EXPECT_TRUE(parse_rules(*preset_rules(preset, none))) << preset;
+  for (const char* preset : {"pypi", "npm", "debian", "crates", "go"})
+    EXPECT_TRUE(parse_rules(*preset_rules(preset, none))) << preset;
 }
 
 TEST(Presets, follow_mirrors) {
-  EXPECT_EQ(*preset_rules("pypi", reader({{"PIP_INDEX_URL", "https://user:pw@mirror.corp:8443/simple/"}}, {})), Texts{"mirror.corp:8443"});
-  EXPECT_EQ(*preset_rules("pypi", reader({}, {{"/home/u/.config/pip/pip.conf", "[global]\nindex-url = https://one.corp/simple\nextra-index-url =\n    https://two.corp/x\n"}})),
-            (Texts{"one.corp", "two.corp"}));
-  EXPECT_EQ(*preset_rules("pypi", reader({}, {{"/home/u/.config/uv/uv.toml", "[[index]]\nurl = \"https://uv.corp/simple\"\ndefault = true\n"}})), Texts{"uv.corp"});
-  EXPECT_EQ(*preset_rules("pypi", reader({{"UV_EXTRA_INDEX_URL", "https://more.corp/simple"}}, {})), (Texts{"more.corp", "pypi.org", "files.pythonhosted.org"}));
-  EXPECT_EQ(*preset_rules("npm", reader({}, {{"/home/u/.npmrc", "registry=https://npm.corp/\n@x:registry=https://scoped.corp/\n//npm.corp/:_authToken=s3cret\n"}})),
-            (Texts{"npm.corp", "scoped.corp"}));
+  EXPECT_EQ(*preset_rules("pypi", reader({{"PIP_INDEX_URL", "https://user:pw@mirror.corp:8443/simple/"}}, {})),
+            Texts{"mirror.corp:8443"});
+  EXPECT_EQ(
+      *preset_rules(
+          "pypi",
+          reader({}, {{"/home/u/.config/pip/pip.conf",
+                       "[global]\nindex-url = https://one.corp/simple\nextra-index-url =\n    https://two.corp/x\n"}})),
+      (Texts{"one.corp", "two.corp"}));
+  EXPECT_EQ(*preset_rules("pypi", reader({}, {{"/home/u/.config/uv/uv.toml",
+                                               "[[index]]\nurl = \"https://uv.corp/simple\"\ndefault = true\n"}})),
+            Texts{"uv.corp"});
+  EXPECT_EQ(*preset_rules("pypi", reader({{"UV_EXTRA_INDEX_URL", "https://more.corp/simple"}}, {})),
+            (Texts{"more.corp", "pypi.org", "files.pythonhosted.org"}));
+  EXPECT_EQ(
+      *preset_rules(
+          "npm",
+          reader({},
+                 {{"/home/u/.npmrc",
+                   "registry=https://npm.corp/\n@x:registry=https://scoped.corp/\n//npm.corp/:_authToken=s3cret\n"}})),
+      (Texts{"npm.corp", "scoped.corp"}));
   EXPECT_EQ(*preset_rules("go", reader({{"GOPROXY", "https://go.corp,direct"}}, {})), Texts{"go.corp"});
   EXPECT_EQ(*preset_rules("npm", reader({{"npm_config_registry", "not a url"}}, {})), Texts{"registry.npmjs.org"});
   EXPECT_EQ(*expand_presets({"npm", "x.test"}, reader({}, {})), (Texts{"registry.npmjs.org", "x.test"}));
 }
 
 RegistrationText registration() {
-  return {.process = "p1", .server = "s", .uid = 1900000001, .token_sha256 = sha256_hex("t"), .phase = "run", .policy = {"allowlist", {"a.test"}, {}}};
+  return {.process = "p1",
+          .server = "s",
+          .uid = 1900000001,
+          .token_sha256 = sha256_hex("t"),
+          .phase = "run",
+          .policy = {"allowlist", {"a.test"}, {}}};
 }
 
 TEST(Presets, say_as_variables_what_files_say_and_the_users_own_variables_win) {
   using Variables = std::map<std::string, std::string>;
   EXPECT_EQ(registry_variables(reader({}, {})), Variables{});
-  EXPECT_EQ(registry_variables(reader({}, {{"/home/u/.config/pip/pip.conf", "[global]\nindex-url = https://one.corp/simple\nextra-index-url =\n    https://two.corp/x\n    https://three.corp/x\n"}})),
-            (Variables{{"PIP_INDEX_URL", "https://one.corp/simple"}, {"PIP_EXTRA_INDEX_URL", "https://two.corp/x https://three.corp/x"},
-                       {"UV_DEFAULT_INDEX", "https://one.corp/simple"}, {"UV_INDEX", "https://two.corp/x https://three.corp/x"}}));
-  EXPECT_EQ(registry_variables(reader({{"PIP_INDEX_URL", "https://mine.corp"}}, {{"/etc/pip.conf", "[global]\nindex-url = https://one.corp/simple\n"}})),
+  EXPECT_EQ(registry_variables(reader({}, {{"/home/u/.config/pip/pip.conf",
+                                            "[global]\nindex-url = https://one.corp/simple\nextra-index-url =\n    "
+                                            "https://two.corp/x\n    https://three.corp/x\n"}})),
+            (Variables{{"PIP_INDEX_URL", "https://one.corp/simple"},
+                       {"PIP_EXTRA_INDEX_URL", "https://two.corp/x https://three.corp/x"},
+                       {"UV_DEFAULT_INDEX", "https://one.corp/simple"},
+                       {"UV_INDEX", "https://two.corp/x https://three.corp/x"}}));
+  EXPECT_EQ(registry_variables(reader({{"PIP_INDEX_URL", "https://mine.corp"}},
+                                      {{"/etc/pip.conf", "[global]\nindex-url = https://one.corp/simple\n"}})),
             (Variables{{"PIP_INDEX_URL", "https://mine.corp"}, {"UV_DEFAULT_INDEX", "https://mine.corp"}}));
-  EXPECT_EQ(registry_variables(reader({}, {{"/home/u/.config/uv/uv.toml", "[[index]]\nurl = \"https://a.corp\"\n[[index]]\nurl = \"https://b.corp\"\ndefault = true\n"}})),
+  EXPECT_EQ(registry_variables(reader(
+                {}, {{"/home/u/.config/uv/uv.toml",
+                      "[[index]]\nurl = \"https://a.corp\"\n[[index]]\nurl = \"https://b.corp\"\ndefault = true\n"}})),
             (Variables{{"UV_DEFAULT_INDEX", "https://b.corp"}, {"UV_INDEX", "https://a.corp"}}));
-  EXPECT_EQ(registry_variables(reader({}, {{"/home/u/.npmrc", "registry=https://n.corp/\n@own:registry=https://o.corp/\n//n.corp/:_authToken=secret\n"}})),
+  EXPECT_EQ(registry_variables(reader(
+                {}, {{"/home/u/.npmrc",
+                      "registry=https://n.corp/\n@own:registry=https://o.corp/\n//n.corp/:_authToken=secret\n"}})),
             (Variables{{"npm_config_registry", "https://n.corp/"}, {"npm_config_@own:registry", "https://o.corp/"}}));
 }
 
@@ -121,9 +162,14 @@ TEST(Control, carries_a_registration) {
 }
 
 TEST(Egress, case_51_an_unreadable_policy_registers_nothing) {
-  for (const char* policy : {"", ",\"policy\":null", ",\"policy\":{}", ",\"policy\":{\"mode\":\"all\"}", ",\"policy\":{\"mode\":\"allowlist\",\"allow\":\"a.test\"}",
-                             ",\"policy\":{\"mode\":\"allowlist\",\"allow\":[\"*\"]}", ",\"policy\":{\"mode\":\"allowlist\",\"allow\":[1]}"}) {
-    EXPECT_FALSE(parse_control("{\"op\":\"register\",\"process\":\"p\",\"server\":\"s\",\"uid\":1,\"phase\":\"run\",\"token_sha256\":\"" + sha256_hex("t") + "\"" + policy + "}")) << policy;
+  for (const char* policy : {"", ",\"policy\":null", ",\"policy\":{}", ",\"policy\":{\"mode\":\"all\"}",
+                             ",\"policy\":{\"mode\":\"allowlist\",\"allow\":\"a.test\"}",
+                             ",\"policy\":{\"mode\":\"allowlist\",\"allow\":[\"*\"]}",
+                             ",\"policy\":{\"mode\":\"allowlist\",\"allow\":[1]}"}) {
+    EXPECT_FALSE(parse_control(
+        "{\"op\":\"register\",\"process\":\"p\",\"server\":\"s\",\"uid\":1,\"phase\":\"run\",\"token_sha256\":\"" +
+        sha256_hex("t") + "\"" + policy + "}"))
+        << policy;
   }
 }
 
@@ -138,7 +184,10 @@ TEST(Control, reports_errors_with_their_code) {
 TEST(Egress, case_54_credential_and_uid_must_both_fit) {
   Registry registry;
   for (const uid_t uid : {1001u, 1002u}) {
-    ASSERT_TRUE(registry.add({.process = "p" + std::to_string(uid), .server = "s", .uid = uid, .token_sha256 = sha256_hex("token" + std::to_string(uid))}));
+    ASSERT_TRUE(registry.add({.process = "p" + std::to_string(uid),
+                              .server = "s",
+                              .uid = uid,
+                              .token_sha256 = sha256_hex("token" + std::to_string(uid))}));
   }
   EXPECT_TRUE(registry.authenticate(basic_credential("p1001", "token1001"), 1001));
   EXPECT_FALSE(registry.authenticate(basic_credential("p1001", "token1001"), 1002)) << "another process's credential";

@@ -14,7 +14,9 @@ using State = ClientHello::State;
 TEST(ClientHello, is_found_whatever_the_cuts) {
   for (const std::size_t piece : {16384u, 100u, 7u, 1u}) {
     const std::string bytes = client_hello("api.example.com", piece);
-    for (std::size_t cut = 0; cut < bytes.size(); ++cut) ASSERT_EQ(parse_client_hello(std::string_view(bytes).substr(0, cut)).state, State::kNeedMore) << piece << " " << cut;
+    for (std::size_t cut = 0; cut < bytes.size(); ++cut)
+      ASSERT_EQ(parse_client_hello(std::string_view(bytes).substr(0, cut)).state, State::kNeedMore)
+          << piece << " " << cut;
     EXPECT_EQ(parse_client_hello(bytes + "more").server_name, "api.example.com") << piece;
   }
 }
@@ -25,9 +27,15 @@ TEST(ClientHello, without_a_name_is_complete_too) {
 }
 
 TEST(ClientHello, with_two_names_is_malformed) {
-  EXPECT_EQ(parse_client_hello(test::records(test::hello_message(test::server_name_extension("a.test") + test::server_name_extension("b.test")))).state, State::kMalformed);
+  EXPECT_EQ(parse_client_hello(test::records(test::hello_message(test::server_name_extension("a.test") +
+                                                                 test::server_name_extension("b.test"))))
+                .state,
+            State::kMalformed);
   const std::string entry = test::number(0, 1) + test::number(1, 2) + "a";
-  EXPECT_EQ(parse_client_hello(test::records(test::hello_message(test::extension(0, test::number(entry.size() * 2, 2) + entry + entry)))).state, State::kMalformed);
+  EXPECT_EQ(parse_client_hello(test::records(test::hello_message(
+                                   test::extension(0, test::number(entry.size() * 2, 2) + entry + entry))))
+                .state,
+            State::kMalformed);
 }
 
 TEST(ClientHello, is_not_every_first_byte) {
@@ -35,7 +43,9 @@ TEST(ClientHello, is_not_every_first_byte) {
   EXPECT_EQ(parse_client_hello("\x80\x2e\x01").state, State::kNotTls) << "SSL 2";
   EXPECT_EQ(parse_client_hello(std::string("\x16\x03\x01\x00\x00", 5)).state, State::kMalformed);
   EXPECT_EQ(parse_client_hello(std::string("\x16\x03\x01\x50\x00", 5)).state, State::kMalformed);
-  EXPECT_EQ(parse_client_hello("\x16\x03\x01" + test::number(4, 2) + "\x01" + test::number(20000, 3)).state, State::kMalformed) << "longer than any we read";
+  EXPECT_EQ(parse_client_hello("\x16\x03\x01" + test::number(4, 2) + "\x01" + test::number(20000, 3)).state,
+            State::kMalformed)
+      << "longer than any we read";
   EXPECT_EQ(parse_client_hello(std::string("\x16\x03\x01\x00\x01\x02", 6)).state, State::kMalformed) << "a ServerHello";
 }
 
@@ -89,7 +99,8 @@ std::string passed(const BodyFraming& framing, std::string_view bytes, std::size
 
 TEST(Egress, case_56_nothing_passes_after_the_body) {
   const std::string second = "GET http://b.test/ HTTP/1.1\r\nHost: b.test\r\n\r\n";
-  const BodyFraming none{}, three{BodyFraming::Kind::kLength, 3}, empty{BodyFraming::Kind::kLength, 0}, chunked{BodyFraming::Kind::kChunked, 0};
+  const BodyFraming none{}, three{BodyFraming::Kind::kLength, 3}, empty{BodyFraming::Kind::kLength, 0},
+      chunked{BodyFraming::Kind::kChunked, 0};
   const std::string body = "4;x=\"y\"\r\nwiki\r\n0a\r\n0123456789\r\n0\r\nTrailer: z\r\n\r\n";
   for (const std::size_t piece : {1000u, 5u, 1u}) {
     EXPECT_EQ(passed(none, second, piece), ".");
@@ -102,7 +113,8 @@ TEST(Egress, case_56_nothing_passes_after_the_body) {
 
 TEST(BodyFilter, refuses_malformed_chunks) {
   const BodyFraming chunked{BodyFraming::Kind::kChunked, 0};
-  for (const char* body : {"x\r\n", "\r\n", "-1\r\n", "4\nwiki", "4\r\nwikix", "4 \r\nwiki\r\n", "1234567890abcdef\r\n", "0\r\n\n", "4;\x01\r\n", "0\r\nA: b\n\r\n", "0x4\r\nwiki\r\n"}) {
+  for (const char* body : {"x\r\n", "\r\n", "-1\r\n", "4\nwiki", "4\r\nwikix", "4 \r\nwiki\r\n", "1234567890abcdef\r\n",
+                           "0\r\n\n", "4;\x01\r\n", "0\r\nA: b\n\r\n", "0x4\r\nwiki\r\n"}) {
     EXPECT_TRUE(passed(chunked, body, 1).ends_with('!')) << body;
   }
 }

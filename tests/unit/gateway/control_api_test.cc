@@ -70,8 +70,8 @@ struct ControlApiTest : testing::Test {
     failing.command = "true";
     options.settings.servers.push_back(std::move(failing));
     host = std::make_unique<hosting::Host>(engine, loop.get_executor(), pool, std::move(options));
-    context = std::make_unique<ControlContext>(
-        ControlContext{*host, {}, "image:tag", "mcpbox.yaml", [this] { shutdown_asked = true; }, std::chrono::steady_clock::now()});
+    context = std::make_unique<ControlContext>(ControlContext{
+        *host, {}, "image:tag", "mcpbox.yaml", [this] { shutdown_asked = true; }, std::chrono::steady_clock::now()});
     context->engine.kind = "docker";
     handler = control_handler(*context);
     host->start();
@@ -84,8 +84,8 @@ struct ControlApiTest : testing::Test {
     test::run_task(loop, stop());
     pool.join();
   }
-  std::unique_ptr<Recorded> ask(std::string method, std::string path, std::string body = "", std::map<std::string, std::string> query = {},
-                                std::string type = "application/json") {
+  std::unique_ptr<Recorded> ask(std::string method, std::string path, std::string body = "",
+                                std::map<std::string, std::string> query = {}, std::string type = "application/json") {
     net::ServedRequest request;
     request.method = std::move(method);
     request.path = std::move(path);
@@ -120,17 +120,18 @@ TEST_F(ControlApiTest, servers_are_listed_in_the_order_of_the_file) {
 }
 
 TEST_F(ControlApiTest, unknown_routes_methods_and_servers_are_404_in_json) {
-  for (const auto& [method, path] : std::vector<std::pair<std::string, std::string>>{{"GET", "/"},
-                                                                                     {"GET", "/v1"},
-                                                                                     {"GET", "/v2/servers"},
-                                                                                     {"DELETE", "/v1/servers"},
-                                                                                     {"POST", "/v1/servers"},
-                                                                                     {"GET", "/v1/shutdown"},
-                                                                                     {"GET", "/v1/servers/off"},
-                                                                                     {"GET", "/v1/servers/off/call"},
-                                                                                     {"GET", "/v1/servers/off/tools/x"},
-                                                                                     {"GET", "/v1/servers//tools"},
-                                                                                     {"GET", "/v1/servers/nobody/tools"}}) {
+  for (const auto& [method, path] :
+       std::vector<std::pair<std::string, std::string>>{{"GET", "/"},
+                                                        {"GET", "/v1"},
+                                                        {"GET", "/v2/servers"},
+                                                        {"DELETE", "/v1/servers"},
+                                                        {"POST", "/v1/servers"},
+                                                        {"GET", "/v1/shutdown"},
+                                                        {"GET", "/v1/servers/off"},
+                                                        {"GET", "/v1/servers/off/call"},
+                                                        {"GET", "/v1/servers/off/tools/x"},
+                                                        {"GET", "/v1/servers//tools"},
+                                                        {"GET", "/v1/servers/nobody/tools"}}) {
     const auto out = ask(method, path);
     EXPECT_EQ(out->status, 404u) << method << ' ' << path;
     EXPECT_EQ(out->json()["error"]["code"], "not_found") << path;
@@ -149,7 +150,8 @@ TEST_F(ControlApiTest, a_server_that_does_not_run_says_so_for_tools_and_calls) {
 
 TEST_F(ControlApiTest, a_call_needs_json_with_a_tool_and_an_object) {
   EXPECT_EQ(ask("POST", "/v1/servers/off/call", R"({"tool":"x"})", {}, "text/plain")->status, 415u);
-  for (const char* body : {"", "{", "[]", "{}", R"({"tool":1})", R"({"tool":"x","arguments":[]})", R"({"tool":"x","arguments":"{}"})"}) {
+  for (const char* body :
+       {"", "{", "[]", "{}", R"({"tool":1})", R"({"tool":"x","arguments":[]})", R"({"tool":"x","arguments":"{}"})"}) {
     EXPECT_EQ(ask("POST", "/v1/servers/off/call", body)->status, 400u) << body;
   }
 }
@@ -161,7 +163,8 @@ TEST_F(ControlApiTest, an_engine_that_is_down_is_in_the_servers_error_and_a_stop
     co_return 0;
   };
   test::run_task(loop, failed());
-  EXPECT_THAT(ask("GET", "/v1/servers")->json()["servers"][2]["error"].get<std::string>(), HasSubstr("the engine is down"));
+  EXPECT_THAT(ask("GET", "/v1/servers")->json()["servers"][2]["error"].get<std::string>(),
+              HasSubstr("the engine is down"));
   const auto stopped = ask("POST", "/v1/servers/failing/stop");
   EXPECT_EQ(stopped->status, 200u);
   EXPECT_EQ(stopped->json()["state"], "stopped");

@@ -10,7 +10,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 
-egress::SettingsReader user(std::map<std::string, std::string> environment = {}, std::map<std::string, std::string> files = {}) {
+egress::SettingsReader user(std::map<std::string, std::string> environment = {},
+                            std::map<std::string, std::string> files = {}) {
   egress::SettingsReader reader;
   reader.environment = [environment](const std::string& name) -> std::optional<std::string> {
     const auto found = environment.find(name);
@@ -32,8 +33,10 @@ TEST(EgressPolicy, installs_reach_the_registry_of_their_manager_and_nothing_of_t
   EXPECT_THAT(uv.registries, ElementsAre("pypi.org", "files.pythonhosted.org"));
   EXPECT_THAT(uv.install_allow, ElementsAre("git.test"));
   EXPECT_THAT(uv.allow, IsEmpty());
-  EXPECT_THAT(install_policy(network, "yarn", user()).registries, ElementsAre("registry.npmjs.org", "registry.yarnpkg.com"));
-  for (const char* manager : {"npm", "pnpm"}) EXPECT_THAT(install_policy(network, manager, user()).registries, ElementsAre("registry.npmjs.org")) << manager;
+  EXPECT_THAT(install_policy(network, "yarn", user()).registries,
+              ElementsAre("registry.npmjs.org", "registry.yarnpkg.com"));
+  for (const char* manager : {"npm", "pnpm"})
+    EXPECT_THAT(install_policy(network, manager, user()).registries, ElementsAre("registry.npmjs.org")) << manager;
 }
 
 TEST(EgressPolicy, installs_follow_the_users_mirror) {
@@ -42,7 +45,8 @@ TEST(EgressPolicy, installs_follow_the_users_mirror) {
 }
 
 TEST(EgressPolicy, a_mirror_that_only_a_file_names_is_opened_beside_the_public_registry_which_the_installer_asks) {
-  const auto policy = install_policy({}, "uv", user({}, {{"/home/u/.config/pip/pip.conf", "[global]\nindex-url = https://pypi.corp.test/simple\n"}}));
+  const auto policy = install_policy(
+      {}, "uv", user({}, {{"/home/u/.config/pip/pip.conf", "[global]\nindex-url = https://pypi.corp.test/simple\n"}}));
   EXPECT_THAT(policy.registries, UnorderedElementsAre("pypi.corp.test", "pypi.org", "files.pythonhosted.org"));
 }
 
@@ -76,7 +80,8 @@ TEST(EgressPolicy, a_proxy_that_cannot_be_used_is_told_without_its_password) {
 }
 
 TEST(EgressPolicy, proxy_variables_are_known_in_every_spelling) {
-  for (const char* name : {"HTTP_PROXY", "https_proxy", "All_Proxy", "NO_PROXY", "npm_config_https_proxy", "PIP_PROXY"}) EXPECT_TRUE(is_proxy_variable(name)) << name;
+  for (const char* name : {"HTTP_PROXY", "https_proxy", "All_Proxy", "NO_PROXY", "npm_config_https_proxy", "PIP_PROXY"})
+    EXPECT_TRUE(is_proxy_variable(name)) << name;
   for (const char* name : {"PIP_INDEX_URL", "PROXY", "HTTP_PROXY_X"}) EXPECT_FALSE(is_proxy_variable(name)) << name;
 }
 

@@ -47,28 +47,33 @@ TEST(EnvRecord, reads_the_records_of_before_and_refuses_what_is_none) {
   const EnvRecord old = parse_env_record("h", R"({"program":"","manager":"uv","server":"s","steps":["a"]})").value();
   EXPECT_EQ(old.asked_hash, "h");
   EXPECT_EQ(old.bytes, 0u);
-  for (const char* text : {"", "{}", "[]", "{\"program\":1}", "{\"program\":\"x\""}) EXPECT_FALSE(parse_env_record("h", text)) << text;
+  for (const char* text : {"", "{}", "[]", "{\"program\":1}", "{\"program\":\"x\""})
+    EXPECT_FALSE(parse_env_record("h", text)) << text;
 }
 
 TEST(Resolved, names_of_distributions) {
   EXPECT_EQ(python_distribution_of("pydantic_core-2.41.4.dist-info"), "pydantic-core==2.41.4");
   EXPECT_EQ(python_distribution_of("Jinja2-3.1.6.dist-info"), "jinja2==3.1.6");
   EXPECT_EQ(python_distribution_of("torch-2.1.0+cpu.dist-info"), "torch==2.1.0+cpu");
-  for (const char* other : {"mcp", "__pycache__", ".dist-info", "x.dist-info", "a\x1b-1.dist-info", "-1.dist-info", "x-1.egg-info"}) {
+  for (const char* other :
+       {"mcp", "__pycache__", ".dist-info", "x.dist-info", "a\x1b-1.dist-info", "-1.dist-info", "x-1.egg-info"}) {
     EXPECT_EQ(python_distribution_of(other), "") << other;
   }
 }
 
 TEST(Resolved, names_of_npm_and_pnpm_packages) {
-  EXPECT_THAT(npm_packages_of(R"({"packages":{"":{"version":"0"},"node_modules/@a/b":{"version":"1.0.0"},"node_modules/@a/b/node_modules/c":{"version":"2.0.0-rc.1"},
+  EXPECT_THAT(
+      npm_packages_of(
+          R"({"packages":{"":{"version":"0"},"node_modules/@a/b":{"version":"1.0.0"},"node_modules/@a/b/node_modules/c":{"version":"2.0.0-rc.1"},
     "node_modules/bad":{"version":"1\u001b"},"node_modules/none":{},"../up":{"version":"1"}}})"),
-              ElementsAre("@a/b@1.0.0", "c@2.0.0-rc.1"));
+      ElementsAre("@a/b@1.0.0", "c@2.0.0-rc.1"));
   EXPECT_TRUE(npm_packages_of("{").empty());
   EXPECT_TRUE(npm_packages_of("[1]").empty());
   EXPECT_EQ(pnpm_package_of("@modelcontextprotocol+sdk@1.2.3_zod@3.0.0"), "@modelcontextprotocol/sdk@1.2.3");
   EXPECT_EQ(pnpm_package_of("left-pad@1.3.0"), "left-pad@1.3.0");
   EXPECT_EQ(pnpm_package_of("use-sync@1.0.0(react@18.0.0)"), "use-sync@1.0.0");
-  for (const char* other : {"node_modules", "lock.yaml", "@scope", "@@", "a@"}) EXPECT_EQ(pnpm_package_of(other), "") << other;
+  for (const char* other : {"node_modules", "lock.yaml", "@scope", "@@", "a@"})
+    EXPECT_EQ(pnpm_package_of(other), "") << other;
 }
 
 EnvEntry entry(char name, std::uint64_t bytes, bool in_use = false, bool complete = true) {

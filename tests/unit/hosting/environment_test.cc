@@ -49,7 +49,8 @@ TEST(Environment, no_trust_store_is_named_where_none_is_mounted) {
 TEST(Environment, the_prefix_comes_before_the_systems_path_and_before_the_servers_own) {
   auto in = inputs();
   in.path_prefix = {"/cache/env/a/bin", "/b"};
-  EXPECT_THAT(make_environment(in), Contains("PATH=/cache/env/a/bin:/b:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+  EXPECT_THAT(make_environment(in),
+              Contains("PATH=/cache/env/a/bin:/b:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
   in.own["PATH"] = "/opt/bin";
   EXPECT_THAT(make_environment(in), Contains("PATH=/cache/env/a/bin:/b:/opt/bin"));
 }
@@ -59,13 +60,16 @@ TEST(Environment, names_the_proxy_to_every_tool_and_only_where_there_is_one) {
   auto in = inputs();
   in.proxy_url = "http://p:secret@127.0.0.1:3128";
   const auto env = make_environment(in);
-  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "npm_config_https_proxy", "PIP_PROXY", "CARGO_HTTP_PROXY", "GIT_CONFIG_VALUE_0"}) {
+  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy",
+                           "npm_config_https_proxy", "PIP_PROXY", "CARGO_HTTP_PROXY", "GIT_CONFIG_VALUE_0"}) {
     EXPECT_THAT(env, Contains(std::string(name) + "=" + in.proxy_url));
   }
   EXPECT_THAT(env, Contains("NO_PROXY=localhost,127.0.0.1,::1"));
   EXPECT_THAT(env, Contains("GIT_CONFIG_KEY_0=http.proxy"));
   EXPECT_THAT(env, Contains("NODE_USE_ENV_PROXY=1"));
-  EXPECT_THAT(env, Contains(AllOf(StartsWith("JAVA_TOOL_OPTIONS="), HasSubstr("-Dhttps.proxyPort=3128"), Not(HasSubstr("secret"))))) << "Java prints this variable";
+  EXPECT_THAT(env, Contains(AllOf(StartsWith("JAVA_TOOL_OPTIONS="), HasSubstr("-Dhttps.proxyPort=3128"),
+                                  Not(HasSubstr("secret")))))
+      << "Java prints this variable";
 }
 
 TEST(Environment, what_node_loads_first_stands_before_the_servers_own_options) {

@@ -8,8 +8,9 @@ namespace mcpbox::hosting {
 namespace {
 
 TEST(Identity, a_process_id_has_only_plain_characters_and_at_most_64) {
-  for (const std::string& name : {std::string("a"), std::string("My_Server.2"), std::string("@scope/pkg"), std::string("---"), std::string(),
-                                  std::string(300, 'x'), std::string("h\xc3\xa4\xc3\xb6"), std::string("a\0b", 3)}) {
+  for (const std::string& name :
+       {std::string("a"), std::string("My_Server.2"), std::string("@scope/pkg"), std::string("---"), std::string(),
+        std::string(300, 'x'), std::string("h\xc3\xa4\xc3\xb6"), std::string("a\0b", 3)}) {
     const std::string id = process_id(name);
     EXPECT_FALSE(id.empty());
     EXPECT_LE(id.size(), 64u) << id;

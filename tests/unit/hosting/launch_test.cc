@@ -30,7 +30,8 @@ Plan plan(std::vector<Root> roots) {
 }
 
 TEST(Mounts, a_copy_in_the_workspace_needs_none) {
-  EXPECT_TRUE(mounts_for(plan({root(RootMode::kStage, Access::kReadWrite, "/h", "/workspace/.mcp/x/workspace")})).empty());
+  EXPECT_TRUE(
+      mounts_for(plan({root(RootMode::kStage, Access::kReadWrite, "/h", "/workspace/.mcp/x/workspace")})).empty());
 }
 
 TEST(Mounts, a_copy_at_the_hosts_path_gets_a_scratch_volume) {
@@ -44,7 +45,8 @@ TEST(Mounts, a_folder_beside_the_workspace_whose_name_begins_alike_is_not_in_it)
 }
 
 TEST(Mounts, a_bound_folder_is_read_only_unless_asked_otherwise) {
-  const auto mounts = mounts_for(plan({root(RootMode::kBind, Access::kReadOnly, "/a", "/a"), root(RootMode::kBind, Access::kReadWrite, "/b", "/b")}));
+  const auto mounts = mounts_for(plan(
+      {root(RootMode::kBind, Access::kReadOnly, "/a", "/a"), root(RootMode::kBind, Access::kReadWrite, "/b", "/b")}));
   ASSERT_EQ(mounts.size(), 2u);
   EXPECT_TRUE(mounts[0].read_only);
   EXPECT_FALSE(mounts[1].read_only);
@@ -52,7 +54,8 @@ TEST(Mounts, a_bound_folder_is_read_only_unless_asked_otherwise) {
 }
 
 TEST(User, is_the_servers_own_without_bound_folders) {
-  const auto user = user_for(plan({root(RootMode::kStage, Access::kReadWrite, "/h", "/workspace/x", 0, 0)}), 1'900'000'007);
+  const auto user =
+      user_for(plan({root(RootMode::kStage, Access::kReadWrite, "/h", "/workspace/x", 0, 0)}), 1'900'000'007);
   ASSERT_TRUE(user);
   EXPECT_EQ(*user, (std::pair<uid_t, gid_t>{1'900'000'007, 1'900'000'007}));
 }
@@ -76,7 +79,9 @@ TEST(User, is_never_root) {
 }
 
 TEST(User, folders_of_two_users_are_refused_by_name) {
-  const auto user = user_for(plan({root(RootMode::kBind, Access::kReadOnly, "/a", "/a", 1000, 1000), root(RootMode::kBind, Access::kReadOnly, "/b", "/b", 1001, 1001)}), 7);
+  const auto user = user_for(plan({root(RootMode::kBind, Access::kReadOnly, "/a", "/a", 1000, 1000),
+                                   root(RootMode::kBind, Access::kReadOnly, "/b", "/b", 1001, 1001)}),
+                             7);
   ASSERT_FALSE(user);
   EXPECT_THAT(user.error().message(), HasSubstr("/a and /b"));
 }

@@ -15,9 +15,9 @@
 namespace mcpbox::hosting {
 namespace {
 
-using testing::HasSubstr;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::HasSubstr;
 
 // The server's side: blocking reads of lines and writes.
 class Peer {
@@ -59,7 +59,9 @@ class Peer {
       const std::string request = line();
       if (request.empty()) return false;
       if (request.find("\"initialize\"") != std::string::npos) {
-        answer(request, R"({"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"peer","version":"1"}})");
+        answer(
+            request,
+            R"({"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"peer","version":"1"}})");
       } else if (request.find("tools/list") != std::string::npos) {
         answer(request, R"({"tools":[{"name":"echo","inputSchema":{"type":"object"}}]})");
         return true;
@@ -97,7 +99,8 @@ struct McpDriverTest : testing::Test {
     pipes.in = std::move(in.write);
     pipes.out = std::move(out.read);
     pipes.err = std::move(err.read);
-    peer = std::thread([script = std::move(script), p = Peer(std::move(in.read), std::move(out.write), std::move(err.write))]() mutable { script(p); });
+    peer = std::thread([script = std::move(script), p = Peer(std::move(in.read), std::move(out.write),
+                                                             std::move(err.write))]() mutable { script(p); });
     changed = std::make_unique<net::Signal>(loop.get_executor());
     driver = std::make_unique<McpDriver>(loop.get_executor(), std::move(pipes), mcp::SessionOptions{}, log);
     driver->start([this] { changed->notify(); });

@@ -30,12 +30,17 @@ struct HttpClientTest : testing::Test {
   Result<HttpResponse> fetch(HttpRequest request) { return test::run_task(loop, client.fetch(std::move(request))); }
 };
 
-Code code_of(const Result<HttpResponse>& result) { return result ? Code::kInternal : result.error().code(); }
-std::string text_of(const Result<HttpResponse>& result) { return result ? "no error" : result.error().message(); }
+Code code_of(const Result<HttpResponse>& result) {
+  return result ? Code::kInternal : result.error().code();
+}
+std::string text_of(const Result<HttpResponse>& result) {
+  return result ? "no error" : result.error().message();
+}
 
 TEST_F(HttpClientTest, returns_status_headers_and_body) {
   FakeEngine server([](const auto&) {
-    return FakeEngine::raw("HTTP/1.1 418 Teapot\r\nX-One: a\r\nx-TWO:  b \r\nContent-Length: 5\r\n\r\nhello", Then::kKeep);
+    return FakeEngine::raw("HTTP/1.1 418 Teapot\r\nX-One: a\r\nx-TWO:  b \r\nContent-Length: 5\r\n\r\nhello",
+                           Then::kKeep);
   });
   auto answer = fetch(to(server));
   ASSERT_TRUE(answer) << text_of(answer);
@@ -133,7 +138,8 @@ TEST_F(HttpClientTest, notices_an_answer_shorter_than_announced) {
 }
 
 TEST_F(HttpClientTest, notices_a_connection_closed_within_a_chunk) {
-  FakeEngine server([](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc"); });
+  FakeEngine server(
+      [](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc"); });
   EXPECT_FALSE(fetch(to(server)));
 }
 
@@ -188,7 +194,8 @@ TEST_F(HttpClientTest, a_slow_answer_ends_at_the_total_timeout) {
 }
 
 TEST_F(HttpClientTest, a_silent_peer_ends_at_the_idle_timeout) {
-  FakeEngine server([](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Then::kHang); });
+  FakeEngine server(
+      [](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Then::kHang); });
   auto request = to(server);
   request.total_timeout = milliseconds(0);
   request.idle_timeout = milliseconds(100);
@@ -199,13 +206,17 @@ TEST_F(HttpClientTest, a_silent_peer_ends_at_the_idle_timeout) {
 
 TEST_F(HttpClientTest, streams_a_successful_body_after_its_head) {
   FakeEngine server([](const auto&) {
-    return FakeEngine::raw("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
-                           "3\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: t\r\n\r\n", Then::kKeep);
+    return FakeEngine::raw(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "3\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: t\r\n\r\n",
+        Then::kKeep);
   });
   auto request = to(server);
   std::string seen;
   request.max_body_bytes = 0;
-  request.on_head = [&](const HttpResponse& head) { seen += "[" + std::to_string(head.status) + std::string(head.header("x")) + "]"; };
+  request.on_head = [&](const HttpResponse& head) {
+    seen += "[" + std::to_string(head.status) + std::string(head.header("x")) + "]";
+  };
   request.on_body = [&](std::string_view piece) {
     seen += piece;
     return Result<void>();
@@ -235,7 +246,8 @@ TEST_F(HttpClientTest, an_error_of_the_consumer_is_the_result) {
 }
 
 TEST_F(HttpClientTest, cancelling_the_waiter_closes_the_connection) {
-  FakeEngine server([](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Then::kHang); });
+  FakeEngine server(
+      [](const auto&) { return FakeEngine::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Then::kHang); });
   auto request = to(server);
   bool head = false;
   request.on_head = [&](const HttpResponse&) { head = true; };
@@ -284,10 +296,11 @@ TEST_F(HttpClientTest, twenty_requests_run_at_once) {
   int done = 0, wrong = 0;
   for (int i = 0; i < 20; ++i) {
     const std::string path = "/" + std::to_string(i);
-    boost::asio::co_spawn(loop, client.fetch(to(server, path)), [&, path](std::exception_ptr error, Result<HttpResponse> answer) {
-      ++done;
-      if (error || !answer || answer->body != path) ++wrong;
-    });
+    boost::asio::co_spawn(loop, client.fetch(to(server, path)),
+                          [&, path](std::exception_ptr error, Result<HttpResponse> answer) {
+                            ++done;
+                            if (error || !answer || answer->body != path) ++wrong;
+                          });
   }
   loop.run_for(std::chrono::seconds(20));
   EXPECT_EQ(done, 20);

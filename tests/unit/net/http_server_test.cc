@@ -21,10 +21,10 @@
 namespace mcpbox::net {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
 using std::chrono::hours;
 using std::chrono::milliseconds;
+using testing::HasSubstr;
+using testing::StartsWith;
 
 UniqueFd connect_to(const std::string& path) {
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -46,7 +46,8 @@ void put(int fd, std::string_view text) {
 std::string read_to_end(int fd) {
   std::string out;
   char buffer[4096];
-  for (ssize_t size = 0; (size = ::read(fd, buffer, sizeof buffer)) > 0;) out.append(buffer, static_cast<std::size_t>(size));
+  for (ssize_t size = 0; (size = ::read(fd, buffer, sizeof buffer)) > 0;)
+    out.append(buffer, static_cast<std::size_t>(size));
   return out;
 }
 
@@ -58,7 +59,9 @@ std::string talk(const std::string& path, const std::string& bytes) {
   return read_to_end(fd.get());
 }
 
-std::string get(const std::string& target) { return "GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"; }
+std::string get(const std::string& target) {
+  return "GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+}
 
 struct HttpServerTest : testing::Test {
   test::TempTree tree;
@@ -104,7 +107,8 @@ TEST_F(HttpServerTest, answers_with_the_parts_of_the_target_decoded_once) {
 }
 
 TEST_F(HttpServerTest, refuses_targets_that_two_readers_could_read_differently) {
-  for (const char* target : {"/a/../b", "/a/%2e%2e/b", "/./a", "/a//b", "/a%2fb", "/a%00b", "/%zz", "/%4", "/a?x=1&x=2", "/a?%00=1", "*", "http://h/a"}) {
+  for (const char* target : {"/a/../b", "/a/%2e%2e/b", "/./a", "/a//b", "/a%2fb", "/a%00b", "/%zz", "/%4", "/a?x=1&x=2",
+                             "/a?%00=1", "*", "http://h/a"}) {
     EXPECT_THAT(ask(get(target)), StartsWith("HTTP/1.1 400")) << target;
   }
 }
@@ -114,24 +118,29 @@ TEST_F(HttpServerTest, refuses_a_target_that_is_too_long) {
 }
 
 TEST_F(HttpServerTest, refuses_a_head_and_a_body_that_are_too_large) {
-  EXPECT_THAT(ask("GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n"), StartsWith("HTTP/1.1 431"));
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n"),
+              StartsWith("HTTP/1.1 431"));
   options.max_body = 1000;
   EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n"), StartsWith("HTTP/1.1 413"));
-  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + std::string(1001, 'b') + "\r\n0\r\n\r\n"),
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + std::string(1001, 'b') +
+                  "\r\n0\r\n\r\n"),
               StartsWith("HTTP/1.1 413"));
-  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'b')),
-              HasSubstr("POST / 1000"));
+  EXPECT_THAT(
+      ask("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'b')),
+      HasSubstr("POST / 1000"));
 }
 
 TEST_F(HttpServerTest, closes_on_what_is_no_http) {
-  for (const std::string& bytes : {std::string("\0\1\2\3\r\n\r\n", 8), std::string("GET\r\n\r\n"), std::string("GET / HTTP/9.9\r\n\r\n"),
-                                   std::string("POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n")}) {
+  for (const std::string& bytes :
+       {std::string("\0\1\2\3\r\n\r\n", 8), std::string("GET\r\n\r\n"), std::string("GET / HTTP/9.9\r\n\r\n"),
+        std::string("POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n")}) {
     EXPECT_THAT(ask(bytes), Not(HasSubstr("200 OK")));
   }
 }
 
 TEST_F(HttpServerTest, serves_several_requests_on_one_connection) {
-  const std::string bytes = "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" + get("/3");
+  const std::string bytes =
+      "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" + get("/3");
   const std::string answer = ask(bytes);
   EXPECT_THAT(answer, HasSubstr("GET /1 0"));
   EXPECT_THAT(answer, HasSubstr("POST /2 2"));
@@ -179,7 +188,9 @@ TEST_F(HttpServerTest, a_handler_that_throws_ends_only_its_connection) {
     if (request.path == "/bad") throw std::runtime_error("thrown by a test");
     (void)co_await out.send(200, "text/plain", "fine");
   };
-  EXPECT_THAT(with_server([&] { return talk(options.socket_path, get("/bad")) + talk(options.socket_path, get("/good")); }), HasSubstr("fine"));
+  EXPECT_THAT(
+      with_server([&] { return talk(options.socket_path, get("/bad")) + talk(options.socket_path, get("/good")); }),
+      HasSubstr("fine"));
 }
 
 TEST_F(HttpServerTest, stop_ends_requests_that_are_running_and_removes_the_socket) {
@@ -215,7 +226,8 @@ TEST_F(HttpServerTest, more_clients_than_connections_wait_and_are_all_served) {
   options.max_connections = 2;
   const std::string all = with_server([&] {
     std::vector<std::future<std::string>> clients;
-    for (int i = 0; i < 20; ++i) clients.push_back(std::async(std::launch::async, [&] { return talk(options.socket_path, get("/x")); }));
+    for (int i = 0; i < 20; ++i)
+      clients.push_back(std::async(std::launch::async, [&] { return talk(options.socket_path, get("/x")); }));
     std::string good;
     for (auto& client : clients) good += client.get().find("GET /x") != std::string::npos ? '1' : '0';
     return good;
@@ -225,7 +237,7 @@ TEST_F(HttpServerTest, more_clients_than_connections_wait_and_are_all_served) {
 
 TEST_F(HttpServerTest, the_socket_is_for_its_owner_alone) {
   with_server([&] {
-    struct stat status {};
+    struct stat status{};
     EXPECT_EQ(::stat(options.socket_path.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0600u);
     return std::string();

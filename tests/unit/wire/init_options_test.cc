@@ -21,7 +21,8 @@ TEST(InitOptions, take_the_relays_port_and_socket) {
 }
 
 TEST(InitOptions, refuse_what_is_no_port_and_socket) {
-  for (const char* wrong : {"", "3128", "3128:", "3128:relative", "0:/a", "65536:/a", "-1:/a", "3128 :/a", "x:/a", "3128:/a/"}) {
+  for (const char* wrong :
+       {"", "3128", "3128:", "3128:relative", "0:/a", "65536:/a", "-1:/a", "3128 :/a", "x:/a", "3128:/a/"}) {
     EXPECT_FALSE(parsed({"--egress", wrong})) << wrong;
   }
   EXPECT_FALSE(parsed({"--egress"}));

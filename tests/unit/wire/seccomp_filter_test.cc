@@ -123,9 +123,8 @@ TEST(SeccompFilter, hides_what_callers_can_do_without) {
 
 TEST(SeccompFilter, allows_threads_and_forks_but_no_namespaces) {
   EXPECT_EQ(verdict(SYS_clone, {SIGCHLD}), SECCOMP_RET_ALLOW);
-  EXPECT_EQ(
-      verdict(SYS_clone, {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS}),
-      SECCOMP_RET_ALLOW);
+  EXPECT_EQ(verdict(SYS_clone, {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS}),
+            SECCOMP_RET_ALLOW);
   EXPECT_EQ(verdict(SYS_clone, {CLONE_VM | CLONE_VFORK | SIGCHLD}), SECCOMP_RET_ALLOW);
   for (const unsigned flag :
        {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP}) {

@@ -39,10 +39,11 @@ class Recorder : public StageSink {
 
 std::string sample() {
   return std::string(kStageMagic) + stage_directory("a") + stage_file("a/f", 5, true) + "hello" +
-         stage_file("empty", 0, false) + stage_link("a/l", "../empty") +
-         stage_keep("a/k", 1'000'000, true) + stage_keep("k", 0, false) + stage_end({6, 5});
+         stage_file("empty", 0, false) + stage_link("a/l", "../empty") + stage_keep("a/k", 1'000'000, true) +
+         stage_keep("k", 0, false) + stage_end({6, 5});
 }
-constexpr const char* kSampleLog = "dir a\nfile a/f 5 x <hello>\nfile empty 0 <>\nlink a/l -> ../empty\nkeep a/k 1000000 x\nkeep k 0\n";
+constexpr const char* kSampleLog =
+    "dir a\nfile a/f 5 x <hello>\nfile empty 0 <>\nlink a/l -> ../empty\nkeep a/k 1000000 x\nkeep k 0\n";
 
 TEST(StageStream, comes_back_from_any_cut) {
   const std::string bytes = sample();

@@ -9,19 +9,23 @@ namespace mcpbox::workspace {
 namespace {
 
 TEST(Pinned, requirements_that_one_version_satisfies) {
-  for (const char* exact : {"mcp==1.2.3", "mcp[cli] == 1.2.3 ; python_version < '4'", "a===1.0+local", "a (==1.0)", "a==1!2.0.post1 --hash=sha256:00",
-                            "a @ https://x.org/a-1-py3-none-any.whl#sha256=00", "a @ git+https://x.org/a@0123456789abcdef0123456789abcdef01234567"}) {
+  for (const char* exact : {"mcp==1.2.3", "mcp[cli] == 1.2.3 ; python_version < '4'", "a===1.0+local", "a (==1.0)",
+                            "a==1!2.0.post1 --hash=sha256:00", "a @ https://x.org/a-1-py3-none-any.whl#sha256=00",
+                            "a @ git+https://x.org/a@0123456789abcdef0123456789abcdef01234567"}) {
     EXPECT_TRUE(is_exact_requirement(exact)) << exact;
   }
-  for (const char* loose : {"mcp", "mcp>=1", "mcp==1.*", "mcp~=1.2", "mcp>=1,==1.2", "mcp==1.2,<2", "==1", "a @ https://x.org/a.whl", "a @ git+https://x.org/a@main",
-                            "a; python_version == '3.11'", "mcp==", ""}) {
+  for (const char* loose :
+       {"mcp", "mcp>=1", "mcp==1.*", "mcp~=1.2", "mcp>=1,==1.2", "mcp==1.2,<2", "==1", "a @ https://x.org/a.whl",
+        "a @ git+https://x.org/a@main", "a; python_version == '3.11'", "mcp==", ""}) {
     EXPECT_FALSE(is_exact_requirement(loose)) << loose;
   }
 }
 
 TEST(Pinned, npm_specs_with_one_version) {
-  for (const char* exact : {"a@1.2.3", "@s/a@1.2.3", "a@1.2.3-rc.1+b", "x@npm:@s/a@1.2.3"}) EXPECT_TRUE(is_exact_npm_spec(exact)) << exact;
-  for (const char* loose : {"a", "@s/a", "a@latest", "a@^1.2.3", "a@1.2", "a@1", "a@1.2.x", "a@>=1.2.3", "a@*", "x@npm:a", "https://x.org/a@1.2.3", "a@1..2", "a@.1.2"}) {
+  for (const char* exact : {"a@1.2.3", "@s/a@1.2.3", "a@1.2.3-rc.1+b", "x@npm:@s/a@1.2.3"})
+    EXPECT_TRUE(is_exact_npm_spec(exact)) << exact;
+  for (const char* loose : {"a", "@s/a", "a@latest", "a@^1.2.3", "a@1.2", "a@1", "a@1.2.x", "a@>=1.2.3", "a@*",
+                            "x@npm:a", "https://x.org/a@1.2.3", "a@1..2", "a@.1.2"}) {
     EXPECT_FALSE(is_exact_npm_spec(loose)) << loose;
   }
 }

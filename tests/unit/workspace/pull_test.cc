@@ -143,12 +143,14 @@ TEST_F(Pull, a_conflict_stops_all_until_it_is_forced_and_then_keeps_what_was_the
   server();
   PullReport report = settle();
   EXPECT_FALSE(report.applied);
-  EXPECT_THAT(said(report), UnorderedElementsAre("conflict both", "conflict gone", "changed free", "conflict appeared"));
+  EXPECT_THAT(said(report),
+              UnorderedElementsAre("conflict both", "conflict gone", "changed free", "conflict appeared"));
   EXPECT_EQ(text_of(tree_.path("p/free")), "1");
   server();
   report = settle({.force = true});
   EXPECT_TRUE(report.applied);
-  for (const char* name : {"both", "gone", "free", "appeared"}) EXPECT_EQ(text_of(tree_.path(std::string("p/") + name)), "theirs") << name;
+  for (const char* name : {"both", "gone", "free", "appeared"})
+    EXPECT_EQ(text_of(tree_.path(std::string("p/") + name)), "theirs") << name;
   EXPECT_EQ(text_of(tree_.path("p/both.before-pull-1")), "mine");
   EXPECT_EQ(text_of(tree_.path("p/appeared.before-pull-1")), "mine too");
   EXPECT_FALSE(std::filesystem::exists(tree_.path("p/free.before-pull-1")));
@@ -184,11 +186,13 @@ TEST_F(Pull, refuses_what_staging_leaves_behind_and_names_that_are_no_text) {
   tree_.file("p/.mcpboxignore", "*.key\nout/\n/sub/*.log\n!keep.key\n");
   tree_.file("p/sub/.mcpboxignore", "private\n");
   begin();
-  for (const char* directory : {".git", ".git/hooks", "sub", ".ssh", "out", "node_modules", ".config", ".config/gcloud"})
+  for (const char* directory :
+       {".git", ".git/hooks", "sub", ".ssh", "out", "node_modules", ".config", ".config/gcloud"})
     ASSERT_TRUE(receiver_->directory(directory)) << directory;
-  for (const char* path : {".git/hooks/post-commit", ".ssh/authorized_keys", "a.key", "out/x", "sub/x.log", "sub/private", ".mcpboxignore",
-                           "sub/.mcpboxignore", ".netrc", "node_modules/evil.js", "bad\nname", "esc\x1b[2J", "\xff\xfe", "rtl\xE2\x80\xAEname",
-                           ".config/gcloud/credentials.db"})
+  for (const char* path :
+       {".git/hooks/post-commit", ".ssh/authorized_keys", "a.key", "out/x", "sub/x.log", "sub/private", ".mcpboxignore",
+        "sub/.mcpboxignore", ".netrc", "node_modules/evil.js", "bad\nname", "esc\x1b[2J", "\xff\xfe",
+        "rtl\xE2\x80\xAEname", ".config/gcloud/credentials.db"})
     ASSERT_TRUE(has(path, "EVIL")) << path;
   ASSERT_TRUE(has("keep.key", "wanted"));
   ASSERT_TRUE(has("sub/fine", "wanted"));
@@ -215,7 +219,8 @@ TEST_F(Pull, never_leaves_the_folder_nor_writes_through_links_or_over_other_thin
   }
   begin();
   for (const char* directory : {"link", "plain"}) ASSERT_TRUE(receiver_->directory(directory));
-  for (const char* path : {"link/canary", "link/new", "file_link", "folder", "fifo", "plain/x"}) ASSERT_TRUE(has(path, "EVIL")) << path;
+  for (const char* path : {"link/canary", "link/new", "file_link", "folder", "fifo", "plain/x"})
+    ASSERT_TRUE(has(path, "EVIL")) << path;
   const PullReport report = settle({.force = true, .delete_missing = true});
   for (const PullItem& item : report.items) EXPECT_EQ(item.action, PullAction::kRefused) << item.path;
   EXPECT_EQ(report.items.size(), 6u);

@@ -294,11 +294,16 @@ TEST_F(Stage, refuses_denied_places_their_parents_and_their_aliases) {
 
 // One walk over everything that issue may hide beside or behind an allowed root.
 TEST_F(Stage, never_shows_a_canary_that_lies_next_to_an_allowed_root) {
-  for (const char* path : {"canary", "pp/canary", "p.old/canary", "P/canary", "outside/canary"}) tree_.file(path, "CANARY");
+  for (const char* path : {"canary", "pp/canary", "p.old/canary", "P/canary", "outside/canary"})
+    tree_.file(path, "CANARY");
   tree_.file("p/fine", "fine");
   tree_.dir("p/deep/er");
-  for (auto [link, to] : {std::pair{"p/up", "../canary"}, {"p/deep/up", "../../canary"}, {"p/deep/er/up", "../../../outside"},
-                          {"p/sideways", "../pp"}, {"p/deep/mixed", "er/../../../canary"}, {"p/dot", "./../canary"}}) {
+  for (auto [link, to] : {std::pair{"p/up", "../canary"},
+                          {"p/deep/up", "../../canary"},
+                          {"p/deep/er/up", "../../../outside"},
+                          {"p/sideways", "../pp"},
+                          {"p/deep/mixed", "er/../../../canary"},
+                          {"p/dot", "./../canary"}}) {
     tree_.link(link, to);
   }
   tree_.link("p/absolute", tree_.path("outside"));
@@ -313,7 +318,8 @@ TEST_F(Stage, never_shows_a_canary_that_lies_next_to_an_allowed_root) {
       EXPECT_THAT(entry, ::testing::Not(HasSubstr("->"))) << "a link of these leads out";
     }
   }
-  for (const std::string root : {"pp", "p.old", "P", "outside", "", "p/../outside", "p/absolute", "p/up", "p/deep/er/up"}) {
+  for (const std::string root :
+       {"pp", "p.old", "P", "outside", "", "p/../outside", "p/absolute", "p/up", "p/deep/er/up"}) {
     sink_.entries.clear();
     EXPECT_FALSE(walk(tree_.path(root), allowed, {}, sink_)) << root;
     EXPECT_THAT(sink_.entries, ::testing::IsEmpty());
@@ -354,7 +360,9 @@ TEST_F(Stage, opens_no_file_that_the_sink_has_already) {
   tree_.file("p/b", "2", 0755);
   struct KnowsAll final : StageSink {
     Result<void> directory(std::string_view) override { return {}; }
-    Result<void> file(std::string_view, std::uint64_t, bool, int) override { return fail(Code::kInternal, "was opened"); }
+    Result<void> file(std::string_view, std::uint64_t, bool, int) override {
+      return fail(Code::kInternal, "was opened");
+    }
     Result<void> symlink(std::string_view, std::string_view) override { return {}; }
     bool unchanged(std::string_view path, const FileStamp& stamp) override {
       seen.push_back(std::string(path) + (stamp.executable() ? "*" : "") + " " + std::to_string(stamp.size));

@@ -14,7 +14,9 @@ using Binds = std::vector<std::pair<std::string, std::string>>;
 struct ToolchainTest : testing::Test {
   test::TempTree tree;
   std::string home = tree.dir("dev-2");
-  std::string program(const std::string& path, const std::string& content = "\177ELF") { return tree.file("dev-2/" + path, content, 0755); }
+  std::string program(const std::string& path, const std::string& content = "\177ELF") {
+    return tree.file("dev-2/" + path, content, 0755);
+  }
   const Toolchain* at(const Toolchains& chains, std::string_view name) {
     const auto found = std::ranges::find(chains.found, name, &Toolchain::program);
     return found == chains.found.end() ? nullptr : &*found;
@@ -36,7 +38,8 @@ TEST_F(ToolchainTest, shows_one_version_of_nvm_and_nothing_around_it) {
 
 TEST_F(ToolchainTest, follows_the_link_of_a_version_manager_to_the_version) {
   program(".local/share/uv/python/cpython-3.12.4-linux-x86_64-gnu/bin/python3.12");
-  tree.link("dev-2/.local/bin/python3", home + "/.local/share/uv/python/cpython-3.12.4-linux-x86_64-gnu/bin/python3.12");
+  tree.link("dev-2/.local/bin/python3",
+            home + "/.local/share/uv/python/cpython-3.12.4-linux-x86_64-gnu/bin/python3.12");
   const auto chains = find_toolchains(home + "/.local/bin", home);
   ASSERT_NE(at(chains, "python3"), nullptr);
   const std::string prefix = home + "/.local/share/uv/python/cpython-3.12.4-linux-x86_64-gnu";
@@ -89,7 +92,8 @@ TEST_F(ToolchainTest, shows_the_program_parts_of_a_homebrew_prefix) {
   tree.link("dev-2/brew/bin/node", "../Cellar/node/22.1.0/bin/node");
   const auto chains = find_toolchains(home + "/brew/bin", home);
   ASSERT_NE(at(chains, "node"), nullptr);
-  EXPECT_EQ(at(chains, "node")->binds, (Binds{{home + "/brew/bin", home + "/brew/bin"}, {home + "/brew/Cellar", home + "/brew/Cellar"}}));
+  EXPECT_EQ(at(chains, "node")->binds,
+            (Binds{{home + "/brew/bin", home + "/brew/bin"}, {home + "/brew/Cellar", home + "/brew/Cellar"}}));
 }
 
 }  // namespace

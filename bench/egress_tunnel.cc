@@ -10,8 +10,8 @@
 #include <set>
 
 #include "base/digest.h"
-#include "box/native_engine.h"
-#include "box/session.h"
+#include "box/native/engine.h"
+#include "box/sandbox.h"
 #include "integration/egress/rig.h"
 
 using namespace mcpbox;
@@ -62,7 +62,7 @@ struct Sandboxes {
   test::TempTree folder;
   std::unique_ptr<box::Engine> engine;
   box::EngineInfo info;
-  std::vector<std::unique_ptr<box::Session>> sessions;
+  std::vector<std::unique_ptr<box::Sandbox>> sessions;
 
   Sandboxes(Rig& with, std::vector<std::string> allowed) : rig(with), rules(std::move(allowed)) {
     ::chmod(folder.root().c_str(), 0755);
@@ -72,7 +72,7 @@ struct Sandboxes {
     engine = box::make_native_engine(loop.get_executor(), {folder.dir("state"), BENCH_INIT, "/sys/fs/cgroup"});
     info = must(test::run_task(loop, engine->probe()));
     for (unsigned i = 0; i < kSandboxes; ++i) {
-      box::SessionOptions options;
+      box::SandboxOptions options;
       options.instance = random_hex(16);
       options.name = fmt::format("bench-{}", i);
       options.profile.image = "host";
@@ -83,7 +83,7 @@ struct Sandboxes {
       options.uids = info.uids;
       options.ephemeral = true;
       sessions.push_back(
-          must(test::run_task(loop, box::Session::open(*engine, loop.get_executor(), std::move(options)))));
+          must(test::run_task(loop, box::Sandbox::open(*engine, loop.get_executor(), std::move(options)))));
     }
   }
   ~Sandboxes() {
@@ -107,7 +107,7 @@ struct Sandboxes {
     spec.argv = {"/opt/bench/probe", verb, basic_credential(spec.id, "secret-token"), target, count};
     spec.cwd = "/";
     spec.confine.read_only = {"/opt/bench"};
-    spec.confine.connect_ports = {box::kEgressPort};
+    spec.confine.connect_ports = {mcpbox::kEgressPort};
     return must(test::run_task(loop, sessions[sandbox]->supervisor().spawn(std::move(spec))));
   }
 };

@@ -22,8 +22,8 @@
 
 #include "base/digest.h"
 #include "base/unique_fd.h"
-#include "box/native_engine.h"
-#include "box/session.h"
+#include "box/native/engine.h"
+#include "box/sandbox.h"
 
 namespace {
 
@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
       co_return;
     }
     for (int i = 0; i < rounds; ++i) {
-      box::SessionOptions options;
+      box::SandboxOptions options;
       options.instance = random_hex(16);
       options.name = "bench";
       options.profile.image = "host";
@@ -101,7 +101,7 @@ int main(int argc, char** argv) {
       options.uids = info->uids;
       options.ephemeral = true;
       const auto began = Clock::now();
-      auto session = co_await box::Session::open(*engine, loop.get_executor(), std::move(options));
+      auto session = co_await box::Sandbox::open(*engine, loop.get_executor(), std::move(options));
       if (!session) {
         fmt::print(stderr, "native_start: {}\n", session.error().message());
         co_return;

@@ -33,9 +33,9 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
-#include "box/engine_locator.h"
-#include "box/runner_image.h"
-#include "box/session.h"
+#include "box/docker/runner_image.h"
+#include "box/engines/locator.h"
+#include "box/sandbox.h"
 
 namespace {
 
@@ -258,7 +258,7 @@ Task<void> measure_sandbox(boost::asio::any_io_executor executor, const std::str
   auto image = co_await located->engine->image(*tag);
   if (!image) give_up("the runner image is missing; run `mcpbox image build`");
 
-  box::SessionOptions options;
+  box::SandboxOptions options;
   options.instance = random_hex(16);
   options.name = "bench";
   options.ephemeral = true;
@@ -268,7 +268,7 @@ Task<void> measure_sandbox(boost::asio::any_io_executor executor, const std::str
   options.profile.image = image->id;
   options.profile.mounts.push_back({box::Mount::Kind::kBind, folder, folder, true, 0});
   const std::string run_dir = options.run_dir;
-  auto session = co_await box::Session::open(*located->engine, executor, std::move(options));
+  auto session = co_await box::Sandbox::open(*located->engine, executor, std::move(options));
   if (!session) give_up(session.error().message());
   box::Supervisor& supervisor = (*session)->supervisor();
 
@@ -304,15 +304,15 @@ Task<void> measure_sandbox(boost::asio::any_io_executor executor, const std::str
   std::vector<double> exec_starts;
   for (int i = 0; i < 10; ++i) {
     const auto begin = Clock::now();
-    const Pipe pipe = start_exec(located->info.address, (*session)->sandbox().id, {echo});
+    const Pipe pipe = start_exec(located->info.address, (*session)->state().id, {echo});
     char buffer[4096];
     if (!write_all(pipe.in.get(), message()) || ::read(pipe.out.get(), buffer, sizeof buffer) <= 0) give_up("no echo");
     exec_starts.push_back(seconds_since(begin) * 1e3);
   }
   std::nth_element(exec_starts.begin(), exec_starts.begin() + 5, exec_starts.end());
   exec.start_ms = exec_starts[5];
-  exec.round_trip_us = round_trip_p50_us(start_exec(located->info.address, (*session)->sandbox().id, {echo}));
-  exec.throughput = throughput_mb_s(start_exec(located->info.address, (*session)->sandbox().id, {echo, "source"}));
+  exec.round_trip_us = round_trip_p50_us(start_exec(located->info.address, (*session)->state().id, {echo}));
+  exec.throughput = throughput_mb_s(start_exec(located->info.address, (*session)->state().id, {echo, "source"}));
   rows.push_back(exec);
   (void)co_await (*session)->close();
   ::rmdir(run_dir.c_str());

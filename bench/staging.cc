@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "base/text.h"
-#include "hosting/generation.h"
+#include "provision/stage/generation.h"
 #include "support/init_sandbox.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
@@ -103,12 +103,13 @@ int main(int argc, char** argv) {
   workspace::Root root;
   root.host = tree.path("project");
   root.mount = process + "/workspace";
-  hosting::StagePolicy policy;
+  provision::StagePolicy policy;
   policy.allowed_roots = {tree.root()};
-  const hosting::StageTarget target{kServer, kServer};
-  const hosting::GenerationPlace place{process, "bench", tree.path("staged"), kCode};
-  const auto stage = [&](bool fresh, hosting::StagedGeneration::How how) {
-    auto staged = test::run_task(loop, hosting::stage_generation(pool, supervisor, root, policy, target, place, fresh));
+  const provision::StageTarget target{kServer, kServer};
+  const provision::GenerationPlace place{process, "bench", tree.path("staged"), kCode};
+  const auto stage = [&](bool fresh, provision::StagedGeneration::How how) {
+    auto staged =
+        test::run_task(loop, provision::stage_generation(pool, supervisor, root, policy, target, place, fresh));
     if (!staged) give_up(staged.error().message());
     if (staged->how != how) give_up("the copy was made in another way than it should have been");
     return staged->sent;
@@ -128,14 +129,14 @@ int main(int argc, char** argv) {
                                                tree.path("rsync/")};
     keep_best(cp.first, milliseconds([&] { must_run({"cp", "-r", tree.path("project"), tree.path("cp")}); }));
     keep_best(rsync.first, milliseconds([&] { must_run(synchronise); }));
-    keep_best(ours.first, milliseconds([&] { stage(true, hosting::StagedGeneration::How::kWhole); }));
+    keep_best(ours.first, milliseconds([&] { stage(true, provision::StagedGeneration::How::kWhole); }));
     keep_best(cp.again, milliseconds(copy));
     keep_best(rsync.again, milliseconds([&] { must_run(synchronise); }));
-    keep_best(ours.again, milliseconds([&] { stage(false, hosting::StagedGeneration::How::kAsItWas); }));
+    keep_best(ours.again, milliseconds([&] { stage(false, provision::StagedGeneration::How::kAsItWas); }));
     edit();
     keep_best(cp.one, milliseconds(copy));
     keep_best(rsync.one, milliseconds([&] { must_run(synchronise); }));
-    keep_best(ours.one, milliseconds([&] { sent = stage(false, hosting::StagedGeneration::How::kPartly); }));
+    keep_best(ours.one, milliseconds([&] { sent = stage(false, provision::StagedGeneration::How::kPartly); }));
   }
   fmt::print("{} files, {}; best of {}; in brackets: times `cp -r`\n", files, human_bytes(bytes), kPasses);
   fmt::print("{:<12}{:>22}{:>22}{:>22}\n", "", "whole", "nothing changed", "one file changed");

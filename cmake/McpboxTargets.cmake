@@ -1,9 +1,14 @@
 # One static library per folder of src/; its DEPENDS list is the layering. scripts/check-layers compares the includes with it.
 
-# mcpbox_library(NAME box DEPENDS base sys PRIVATE_LIBS CURL::libcurl): the folder's *.cc files as target mcpbox_<NAME>.
+# mcpbox_library(NAME box SUBFOLDERS link DEPENDS base sys PRIVATE_LIBS CURL::libcurl): the *.cc files of the folder, and of those folders in it
+# that are no layer of their own, as target mcpbox_<NAME>.
 function(mcpbox_library)
-  cmake_parse_arguments(ARG "ASIO" "NAME" "DEPENDS;LIBS;PRIVATE_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "ASIO" "NAME" "SUBFOLDERS;DEPENDS;LIBS;PRIVATE_LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  foreach(subfolder IN LISTS ARG_SUBFOLDERS)
+    file(GLOB more CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${subfolder}/*.cc)
+    list(APPEND sources ${more})
+  endforeach()
   if(NOT sources)
     # A folder of headers only.
     file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/empty.cc "")

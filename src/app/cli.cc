@@ -7,15 +7,15 @@
 #include <string>
 #include <vector>
 
-#include "app/client_verbs.h"
-#include "app/doctor.h"
-#include "app/egress_verbs.h"
-#include "app/env_verbs.h"
+#include "app/compose/paths.h"
+#include "app/compose/run.h"
+#include "app/compose/serve.h"
 #include "app/exit_code.h"
-#include "app/paths.h"
-#include "app/pull_verb.h"
-#include "app/run.h"
-#include "app/serve.h"
+#include "app/verbs/client_verbs.h"
+#include "app/verbs/doctor.h"
+#include "app/verbs/egress_verbs.h"
+#include "app/verbs/env_verbs.h"
+#include "app/verbs/pull_verb.h"
 
 namespace mcpbox::app {
 namespace {

@@ -1,4 +1,5 @@
-// Where sandboxes come from. One interface, without any engine's words in it; implementations: docker_engine.h.
+// Where sandboxes come from. One interface, without any engine's words in it; implementations: docker/engine.h,
+// native/engine.h.
 //
 // An engine makes a sandbox whose PID 1 is mcpbox-init; everything after that goes over the supervisor link. Functions
 // run on the executor that the engine was made with. A failed call says what the engine said.
@@ -42,7 +43,7 @@ struct SandboxLimits {
 };
 
 // What decides whether two servers can share a sandbox. Equal profiles have equal hashes. None has another network than
-// loopback: the way out is a mount (SessionOptions::egress_dir).
+// loopback: the way out is a mount (SandboxOptions::egress_dir).
 struct SandboxProfile {
   std::string image;  // reference or id; empty where the engine uses the host's own system
   SandboxLimits limits;
@@ -108,6 +109,9 @@ struct ImageInfo {
 };
 
 using Labels = std::map<std::string, std::string>;
+
+// The label of sandboxes that must not outlive the process that made them: sys::own_process() of that one.
+inline constexpr const char* kOwnerLabel = "io.mcpbox.owner";
 using Progress = std::function<void(std::string_view line)>;
 
 class Engine {
@@ -125,7 +129,7 @@ class Engine {
   virtual Task<Result<void>> remove(
       std::string id) = 0;  // kills, removes with its scratch volumes; not there is success
   // Host path of PID 1's executable and of the control directory are bind mounts in `profile`-independent places:
-  // the session passes them as mounts.
+  // the sandbox passes them as mounts.
 
   // Calls `handler` for every sandbox with these labels that ends, until cancelled. Reconnects by itself; after a gap
   // it lists and reports what ended meanwhile.

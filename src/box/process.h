@@ -30,7 +30,7 @@ struct Confinement {
   std::vector<std::string>
       read_write;  // absolute paths inside the sandbox; executable too (HOME must be, real-servers.md)
   std::vector<std::string> read_only;        // absolute paths, readable and executable
-  std::vector<std::uint16_t> connect_ports;  // TCP ports it may connect to; kEgressPort is the way out (session.h)
+  std::vector<std::uint16_t> connect_ports;  // TCP ports it may connect to; kEgressPort is the way out
   std::vector<std::uint16_t> bind_ports;
 };
 

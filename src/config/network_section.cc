@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 #include "config/sections.h"
-#include "egress/control.h"
+#include "egress/control/codec.h"
 
 namespace mcpbox::config {
 namespace {

@@ -65,11 +65,11 @@ Task<void> refuse(Responder& out, const Error& error) {
 Json to_json(const hosting::ServerView& view) {
   Json phases = Json::array();
   for (const hosting::PhaseTime& phase : view.phases) {
-    phases.push_back({{"phase", hosting::name_of(phase.phase)}, {"ms", phase.duration.count()}});
+    phases.push_back({{"phase", provision::name_of(phase.phase)}, {"ms", phase.duration.count()}});
   }
   return {{"name", view.name},
           {"state", hosting::name_of(view.state)},
-          {"phase", hosting::name_of(view.phase)},
+          {"phase", provision::name_of(view.phase)},
           {"error", view.error},
           {"sandbox", view.sandbox},
           {"process", view.process},
@@ -96,7 +96,7 @@ std::uint64_t number_or(const std::map<std::string, std::string>& query, const s
   return error == std::errc() && stop == end ? value : fallback;
 }
 
-std::string log_line_json(const hosting::LogLine& line) {
+std::string log_line_json(const provision::LogLine& line) {
   constexpr std::string_view kSources[] = {"stderr", "stdout", "mcpbox"};
   const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(line.time.time_since_epoch()).count();
   return dump({{"seq", line.sequence},
@@ -175,7 +175,7 @@ Task<void> send_logs(HostedServer& server, ServedRequest request, Responder& out
   if (!co_await out.begin(200, "application/x-ndjson")) co_return;
   for (;;) {
     std::string chunk;
-    for (const hosting::LogLine& line : server.log().since(after)) {
+    for (const provision::LogLine& line : server.log().since(after)) {
       chunk += log_line_json(line);
       after = line.sequence;
     }
@@ -193,7 +193,7 @@ Task<void> send_logs(HostedServer& server, ServedRequest request, Responder& out
 
 Task<void> pull(HostedServer& server, ServedRequest request, Responder& out) {
   constexpr std::size_t kMaxItems = 5000;
-  hosting::PullOptions options;
+  provision::PullOptions options;
   const Json body = Json::parse(request.body, nullptr, false);
   const auto flag = [&](const char* name) {
     return body.is_object() && body.contains(name) && body[name].is_boolean() && body[name].get<bool>();
@@ -214,7 +214,7 @@ Task<void> pull(HostedServer& server, ServedRequest request, Responder& out) {
     co_return;
   }
   Json roots = Json::array();
-  for (const hosting::PullOutcome& outcome : *pulled) {
+  for (const provision::PullOutcome& outcome : *pulled) {
     Json items = Json::array();
     for (const workspace::PullItem& item : outcome.report.items) {
       if (items.size() == kMaxItems) break;

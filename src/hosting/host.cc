@@ -6,35 +6,35 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "hosting/egress_policy.h"
+#include "provision/egress_policy.h"
 
 namespace mcpbox::hosting {
 namespace {
 
-box::SessionOptions session_defaults(const HostOptions& options) {
-  box::SessionOptions session;
-  session.instance = options.instance;
-  session.init_path = options.init_path;
-  session.run_dir = options.run_dir;
-  session.ca_bundle = options.ca_bundle;
-  session.uids = options.uids;
-  session.tools = options.tools;
-  if (options.egress != nullptr) session.egress_dir = options.egress->directory();
-  session.cache_volume = cache_volume(options.instance);
-  session.profile.image = options.image;
+box::SandboxOptions sandbox_defaults(const HostOptions& options) {
+  box::SandboxOptions sandbox;
+  sandbox.instance = options.instance;
+  sandbox.init_path = options.init_path;
+  sandbox.run_dir = options.run_dir;
+  sandbox.ca_bundle = options.ca_bundle;
+  sandbox.uids = options.uids;
+  sandbox.tools = options.tools;
+  if (options.egress != nullptr) sandbox.egress_dir = options.egress->directory();
+  sandbox.cache_volume = cache_volume(options.instance);
+  sandbox.profile.image = options.image;
   const config::Limits& limits = options.settings.box.limits;
-  session.profile.limits.cpus = limits.cpus;
-  session.profile.limits.memory_bytes = limits.memory_mb << 20;
-  session.profile.limits.processes = limits.pids;
-  return session;
+  sandbox.profile.limits.cpus = limits.cpus;
+  sandbox.profile.limits.memory_bytes = limits.memory_mb << 20;
+  sandbox.profile.limits.processes = limits.pids;
+  return sandbox;
 }
 
-InstallerOptions installer_options(const HostOptions& options) {
-  InstallerOptions installer;
-  installer.session = session_defaults(options);
+provision::InstallerOptions installer_options(const HostOptions& options) {
+  provision::InstallerOptions installer;
+  installer.session = sandbox_defaults(options);
   std::map<std::string, std::string> own;
   for (const auto& [name, value] : options.settings.box.install_env) own[name] = std::string(value.text.reveal());
-  installer.env = install_variables(std::move(own));
+  installer.env = provision::install_variables(std::move(own));
   installer.egress = options.egress;
   installer.policy = options.policy.staging();
   installer.state_dir = options.state_dir;
@@ -54,16 +54,17 @@ std::string cache_volume(const std::string& instance) {
 Host::Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
            HostOptions options)
     : tasks_(executor, "host"),
-      sessions_(
-          engine, executor,
-          [this](std::shared_ptr<SharedSession> session) { tasks_.spawn("loss", tell_loss(std::move(session))); }),
+      sandboxes_(engine, executor,
+                 [this](std::shared_ptr<provision::SharedSandbox> sandbox) {
+                   tasks_.spawn("loss", tell_loss(std::move(sandbox)));
+                 }),
       installer_(engine, executor, pool, installer_options(options)),
       context_{engine,
                executor,
                pool,
-               sessions_,
+               sandboxes_,
                installer_,
-               session_defaults(options),
+               sandbox_defaults(options),
                options.image,
                options.policy,
                options.state_dir.empty() ? "" : options.state_dir + "/staged",
@@ -86,16 +87,16 @@ Task<void> Host::run_server(HostedServer& server) {
   co_await server.run();
 }
 
-Task<void> Host::tell_loss(std::shared_ptr<SharedSession> session) {
-  const std::string how = co_await session->session().describe_loss();
-  log::error(session->session().options().name, "{}", how);
-  session->declare_lost(how);
+Task<void> Host::tell_loss(std::shared_ptr<provision::SharedSandbox> sandbox) {
+  const std::string how = co_await sandbox->sandbox().describe_loss();
+  log::error(sandbox->sandbox().options().name, "{}", how);
+  sandbox->declare_lost(how);
 }
 
 Task<Result<void>> Host::stop() {
   for (const auto& server : servers_) server->request_shut_down();
   co_await tasks_.join();
-  co_return co_await sessions_.close_all();
+  co_return co_await sandboxes_.close_all();
 }
 
 Result<HostedServer*> Host::find(const std::string& name) {
@@ -124,7 +125,7 @@ Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& 
   auto found = co_await engine.list_volumes(box::instance_labels(instance));
   if (!found) co_return fail(std::move(found).error());
   for (const std::string& volume : *found) {
-    if (!volumes && (volume == cache_volume(instance) || volume.ends_with(kWorkspaceSuffix))) continue;
+    if (!volumes && (volume == cache_volume(instance) || volume.ends_with(provision::kWorkspaceSuffix))) continue;
     auto gone = co_await engine.remove_volume(volume);
     if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("volume {}", volume)));
     ++removed.volumes;

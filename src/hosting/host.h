@@ -24,14 +24,14 @@ struct HostOptions {
   std::string run_dir;
   std::string image;      // engine id of the image for servers that name none
   std::string ca_bundle;  // host path; empty = none
-  PlanPolicy policy;
+  provision::PlanPolicy policy;
   box::UidRange uids;     // EngineInfo::uids
   box::HostTools tools;   // EngineInfo::tools
   std::string state_dir;  // of the instance; what is noted of environments and of staged copies is kept there. Empty =
                           // nothing is
   std::string engine;     // EngineInfo::kind
   bool one_server_per_sandbox = false;  // EngineInfo
-  EgressService* egress =
+  egress::EgressService* egress =
       nullptr;  // outlives the host; null: no server has a way out, and nothing can be installed from a registry
 };
 
@@ -56,11 +56,11 @@ class Host {
 
  private:
   Task<void> run_server(HostedServer& server);
-  Task<void> tell_loss(std::shared_ptr<SharedSession> session);
+  Task<void> tell_loss(std::shared_ptr<provision::SharedSandbox> sandbox);
 
   net::TaskGroup tasks_;
-  SessionPool sessions_;
-  Installer installer_;
+  provision::SandboxPool sandboxes_;
+  provision::Installer installer_;
   HostContext context_;
   std::vector<std::unique_ptr<HostedServer>> servers_;
 };

@@ -9,11 +9,11 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "hosting/egress_policy.h"
-#include "hosting/identity.h"
-#include "hosting/missing_program.h"
-#include "hosting/offload.h"
 #include "json/text.h"
+#include "net/offload.h"
+#include "provision/egress_policy.h"
+#include "provision/identity.h"
+#include "provision/missing_program.h"
 
 namespace mcpbox::hosting {
 namespace {
@@ -28,20 +28,20 @@ constexpr std::chrono::milliseconds kDrain{300};
 
 }  // namespace
 
-// The process, the session that it lives in, and the MCP session over its pipes.
+// The process, the sandbox that it lives in, and the MCP session over its pipes.
 struct HostedServer::Running {
-  std::shared_ptr<SharedSession> session;
+  std::shared_ptr<provision::SharedSandbox> sandbox;
   std::string process_id;
   uid_t uid = 0;
   pid_t pid = 0;
   std::optional<box::ProcessExit> exit;
   std::optional<std::string> lost;
   std::unique_ptr<McpDriver> driver;
-  std::shared_ptr<EnvHold> environment;
-  std::shared_ptr<EgressGrant> egress;
+  std::shared_ptr<provision::EnvHold> environment;
+  std::shared_ptr<egress::EgressGrant> egress;
 
   ~Running() {
-    if (session) session->unwatch(process_id);
+    if (sandbox) sandbox->unwatch(process_id);
   }
   bool ended() const { return exit || lost; }
 };
@@ -49,13 +49,13 @@ struct HostedServer::Running {
 HostedServer::HostedServer(HostContext& context, config::ServerSettings settings)
     : context_(context),
       settings_(std::move(settings)),
-      process_id_(process_id(settings_.name)),
-      log_(context.executor, redactor_for(settings_, egress_token_)),
+      process_id_(provision::process_id(settings_.name)),
+      log_(context.executor, provision::redactor_for(settings_, egress_token_)),
       changed_(context.executor) {}
 
 HostedServer::~HostedServer() = default;
 
-void HostedServer::enter(ServerState state, Phase phase) {
+void HostedServer::enter(ServerState state, provision::Phase phase) {
   close_phase();
   state_ = state;
   phase_ = phase;
@@ -65,7 +65,7 @@ void HostedServer::enter(ServerState state, Phase phase) {
 }
 
 void HostedServer::close_phase() {
-  const bool timed = phase_ != Phase::kNone && phase_ != Phase::kRuntime &&
+  const bool timed = phase_ != provision::Phase::kNone && phase_ != provision::Phase::kRuntime &&
                      (state_ == ServerState::kPreparing || state_ == ServerState::kConnecting);
   if (!timed) return;
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - phase_began_);
@@ -91,7 +91,7 @@ Task<void> HostedServer::run() {
   while (!shut_down_wanted_) {
     if (stop_wanted_) {
       error_.reset();
-      enter(ServerState::kStopped, Phase::kNone);
+      enter(ServerState::kStopped, provision::Phase::kNone);
       while (stop_wanted_ && !shut_down_wanted_) co_await changed_.wait();
       continue;
     }
@@ -104,7 +104,7 @@ Task<void> HostedServer::run() {
     if (outcome || asked()) continue;  // somebody asked for a stop or a restart
 
     error_ = std::move(outcome).error();
-    log_.line(LogSource::kMcpbox, error_->message());
+    log_.line(provision::LogSource::kMcpbox, error_->message());
     const auto delay = budget_.on_failure(Clock::now(), connected_since_);
     const bool hopeless =
         !connected_since_ && (error_->code() == Code::kInvalidArgument || error_->code() == Code::kPermissionDenied ||
@@ -120,11 +120,11 @@ Task<void> HostedServer::run() {
     const auto until = Clock::now() + *delay;
     while (!asked() && Clock::now() < until) (void)co_await changed_.wait_until(until);
   }
-  enter(ServerState::kStopped, Phase::kNone);
+  enter(ServerState::kStopped, provision::Phase::kNone);
 }
 
 Task<Result<void>> HostedServer::attempt() {
-  enter(ServerState::kPreparing, Phase::kSessionCreate);
+  enter(ServerState::kPreparing, provision::Phase::kSessionCreate);
   phases_.clear();
   attempt_log_start_ = log_.last_sequence();
   // Starting can take minutes (an installation); a stop or a restart that is asked for meanwhile cancels it.
@@ -168,8 +168,8 @@ Task<Result<HostedServer::Place>> HostedServer::find_place() {
     }
     image = found->id;
   }
-  auto work = [this, image] { return plan_server(settings_, context_.policy, image); };
-  auto plan = co_await offload(context_.pool, std::move(work));
+  auto work = [this, image] { return provision::plan_server(settings_, context_.policy, image); };
+  auto plan = co_await net::offload(context_.pool, std::move(work));
   if (!plan) co_return fail(std::move(plan).error());
   if (!plan->refused.empty()) {
     std::string text;
@@ -179,49 +179,49 @@ Task<Result<HostedServer::Place>> HostedServer::find_place() {
     }
     co_return fail(Code::kPermissionDenied, text);
   }
-  auto user =
-      user_for(*plan, server_uid(context_.session_defaults.instance, settings_.name, context_.session_defaults.uids));
+  auto user = provision::user_for(
+      *plan, provision::server_uid(context_.sandbox_defaults.instance, settings_.name, context_.sandbox_defaults.uids));
   if (!user) co_return fail(std::move(user).error());
 
-  box::SessionOptions options = context_.session_defaults;
+  box::SandboxOptions options = context_.sandbox_defaults;
   box::SandboxProfile& profile = options.profile;
   profile.image = image;
   if (settings_.box.cpus) profile.limits.cpus = *settings_.box.cpus;
   if (settings_.box.memory_mb) profile.limits.memory_bytes = *settings_.box.memory_mb << 20;
   if (settings_.box.pids_limit) profile.limits.processes = *settings_.box.pids_limit;
   if (settings_.box.read_only_rootfs) profile.read_only_root = *settings_.box.read_only_rootfs;
-  profile.mounts = mounts_for(*plan);
+  profile.mounts = provision::mounts_for(*plan);
   const bool dedicated = context_.one_server_per_sandbox || settings_.box.isolation == config::Isolation::kDedicated ||
                          !profile.mounts.empty();
   options.name = dedicated ? process_id_.substr(0, 40) : fmt::format("shared-{}", profile.hash().substr(0, 8));
-  options.workspace_volume = box::Session::sandbox_name(options).append(kWorkspaceSuffix);
+  options.workspace_volume = box::Sandbox::sandbox_name(options).append(provision::kWorkspaceSuffix);
 
-  auto session = co_await context_.sessions.acquire(std::move(options));
-  if (!session) co_return fail(std::move(session).error());
-  co_return Place{std::move(*plan), *user, std::move(*session), image};
+  auto sandbox = co_await context_.sandboxes.acquire(std::move(options));
+  if (!sandbox) co_return fail(std::move(sandbox).error());
+  co_return Place{std::move(*plan), *user, std::move(*sandbox), image};
 }
 
 Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   auto place = co_await find_place();
   if (!place) co_return fail(std::move(place).error());
   const auto user = &place->user;
-  const auto session = &place->session;
-  box::Supervisor& supervisor = (*session)->session().supervisor();
+  const auto sandbox = &place->sandbox;
+  box::Supervisor& supervisor = (*sandbox)->sandbox().supervisor();
 
-  std::shared_ptr<EgressGrant> egress;
+  std::shared_ptr<egress::EgressGrant> egress;
   if (context_.egress != nullptr && settings_.box.network.mode != config::NetworkMode::kNone) {
-    EgressClient client;
+    egress::EgressClient client;
     client.process = process_id_;
     client.server = settings_.name;
     client.uid = user->first;
     client.token = egress_token_;
-    client.policy = run_policy(settings_.box.network, settings_of_user());
+    client.policy = provision::run_policy(settings_.box.network, provision::settings_of_user());
     auto granted = co_await context_.egress->grant(std::move(client));
     if (!granted) co_return fail(std::move(granted).error());
     egress = std::move(*granted);
   }
 
-  LaunchInputs inputs;
+  provision::LaunchInputs inputs;
   inputs.network = settings_.box.network;
   if (egress) inputs.proxy_url = egress->proxy_url().reveal();
   inputs.server = settings_.name;
@@ -237,29 +237,30 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   inputs.restage = fresh_;
   inputs.manifest_dir = context_.manifest_dir;
   inputs.one_id = context_.one_server_per_sandbox;
-  inputs.on_phase = [this](Phase phase) { enter(ServerState::kPreparing, phase); };
+  inputs.on_phase = [this](provision::Phase phase) { enter(ServerState::kPreparing, phase); };
   inputs.on_progress = [this](std::string_view line) {
-    log_.line(LogSource::kMcpbox, line);
+    log_.line(provision::LogSource::kMcpbox, line);
     if (!line.starts_with(' ')) log::info(settings_.name, "{}", line);  // a step; its output is indented
   };
-  auto launch = co_await prepare_launch((*session)->session(), context_.installer, context_.pool, std::move(inputs));
+  auto launch =
+      co_await provision::prepare_launch((*sandbox)->sandbox(), context_.installer, context_.pool, std::move(inputs));
   if (!launch) co_return fail(std::move(launch).error());
-  for (const std::string& note : launch->notes) log_.line(LogSource::kMcpbox, note);
+  for (const std::string& note : launch->notes) log_.line(provision::LogSource::kMcpbox, note);
   fresh_ = false;
 
-  enter(ServerState::kConnecting, Phase::kProcessStart);
+  enter(ServerState::kConnecting, provision::Phase::kProcessStart);
   auto running = std::make_unique<Running>();
   if (launch->environment) {
     running->environment = launch->environment->hold;
     environment_ = launch->environment->record.hash;
-    packages_ = packages_in_short(launch->environment->record);
+    packages_ = provision::packages_in_short(launch->environment->record);
   }
   running->egress = std::move(egress);
-  running->session = *session;
+  running->sandbox = *sandbox;
   running->process_id = process_id_;
   running->uid = user->first;
   Running* raw = running.get();
-  (*session)->watch(
+  (*sandbox)->watch(
       process_id_,
       [this, raw](const box::ProcessExit& how) {
         raw->exit = how;
@@ -281,13 +282,14 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
         missing ? Error(Code::kFailedPrecondition,
                         fmt::format("{}; check `command` of server '{}': the program must be in the image, in a staged "
                                     "folder, or come from npx or uvx; {}",
-                                    error.message(), settings_.name, missing_program_hint(program, place->image)))
+                                    error.message(), settings_.name,
+                                    provision::missing_program_hint(program, place->image)))
                 : std::move(error));
   }
   running->pid = spawned->pid;
   ++starts_;
 
-  enter(ServerState::kConnecting, Phase::kMcpInit);
+  enter(ServerState::kConnecting, provision::Phase::kMcpInit);
   mcp::SessionOptions session_options;
   session_options.client_version = MCPBOX_VERSION;
   session_options.initialize_timeout = settings_.box.startup_timeout;
@@ -297,7 +299,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   co_return running;
 }
 
-Task<Result<std::vector<PullOutcome>>> HostedServer::pull(PullOptions options) {
+Task<Result<std::vector<provision::PullOutcome>>> HostedServer::pull(provision::PullOptions options) {
   auto place = co_await find_place();
   if (!place) co_return fail(std::move(place).error());
   const auto is_writable_copy = [](const workspace::Root& root) {
@@ -312,18 +314,19 @@ Task<Result<std::vector<PullOutcome>>> HostedServer::pull(PullOptions options) {
     co_return fail(Code::kInvalidArgument,
                    fmt::format("server '{}' has copies of {} folders; --to takes one", settings_.name, copies));
   }
-  const StageTarget target{place->user.first, place->user.second};
-  const box::SessionOptions& session = place->session->session().options();
-  const GenerationPlace where{
-      process_tree(process_id_), process_id_, context_.manifest_dir,
-      context_.one_server_per_sandbox ? target.uid : code_uid(session.instance, settings_.name, session.uids)};
-  std::vector<PullOutcome> outcomes;
+  const provision::StageTarget target{place->user.first, place->user.second};
+  const box::SandboxOptions& sandbox = place->sandbox->sandbox().options();
+  const provision::GenerationPlace where{provision::process_tree(process_id_), process_id_, context_.manifest_dir,
+                                         context_.one_server_per_sandbox
+                                             ? target.uid
+                                             : provision::code_uid(sandbox.instance, settings_.name, sandbox.uids)};
+  std::vector<provision::PullOutcome> outcomes;
   for (const workspace::Root& root : place->plan.roots) {
     if (!is_writable_copy(root)) continue;
-    auto pulled = co_await pull_root(context_.pool, place->session->session().supervisor(), root,
-                                     context_.policy.staging(), target, where, options);
+    auto pulled = co_await provision::pull_root(context_.pool, place->sandbox->sandbox().supervisor(), root,
+                                                context_.policy.staging(), target, where, options);
     if (!pulled) co_return fail(std::move(pulled).error().with_context(fmt::format("server '{}'", settings_.name)));
-    log_.line(LogSource::kMcpbox,
+    log_.line(provision::LogSource::kMcpbox,
               fmt::format("pulled into {}: {} entries{}", printable(pulled->target), pulled->report.items.size(),
                           pulled->report.applied ? "" : ", nothing written"));
     outcomes.push_back(std::move(*pulled));
@@ -348,7 +351,7 @@ Task<Result<void>> HostedServer::serve(Running& running) {
     if (asked()) break;
     if (running.ended()) {
       co_await drain(running);
-      if (state_ == ServerState::kConnected) phase_ = Phase::kRuntime;
+      if (state_ == ServerState::kConnected) phase_ = provision::Phase::kRuntime;
       outcome = fail(death_of(running));
       break;
     }
@@ -370,7 +373,7 @@ Task<Result<void>> HostedServer::serve(Running& running) {
       const auto soon = Clock::now() + std::chrono::seconds(1);
       while (!running.ended() && !asked() && Clock::now() < soon) (void)co_await changed_.wait_until(soon);
       if (running.ended() || asked()) continue;
-      if (state_ == ServerState::kConnected) phase_ = Phase::kRuntime;
+      if (state_ == ServerState::kConnected) phase_ = provision::Phase::kRuntime;
       const std::string tail = log_.tail(attempt_log_start_);
       outcome = fail(Code::kUnavailable,
                      fmt::format("the server closed its stdout and goes on running, so it cannot answer any more{}{}",
@@ -379,7 +382,7 @@ Task<Result<void>> HostedServer::serve(Running& running) {
     }
     if (state_ != ServerState::kConnected && state == SessionState::kReady && driver.session().tools_known()) {
       error_.reset();
-      enter(ServerState::kConnected, Phase::kNone);
+      enter(ServerState::kConnected, provision::Phase::kNone);
       connected_since_ = Clock::now();
       log::info(settings_.name, "connected: {} tools", driver.session().tools().size());
     }
@@ -394,7 +397,7 @@ Task<void> HostedServer::drain(Running& running) {
 }
 
 Task<void> HostedServer::finish(std::unique_ptr<Running> running, Error reason) {
-  box::Supervisor& supervisor = running->session->session().supervisor();
+  box::Supervisor& supervisor = running->sandbox->sandbox().supervisor();
   if (!running->lost) {
     const auto wait_for_end = [&](Clock::time_point until) -> Task<void> {
       while (!running->ended() && Clock::now() < until) (void)co_await changed_.wait_until(until);
@@ -466,12 +469,12 @@ ServerView HostedServer::view() const {
   if (error_) view.error = error_->message();
   view.process = process_id_;
   view.environment = environment_;
-  view.network = network_mode_name(settings_.box.network.mode);
+  view.network = provision::network_mode_name(settings_.box.network.mode);
   view.packages = packages_;
   view.restarts = starts_ == 0 ? 0 : starts_ - 1;
   view.phases = phases_;
   if (running_) {
-    view.sandbox = running_->session->session().sandbox().name;
+    view.sandbox = running_->sandbox->sandbox().state().name;
     view.pid = running_->pid;
     view.uid = running_->uid;
     if (state_ == ServerState::kConnected) {

@@ -12,18 +12,18 @@
 
 #include "base/result.h"
 #include "config/settings.h"
-#include "hosting/egress_service.h"
-#include "hosting/installer.h"
-#include "hosting/launch.h"
+#include "egress/control/service.h"
 #include "hosting/mcp_driver.h"
-#include "hosting/pull.h"
 #include "hosting/retry_budget.h"
-#include "hosting/server_log.h"
-#include "hosting/server_plan.h"
 #include "hosting/server_state.h"
-#include "hosting/session_pool.h"
 #include "net/task.h"
 #include "net/wait.h"
+#include "provision/install/installer.h"
+#include "provision/launch.h"
+#include "provision/sandbox_pool.h"
+#include "provision/server_log.h"
+#include "provision/server_plan.h"
+#include "provision/stage/pull.h"
 
 namespace mcpbox::hosting {
 
@@ -32,19 +32,19 @@ struct HostContext {
   box::Engine& engine;
   boost::asio::any_io_executor executor;
   boost::asio::thread_pool& pool;
-  SessionPool& sessions;
-  Installer& installer;
-  box::SessionOptions
-      session_defaults;       // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
+  provision::SandboxPool& sandboxes;
+  provision::Installer& installer;
+  box::SandboxOptions
+      sandbox_defaults;       // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
   std::string default_image;  // engine id of the image that is used where a server names none
-  PlanPolicy policy;
-  std::string manifest_dir;             // LaunchInputs::manifest_dir
-  bool one_server_per_sandbox = false;  // EngineInfo
-  EgressService* egress = nullptr;      // null: no server has a way out
+  provision::PlanPolicy policy;
+  std::string manifest_dir;                 // provision::LaunchInputs::manifest_dir
+  bool one_server_per_sandbox = false;      // EngineInfo
+  egress::EgressService* egress = nullptr;  // null: no server has a way out
 };
 
 struct PhaseTime {
-  Phase phase = Phase::kNone;
+  provision::Phase phase = provision::Phase::kNone;
   std::chrono::milliseconds duration{0};
 };
 
@@ -52,10 +52,10 @@ struct PhaseTime {
 struct ServerView {
   std::string name;
   ServerState state = ServerState::kStopped;
-  Phase phase = Phase::kNone;  // of the attempt that runs, or in which it failed
-  std::string error;           // for people; empty when all is well
-  std::string sandbox;         // the sandbox's name on the engine
-  std::string process;         // process id
+  provision::Phase phase = provision::Phase::kNone;  // of the attempt that runs, or in which it failed
+  std::string error;                                 // for people; empty when all is well
+  std::string sandbox;                               // the sandbox's name on the engine
+  std::string process;                               // process id
   pid_t pid = 0;
   uid_t uid = 0;
   unsigned restarts = 0;  // since the daemon started
@@ -89,10 +89,10 @@ class HostedServer {
 
   // Brings what the server changed in its writable copies back to this host (pull.h). Works in every state; opens the
   // sandbox if need be.
-  Task<Result<std::vector<PullOutcome>>> pull(PullOptions options);
+  Task<Result<std::vector<provision::PullOutcome>>> pull(provision::PullOptions options);
 
   ServerView view() const;
-  ServerLog& log() { return log_; }
+  provision::ServerLog& log() { return log_; }
   net::Signal& changed() { return changed_; }
   const std::string& name() const { return settings_.name; }
 
@@ -101,7 +101,7 @@ class HostedServer {
   struct Place {   // where it runs, and as whom
     workspace::Plan plan;
     std::pair<uid_t, gid_t> user;
-    std::shared_ptr<SharedSession> session;
+    std::shared_ptr<provision::SharedSandbox> sandbox;
     std::string image;  // engine id
   };
   Task<Result<Place>> find_place();
@@ -112,7 +112,7 @@ class HostedServer {
   Task<Result<void>> serve(Running& running);
   Task<void> drain(Running& running);
   Task<void> finish(std::unique_ptr<Running> running, Error reason);
-  void enter(ServerState state, Phase phase);
+  void enter(ServerState state, provision::Phase phase);
   void close_phase();
   std::string not_connected() const;
   Error death_of(const Running& running) const;
@@ -121,13 +121,13 @@ class HostedServer {
   HostContext& context_;
   config::ServerSettings settings_;
   std::string process_id_;
-  Secret egress_token_ = egress_token();
-  ServerLog log_;
+  Secret egress_token_ = egress::egress_token();
+  provision::ServerLog log_;
   net::Signal changed_;
   RetryBudget budget_;
 
   ServerState state_ = ServerState::kStopped;
-  Phase phase_ = Phase::kNone;
+  provision::Phase phase_ = provision::Phase::kNone;
   std::optional<Error> error_;
   std::vector<PhaseTime> phases_;
   std::chrono::steady_clock::time_point phase_began_;

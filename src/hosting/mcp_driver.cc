@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/text.h"
-#include "hosting/process_io.h"
+#include "net/read_all.h"
 
 namespace mcpbox::hosting {
 namespace {
@@ -20,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 }  // namespace
 
 McpDriver::McpDriver(boost::asio::any_io_executor executor, box::ProcessPipes pipes, mcp::SessionOptions options,
-                     ServerLog& log)
+                     provision::ServerLog& log)
     : executor_(executor),
       in_(executor, pipes.in.release()),
       out_(executor, pipes.out.release()),
@@ -102,7 +102,7 @@ void McpDriver::pump() {
   }
   for (mcp::Completion& completion : session_.take_completions())
     finished_.insert_or_assign(completion.id, std::move(completion.reply));
-  for (const std::string& line : session_.take_log()) log_.line(LogSource::kStdout, line);
+  for (const std::string& line : session_.take_log()) log_.line(provision::LogSource::kStdout, line);
   if (!pending_.empty()) writable_.notify();
   rearmed_.notify();
   changed_.notify();
@@ -128,12 +128,12 @@ Task<void> McpDriver::read_stdout() {
     if (error) break;
   }
   output_ended_ = true;
-  if (const std::string_view rest = framer_.rest(); !rest.empty()) log_.line(LogSource::kStdout, rest);
+  if (const std::string_view rest = framer_.rest(); !rest.empty()) log_.line(provision::LogSource::kStdout, rest);
   pump();
 }
 
 Task<void> McpDriver::read_stderr() {
-  co_await read_all(executor_, std::move(err_), [this](std::string_view bytes) { log_.stderr_bytes(bytes); });
+  co_await net::read_all(executor_, std::move(err_), [this](std::string_view bytes) { log_.stderr_bytes(bytes); });
   log_.stderr_end();
   errors_ended_ = true;
   pump();

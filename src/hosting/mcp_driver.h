@@ -13,12 +13,12 @@
 
 #include "base/result.h"
 #include "box/process.h"
-#include "hosting/server_log.h"
 #include "mcp/client_session.h"
 #include "mcp/line_framer.h"
 #include "net/task.h"
 #include "net/task_group.h"
 #include "net/wait.h"
+#include "provision/server_log.h"
 
 namespace mcpbox::hosting {
 
@@ -29,7 +29,7 @@ class McpDriver {
   static constexpr std::size_t kMaxLine = 16u << 20;
 
   McpDriver(boost::asio::any_io_executor executor, box::ProcessPipes pipes, mcp::SessionOptions options,
-            ServerLog& log);
+            provision::ServerLog& log);
   ~McpDriver();
 
   // `on_change` is called after everything that came in; it must not destroy the driver.
@@ -63,7 +63,7 @@ class McpDriver {
   UniqueFd err_;
   mcp::ClientSession session_;
   mcp::LineFramer framer_{kMaxLine};
-  ServerLog& log_;
+  provision::ServerLog& log_;
   net::Signal changed_;
   net::Signal writable_;
   net::Signal rearmed_;

@@ -1,24 +1,13 @@
-// The life-cycle states and phases of a hosted server, with the names that users and LangBot see.
+// The life-cycle states of a hosted server, with the names that users and LangBot see.
 #pragma once
 
 #include <string_view>
 
+#include "provision/phase.h"
+
 namespace mcpbox::hosting {
 
 enum class ServerState { kStopped, kPreparing, kConnecting, kConnected, kReconnecting, kError };
-
-// Where an attempt to start a server is, or was when it failed.
-enum class Phase {
-  kNone,
-  kSessionCreate,   // the sandbox
-  kStage,           // copying the host folder in; LangBot counts it to session_create
-  kDepInstall,      // pip, uv, npm
-  kProcessStart,    // fork and exec
-  kRelayConnect,    // the pipes
-  kMcpInit,         // initialize and the first tools/list
-  kRuntime,         // it was connected, and then it ended
-  kBoxUnavailable,  // no engine answers
-};
 
 constexpr std::string_view name_of(ServerState state) {
   switch (state) {
@@ -36,30 +25,6 @@ constexpr std::string_view name_of(ServerState state) {
       return "error";
   }
   return "error";
-}
-
-constexpr std::string_view name_of(Phase phase) {
-  switch (phase) {
-    case Phase::kNone:
-      return "";
-    case Phase::kSessionCreate:
-      return "session_create";
-    case Phase::kStage:
-      return "stage";
-    case Phase::kDepInstall:
-      return "dep_install";
-    case Phase::kProcessStart:
-      return "process_start";
-    case Phase::kRelayConnect:
-      return "relay_connect";
-    case Phase::kMcpInit:
-      return "mcp_init";
-    case Phase::kRuntime:
-      return "runtime";
-    case Phase::kBoxUnavailable:
-      return "box_unavailable";
-  }
-  return "";
 }
 
 }  // namespace mcpbox::hosting

@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "egress/http_head.h"
-#include "egress/up_filter.h"
+#include "egress/rules/http_head.h"
+#include "egress/rules/up_filter.h"
 
 using namespace mcpbox::egress;
 

@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "egress/client_hello.h"
+#include "egress/rules/client_hello.h"
 
 using namespace mcpbox::egress;
 

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "base/text.h"
-#include "egress/control.h"
+#include "egress/control/codec.h"
 
 using namespace mcpbox::egress;
 

@@ -1,7 +1,7 @@
 // What mcpbox-init sends to mcpbox: the link and every reply's decoder.
 #include <cstdint>
 
-#include "box/supervisor_link.h"
+#include "box/link/supervisor_link.h"
 
 namespace {
 

@@ -15,8 +15,8 @@
 #include <map>
 
 #include "base/digest.h"
-#include "box/engine_locator.h"
-#include "box/session.h"
+#include "box/engines/locator.h"
+#include "box/sandbox.h"
 #include "net/wait.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
@@ -100,8 +100,8 @@ struct Contract : testing::Test {
   T run(Task<T> task) {
     return test::run_task(loop, std::move(task));
   }
-  SessionOptions options(const std::string& name) {
-    SessionOptions out;
+  SandboxOptions options(const std::string& name) {
+    SandboxOptions out;
     out.instance = instance;
     out.name = name;
     out.profile.image = image;
@@ -113,8 +113,8 @@ struct Contract : testing::Test {
     out.uids = info.uids;
     return out;
   }
-  std::unique_ptr<Session> open(SessionOptions wanted) {
-    auto session = run(Session::open(*engine, loop.get_executor(), std::move(wanted)));
+  std::unique_ptr<Sandbox> open(SandboxOptions wanted) {
+    auto session = run(Sandbox::open(*engine, loop.get_executor(), std::move(wanted)));
     EXPECT_TRUE(session) << session.error().message();
     return session ? std::move(*session) : nullptr;
   }
@@ -141,8 +141,8 @@ struct Contract : testing::Test {
     ProcessExit exit;
     std::string output;  // at most what a pipe holds
   };
-  std::vector<Ended> run_all(Session& session, std::vector<ProcessSpec> specs, std::function<void()> begun = {}) {
-    return run([](Session& in, std::vector<ProcessSpec> what, std::function<void()> then) -> Task<std::vector<Ended>> {
+  std::vector<Ended> run_all(Sandbox& session, std::vector<ProcessSpec> specs, std::function<void()> begun = {}) {
+    return run([](Sandbox& in, std::vector<ProcessSpec> what, std::function<void()> then) -> Task<std::vector<Ended>> {
       net::Signal changed(co_await boost::asio::this_coro::executor);
       std::map<std::string, ProcessExit> exits;
       in.supervisor().on_exit([&](const std::string& id, const ProcessExit& how) {

@@ -12,8 +12,8 @@ using Clock = std::chrono::steady_clock;
 
 struct EngineContract : Contract {
   // Runs a program of the sandbox to its end.
-  ProcessExit outcome(Session& session, ProcessSpec spec, int signal_number = 0) {
-    return run([](Session& in, ProcessSpec what, int number) -> Task<ProcessExit> {
+  ProcessExit outcome(Sandbox& session, ProcessSpec spec, int signal_number = 0) {
+    return run([](Sandbox& in, ProcessSpec what, int number) -> Task<ProcessExit> {
       net::Signal changed(co_await boost::asio::this_coro::executor);
       std::optional<ProcessExit> exit;
       in.supervisor().on_exit([&](const std::string&, const ProcessExit& how) {
@@ -30,7 +30,7 @@ struct EngineContract : Contract {
       co_return exit.value_or(ProcessExit{});
     }(session, std::move(spec), signal_number));
   }
-  int keep(Session& session, const std::string& directory) {
+  int keep(Sandbox& session, const std::string& directory) {
     const uid_t uid = info.uids.first + 7;
     EXPECT_TRUE(run(session.supervisor().make_tree(directory, uid, uid, {"own"})));
     ProcessSpec spec = process("keep", {"keep", directory + "/own/file"});
@@ -42,11 +42,11 @@ struct EngineContract : Contract {
 TEST_F(EngineContract, finds_a_sandbox_by_its_labels_and_by_its_id) {
   auto session = open(options("one"));
   ASSERT_TRUE(session);
-  const SandboxState& made = session->sandbox();
+  const SandboxState& made = session->state();
   EXPECT_TRUE(made.running);
   auto state = run(engine->inspect(made.id));
   ASSERT_TRUE(state) << state.error().message();
-  EXPECT_EQ(state->name, Session::sandbox_name(session->options()));
+  EXPECT_EQ(state->name, Sandbox::sandbox_name(session->options()));
   EXPECT_TRUE(state->running);
   EXPECT_EQ(state->labels["io.mcpbox.managed"], "1");
   EXPECT_EQ(state->labels["io.mcpbox.session"], "one");
@@ -58,7 +58,7 @@ TEST_F(EngineContract, finds_a_sandbox_by_its_labels_and_by_its_id) {
 
 TEST_F(EngineContract, keeps_two_instances_apart) {
   auto mine = open(options("one"));
-  SessionOptions theirs = options("one");
+  SandboxOptions theirs = options("one");
   theirs.instance = other;
   auto yours = open(theirs);
   ASSERT_TRUE(mine && yours);
@@ -73,7 +73,7 @@ TEST_F(EngineContract, keeps_two_instances_apart) {
 TEST_F(EngineContract, removes_a_sandbox_for_good_and_takes_its_absence_for_success) {
   auto session = open(options("one"));
   ASSERT_TRUE(session);
-  const std::string id = session->sandbox().id;
+  const std::string id = session->state().id;
   ASSERT_TRUE(run(engine->remove(id)));
   EXPECT_EQ(run(engine->inspect(id)).error().code(), Code::kNotFound);
   EXPECT_TRUE(names(instance).empty());
@@ -81,11 +81,11 @@ TEST_F(EngineContract, removes_a_sandbox_for_good_and_takes_its_absence_for_succ
 }
 
 TEST_F(EngineContract, refuses_a_second_sandbox_of_the_same_name) {
-  SessionOptions wanted = options("one");
+  SandboxOptions wanted = options("one");
   auto session = open(wanted);
   ASSERT_TRUE(session);
   SandboxSpec again;
-  again.name = Session::sandbox_name(wanted);
+  again.name = Sandbox::sandbox_name(wanted);
   again.profile = wanted.profile;
   again.labels = instance_labels(instance);
   again.init_argv = {"/opt/contract/probe", "--control", "/none"};
@@ -95,7 +95,7 @@ TEST_F(EngineContract, refuses_a_second_sandbox_of_the_same_name) {
 }
 
 TEST_F(EngineContract, keeps_a_volume_and_lets_scratch_go) {
-  SessionOptions wanted = options("one");
+  SandboxOptions wanted = options("one");
   wanted.cache_volume = "mcpbox-contract-" + instance.substr(0, 8);
   wanted.cache_writable = true;
   for (const int kept : {0, 7}) {
@@ -125,13 +125,13 @@ TEST_F(EngineContract, runs_processes_and_says_how_they_ended) {
 TEST_F(EngineContract, hands_a_running_sandbox_to_the_next_controller) {
   auto first = open(options("one"));
   ASSERT_TRUE(first);
-  const std::string id = first->sandbox().id;
+  const std::string id = first->state().id;
   ASSERT_TRUE(run(first->supervisor().spawn(process("server", {"wait"}))));
   first.reset();
   auto second = open(options("one"));
   ASSERT_TRUE(second);
   EXPECT_TRUE(second->adopted());
-  EXPECT_EQ(second->sandbox().id, id);
+  EXPECT_EQ(second->state().id, id);
   auto processes = run(second->supervisor().list());
   ASSERT_TRUE(processes);
   ASSERT_EQ(processes->size(), 1u);
@@ -139,7 +139,7 @@ TEST_F(EngineContract, hands_a_running_sandbox_to_the_next_controller) {
 }
 
 TEST_F(EngineContract, an_ephemeral_sandbox_goes_with_its_controller) {
-  SessionOptions wanted = options("one");
+  SandboxOptions wanted = options("one");
   wanted.ephemeral = true;
   auto session = open(wanted);
   ASSERT_TRUE(session);
@@ -158,7 +158,7 @@ TEST_F(EngineContract, an_ephemeral_sandbox_goes_with_its_controller) {
 TEST_F(EngineContract, reports_a_sandbox_that_ends) {
   auto session = open(options("one"));
   ASSERT_TRUE(session);
-  auto reported = run([](EngineContract& test, Session& ending) -> Task<std::vector<SandboxState>> {
+  auto reported = run([](EngineContract& test, Sandbox& ending) -> Task<std::vector<SandboxState>> {
     const auto executor = co_await boost::asio::this_coro::executor;
     auto seen = std::make_shared<std::vector<SandboxState>>();
     auto changed = std::make_shared<net::Signal>(executor);
@@ -177,10 +177,10 @@ TEST_F(EngineContract, reports_a_sandbox_that_ends) {
     co_return *seen;
   }(*this, *session));
   ASSERT_EQ(reported.size(), 1u);
-  EXPECT_EQ(reported[0].id, session->sandbox().id);
+  EXPECT_EQ(reported[0].id, session->state().id);
   EXPECT_FALSE(reported[0].running);
   EXPECT_EQ(reported[0].exit_code, 0);
-  auto state = run(engine->inspect(session->sandbox().id));
+  auto state = run(engine->inspect(session->state().id));
   ASSERT_TRUE(state);
   EXPECT_EQ(state->exit_code, 0);
 }

@@ -10,7 +10,7 @@
 #include <mutex>
 
 #include "contract.h"
-#include "egress/egress_process.h"
+#include "egress/control/egress_process.h"
 #include "integration/egress/rig.h"
 
 namespace mcpbox::box {
@@ -95,8 +95,8 @@ struct EgressContract : Contract {
     ASSERT_TRUE(done) << done.error().message();
   }
   static std::string credential(const std::string& id) { return basic_credential(id, "token-" + id); }
-  std::unique_ptr<Session> open_with_egress() {
-    SessionOptions wanted = options("one");
+  std::unique_ptr<Sandbox> open_with_egress() {
+    SandboxOptions wanted = options("one");
     wanted.egress_dir = directory;
     return open(std::move(wanted));
   }
@@ -107,7 +107,7 @@ struct EgressContract : Contract {
     spec.confine.connect_ports = {kEgressPort};
     return spec;
   }
-  std::string output(Session& session, ProcessSpec spec) {
+  std::string output(Sandbox& session, ProcessSpec spec) {
     auto ended = run_all(session, {std::move(spec)});
     return ended.front().output;
   }

@@ -4,9 +4,9 @@
 
 #include <fstream>
 
-#include "egress/audit_reader.h"
-#include "egress/egress_process.h"
-#include "egress/run_egress.h"
+#include "egress/control/egress_process.h"
+#include "egress/proxy/audit_reader.h"
+#include "egress/proxy/run_egress.h"
 #include "rig.h"
 
 namespace mcpbox::egress {

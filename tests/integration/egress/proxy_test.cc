@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
 
-#include "egress/audit_reader.h"
+#include "egress/proxy/audit_reader.h"
 #include "rig.h"
 #include "support/client_hello.h"
 

@@ -21,8 +21,8 @@
 
 #include "base/digest.h"
 #include "base/unique_fd.h"
-#include "egress/control.h"
-#include "egress/proxy.h"
+#include "egress/control/codec.h"
+#include "egress/proxy/proxy.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
 

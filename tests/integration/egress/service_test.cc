@@ -1,14 +1,15 @@
 // The proxy as its owner keeps it: grants, their ends, and a proxy that dies. This program starts itself as `egress
 // serve`.
+#include "egress/control/service.h"
+
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/stat.h>
 
-#include "hosting/egress_service.h"
 #include "net/wait.h"
 #include "rig.h"
 
-namespace mcpbox::hosting {
+namespace mcpbox::egress {
 namespace {
 
 using testing::HasSubstr;
@@ -17,7 +18,7 @@ using testing::StartsWith;
 struct Service {
   test::TempTree tree;
   boost::asio::io_context loop;
-  egress::LoopbackServer server{egress::echo};
+  LoopbackServer server{echo};
   std::unique_ptr<EgressService> service;
 
   Service() {
@@ -43,7 +44,7 @@ struct Service {
   Result<std::shared_ptr<EgressGrant>> grant(std::string process, std::string token, std::vector<std::string> allow) {
     EgressClient client;
     client.process = client.server = std::move(process);
-    client.uid = egress::kUid;
+    client.uid = kUid;
     client.token = Secret(std::move(token));
     client.policy.mode = "allowlist";
     client.policy.allow = std::move(allow);
@@ -51,13 +52,11 @@ struct Service {
   }
   // The status line's number for one CONNECT; the loop need not run for it.
   std::string ask(const std::string& process, const std::string& token) {
-    const UniqueFd fd = egress::connect_unix(tree.path("run/egress.sock"));
-    const std::string credential = egress::basic_credential(process, token);
-    egress::send_all(fd.get(), "MCPBOX1 " + std::to_string(egress::kUid) + "\nCONNECT " + target() +
-                                   " HTTP/1.1\r\nHost: " + target() + "\r\nProxy-Authorization: " + credential +
-                                   "\r\n\r\n");
-    const std::string head =
-        egress::read_until(fd.get(), [](const std::string& so_far) { return so_far.contains("\r\n"); });
+    const UniqueFd fd = connect_unix(tree.path("run/egress.sock"));
+    const std::string credential = basic_credential(process, token);
+    send_all(fd.get(), "MCPBOX1 " + std::to_string(kUid) + "\nCONNECT " + target() + " HTTP/1.1\r\nHost: " + target() +
+                           "\r\nProxy-Authorization: " + credential + "\r\n\r\n");
+    const std::string head = read_until(fd.get(), [](const std::string& so_far) { return so_far.contains("\r\n"); });
     return head.size() > 12 ? head.substr(9, 3) : head;
   }
   // Until the loop has brought the proxy to this answer.
@@ -146,4 +145,4 @@ TEST(EgressService,
 }
 
 }  // namespace
-}  // namespace mcpbox::hosting
+}  // namespace mcpbox::egress

@@ -1,6 +1,4 @@
 // The Docker engine on a real engine, found as the program finds it. Without one these tests fail.
-#include "box/docker_engine.h"
-
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -13,7 +11,8 @@
 #include <set>
 
 #include "base/digest.h"
-#include "box/engine_locator.h"
+#include "box/docker/engine.h"
+#include "box/engines/locator.h"
 #include "net/http_client.h"
 #include "net/wait.h"
 #include "support/run_task.h"

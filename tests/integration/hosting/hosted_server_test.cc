@@ -112,7 +112,7 @@ struct HostedServerTest : test::RealEngine {
   }
   static std::string log_of(HostedServer& which) {
     std::string text;
-    for (const LogLine& line : which.log().since(0)) text += line.text + "\n";
+    for (const provision::LogLine& line : which.log().since(0)) text += line.text + "\n";
     return text;
   }
   // The text of the answer; "error: …" where the call failed, "refused: …" where the tool did.
@@ -153,7 +153,7 @@ TEST_F(HostedServerTest, a_crash_fails_the_call_once_and_the_server_comes_back) 
     EXPECT_THAT(died, HasSubstr("SIGKILL"));
     EXPECT_THAT(died, HasSubstr("about to crash")) << "its last words tell why";
     EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.state == ServerState::kReconnecting; }));
-    EXPECT_EQ(one.view().phase, Phase::kRuntime);
+    EXPECT_EQ(one.view().phase, provision::Phase::kRuntime);
     EXPECT_THAT(co_await call(one, "pid"), HasSubstr("reconnecting (runtime)"));
     if (!co_await connected(one)) co_return 1;
     EXPECT_EQ(one.view().restarts, 1u);
@@ -171,7 +171,7 @@ TEST_F(HostedServerTest, a_server_that_ends_at_once_gives_up_after_its_retries_a
     EXPECT_TRUE(co_await until(bad, [](const ServerView& view) { return view.state == ServerState::kError; }));
     EXPECT_THAT(bad.view().error, HasSubstr("exit code 1"));
     EXPECT_THAT(bad.view().error, HasSubstr("cannot find my configuration"));
-    EXPECT_EQ(bad.view().phase, Phase::kMcpInit);
+    EXPECT_EQ(bad.view().phase, provision::Phase::kMcpInit);
     EXPECT_EQ(bad.view().restarts, 3u);
     co_return 0;
   };
@@ -185,7 +185,7 @@ TEST_F(HostedServerTest, a_command_that_is_not_there_is_not_tried_again) {
   auto body = [this]() -> Task<int> {
     HostedServer& missing = server("missing");
     EXPECT_TRUE(co_await until(missing, [](const ServerView& view) { return view.state == ServerState::kError; }));
-    EXPECT_EQ(missing.view().phase, Phase::kProcessStart);
+    EXPECT_EQ(missing.view().phase, provision::Phase::kProcessStart);
     EXPECT_THAT(missing.view().error, HasSubstr("no-such-program"));
     EXPECT_EQ(missing.view().restarts, 0u);
     co_return 0;
@@ -238,7 +238,8 @@ TEST_F(HostedServerTest, a_stop_in_every_phase_of_the_start_leaves_no_process) {
   start({python("one")});
   auto body = [this]() -> Task<int> {
     HostedServer& one = server("one");
-    for (const Phase phase : {Phase::kSessionCreate, Phase::kStage, Phase::kProcessStart, Phase::kMcpInit}) {
+    for (const provision::Phase phase : {provision::Phase::kSessionCreate, provision::Phase::kStage,
+                                         provision::Phase::kProcessStart, provision::Phase::kMcpInit}) {
       EXPECT_TRUE(co_await until(one, [phase](const ServerView& view) { return view.phase == phase; }))
           << name_of(phase);
       one.request_stop();
@@ -262,11 +263,11 @@ TEST_F(HostedServerTest, a_stop_during_an_installation_ends_the_installers_sandb
   start({std::move(settings)});
   auto body = [this]() -> Task<int> {
     HostedServer& one = server("one");
-    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == Phase::kDepInstall; }))
+    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == provision::Phase::kDepInstall; }))
         << one.view().error;
     EXPECT_TRUE(co_await sandboxes_become(2));
     one.request_restart(false);
-    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == Phase::kDepInstall; }))
+    EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == provision::Phase::kDepInstall; }))
         << one.view().error;
     one.request_stop();
     co_await one.settle(Clock::now() + seconds(30));
@@ -355,7 +356,7 @@ TEST_F(HostedServerTest, a_restart_sends_only_what_changed_on_the_host) {
       one.request_restart(false);
       co_await one.settle(Clock::now() + seconds(30));
       std::string text;
-      for (const LogLine& line : one.log().since(seen)) text += line.text + "\n";
+      for (const provision::LogLine& line : one.log().since(seen)) text += line.text + "\n";
       co_return text;
     };
     if (!co_await connected(one)) co_return 1;

@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "app/engine_setup.h"
+#include "app/compose/engine_setup.h"
 #include "base/digest.h"
-#include "box/session.h"
+#include "box/sandbox.h"
 #include "hosting/host.h"
 #include "net/wait.h"
 #include "support/run_task.h"
@@ -67,8 +67,8 @@ class RealEngine : public testing::Test {
     pool.join();
   }
 
-  box::SessionOptions session_options(std::string name) const {
-    box::SessionOptions options;
+  box::SandboxOptions session_options(std::string name) const {
+    box::SandboxOptions options;
     options.instance = instance;
     options.name = std::move(name);
     options.init_path = init;

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <thread>
 
-#include "box/stage_writer.h"
+#include "box/link/stage_writer.h"
 #include "integration/init/fixture.h"
 
 namespace mcpbox::test {

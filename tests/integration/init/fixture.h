@@ -12,7 +12,7 @@
 #include <memory>
 #include <string>
 
-#include "box/supervisor.h"
+#include "box/link/supervisor.h"
 #include "support/init_sandbox.h"
 #include "support/run_task.h"
 

@@ -3,7 +3,7 @@
 #include <sys/un.h>
 
 #include "base/unique_fd.h"
-#include "box/supervisor_socket.h"
+#include "box/link/supervisor_socket.h"
 #include "box/wire/messages.h"
 #include "integration/init/fixture.h"
 

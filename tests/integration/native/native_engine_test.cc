@@ -1,7 +1,5 @@
 // The native engine alone: what a server sees, what it does not reach, what killed sandboxes leave, how long a start
 // takes.
-#include "box/native_engine.h"
-
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/keyctl.h>
@@ -26,8 +24,9 @@
 
 #include "base/digest.h"
 #include "base/unique_fd.h"
-#include "box/native_record.h"
-#include "box/session.h"
+#include "box/native/engine.h"
+#include "box/native/record.h"
+#include "box/sandbox.h"
 #include "net/wait.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
@@ -65,8 +64,8 @@ struct Native : testing::Test {
   T run(Task<T> task) {
     return test::run_task(loop, std::move(task));
   }
-  SessionOptions options(const std::string& name) {
-    SessionOptions out;
+  SandboxOptions options(const std::string& name) {
+    SandboxOptions out;
     out.instance = instance;
     out.name = name;
     out.profile.image = "host";
@@ -122,7 +121,7 @@ TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_
   // Everybody may look for it and read it, so that nothing but the sandbox is in the way.
   ASSERT_EQ(::syscall(SYS_keyctl, KEYCTL_SETPERM, ring_key, 0x3f3f3f3fu), 0);
 
-  auto session = run(Session::open(*engine, loop.get_executor(), options("view")));
+  auto session = run(Sandbox::open(*engine, loop.get_executor(), options("view")));
   ASSERT_TRUE(session) << session.error().message();
   ProcessSpec spec;
   spec.id = "view";
@@ -171,12 +170,12 @@ TEST_F(Native, leaves_nothing_of_sandboxes_that_are_killed_at_random_moments) {
   const char* asked = std::getenv("MCPBOX_TEST_KILLS");
   const int rounds = asked != nullptr ? std::atoi(asked) : 60;
   for (int i = 0; i < rounds; ++i) {
-    SessionOptions wanted = options("kill-" + std::to_string(i));
+    SandboxOptions wanted = options("kill-" + std::to_string(i));
     wanted.ephemeral = i % 2 == 0;
-    auto session = run(Session::open(*engine, loop.get_executor(), wanted));
+    auto session = run(Sandbox::open(*engine, loop.get_executor(), wanted));
     ASSERT_TRUE(session) << session.error().message();
-    if (wanted.ephemeral) ephemeral.push_back(Session::sandbox_name(wanted));
-    auto record = read_sandbox(folder.path("state/native/sandboxes/" + Session::sandbox_name(wanted)));
+    if (wanted.ephemeral) ephemeral.push_back(Sandbox::sandbox_name(wanted));
+    auto record = read_sandbox(folder.path("state/native/sandboxes/" + Sandbox::sandbox_name(wanted)));
     ASSERT_TRUE(record);
     processes.insert(record->keeper.pid);
     processes.insert(record->first.pid);
@@ -226,9 +225,9 @@ TEST_F(Native, shows_a_toolchain_of_a_home_and_nothing_else_of_it) {
   native.only_one_id = one_id();
   engine = make_native_engine(loop.get_executor(), native);
   info = *run(engine->probe());
-  SessionOptions wanted = options("tools");
+  SandboxOptions wanted = options("tools");
   wanted.tools = info.tools;
-  auto session = run(Session::open(*engine, loop.get_executor(), wanted));
+  auto session = run(Sandbox::open(*engine, loop.get_executor(), wanted));
   ASSERT_TRUE(session) << session.error().message();
   ProcessSpec spec;
   spec.id = "node";
@@ -252,10 +251,10 @@ TEST_F(Native, shows_a_toolchain_of_a_home_and_nothing_else_of_it) {
 TEST_F(Native, tells_how_long_a_start_takes) {
   std::vector<double> ours, theirs;
   for (int i = 0; i < 30; ++i) {
-    SessionOptions wanted = options("time-" + std::to_string(i));
+    SandboxOptions wanted = options("time-" + std::to_string(i));
     wanted.ephemeral = true;
     auto began = Clock::now();
-    auto session = run(Session::open(*engine, loop.get_executor(), wanted));
+    auto session = run(Sandbox::open(*engine, loop.get_executor(), wanted));
     ASSERT_TRUE(session);
     ours.push_back(std::chrono::duration<double, std::milli>(Clock::now() - began).count());
     ASSERT_TRUE(run((*session)->close()));

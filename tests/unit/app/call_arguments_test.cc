@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "app/client_verbs.h"
+#include "app/verbs/client_verbs.h"
 
 namespace mcpbox::app {
 namespace {

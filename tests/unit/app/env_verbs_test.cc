@@ -1,4 +1,4 @@
-#include "app/env_verbs.h"
+#include "app/verbs/env_verbs.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "app/paths.h"
+#include "app/compose/paths.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "app/run_plan.h"
+#include "app/compose/run_plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

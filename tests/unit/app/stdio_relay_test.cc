@@ -1,5 +1,5 @@
 // The relay over real pipes, with the client and the server in threads.
-#include "app/stdio_relay.h"
+#include "app/compose/stdio_relay.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

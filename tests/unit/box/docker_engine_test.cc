@@ -1,10 +1,9 @@
-#include "box/docker_engine.h"
-
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <nlohmann/json.hpp>
 
+#include "box/docker/engine.h"
 #include "support/fake_engine.h"
 #include "support/run_task.h"
 

@@ -1,10 +1,10 @@
-#include "box/docker_profile.h"
-
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <set>
+
+#include "box/docker/profile.h"
 
 namespace mcpbox::box {
 namespace {

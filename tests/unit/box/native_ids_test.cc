@@ -1,6 +1,6 @@
-#include "box/native_ids.h"
-
 #include <gtest/gtest.h>
+
+#include "box/native/ids.h"
 
 namespace mcpbox::box {
 namespace {

@@ -1,9 +1,8 @@
-#include "box/native_layout.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
+#include "box/native/layout.h"
 #include "support/temp_tree.h"
 
 namespace mcpbox::box {

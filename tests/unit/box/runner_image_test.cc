@@ -1,4 +1,4 @@
-#include "box/runner_image.h"
+#include "box/docker/runner_image.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 #include <fstream>
 
 #include "base/digest.h"
-#include "box/docker_engine.h"
+#include "box/docker/engine.h"
 #include "support/fake_engine.h"
 #include "support/run_task.h"
 

@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "base/unique_fd.h"
-#include "box/supervisor.h"
+#include "box/link/supervisor.h"
 #include "box/wire/messages.h"
 #include "support/run_task.h"
 

@@ -1,4 +1,4 @@
-#include "box/supervisor_link.h"
+#include "box/link/supervisor_link.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -6,7 +6,7 @@
 #include <string>
 #include <thread>
 
-#include "box/stage_writer.h"
+#include "box/link/stage_writer.h"
 
 namespace mcpbox::box {
 namespace {

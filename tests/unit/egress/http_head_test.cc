@@ -1,4 +1,4 @@
-#include "egress/http_head.h"
+#include "egress/rules/http_head.h"
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,8 @@
-#include "egress/ip_address.h"
+#include "egress/rules/ip_address.h"
 
 #include <gtest/gtest.h>
 
-#include "egress/destination.h"
+#include "egress/rules/destination.h"
 
 namespace mcpbox::egress {
 namespace {

@@ -1,4 +1,4 @@
-#include "egress/policy.h"
+#include "egress/rules/policy.h"
 
 #include <gtest/gtest.h>
 

@@ -5,10 +5,10 @@
 #include <map>
 
 #include "base/digest.h"
-#include "egress/audit_log.h"
-#include "egress/audit_reader.h"
-#include "egress/control.h"
-#include "egress/presets.h"
+#include "egress/control/codec.h"
+#include "egress/proxy/audit_log.h"
+#include "egress/proxy/audit_reader.h"
+#include "egress/rules/presets.h"
 #include "support/temp_tree.h"
 
 namespace mcpbox::egress {

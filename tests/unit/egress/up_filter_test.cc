@@ -1,8 +1,8 @@
-#include "egress/up_filter.h"
+#include "egress/rules/up_filter.h"
 
 #include <gtest/gtest.h>
 
-#include "egress/client_hello.h"
+#include "egress/rules/client_hello.h"
 #include "support/client_hello.h"
 
 namespace mcpbox::egress {

@@ -173,9 +173,9 @@ TEST_F(ControlApiTest, an_engine_that_is_down_is_in_the_servers_error_and_a_stop
 }
 
 TEST_F(ControlApiTest, logs_come_as_lines_of_json_after_a_number) {
-  hosting::ServerLog& log = (*host->find("off"))->log();
-  log.line(hosting::LogSource::kStderr, "one");
-  log.line(hosting::LogSource::kStdout, "two \xff\x1b");
+  provision::ServerLog& log = (*host->find("off"))->log();
+  log.line(provision::LogSource::kStderr, "one");
+  log.line(provision::LogSource::kStdout, "two \xff\x1b");
   const auto all = ask("GET", "/v1/servers/off/logs");
   EXPECT_EQ(all->type, "application/x-ndjson");
   const std::size_t newline = all->body.find('\n');
@@ -190,8 +190,8 @@ TEST_F(ControlApiTest, logs_come_as_lines_of_json_after_a_number) {
 }
 
 TEST_F(ControlApiTest, a_follower_gets_what_is_logged_later_and_ends_with_its_reader) {
-  hosting::ServerLog& log = (*host->find("off"))->log();
-  log.line(hosting::LogSource::kStderr, "early");
+  provision::ServerLog& log = (*host->find("off"))->log();
+  log.line(provision::LogSource::kStderr, "early");
   net::ServedRequest request;
   request.method = "GET";
   request.path = "/v1/servers/off/logs";
@@ -205,7 +205,7 @@ TEST_F(ControlApiTest, a_follower_gets_what_is_logged_later_and_ends_with_its_re
   const auto got = test::run_cancelled(loop, follow(), [&] {
     if (!added && out.body.find("early") != std::string::npos) {
       added = true;
-      log.line(hosting::LogSource::kMcpbox, "later");
+      log.line(provision::LogSource::kMcpbox, "later");
     }
     return out.body.find("later") != std::string::npos;
   });

@@ -83,7 +83,7 @@ class Peer {
 
 struct McpDriverTest : testing::Test {
   boost::asio::io_context loop;
-  ServerLog log{loop.get_executor(), Redactor{}};
+  provision::ServerLog log{loop.get_executor(), Redactor{}};
   std::thread peer;
   std::unique_ptr<McpDriver> driver;
   std::unique_ptr<net::Signal> changed;
@@ -119,7 +119,7 @@ struct McpDriverTest : testing::Test {
   }
   std::string log_text() {
     std::string out;
-    for (const LogLine& line : log.since(0)) out += line.text + "|";
+    for (const provision::LogLine& line : log.since(0)) out += line.text + "|";
     return out;
   }
 };

@@ -1,0 +1,141 @@
+#include "app/compose/engine_setup.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/text.h"
+#include "box/docker/runner_image.h"
+#include "box/engines/locator.h"
+
+namespace mcpbox::app {
+
+workspace::Toolchains own_toolchains() {
+  const auto variable = [](const char* name) {
+    const char* value = ::getenv(name);
+    return std::string(value == nullptr ? "" : value);
+  };
+  return workspace::find_toolchains(variable("PATH"), variable("HOME"));
+}
+
+std::vector<std::string> describe_toolchains(const workspace::Toolchains& chains) {
+  std::map<std::string, std::string> programs;  // by folder
+  for (const workspace::Toolchain& chain : chains.found) {
+    for (const auto& [source, target] : chain.binds) {
+      std::string& names = programs[target];
+      if (!names.empty()) names += ", ";
+      names += chain.program;
+    }
+  }
+  std::vector<std::string> lines;
+  for (const auto& [folder, names] : programs) lines.push_back(fmt::format("{} for {}", printable(folder), names));
+  return lines;
+}
+
+Result<box::LocatorOptions> locator_options(std::string address) {
+  box::LocatorOptions options;
+  options.address = std::move(address);
+  const bool automatic = options.address.empty() || options.address == "auto";
+  if (automatic || options.address == box::kNativeAddress) {
+    auto paths = make_paths("", "");
+    if (!paths) return fail(std::move(paths).error());
+    auto init = find_init();
+    if (!init) return fail(std::move(init).error());
+    options.native.state_dir = paths->state_dir;
+    options.native.init_path = *init;
+    for (const workspace::Toolchain& chain : own_toolchains().found) {
+      if (std::ranges::find(options.native.tool_path, chain.bin) == options.native.tool_path.end())
+        options.native.tool_path.push_back(chain.bin);
+      for (const auto& bind : chain.binds) {
+        if (std::ranges::find(options.native.tools, bind) == options.native.tools.end())
+          options.native.tools.push_back(bind);
+      }
+    }
+  }
+  return options;
+}
+
+Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
+                                        std::string ca_bundle, ProgressPrinter& progress) {
+  EngineSetup setup;
+  progress.step("looking for an engine");
+  auto options = locator_options(std::move(address));
+  if (!options) co_return fail(std::move(options).error());
+  auto located = co_await box::locate_engine(executor, std::move(*options));
+  if (!located) co_return fail(std::move(located).error());
+  setup.engine = std::move(located->engine);
+  setup.info = std::move(located->info);
+  progress.done();
+  progress.note("engine: " + describe_engine(setup.info));
+
+  if (image.empty() && setup.info.kind == box::kNativeAddress) image = "host";
+  if (image.starts_with('/') && setup.info.kind != box::kNativeAddress) {
+    co_return fail(Code::kInvalidArgument,
+                   fmt::format("{}: a root file system in a folder needs --engine native; {} has images",
+                               printable(image), setup.info.kind));
+  }
+  if (!image.empty()) {
+    auto found = co_await setup.engine->image(image);
+    if (!found && found.error().code() == Code::kNotFound) {
+      progress.step(fmt::format("pulling image {}", image));
+      auto on_line = [&progress](std::string_view line) { progress.detail(line); };
+      found = co_await setup.engine->pull(image, on_line);
+    }
+    if (!found) co_return fail(std::move(found).error().with_context(fmt::format("image '{}'", image)));
+    setup.image_reference = std::move(image);
+    setup.image_id = found->id;
+    progress.done();
+    co_return setup;
+  }
+  auto dir = box::find_runner_image_dir();
+  if (!dir) co_return fail(std::move(dir).error());
+  auto tag = box::runner_image_tag(*dir);
+  if (!tag) co_return fail(std::move(tag).error());
+  setup.image_reference = *tag;
+  progress.step(fmt::format("building the runner image {} (once)", *tag));
+  auto on_line = [&progress](std::string_view line) { progress.detail(line); };
+  auto ensured = co_await box::ensure_runner_image(*setup.engine, setup.info.address, std::move(*dir),
+                                                   std::move(ca_bundle), on_line);
+  if (!ensured) co_return fail(std::move(ensured).error());
+  setup.image_id = ensured->id;
+  progress.done();
+  co_return setup;
+}
+
+std::string describe_engine(const box::EngineInfo& info) {
+  if (info.kind == box::kNativeAddress) {
+    return fmt::format("native, Linux {}, {}", info.version, info.rootless ? "as an ordinary user" : "as root");
+  }
+  return fmt::format("{} {}{} at {}", info.kind, info.version, info.rootless ? ", rootless," : "", info.address);
+}
+
+std::vector<std::string> denied_places(const Paths& paths, const std::string& engine_address) {
+  std::vector<std::string> places{paths.state_dir, paths.run_dir};
+  constexpr std::string_view kUnix = "unix://";
+  if (engine_address.starts_with(kUnix)) places.push_back(engine_address.substr(kUnix.size()));
+  return places;
+}
+
+Result<std::string> resolve_ca_bundle(const std::string& setting) {
+  if (setting == "none") return std::string();
+  const bool automatic = setting.empty() || setting == "system";
+  const std::string path = automatic ? "/etc/ssl/certs/ca-certificates.crt" : setting;
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr || ::access(real, R_OK) != 0) {
+    ::free(real);
+    if (setting.empty()) return std::string();
+    return fail(
+        Code::kInvalidArgument,
+        fmt::format("the CA bundle {} cannot be read; set box.ca_bundle (--ca-bundle) to a PEM file, or to none",
+                    path));
+  }
+  std::string found(real);
+  ::free(real);
+  return found;
+}
+
+}  // namespace mcpbox::app

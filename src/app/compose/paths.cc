@@ -1,0 +1,168 @@
+#include "app/compose/paths.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/errno_error.h"
+#include "base/text.h"
+#include "base/unique_fd.h"
+
+namespace mcpbox::app {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = ::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+std::string home_directory() {
+  if (std::string home = variable("HOME"); home.starts_with('/')) return home;
+  const passwd* entry = ::getpwuid(::geteuid());
+  return entry != nullptr && entry->pw_dir != nullptr ? entry->pw_dir : "/";
+}
+
+std::string default_state_dir() {
+  if (std::string dir = variable("MCPBOX_STATE_DIR"); !dir.empty()) return dir;
+  if (::geteuid() == 0) return "/var/lib/mcpbox";
+  if (std::string dir = variable("XDG_STATE_HOME"); dir.starts_with('/')) return dir + "/mcpbox";
+  return home_directory() + "/.local/state/mcpbox";
+}
+
+std::string default_run_dir() {
+  if (std::string dir = variable("MCPBOX_RUN_DIR"); !dir.empty()) return dir;
+  if (::geteuid() == 0) return "/run/mcpbox";
+  if (std::string dir = variable("XDG_RUNTIME_DIR"); dir.starts_with('/')) return dir + "/mcpbox";
+  return fmt::format("/tmp/mcpbox-{}", ::geteuid());
+}
+
+// Like mkdir -p with 0700 for what is missing; the last one must be a directory of ours that nobody else can enter.
+Result<void> make_private(const std::string& path) {
+  for (std::size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    if (::mkdir(path.substr(0, slash).c_str(), 0700) != 0 && errno != EEXIST) {
+      return fail(errno_error(errno, "cannot make " + path.substr(0, slash)));
+    }
+  }
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail(errno_error(errno, "cannot make " + path));
+  struct stat status{};
+  if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, path));
+  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
+    return fail(
+        Code::kPermissionDenied,
+        fmt::format("{} must be a directory of this user that nobody else can enter (chmod 700); mend or remove it",
+                    path));
+  }
+  return {};
+}
+
+std::string executable_directory() {
+  std::array<char, 4096> buffer{};
+  const ssize_t size = ::readlink("/proc/self/exe", buffer.data(), buffer.size());
+  if (size <= 0) return {};
+  const std::string path(buffer.data(), static_cast<std::size_t>(size));
+  return path.substr(0, path.rfind('/'));
+}
+
+}  // namespace
+
+std::string default_socket() {
+  if (std::string socket = variable("MCPBOX_SOCKET"); !socket.empty()) return socket;
+  return default_run_dir() + "/control.sock";
+}
+
+Result<Paths> make_paths(const std::string& state_dir, const std::string& socket) {
+  Paths paths;
+  paths.state_dir = state_dir.empty() ? default_state_dir() : state_dir;
+  paths.run_dir = default_run_dir();
+  paths.socket = socket.empty() ? default_socket() : socket;
+  paths.home = home_directory();
+  for (const std::string& dir : {paths.state_dir, paths.run_dir}) {
+    if (auto made = make_private(dir); !made) return fail(std::move(made).error());
+  }
+  return paths;
+}
+
+Result<std::string> instance_id(const std::string& state_dir) {
+  const std::string path = state_dir + "/instance";
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (file) {
+      std::array<char, 64> buffer{};
+      const ssize_t size = ::read(file.get(), buffer.data(), buffer.size());
+      const std::string id(trim({buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))}));
+      if (id.size() == 32 && id.find_first_not_of("0123456789abcdef") == std::string::npos) return id;
+      return fail(
+          Code::kDataLoss,
+          fmt::format("{} does not hold an instance id (32 hexadecimal digits); remove it, and sandboxes of the "
+                      "old id with `docker ps --filter label=io.mcpbox.managed=1`",
+                      path));
+    }
+    if (errno != ENOENT) return fail(errno_error(errno, path));
+    // Written beside and linked into place, so that two first starts agree on one id.
+    const std::string id = random_hex(16);
+    const std::string fresh = fmt::format("{}.{}", path, id.substr(0, 8));
+    const UniqueFd out(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!out) return fail(errno_error(errno, fresh));
+    const std::string text = id + "\n";
+    if (::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(out.get()) != 0) {
+      const int number = errno;
+      ::unlink(fresh.c_str());
+      return fail(errno_error(number, fresh));
+    }
+    const int linked = ::link(fresh.c_str(), path.c_str());
+    const int number = errno;
+    ::unlink(fresh.c_str());
+    if (linked != 0 && number != EEXIST) return fail(errno_error(number, path));
+  }
+  return fail(Code::kInternal, fmt::format("{} cannot be read back", path));
+}
+
+void remove_stale_files(const Paths& paths, const std::string& instance, bool keep_socket) {
+  if (!keep_socket) ::unlink(paths.socket.c_str());
+  ::unlink((paths.run_dir + "/egress/egress.sock").c_str());
+  ::rmdir((paths.run_dir + "/egress").c_str());
+  const std::string prefix = fmt::format("mcpbox-{}-", instance.substr(0, 8));
+  std::error_code ignored;
+  for (std::filesystem::directory_iterator at(paths.run_dir, ignored), end; !ignored && at != end;
+       at.increment(ignored)) {
+    const std::string name = at->path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    ::unlink((paths.run_dir + "/" + name + "/control.sock").c_str());
+    ::unlink((paths.run_dir + "/" + name + "/egress.sock").c_str());
+    ::rmdir((paths.run_dir + "/" + name).c_str());
+  }
+}
+
+Result<std::string> find_init() {
+  std::vector<std::string> tried;
+  if (std::string path = variable("MCPBOX_INIT"); !path.empty()) {
+    tried.push_back(path);
+  } else if (const std::string dir = executable_directory(); !dir.empty()) {
+    tried.push_back(dir + "/mcpbox-init");
+    tried.push_back(dir + "/../libexec/mcpbox/mcpbox-init");
+  }
+  for (const std::string& path : tried) {
+    if (::access(path.c_str(), X_OK) != 0) continue;
+    char* real = ::realpath(path.c_str(), nullptr);
+    if (real == nullptr) continue;
+    std::string found(real);
+    ::free(real);
+    return found;
+  }
+  return fail(Code::kNotFound,
+              fmt::format("mcpbox-init is not there (looked at {}); build or install it, or set MCPBOX_INIT",
+                          join(tried, ", ")));
+}
+
+}  // namespace mcpbox::app

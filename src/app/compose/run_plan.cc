@@ -1,0 +1,217 @@
+#include "app/compose/run_plan.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <utility>
+
+#include "app/compose/engine_setup.h"
+#include "app/exit_code.h"
+#include "base/errno_error.h"
+#include "base/text.h"
+#include "egress/rules/policy.h"
+#include "json/text.h"
+#include "provision/egress_policy.h"
+#include "provision/environment.h"
+#include "provision/install/env_ledger.h"
+#include "workspace/host_view.h"
+
+namespace mcpbox::app {
+namespace {
+
+// The folder as it is named on the command line, without links: it appears in the sandbox under this path.
+Result<std::string> real_folder(const std::string& path) {
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return fail(errno_error(errno, fmt::format("{}", printable(path))));
+  std::string found(real);
+  ::free(real);
+  return found;
+}
+
+}  // namespace
+
+Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries) {
+  std::map<std::string, std::string> env;
+  for (const std::string& entry : entries) {
+    const std::size_t equals = entry.find('=');
+    const std::string name = entry.substr(0, equals);
+    if (name.empty())
+      return fail(Code::kInvalidArgument, fmt::format("--env {}: it must be NAME=value or NAME", printable(entry, 40)));
+    if (equals != std::string::npos) {
+      env[name] = entry.substr(equals + 1);
+      continue;
+    }
+    const char* value = ::getenv(name.c_str());
+    if (value == nullptr)
+      return fail(Code::kInvalidArgument, fmt::format("--env {}: the variable is not set here", printable(name, 40)));
+    env[name] = value;
+  }
+  return env;
+}
+
+Result<config::NetworkSettings> run_network(const RunOptions& options) {
+  config::NetworkSettings network;
+  const auto mode = egress::parse_mode(options.network);
+  if (!mode) return fail(Error(mode.error()).with_context("--network"));
+  network.mode = *mode == egress::Mode::kNone     ? config::NetworkMode::kNone
+                 : *mode == egress::Mode::kPublic ? config::NetworkMode::kPublic
+                                                  : config::NetworkMode::kAllowlist;
+  network.allow = options.allow;
+  network.install_allow = options.install_allow;
+  if (auto read = egress::parse_rules(options.allow); !read)
+    return fail(std::move(read).error().with_context("--allow"));
+  if (auto read = egress::parse_rules(options.install_allow); !read)
+    return fail(std::move(read).error().with_context("--install-allow"));
+  if (network.mode == config::NetworkMode::kNone && !network.allow.empty()) {
+    return fail(Code::kInvalidArgument, "--network none and --allow contradict each other; leave one of them out");
+  }
+  for (const std::string& range : options.allow_private) {
+    if (auto read = egress::Cidr::parse(range); !read)
+      return fail(std::move(read).error().with_context("--allow-private"));
+  }
+  return network;
+}
+
+Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
+                                 const std::string& image_id, const std::string& state_dir) {
+  workspace::LaunchSpec spec;
+  spec.name = options.command.front();
+  spec.command = options.command.front();
+  spec.args.assign(options.command.begin() + 1, options.command.end());
+  spec.env = env;
+  spec.host_path_mode = workspace::Access::kReadWrite;  // a copy: the server may do with it what it likes
+
+  workspace::Policy policy;
+  policy.same_paths = true;
+  policy.infer = false;
+  policy.workspace = "/workspace/.mcp/server/workspace";
+  policy.image_id = image_id;
+  if (const auto minor = workspace::python_minor_of(image_id)) policy.python_minor = *minor;
+  policy.locked = options.install_mode == "locked";
+  policy.refreshed = provision::EnvLedger(state_dir).refreshed();
+  if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
+
+  for (const std::string& dir : options.stage) {
+    auto real = real_folder(dir);
+    if (!real) return fail(Error(Code::kInvalidArgument, "--stage " + real.error().message()));
+    policy.allowed_roots.push_back(*real);
+    if (!spec.host_path) {
+      spec.host_path = *real;
+    } else {
+      spec.more_stage.push_back(*real);
+    }
+  }
+  for (const std::string& mount : options.mounts) {
+    workspace::MountRequest request;
+    std::string dir = mount;
+    if (dir.ends_with(":rw") || dir.ends_with(":ro")) {
+      request.access = dir.ends_with(":rw") ? workspace::Access::kReadWrite : workspace::Access::kReadOnly;
+      dir.resize(dir.size() - 3);
+    }
+    auto real = real_folder(dir);
+    if (!real) return fail(Error(Code::kInvalidArgument, "--mount " + real.error().message()));
+    request.host = *real;
+    policy.allowed_roots.push_back(*real);
+    spec.mounts.push_back(std::move(request));
+  }
+  // A server that works on a folder works in it.
+  if (spec.host_path) {
+    spec.cwd = *spec.host_path;
+  } else if (!spec.mounts.empty()) {
+    spec.cwd = spec.mounts.front().host;
+  }
+  return workspace::make_plan(spec, policy);
+}
+
+namespace {
+
+std::string json_list(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const std::string& text : texts) out += (out.empty() ? "" : ", ") + json::quote(text);
+  return "[" + out + "]";
+}
+
+std::string network_in_words(const egress::PolicyText& policy) {
+  if (policy.mode == "none") return "none while it runs";
+  const std::string named = printable(join(policy.allow, ", "), 2000);
+  if (policy.mode == "public") return named.empty() ? "any public address" : "any public address, and " + named;
+  return named.empty() ? "nothing yet: --allow HOST (box.network.allow) lets it talk to a host"
+                       : named + ", and nothing else";
+}
+
+}  // namespace
+
+void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user,
+                bool as_json, const Redactor& redact) {
+  const egress::PolicyText running = provision::run_policy(network, user);
+  egress::PolicyText installing;
+  if (plan.install) installing = provision::install_policy(network, plan.install->manager, user);
+  if (as_json) {
+    std::string json = workspace::plan_to_json(plan);
+    json.resize(json.rfind('}'));
+    while (json.ends_with('\n')) json.pop_back();
+    json +=
+        fmt::format(",\n  \"network\": {{\"mode\": {}, \"allow\": {}, \"install_allow\": {}, \"registries\": {}}}\n}}",
+                    json::quote(running.mode), json_list(running.allow), json_list(installing.install_allow),
+                    json_list(installing.registries));
+    fmt::print("{}\n", redact(json));
+    return;
+  }
+  std::string text = fmt::format("runs      {}\n", display_command(plan.argv));
+  if (!plan.cwd.empty()) text += fmt::format("in        {}\n", printable(plan.cwd));
+  for (const workspace::Root& root : plan.roots) {
+    text += fmt::format("{:<9} {} at {}, {}\n", root.mode == workspace::RootMode::kStage ? "copies" : "mounts",
+                        printable(root.host), printable(root.mount),
+                        root.access == workspace::Access::kReadWrite ? "read-write" : "read-only");
+  }
+  if (plan.install) {
+    for (const workspace::InstallStep& step : plan.install->steps)
+      text += fmt::format("installs  {}: {}\n", step.title, display_command(step.argv));
+    text += fmt::format("          into {}\n", plan.install->environment);
+  }
+  if (plan.install) {
+    text += fmt::format("          from {}\n", join(installing.registries, ", "));
+    if (!installing.install_allow.empty())
+      text += fmt::format("          and from {}\n", join(installing.install_allow, ", "));
+  }
+  text += fmt::format("network   {}\n", network_in_words(running));
+  for (const workspace::Refusal& refusal : plan.refused)
+    text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
+  for (const std::string& hint : plan.hints) text += fmt::format("hint      {}\n", hint);
+  for (const std::string& why : plan.why) text += fmt::format("because   {}\n", why);
+  fmt::print("{}", redact(text));
+}
+
+void explain_toolchains(workspace::Plan& plan) {
+  const workspace::Toolchains chains = own_toolchains();
+  for (const std::string& line : describe_toolchains(chains))
+    plan.why.push_back("the native engine shows, read-only, " + line + ": your PATH finds them there");
+  for (const std::string& note : chains.notes) plan.hints.push_back(note);
+}
+
+int explain_run(const RunOptions& options, bool as_json) {
+  auto env = run_environment(options.env);
+  if (!env) {
+    fmt::print(stderr, "mcpbox: {}\n", env.error().message());
+    return kUsage;
+  }
+  const auto network = run_network(options);
+  if (!network) {
+    fmt::print(stderr, "mcpbox: {}\n", network.error().message());
+    return kUsage;
+  }
+  auto plan = run_plan(options, *env, options.image);
+  if (!plan) {
+    fmt::print(stderr, "mcpbox: {}\n", plan.error().message());
+    return exit_code_of(plan.error());
+  }
+  Redactor redact;
+  for (const auto& [name, value] : *env) redact.add(Secret(value));
+  explain_toolchains(*plan);
+  print_plan(*plan, *network, provision::settings_of_user(provision::install_variables()), as_json, redact);
+  return plan->refused.empty() ? kOk : kFailed;
+}
+
+}  // namespace mcpbox::app

@@ -1,0 +1,36 @@
+// The pure part of `mcpbox run` and `mcpbox explain -- …`: options → what the workspace module is asked, and what it
+// answered.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "app/compose/run.h"
+#include "base/redact.h"
+#include "base/result.h"
+#include "config/settings.h"
+#include "egress/rules/presets.h"
+#include "workspace/plan.h"
+
+namespace mcpbox::app {
+
+// "NAME=value" entries; a bare "NAME" passes our own value on, and is an error when it is not set.
+Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries);
+
+// --network, --allow and --install-allow as a configuration has them. kInvalidArgument names the rule that cannot be
+// read.
+Result<config::NetworkSettings> run_network(const RunOptions& options);
+
+Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
+                                 const std::string& image_id,
+                                 const std::string& state_dir = "");  // whose ledger says what is to be resolved anew
+
+// Adds to the plan's reasons which folders of the user's PATH native sandboxes show.
+void explain_toolchains(workspace::Plan& plan);
+
+// For people, or as JSON, on stdout; secrets are taken out. `user`: whose settings name the registries.
+void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user,
+                bool as_json, const Redactor& redact);
+
+}  // namespace mcpbox::app

@@ -1,0 +1,293 @@
+#include "app/compose/serve.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "app/compose/engine_setup.h"
+#include "app/compose/paths.h"
+#include "app/compose/progress.h"
+#include "app/compose/run_plan.h"
+#include "app/compose/runtime.h"
+#include "app/exit_code.h"
+#include "app/verbs/complain.h"
+#include "app/verbs/daemon_client.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "box/engines/locator.h"
+#include "config/load.h"
+#include "egress/control/service.h"
+#include "gateway/control_api.h"
+#include "hosting/host.h"
+#include "json/text.h"
+#include "net/http_server.h"
+#include "net/task_group.h"
+#include "net/wait.h"
+#include "provision/egress_policy.h"
+
+namespace mcpbox::app {
+namespace {
+
+void print_problems(const std::vector<config::Problem>& problems) {
+  for (const config::Problem& problem : problems) fmt::print(stderr, "{}\n", problem.text());
+}
+
+log::Level level_of(const std::string& name) {
+  if (name == "debug") return log::Level::kDebug;
+  if (name == "warning") return log::Level::kWarning;
+  if (name == "error") return log::Level::kError;
+  return log::Level::kInfo;
+}
+
+Task<void> find_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
+                       std::string ca_bundle, ProgressPrinter& progress, net::Signal& changed,
+                       std::optional<Result<EngineSetup>>& out) {
+  struct Notify {
+    net::Signal& changed;
+    ~Notify() { changed.notify(); }
+  } const notify{changed};
+  out = co_await set_up_engine(executor, std::move(address), std::move(image), std::move(ca_bundle), progress);
+}
+
+Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
+  auto loaded = config::load(options.config);
+  if (!loaded) {
+    print_problems(loaded.error());
+    co_return kUsage;
+  }
+  config::Settings settings = std::move(*loaded);
+  log::configure(options.verbose ? log::Level::kDebug : level_of(settings.log_level),
+                 settings.log_format == "json" ? log::Format::kJson : log::Format::kText);
+  const auto executor = runtime.loop.get_executor();
+
+  auto paths = make_paths(settings.daemon.state_dir, options.socket.empty() ? settings.daemon.socket : options.socket);
+  if (!paths) co_return complain(paths.error(), kFailed);
+  auto instance = instance_id(paths->state_dir);
+  if (!instance) co_return complain(instance.error(), kFailed);
+  auto init = find_init();
+  if (!init) co_return complain(init.error(), kFailed);
+  auto ca_bundle = resolve_ca_bundle(settings.box.ca_bundle);
+  if (!ca_bundle) co_return complain(ca_bundle.error(), kUsage);
+
+  // The socket first: it is the lock that keeps two daemons of one user apart.
+  gateway::ControlContext* context = nullptr;
+  net::HttpHandler control;
+  net::HttpServerOptions listening;
+  listening.socket_path = paths->socket;
+  auto handler = [&control](net::ServedRequest request, net::Responder& out) -> Task<void> {
+    if (control) return control(std::move(request), out);
+    return [](net::Responder& to) -> Task<void> {
+      (void)co_await to.send(
+          503, "application/json",
+          "{\"error\":{\"code\":\"unavailable\",\"message\":\"mcpbox is starting: it prepares the image\"}}\n");
+    }(out);
+  };
+  auto server = net::HttpServer::listen(executor, std::move(listening), std::move(handler));
+  if (!server) co_return complain(server.error(), kFailed);
+  (*server)->start();
+
+  bool stopping = false;
+  net::Signal stop(executor);
+  net::TaskGroup tasks(executor, "daemon");
+  const auto request_stop = [&] {
+    stopping = true;
+    stop.notify();
+  };
+  tasks.spawn("signals", on_stop_signal(runtime, [&](int) { request_stop(); }));
+
+  int code = kOk;
+  ProgressPrinter progress(options.verbose);
+  std::string address = options.engine.empty() ? settings.engine.address : options.engine;
+  // Building the image takes minutes; a stop that is asked for meanwhile cancels it.
+  std::optional<Result<EngineSetup>> found;
+  net::TaskGroup starting(executor, "engine");
+  starting.spawn("engine",
+                 find_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress, stop, found));
+  while (!found && starting.running() > 0 && !stopping) co_await stop.wait();
+  co_await starting.stop();
+  if (!found) {
+    log::info("daemon", "stopped before the engine and the image were ready");
+    co_await (*server)->stop();
+    co_await tasks.stop();
+    co_return stopping ? kOk : kFailed;
+  }
+  Result<EngineSetup>& setup = *found;
+  if (!setup) {
+    progress.done();
+    code = complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);
+  } else {
+    log::info("engine", "{}, image {}", describe_engine(setup->info), setup->image_reference);
+    for (const std::string& warning : setup->info.warnings) log::warning("engine", "{}", warning);
+    hosting::HostOptions hosting;
+    hosting.instance = *instance;
+    hosting.init_path = *init;
+    hosting.run_dir = paths->run_dir;
+    hosting.image = setup->image_id;
+    hosting.ca_bundle = *ca_bundle;
+    hosting.policy.allowed_roots = settings.allowed_roots;
+    hosting.policy.denied = denied_places(*paths, setup->info.address);
+    hosting.policy.home = paths->home;
+    hosting.policy.locked = settings.box.install_mode == config::InstallMode::kLocked;
+    hosting.policy.state_dir = paths->state_dir;
+    hosting.state_dir = paths->state_dir;
+    hosting.engine = setup->info.kind;
+    hosting.uids = setup->info.uids;
+    hosting.tools = setup->info.tools;
+    hosting.one_server_per_sandbox = setup->info.one_server_per_sandbox;
+    egress::EgressServiceOptions proxy;
+    proxy.one_server_per_sandbox = setup->info.one_server_per_sandbox;
+    proxy.directory = paths->run_dir + "/egress";
+    proxy.audit_directory = paths->state_dir + "/egress";
+    std::string note;
+    proxy.network = provision::network_text(settings.egress, provision::settings_of_user(), note);
+    if (!note.empty()) log::warning("egress", "{}", note);
+    auto egress = egress::EgressService::start(executor, std::move(proxy));
+    if (!egress) {
+      code = complain(egress.error(), kFailed);
+      co_await (*server)->stop();
+      co_await tasks.stop();
+      co_return code;
+    }
+    hosting.egress = egress->get();
+    hosting.settings = std::move(settings);
+    hosting::Host host(*setup->engine, executor, runtime.pool, std::move(hosting));
+    gateway::ControlContext made{host,           setup->info,  setup->image_reference,
+                                 options.config, request_stop, std::chrono::steady_clock::now()};
+    context = &made;
+    control = gateway::control_handler(*context);
+    host.start();
+    log::info("daemon", "listening on {}; `mcpbox ps` shows the servers", paths->socket);
+    while (!stopping) co_await stop.wait();
+    log::info("daemon", "stopping");
+    auto stopped = co_await host.stop();
+    if (!stopped) code = complain(stopped.error(), kFailed);
+    co_await (*egress)->stop();
+    ::rmdir((*egress)->directory().c_str());
+    control = nullptr;
+    co_await (*server)->stop();
+  }
+  co_await (*server)->stop();
+  co_await tasks.stop();
+  co_return code;
+}
+
+Task<int> down_on(Runtime& runtime, const DownOptions& options) {
+  const auto executor = runtime.loop.get_executor();
+  config::Settings settings;
+  if (!options.config.empty()) {
+    auto loaded = config::load(options.config);
+    if (!loaded) {
+      print_problems(loaded.error());
+      co_return kUsage;
+    }
+    settings = std::move(*loaded);
+  }
+  const auto first_of = [](const std::string& one, const std::string& other) { return one.empty() ? other : one; };
+  const std::string socket = first_of(options.socket, first_of(settings.daemon.socket, default_socket()));
+  DaemonClient client(executor, socket);
+  auto asked = co_await client.post("/v1/shutdown", "{}", std::chrono::seconds(10));
+  if (!asked && !client.no_daemon()) co_return complain(asked.error(), kFailed);
+  if (asked) {
+    // The daemon removes its socket when everything is gone.
+    bool gone = false;
+    for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+         !gone && std::chrono::steady_clock::now() < until;) {
+      co_await net::sleep_for(std::chrono::milliseconds(50));
+      auto status = co_await client.get("/v1/status", std::chrono::seconds(5));
+      gone = !status && client.no_daemon();
+    }
+    if (!gone)
+      co_return complain(
+          Error(Code::kTimeout, "the daemon did not end within a minute; its log says what it waits for"), kFailed);
+  }
+
+  // What a daemon that was killed left behind, and with --volumes the environments.
+  auto paths = make_paths(settings.daemon.state_dir, socket);
+  if (!paths) co_return complain(paths.error(), kFailed);
+  auto instance = instance_id(paths->state_dir);
+  if (!instance) co_return complain(instance.error(), kFailed);
+  auto locate = locator_options(first_of(options.engine, settings.engine.address));
+  if (!locate) co_return complain(locate.error(), kFailed);
+  auto located = co_await box::locate_engine(executor, std::move(*locate));
+  if (!located) co_return complain(located.error(), kNoEngine);
+  auto removed = co_await hosting::remove_everything(*located->engine, *instance, options.volumes);
+  if (!removed) co_return complain(removed.error(), kFailed);
+  if (options.volumes) provision::EnvLedger(paths->state_dir).clear();
+  remove_stale_files(*paths, *instance, asked.has_value());
+  fmt::print(
+      "{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running",
+      removed->sandboxes, removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",
+      options.volumes ? "" : "; installed dependencies and the servers' copies are kept (--volumes removes them too)");
+  co_return kOk;
+}
+
+}  // namespace
+
+int serve(const ServeOptions& options) {
+  return run_on_loop([&](Runtime& runtime) { return serve_on(runtime, options); });
+}
+
+int down(const DownOptions& options) {
+  return run_on_loop([&](Runtime& runtime) { return down_on(runtime, options); });
+}
+
+int check_config(const std::string& file, bool as_json) {
+  auto loaded = config::load(file);
+  if (as_json) {
+    std::string problems;
+    if (!loaded) {
+      for (const config::Problem& problem : loaded.error()) {
+        if (!problems.empty()) problems += ',';
+        problems += fmt::format(R"({{"file":{},"line":{},"column":{},"what":{}}})", json::quote(problem.file),
+                                problem.line, problem.column, json::quote(problem.what));
+      }
+    }
+    fmt::print("{{\"ok\":{},\"problems\":[{}]}}\n", loaded.has_value(), problems);
+    return loaded ? kOk : kUsage;
+  }
+  if (!loaded) {
+    print_problems(loaded.error());
+    fmt::print(stderr, "mcpbox: {} problem{} in {}\n", loaded.error().size(), loaded.error().size() == 1 ? "" : "s",
+               file);
+    return kUsage;
+  }
+  fmt::print("{}: ok, {} server{}\n", file, loaded->servers.size(), loaded->servers.size() == 1 ? "" : "s");
+  return kOk;
+}
+
+int explain_server(const std::string& file, const std::string& server, bool as_json) {
+  auto loaded = config::load(file);
+  if (!loaded) {
+    print_problems(loaded.error());
+    return kUsage;
+  }
+  std::vector<std::string> names;
+  for (const config::ServerSettings& settings : loaded->servers) {
+    names.push_back(settings.name);
+    if (settings.name != server) continue;
+    provision::PlanPolicy policy;
+    policy.allowed_roots = loaded->allowed_roots;
+    if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
+    policy.locked = loaded->box.install_mode == config::InstallMode::kLocked;
+    auto plan = provision::plan_server(settings, policy, loaded->box.image);
+    if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
+    explain_toolchains(*plan);
+    std::map<std::string, std::string> install_env;
+    for (const auto& [name, value] : loaded->box.install_env) install_env[name] = std::string(value.text.reveal());
+    print_plan(*plan, settings.box.network,
+               provision::settings_of_user(provision::install_variables(std::move(install_env))), as_json,
+               provision::redactor_for(settings));
+    return plan->refused.empty() ? kOk : kFailed;
+  }
+  return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file,
+                                                     printable(server, 100), join(names, ", "))),
+                  kUsage);
+}
+
+}  // namespace mcpbox::app

@@ -1,0 +1,303 @@
+#include "app/verbs/client_verbs.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <optional>
+#include <utility>
+
+#include "app/compose/runtime.h"
+#include "app/exit_code.h"
+#include "app/verbs/daemon_client.h"
+#include "app/verbs/table.h"
+#include "base/text.h"
+#include "json/raw.h"
+#include "json/text.h"
+#include "json/value.h"
+#include "net/wait.h"
+
+namespace mcpbox::app {
+namespace {
+
+using json::Value;
+using std::chrono::seconds;
+
+int report(const DaemonClient& client, const Error& error) {
+  fmt::print(stderr, "mcpbox: {}\n", error.message());
+  return client.no_daemon() ? kNoDaemon : exit_code_of(error);
+}
+
+// Runs a verb with a client on the loop.
+template <class Verb>
+int with_client(const ClientOptions& options, Verb verb) {
+  return run_on_loop([&](Runtime& runtime) -> Task<int> {
+    DaemonClient client(runtime.loop.get_executor(), options.socket);
+    co_return co_await verb(runtime, client);
+  });
+}
+
+std::string age(std::int64_t milliseconds) {
+  return milliseconds <= 0 ? "" : human_milliseconds(static_cast<double>(milliseconds));
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+void print_phases(const Value& servers) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Value& server : servers.elements()) {
+    for (const Value& phase : server["phases"].elements()) {
+      rows.push_back({server["name"].string_or(), phase["phase"].string_or(),
+                      human_milliseconds(static_cast<double>(phase["ms"].integer_or(0)))});
+    }
+  }
+  fmt::print("\n{}", format_table({"SERVER", "PHASE", "TOOK"}, rows));
+}
+
+void print_servers(const Value& servers) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Value& server : servers.elements()) {
+    const std::string version = server["server"]["version"].string_or();
+    std::string what = server["server"]["name"].string_or() + (version.empty() ? "" : " " + version);
+    if (const std::string error = server["error"].string_or(); !error.empty()) {
+      what = server["phase"].string_or() + ": " + first_line(error);
+    }
+    const bool connected = server["state"].string_or() == "connected";
+    rows.push_back({server["name"].string_or(), server["state"].string_or(),
+                    connected ? fmt::format("{}", server["tools"].integer_or(0)) : "",
+                    fmt::format("{}", server["restarts"].integer_or(0)), age(server["uptime_ms"].integer_or(0)),
+                    server["network"].string_or(), server["sandbox"].string_or(), what});
+  }
+  fmt::print("{}", format_table({"SERVER", "STATE", "TOOLS", "RESTARTS", "UP", "NETWORK", "SANDBOX", "WHAT"}, rows));
+}
+
+// A tool's answer for people: text blocks as text, others by kind and size.
+void print_result(const Value& result) {
+  for (const Value& block : result["content"].elements()) {
+    const std::string type = block["type"].string_or();
+    if (type == "text") {
+      for (const std::string_view line : split(block["text"].string_or(), '\n'))
+        fmt::print("{}\n", printable(line, 1u << 20));
+    } else if (type == "image" || type == "audio") {
+      fmt::print("[{}: {}, {} of base64]\n", type, printable(block["mimeType"].string_or()),
+                 human_bytes(block["data"].string_or().size()));
+    } else {
+      fmt::print("[{}] {}\n", printable(type), printable(block.dump(), 1u << 16));
+    }
+  }
+  if (!result["content"].present()) fmt::print("{}\n", printable(result.dump(2), 1u << 20));
+}
+
+void print_log_line(const std::string& text, bool as_json) {
+  if (as_json) {
+    fmt::print("{}\n", text);
+    return;
+  }
+  const auto line = Value::parse(text);
+  if (!line) return;
+  const std::int64_t millis = (*line)["time_ms"].integer_or(0);
+  const std::string source = (*line)["source"].string_or();
+  fmt::print("{:%H:%M:%S}.{:03d} {:<6} {}\n", fmt::localtime(static_cast<std::time_t>(millis / 1000)), millis % 1000,
+             source, printable((*line)["text"].string_or(), 1u << 14));
+}
+
+Task<int> change_server(DaemonClient& client, const ClientOptions& options, std::string path) {
+  auto body = co_await client.post(std::move(path), "{}", seconds(360));
+  if (!body) co_return report(client, body.error());
+  if (options.json) {
+    fmt::print("{}", *body);
+    co_return kOk;
+  }
+  const auto server = Value::parse(*body);
+  if (!server) co_return report(client, server.error());
+  const std::string error = (*server)["error"].string_or();
+  const std::string state = (*server)["state"].string_or();
+  fmt::print("{}: {}{}{}\n", (*server)["name"].string_or(), state, error.empty() ? "" : ": ", printable(error));
+  co_return state == "connected" || state == "stopped" ? kOk : kNotConnected;
+}
+
+}  // namespace
+
+Result<std::string> call_arguments(const CallOptions& call) {
+  if (!call.json.empty()) {
+    std::string text = call.json;
+    if (text == "-") {
+      text.clear();
+      char buffer[4096];
+      for (ssize_t size = 0; (size = ::read(0, buffer, sizeof buffer)) > 0;) {
+        text.append(buffer, static_cast<std::size_t>(size));
+        if (text.size() > (4u << 20))
+          return fail(Code::kInvalidArgument, "the arguments on stdin are larger than 4 MiB");
+      }
+    }
+    if (!json::valid_object(text)) return fail(Code::kInvalidArgument, "--json needs a JSON object, like '{\"a\": 1}'");
+    return json::on_one_line(text);
+  }
+  std::string out = "{";
+  for (const std::string& argument : call.arguments) {
+    const std::size_t equals = argument.find('=');
+    const bool raw = equals != std::string::npos && equals > 0 && argument[equals - 1] == ':';
+    const std::string key = equals == std::string::npos ? "" : argument.substr(0, raw ? equals - 1 : equals);
+    if (key.empty()) {
+      return fail(
+          Code::kInvalidArgument,
+          fmt::format("'{}' is no argument; write key=text, key:=JSON, or --json '{{…}}'", printable(argument, 80)));
+    }
+    const std::string value = argument.substr(equals + 1);
+    if (raw && !json::valid(value))
+      return fail(Code::kInvalidArgument, fmt::format("the value of '{}' is no JSON: {}", key, printable(value, 80)));
+    if (out.size() > 1) out += ',';
+    out += json::quote(key) + ":" + (raw ? json::on_one_line(value) : json::quote(value));
+  }
+  return out + "}";
+}
+
+int list_servers(const ClientOptions& options, const ListOptions& list) {
+  return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
+    using Clock = std::chrono::steady_clock;
+    const auto began = Clock::now();
+    const auto deadline = began + seconds(list.wait);
+    Result<std::string> body;
+    for (;;) {
+      const auto left = std::chrono::duration_cast<seconds>(deadline - Clock::now()).count();
+      const std::string path =
+          list.wait > 0 ? fmt::format("/v1/wait?timeout={}", std::max<long>(left, 1)) : "/v1/servers";
+      body = co_await client.get(path, seconds(list.wait + 30));
+      if (body || list.wait == 0 || body.error().code() != Code::kUnavailable || Clock::now() >= deadline) break;
+      // It starts: first its socket, then the image.
+      if (client.no_daemon() && Clock::now() - began > seconds(15)) break;
+      co_await net::sleep_for(std::chrono::milliseconds(200));
+    }
+    if (!body) co_return report(client, body.error());
+    const auto parsed = Value::parse(*body);
+    if (!parsed) co_return report(client, parsed.error());
+    bool all = true;
+    for (const Value& server : (*parsed)["servers"].elements()) {
+      const std::string state = server["state"].string_or();
+      all = all && (state == "connected" || state == "stopped");
+    }
+    if (options.json) {
+      fmt::print("{}", *body);
+    } else {
+      print_servers((*parsed)["servers"]);
+      const Value& engine = (*parsed)["engine"];
+      const std::string kind = engine["kind"].string_or(), address = engine["address"].string_or();
+      if (!kind.empty())
+        fmt::print("engine: {} {}{}\n", printable(kind), printable(engine["version"].string_or()),
+                   address == kind ? "" : " at " + printable(address));
+      if (list.phases) print_phases((*parsed)["servers"]);
+    }
+    co_return list.wait == 0 || all ? kOk : kNotConnected;
+  });
+}
+
+int list_tools(const ClientOptions& options, const std::string& server) {
+  return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
+    std::vector<std::string> names{server};
+    if (server.empty()) {
+      names.clear();
+      auto body = co_await client.get("/v1/servers");
+      if (!body) co_return report(client, body.error());
+      const auto parsed = Value::parse(*body);
+      if (!parsed) co_return report(client, parsed.error());
+      for (const Value& entry : (*parsed)["servers"].elements()) {
+        if (entry["state"].string_or() == "connected") names.push_back(entry["name"].string_or());
+      }
+    }
+    std::string all = "{";
+    std::vector<std::vector<std::string>> rows;
+    for (const std::string& name : names) {
+      auto body = co_await client.get("/v1/servers/" + net::url_encode(name) + "/tools");
+      if (!body) co_return report(client, body.error());
+      if (options.json) {
+        const auto tools = json::raw_member(*body, "tools");
+        if (all.size() > 1) all += ',';
+        all += json::quote(name) + ":" + std::string(tools.value_or("[]"));
+        continue;
+      }
+      const auto parsed = Value::parse(*body);
+      if (!parsed) co_return report(client, parsed.error());
+      for (const Value& tool : (*parsed)["tools"].elements()) {
+        std::string description = first_line(tool["description"].string_or());
+        if (description.size() > 90) description = printable(description, 90);
+        rows.push_back({name, tool["name"].string_or(), description});
+      }
+    }
+    if (options.json) {
+      fmt::print("{}}}\n", all);
+    } else {
+      fmt::print("{}", format_table({"SERVER", "TOOL", "DESCRIPTION"}, rows));
+    }
+    co_return kOk;
+  });
+}
+
+int call_tool(const ClientOptions& options, const CallOptions& call) {
+  auto arguments = call_arguments(call);
+  if (!arguments) {
+    fmt::print(stderr, "mcpbox: {}\n", arguments.error().message());
+    return kUsage;
+  }
+  return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
+    std::string request = fmt::format(R"({{"tool":{},"arguments":{}}})", json::quote(call.tool), *arguments);
+    auto body =
+        co_await client.post("/v1/servers/" + net::url_encode(call.server) + "/call", std::move(request), seconds(0));
+    if (!body) co_return report(client, body.error());
+    const auto parsed = Value::parse(*body);
+    if (!parsed) co_return report(client, parsed.error());
+    if (const Value error = (*parsed)["rpc_error"]; error.present()) {
+      fmt::print(stderr, "mcpbox: server '{}' refused the call: {} (code {})\n", call.server,
+                 printable(error["message"].string_or()), error["code"].integer_or(0));
+      co_return kToolError;
+    }
+    const Value result = (*parsed)["result"];
+    if (options.json) {
+      fmt::print("{}\n", json::raw_member(*body, "result").value_or("null"));
+    } else {
+      print_result(result);
+    }
+    co_return result["isError"].bool_or(false) ? kToolError : kOk;
+  });
+}
+
+int show_logs(const ClientOptions& options, const std::string& server, bool follow) {
+  return with_client(options, [&](Runtime& runtime, DaemonClient& client) -> Task<int> {
+    std::string partial;
+    const auto on_bytes = [&](std::string_view bytes) -> Result<void> {
+      partial += bytes;
+      std::size_t begin = 0;
+      for (std::size_t end = 0; (end = partial.find('\n', begin)) != std::string::npos; begin = end + 1) {
+        if (end > begin) print_log_line(partial.substr(begin, end - begin), options.json);
+      }
+      partial.erase(0, begin);
+      std::fflush(stdout);
+      return {};
+    };
+    const std::string path = "/v1/servers/" + net::url_encode(server) + "/logs" + (follow ? "?follow=1" : "");
+    auto done = co_await client.stream(path, on_bytes);
+    (void)runtime;
+    if (!done) co_return report(client, done.error());
+    co_return kOk;
+  });
+}
+
+int restart_server(const ClientOptions& options, const std::string& server, bool fresh) {
+  return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
+    co_return co_await change_server(client, options,
+                                     "/v1/servers/" + net::url_encode(server) + "/restart" + (fresh ? "?fresh=1" : ""));
+  });
+}
+
+int stop_server(const ClientOptions& options, const std::string& server) {
+  return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
+    co_return co_await change_server(client, options, "/v1/servers/" + net::url_encode(server) + "/stop");
+  });
+}
+
+}  // namespace mcpbox::app

@@ -1,0 +1,72 @@
+#include "app/verbs/daemon_client.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace mcpbox::app {
+namespace {
+
+Code code_of_name(std::string_view name) {
+  for (const Code code : {Code::kInvalidArgument, Code::kNotFound, Code::kAlreadyExists, Code::kPermissionDenied,
+                          Code::kUnauthenticated, Code::kResourceExhausted, Code::kFailedPrecondition, Code::kAborted,
+                          Code::kUnavailable, Code::kTimeout, Code::kCancelled, Code::kDataLoss, Code::kUnsupported}) {
+    if (code_name(code) == name) return code;
+  }
+  return Code::kInternal;
+}
+
+}  // namespace
+
+Task<Result<std::string>> DaemonClient::get(std::string path, std::chrono::milliseconds timeout) {
+  net::HttpRequest request;
+  request.url = "http://mcpbox" + path;
+  request.total_timeout = timeout;
+  co_return co_await send(std::move(request));
+}
+
+Task<Result<std::string>> DaemonClient::post(std::string path, std::string json_body,
+                                             std::chrono::milliseconds timeout) {
+  net::HttpRequest request;
+  request.method = "POST";
+  request.url = "http://mcpbox" + path;
+  request.headers.emplace_back("Content-Type", "application/json");
+  request.body = std::move(json_body);
+  request.total_timeout = timeout;
+  request.own_connection = true;  // a call must not be repeated
+  co_return co_await send(std::move(request));
+}
+
+Task<Result<void>> DaemonClient::stream(std::string path, std::function<Result<void>(std::string_view)> on_bytes) {
+  net::HttpRequest request;
+  request.url = "http://mcpbox" + path;
+  request.total_timeout = std::chrono::milliseconds(0);
+  request.max_body_bytes = 0;
+  request.on_body = std::move(on_bytes);
+  auto body = co_await send(std::move(request));
+  if (!body) co_return fail(std::move(body).error());
+  co_return Result<void>{};
+}
+
+Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
+  request.unix_socket = socket_;
+  if (request.max_body_bytes != 0) request.max_body_bytes = 64u << 20;
+  auto response = co_await client_.fetch(std::move(request));
+  no_daemon_ = false;
+  if (!response) {
+    no_daemon_ = response.error().code() == Code::kUnavailable;
+    if (!no_daemon_) co_return fail(std::move(response).error());
+    co_return fail(Code::kUnavailable,
+                   fmt::format("no mcpbox daemon answers on {}; start one with `mcpbox serve --config FILE` ({})",
+                               socket_, response.error().message()));
+  }
+  if (response->status >= 200 && response->status < 300) co_return std::move(response->body);
+  auto parsed = json::Value::parse(response->body);
+  if (parsed && (*parsed)["error"]["message"].is_string()) {
+    co_return fail(code_of_name((*parsed)["error"]["code"].string_or()), (*parsed)["error"]["message"].string_or());
+  }
+  co_return fail(Code::kInternal,
+                 fmt::format("the daemon answered {}: {}", response->status, response->body.substr(0, 200)));
+}
+
+}  // namespace mcpbox::app

@@ -1,0 +1,274 @@
+#include "app/verbs/doctor.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "app/compose/engine_setup.h"
+#include "app/compose/paths.h"
+#include "app/compose/progress.h"
+#include "app/compose/runtime.h"
+#include "app/exit_code.h"
+#include "app/verbs/complain.h"
+#include "app/verbs/table.h"
+#include "base/digest.h"
+#include "base/text.h"
+#include "box/docker/runner_image.h"
+#include "box/engines/locator.h"
+#include "box/sandbox.h"
+#include "egress/control/service.h"
+#include "json/text.h"
+#include "provision/egress_policy.h"
+
+namespace mcpbox::app {
+namespace {
+
+struct Finding {
+  enum class Verdict { kGood, kDegraded, kBad };
+  Verdict verdict;
+  std::string what;
+  std::string detail;
+};
+using enum Finding::Verdict;
+
+std::string_view name_of(Finding::Verdict verdict) {
+  switch (verdict) {
+    case kGood:
+      return "ok";
+    case kDegraded:
+      return "degraded";
+    case kBad:
+      return "missing";
+  }
+  return "missing";
+}
+
+void judge_kernel(const box::SupervisorInfo& info, std::vector<Finding>& findings) {
+  const int abi = info.landlock_abi;
+  findings.push_back({kGood, "kernel", info.kernel});
+  findings.push_back({abi >= 1 ? kGood : kBad, "Landlock files",
+                      abi >= 1
+                          ? fmt::format("ABI {}: a server sees its own files and the read-only system only", abi)
+                          : "the kernel has no Landlock: servers in one sandbox are kept apart by user ids alone"});
+  findings.push_back({abi >= 4 ? kGood : kDegraded, "Landlock TCP",
+                      abi >= 4 ? "a server cannot connect to a neighbour's port"
+                               : "needs Linux 6.7: servers in one sandbox can reach each other's loopback ports; use "
+                                 "isolation: dedicated"});
+  findings.push_back({abi >= 6 ? kGood : kDegraded, "Landlock scopes",
+                      abi >= 6 ? "a server cannot reach a neighbour's abstract sockets"
+                               : "needs Linux 6.12: servers in one sandbox can reach each other's abstract sockets; "
+                                 "use isolation: dedicated"});
+  findings.push_back({info.seccomp ? kGood : kBad, "seccomp",
+                      info.seccomp ? "system call filter is active" : "the kernel has no seccomp filters"});
+}
+
+// The proxy through which sandboxes reach hosts: started, told of a process, and ended again.
+Task<void> examine_egress(boost::asio::any_io_executor executor, const Paths& paths, std::vector<Finding>& findings) {
+  egress::EgressServiceOptions options;
+  options.directory = fmt::format("{}/doctor-{}.egress", paths.run_dir, random_hex(4));
+  options.audit_directory = paths.state_dir + "/egress";
+  std::string note;
+  options.network = provision::network_text({}, provision::settings_of_user(), note);
+  const bool upstream = !options.network.upstream_proxy.empty();
+  const std::string directory = options.directory;
+  auto service = egress::EgressService::start(executor, std::move(options));
+  if (!service) {
+    findings.push_back({kBad, "egress proxy", service.error().message()});
+    co_return;
+  }
+  egress::EgressClient client;
+  client.process = client.server = "doctor";
+  client.token = egress::egress_token();
+  auto granted = co_await (*service)->grant(std::move(client));
+  findings.push_back({granted ? kGood : kBad, "egress proxy",
+                      granted
+                          ? fmt::format("answers{}; its log is in {}/egress",
+                                        upstream ? ", and passes on to this user's HTTPS_PROXY" : "", paths.state_dir)
+                          : granted.error().message()});
+  if (!note.empty()) findings.push_back({kDegraded, "egress proxy", note});
+  if (granted) granted->reset();
+  co_await (*service)->stop();
+  ::rmdir(directory.c_str());
+}
+
+Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& findings) {
+  const auto executor = runtime.loop.get_executor();
+  ProgressPrinter progress(false);
+  auto init = find_init();
+  findings.push_back({init ? kGood : kBad, "mcpbox-init", init ? *init : init.error().message()});
+  auto paths = make_paths("", "");
+  findings.push_back({paths ? kGood : kBad, "directories",
+                      paths ? paths->state_dir + ", " + paths->run_dir : paths.error().message()});
+  auto ca_bundle = resolve_ca_bundle("");
+  findings.push_back({kGood, "trust store",
+                      ca_bundle && !ca_bundle->empty() ? *ca_bundle : "none on this host; the image's own is used"});
+
+  if (paths) co_await examine_egress(executor, *paths, findings);
+  auto locate = locator_options(std::move(engine));
+  if (!locate) {
+    findings.push_back({kBad, "engine", locate.error().message()});
+    co_return;
+  }
+  auto located = co_await box::locate_engine(executor, std::move(*locate));
+  if (!located) {
+    findings.push_back({kBad, "engine", located.error().message()});
+    co_return;
+  }
+  const std::string api = located->info.api_version.empty() ? "" : fmt::format(", API {}", located->info.api_version);
+  findings.push_back(
+      {kGood, "engine",
+       fmt::format("{}{}, cgroup v{}", describe_engine(located->info), api, located->info.cgroup_version)});
+  for (const std::string& warning : located->info.warnings) findings.push_back({kDegraded, "engine", warning});
+
+  const bool native = located->info.kind == box::kNativeAddress;
+  if (native) {
+    const auto chains = own_toolchains();
+    for (const std::string& line : describe_toolchains(chains))
+      findings.push_back({kGood, "toolchain", line + ", read-only"});
+    for (const std::string& note : chains.notes) findings.push_back({kDegraded, "toolchain", note});
+  }
+  auto dir = native ? Result<std::string>("host") : box::find_runner_image_dir();
+  auto tag = native ? dir : dir ? box::runner_image_tag(*dir) : Result<std::string>(fail(dir.error()));
+  if (!tag) {
+    findings.push_back({kBad, "runner image", tag.error().message()});
+    co_return;
+  }
+  auto image = co_await located->engine->image(*tag);
+  if (!image) {
+    findings.push_back(
+        {kDegraded, "runner image", fmt::format("{} is not built yet; `mcpbox image build` does it", *tag)});
+    co_return;
+  }
+  findings.push_back(
+      {kGood, native ? "rootfs" : "runner image",
+       native ? "this machine's own system, read-only" : fmt::format("{}, {}", *tag, human_bytes(image->size_bytes))});
+  if (!init || !paths) co_return;
+
+  auto instance = instance_id(paths->state_dir);
+  if (!instance) {
+    findings.push_back({kBad, "instance", instance.error().message()});
+    co_return;
+  }
+  box::SandboxOptions session;
+  session.instance = *instance;
+  session.name = "doctor-" + random_hex(4);
+  session.init_path = *init;
+  session.run_dir = paths->run_dir;
+  session.profile.image = image->id;
+  session.ephemeral = true;
+  const auto began = std::chrono::steady_clock::now();
+  auto opened = co_await box::Sandbox::open(*located->engine, executor, std::move(session));
+  if (!opened) {
+    findings.push_back({kBad, "sandbox", opened.error().message()});
+    co_return;
+  }
+  const double took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+  findings.push_back({kGood, "sandbox", fmt::format("made and answered in {}", human_milliseconds(took))});
+  judge_kernel((*opened)->supervisor().info(), findings);
+  auto closed = co_await (*opened)->close();
+  if (!closed) findings.push_back({kBad, "sandbox", closed.error().message()});
+}
+
+// Runs `verb` with the engine that is found.
+template <class Verb>
+int with_engine(const std::string& address, Verb verb) {
+  return run_on_loop([&](Runtime& runtime) -> Task<int> {
+    auto locate = locator_options(address);
+    if (!locate) co_return complain(locate.error(), kFailed);
+    auto located = co_await box::locate_engine(runtime.loop.get_executor(), std::move(*locate));
+    if (!located) co_return complain(located.error(), kNoEngine);
+    co_return co_await verb(*located);
+  });
+}
+
+}  // namespace
+
+int doctor(const std::string& engine, bool as_json) {
+  std::vector<Finding> findings;
+  const int ran = run_on_loop([&](Runtime& runtime) -> Task<int> {
+    co_await examine(runtime, engine, findings);
+    co_return kOk;
+  });
+  bool bad = ran != kOk;
+  std::vector<std::vector<std::string>> rows;
+  std::string items;
+  for (const Finding& finding : findings) {
+    bad = bad || finding.verdict == kBad;
+    rows.push_back({std::string(name_of(finding.verdict)), finding.what, finding.detail});
+    if (!items.empty()) items += ',';
+    items += fmt::format(R"({{"verdict":{},"what":{},"detail":{}}})", json::quote(name_of(finding.verdict)),
+                         json::quote(finding.what), json::quote(finding.detail));
+  }
+  if (as_json) {
+    fmt::print("{{\"ok\":{},\"findings\":[{}]}}\n", !bad, items);
+  } else {
+    fmt::print("{}", format_table({"VERDICT", "WHAT", "DETAIL"}, rows));
+  }
+  return bad ? kFailed : kOk;
+}
+
+int build_image(const std::string& engine, const std::string& ca_bundle) {
+  return run_on_loop([&](Runtime& runtime) -> Task<int> {
+    auto bundle = resolve_ca_bundle(ca_bundle);
+    if (!bundle) co_return complain(bundle.error(), kUsage);
+    ProgressPrinter progress(true);
+    auto setup = co_await set_up_engine(runtime.loop.get_executor(), engine, "", *bundle, progress);
+    progress.done();
+    if (!setup) co_return complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);
+    fmt::print("{}\n", setup->image_reference);
+    co_return kOk;
+  });
+}
+
+int list_images(const std::string& engine, bool as_json) {
+  return with_engine(engine, [&](box::LocatedEngine& located) -> Task<int> {
+    box::Labels labels;
+    labels["io.mcpbox.image"] = "runner";
+    auto images = co_await located.engine->images(std::move(labels));
+    if (!images) co_return complain(images.error(), kFailed);
+    auto dir = box::find_runner_image_dir();
+    auto current = dir ? box::runner_image_tag(*dir) : Result<std::string>(fail(dir.error()));
+    std::vector<std::vector<std::string>> rows;
+    std::string items;
+    for (const box::ImageInfo& image : *images) {
+      const std::string tag = image.tags.empty() ? "" : image.tags.front();
+      const bool in_use = current && tag.ends_with(*current);
+      const auto created = static_cast<std::time_t>(image.created_unix);
+      rows.push_back({tag, image.id.substr(0, 19), human_bytes(image.size_bytes),
+                      fmt::format("{:%Y-%m-%d %H:%M}", fmt::localtime(created)),
+                      in_use ? "used by default" : "of other inputs"});
+      if (!items.empty()) items += ',';
+      items += fmt::format(R"({{"tag":{},"id":{},"size_bytes":{},"created":{},"default":{}}})", json::quote(tag),
+                           json::quote(image.id), image.size_bytes, image.created_unix, in_use);
+    }
+    if (as_json) {
+      fmt::print("{{\"images\":[{}]}}\n", items);
+    } else {
+      fmt::print("{}", format_table({"IMAGE", "ID", "SIZE", "MADE", ""}, rows));
+    }
+    co_return kOk;
+  });
+}
+
+int pull_image(const std::string& engine, const std::string& reference) {
+  return with_engine(engine, [&](box::LocatedEngine& located) -> Task<int> {
+    ProgressPrinter progress(true);
+    progress.step("pulling " + reference);
+    auto on_line = [&progress](std::string_view line) { progress.detail(line); };
+    auto image = co_await located.engine->pull(reference, on_line);
+    progress.done();
+    if (!image) co_return complain(image.error(), kFailed);
+    fmt::print("{}\n", image->id);
+    co_return kOk;
+  });
+}
+
+}  // namespace mcpbox::app

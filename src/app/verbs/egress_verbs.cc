@@ -1,0 +1,169 @@
+#include "app/verbs/egress_verbs.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+
+#include "app/compose/paths.h"
+#include "app/exit_code.h"
+#include "base/text.h"
+#include "egress/proxy/audit_reader.h"
+#include "egress/proxy/run_egress.h"
+#include "json/text.h"
+
+namespace mcpbox::app {
+namespace {
+
+void show(const std::string& line, const EgressLogOptions& options) {
+  const auto seen = egress::parse_audit_line(line);
+  if (!seen || (!options.server.empty() && seen->record.server != options.server)) return;
+  if (options.json) {
+    fmt::print("{}\n", line);
+    return;
+  }
+  const egress::AuditRecord& r = seen->record;
+  std::string detail = r.event == "close"
+                           ? fmt::format("{} up, {} down, {}", human_bytes(r.bytes_up), human_bytes(r.bytes_down),
+                                         human_milliseconds(static_cast<double>(r.milliseconds)))
+                       : r.event == "open" ? fmt::format("rule {}, {}", r.rule, r.address)
+                                           : "";
+  if (!r.reason.empty()) detail += (detail.empty() ? "" : "; ") + r.reason;
+  // What is in the file was escaped when it was written; the file itself may have been changed since.
+  fmt::print("{}\n", printable(fmt::format("{}  {:<7} {:<8} {}  {}:{}  {}", seen->time, r.event,
+                                           r.phase.empty() ? "-" : r.phase, r.server.empty() ? "-" : r.server,
+                                           r.host.empty() ? "-" : r.host, r.port, detail)));
+}
+
+// Prints what is appended, through rotations, until stdout is closed.
+int follow(const EgressLogOptions& options) {
+  const std::string path = options.audit_dir + "/" + egress::AuditOptions{}.name;
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  struct stat open{}, now{};
+  ::stat(path.c_str(), &open);
+  std::string line;
+  while (std::fflush(stdout) == 0) {
+    for (char c; file.get(c);) {
+      if (c != '\n') {
+        line += c;
+        continue;
+      }
+      show(line, options);
+      line.clear();
+    }
+    file.clear();
+    if (::stat(path.c_str(), &now) == 0 && (now.st_ino != open.st_ino || now.st_dev != open.st_dev)) {
+      file = std::ifstream(path, std::ios::binary);
+      open = now;
+      continue;
+    }
+    pollfd out{1, 0, 0};
+    if (::poll(&out, 1, 250) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0) break;
+  }
+  return kOk;
+}
+
+// Where the daemon's proxy writes unless --audit names another place.
+int with_directory(EgressLogOptions options, int (*verb)(const EgressLogOptions&)) {
+  if (options.audit_dir.empty()) {
+    const auto paths = make_paths("", "");
+    if (!paths) {
+      fmt::print(stderr, "mcpbox egress: {}\n", paths.error().message());
+      return kFailed;
+    }
+    options.audit_dir = paths->state_dir + "/egress";
+  }
+  return verb(options);
+}
+
+}  // namespace
+
+void add_egress_verbs(CLI::App& app, int& code) {
+  CLI::App* egress =
+      app.add_subcommand("egress", "Who asked for which host through the allow-list proxy, and what was answered");
+  egress->require_subcommand(1);
+
+  const auto serving = std::make_shared<EgressServeOptions>();
+  CLI::App* verb = egress->add_subcommand("serve", "The proxy itself; mcpbox starts it")->group("");
+  verb->add_option("--listen", serving->listen, "Unix socket")->required();
+  verb->add_option("--audit", serving->audit_dir, "Directory of the log")->required();
+  verb->add_option("--socket-mode", serving->socket_mode, "Mode of the socket, octal");
+  verb->callback([serving, &code] { code = egress_serve(*serving); });
+
+  const auto log = std::make_shared<EgressLogOptions>();
+  const auto add_common = [&](CLI::App* to) {
+    to->add_option("server", log->server, "Name of the server; without it: all");
+    to->add_option("--audit", log->audit_dir, "Directory of the log")->type_name("DIR");
+    to->add_flag("--json", log->json, "For programs");
+  };
+  verb = egress->add_subcommand("tail", "Show what was allowed and refused");
+  add_common(verb);
+  verb->add_flag("-f,--follow", log->follow, "Go on as lines come");
+  verb->add_option("-n,--lines", log->lines, "So many of the newest")->check(CLI::Range(0, 1000000));
+  verb->callback([log, &code] { code = with_directory(*log, egress_tail); });
+
+  verb = egress->add_subcommand("suggest", "Print the allow-list that what was seen would need");
+  add_common(verb);
+  verb->callback([log, &code] { code = with_directory(*log, egress_suggest); });
+}
+
+int egress_serve(const EgressServeOptions& options) {
+  egress::EgressOptions out;
+  out.proxy.socket_path = options.listen;
+  out.audit.directory = options.audit_dir;
+  unsigned mode = 0;
+  const char* end = options.socket_mode.data() + options.socket_mode.size();
+  const auto [last, error] = std::from_chars(options.socket_mode.data(), end, mode, 8);
+  if (error != std::errc() || last != end || mode > 0777) {
+    fmt::print(stderr, "mcpbox egress: '{}' is no mode; write it in octal, as 600\n", printable(options.socket_mode));
+    return kUsage;
+  }
+  out.proxy.socket_mode = static_cast<mode_t>(mode);
+  return egress::run_egress(out);
+}
+
+int egress_tail(const EgressLogOptions& options) {
+  std::vector<std::string> lines = egress::read_audit({.directory = options.audit_dir});
+  if (!options.server.empty()) {
+    std::erase_if(lines, [&](const std::string& line) {
+      const auto seen = egress::parse_audit_line(line);
+      return !seen || seen->record.server != options.server;
+    });
+  }
+  for (std::size_t i = lines.size() > options.lines ? lines.size() - options.lines : 0; i < lines.size(); ++i)
+    show(lines[i], options);
+  return options.follow ? follow(options) : kOk;
+}
+
+int egress_suggest(const EgressLogOptions& options) {
+  const egress::Suggestion found =
+      egress::suggest(egress::read_audit({.directory = options.audit_dir}), options.server);
+  if (found.allow.empty() && found.install_allow.empty()) {
+    fmt::print(stderr, "nothing was asked for yet{}; let the server run, then ask again\n",
+               options.server.empty() ? "" : " by server '" + printable(options.server) + "'");
+    return kOk;
+  }
+  const auto list = [&](const std::vector<std::string>& rules) {
+    std::string out;
+    for (const std::string& rule : rules) out += (out.empty() ? "" : ", ") + json::quote(rule);
+    return "[" + out + "]";
+  };
+  if (options.json) {
+    fmt::print("{{\"mode\":\"allowlist\",\"allow\":{},\"install_allow\":{}}}\n", list(found.allow),
+               list(found.install_allow));
+    return kOk;
+  }
+  fmt::print(
+      "# Everything that was asked for, allowed or not: delete what should stay closed.\nbox:\n  network:\n    mode: "
+      "allowlist\n    allow: {}\n",
+      list(found.allow));
+  if (!found.install_allow.empty()) fmt::print("    install_allow: {}\n", list(found.install_allow));
+  return kOk;
+}
+
+}  // namespace mcpbox::app

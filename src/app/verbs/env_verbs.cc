@@ -1,0 +1,402 @@
+#include "app/verbs/env_verbs.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "app/compose/engine_setup.h"
+#include "app/compose/paths.h"
+#include "app/compose/runtime.h"
+#include "app/exit_code.h"
+#include "app/verbs/complain.h"
+#include "app/verbs/daemon_client.h"
+#include "app/verbs/table.h"
+#include "base/digest.h"
+#include "base/text.h"
+#include "box/sandbox.h"
+#include "config/load.h"
+#include "hosting/host.h"
+#include "json/text.h"
+#include "json/value.h"
+#include "provision/install/env_shelf.h"
+#include "sys/process_name.h"
+
+namespace mcpbox::app {
+namespace {
+
+using provision::EnvEntry;
+using provision::EnvShelf;
+
+constexpr std::int64_t kUnusedLong = 30 * 24 * 3600;
+
+struct EnvOptions {
+  std::string config, engine, socket;
+  bool json = false;
+  bool all = false;
+  std::string older_than;
+  std::vector<std::string> names;
+};
+
+struct Place {
+  config::Settings settings;
+  Paths paths;
+};
+
+Result<Place> find_place(const EnvOptions& options) {
+  Place place;
+  if (!options.config.empty()) {
+    auto loaded = config::load(options.config);
+    if (!loaded) return fail(Code::kInvalidArgument, loaded.error().front().text());
+    place.settings = std::move(*loaded);
+  }
+  auto paths = make_paths(place.settings.daemon.state_dir,
+                          options.socket.empty() ? place.settings.daemon.socket : options.socket);
+  if (!paths) return fail(std::move(paths).error());
+  place.paths = std::move(*paths);
+  return place;
+}
+
+using Use = std::function<Task<Result<void>>(EnvShelf& shelf)>;
+
+// Gives `use` a sandbox of its own that mounts the cache. Not called where nothing was ever installed.
+Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOptions& options,
+                              const provision::EnvLedger& ledger, bool writable, Use use) {
+  const auto executor = runtime.loop.get_executor();
+  auto instance = instance_id(place.paths.state_dir);
+  if (!instance) co_return fail(std::move(instance).error());
+  auto init = find_init();
+  if (!init) co_return fail(std::move(init).error());
+  auto located_by = locator_options(options.engine.empty() ? place.settings.engine.address : options.engine);
+  if (!located_by) co_return fail(std::move(located_by).error());
+  {
+    auto located = co_await box::locate_engine(executor, std::move(*located_by));
+    if (!located) co_return fail(std::move(located).error());
+    auto volumes = co_await located->engine->list_volumes(box::instance_labels(*instance));
+    if (!volumes) co_return fail(std::move(volumes).error());
+    const std::string cache = hosting::cache_volume(*instance);
+    if (std::find(volumes->begin(), volumes->end(), cache) == volumes->end()) co_return Result<void>{};
+  }
+  ProgressPrinter progress(false);
+  auto setup = co_await set_up_engine(executor, options.engine.empty() ? place.settings.engine.address : options.engine,
+                                      place.settings.box.image, "", progress);
+  if (!setup) co_return fail(std::move(setup).error());
+  box::SandboxOptions session;
+  session.instance = *instance;
+  session.name = "env-" + random_hex(6);
+  session.init_path = *init;
+  session.run_dir = place.paths.run_dir;
+  session.uids = setup->info.uids;
+  session.cache_volume = hosting::cache_volume(*instance);
+  session.cache_writable = writable;
+  session.profile.image = setup->image_id;
+  session.ephemeral = true;
+  session.labels["io.mcpbox.kind"] = "env";
+  session.labels[box::kOwnerLabel] = sys::own_process();
+  auto opened = co_await box::Sandbox::open(*setup->engine, executor, std::move(session));
+  if (!opened) co_return fail(std::move(opened).error());
+  EnvShelf shelf((*opened)->supervisor(), ledger, setup->info.uids);
+  auto outcome = co_await use(shelf);
+  (void)co_await (*opened)->close();
+  co_return outcome;
+}
+
+std::string ago(std::int64_t then) {
+  if (then <= 0) return "";
+  const auto seconds = std::max<std::int64_t>(std::time(nullptr) - then, 0);
+  if (seconds < 120) return fmt::format("{} s ago", seconds);
+  if (seconds < 7200) return fmt::format("{} min ago", seconds / 60);
+  if (seconds < 48 * 3600) return fmt::format("{} h ago", seconds / 3600);
+  return fmt::format("{} days ago", seconds / (24 * 3600));
+}
+
+std::string texts(const std::vector<std::string>& items) {
+  std::string out;
+  for (const std::string& item : items) out += (out.empty() ? "" : ",") + json::quote(item);
+  return "[" + out + "]";
+}
+
+std::string to_json(const EnvEntry& entry) {
+  const provision::EnvRecord& r = entry.record;
+  return fmt::format(
+      R"({{"hash":{},"asked_hash":{},"complete":{},"in_use":{},"bytes":{},"made":{},"took_ms":{},"last_used":{},"manager":{},"asked":{},"resolved":{},)"
+      R"("packages":{},"servers":{},"image":{},"engine":{},"steps":{}}})",
+      json::quote(r.hash), json::quote(r.asked_hash), entry.complete, entry.in_use, r.bytes, r.made, r.took_ms,
+      entry.usage.last_used, json::quote(r.manager), texts(r.asked), texts(r.resolved), r.packages,
+      texts(entry.usage.servers), json::quote(r.image), json::quote(r.engine), texts(r.steps));
+}
+
+void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
+  std::uint64_t bytes = 0;
+  std::string all;
+  std::vector<std::vector<std::string>> rows;
+  for (const EnvEntry& entry : entries) {
+    bytes += entry.record.bytes;
+    if (as_json) {
+      all += (all.empty() ? "" : ",\n") + to_json(entry);
+      continue;
+    }
+    std::vector<std::string> servers = entry.usage.servers;
+    if (servers.size() > 3) servers = {servers[0], servers[1], fmt::format("{} more", servers.size() - 2)};
+    rows.push_back({entry.record.hash.substr(0, 12),
+                    entry.in_use     ? "in use"
+                    : entry.complete ? "ready"
+                                     : "incomplete",
+                    entry.record.bytes > 0 ? human_bytes(entry.record.bytes) : "",
+                    ago(std::max(entry.usage.last_used, entry.record.made)), join(servers, ", "),
+                    packages_in_short(entry.record)});
+  }
+  if (as_json) {
+    fmt::print("{{\"bytes\":{},\"environments\":[{}]}}\n", bytes, all);
+  } else {
+    fmt::print("{}", format_table({"ENVIRONMENT", "STATE", "SIZE", "USED", "SERVERS", "PACKAGES"}, rows));
+    if (entries.size() > 1) fmt::print("{} environments, {}\n", entries.size(), human_bytes(bytes));
+  }
+}
+
+int list_environments(const EnvOptions& options) {
+  return run_on_loop([&](Runtime& runtime) -> Task<int> {
+    auto place = find_place(options);
+    if (!place) co_return complain(place.error(), exit_code_of(place.error()));
+    const provision::EnvLedger ledger(place->paths.state_dir);
+    std::vector<EnvEntry> entries;
+    const Use use = [&](EnvShelf& shelf) -> Task<Result<void>> {
+      auto found = co_await shelf.list();
+      if (!found) co_return fail(std::move(found).error());
+      entries = std::move(*found);
+      co_return Result<void>{};
+    };
+    auto done = co_await with_shelf(runtime, *place, options, ledger, false, use);
+    if (!done) co_return complain(done.error(), exit_code_of(done.error()));
+    print_entries(entries, options.json);
+    co_return kOk;
+  });
+}
+
+// What is named by whole hashes or by their beginnings. kNotFound, or kInvalidArgument where a beginning fits several.
+Result<std::vector<EnvEntry>> named(const std::vector<EnvEntry>& entries, const std::vector<std::string>& names) {
+  std::vector<EnvEntry> found;
+  for (const std::string& name : names) {
+    std::size_t count = 0;
+    for (const EnvEntry& entry : entries) {
+      if (name.size() < 6 || !entry.record.hash.starts_with(name)) continue;
+      found.push_back(entry);
+      ++count;
+    }
+    if (count == 0)
+      return fail(Code::kNotFound, fmt::format("no environment is called '{}'; `mcpbox env list` shows what there is",
+                                               printable(name, 80)));
+    if (count > 1)
+      return fail(Code::kInvalidArgument,
+                  fmt::format("several environments begin with '{}'; write more digits", printable(name, 80)));
+  }
+  return found;
+}
+
+int prune_environments(const EnvOptions& options) {
+  const auto age = options.older_than.empty() ? kUnusedLong : parse_age(options.older_than);
+  if (!age)
+    return complain(
+        Error(Code::kInvalidArgument, fmt::format("--older-than {}: write a number with s, m, h, d or w, like 7d",
+                                                  printable(options.older_than, 40))),
+        kUsage);
+  return run_on_loop([&](Runtime& runtime) -> Task<int> {
+    auto place = find_place(options);
+    if (!place) co_return complain(place.error(), exit_code_of(place.error()));
+    const provision::EnvLedger ledger(place->paths.state_dir);
+    EnvShelf::Removed removed;
+    const Use use = [&](EnvShelf& shelf) -> Task<Result<void>> {
+      auto entries = co_await shelf.list();
+      if (!entries) co_return fail(std::move(entries).error());
+      std::vector<EnvEntry> going;
+      if (!options.names.empty()) {
+        auto picked = named(*entries, options.names);
+        if (!picked) co_return fail(std::move(picked).error());
+        going = std::move(*picked);
+      } else {
+        const auto now = static_cast<std::int64_t>(std::time(nullptr));
+        for (const EnvEntry& entry : *entries) {
+          const bool old = now - std::max(entry.usage.last_used, entry.record.made) >= *age;
+          if (options.all || old || (!entry.complete && options.older_than.empty())) going.push_back(entry);
+        }
+      }
+      auto gone = co_await shelf.remove(std::move(going));
+      if (!gone) co_return fail(std::move(gone).error());
+      removed = std::move(*gone);
+      co_return Result<void>{};
+    };
+    auto done = co_await with_shelf(runtime, *place, options, ledger, true, use);
+    if (!done) co_return complain(done.error(), exit_code_of(done.error()));
+    if (options.json) {
+      fmt::print("{{\"removed\":{},\"in_use\":{},\"bytes\":{}}}\n", texts(removed.hashes), texts(removed.in_use),
+                 removed.bytes);
+    } else {
+      fmt::print("removed {} environment{}, {}", removed.hashes.size(), removed.hashes.size() == 1 ? "" : "s",
+                 human_bytes(removed.bytes));
+      if (!removed.in_use.empty())
+        fmt::print("; {} in use stay{}", removed.in_use.size(), removed.in_use.size() == 1 ? "s" : "");
+      fmt::print("\n");
+    }
+    co_return options.names.empty() || removed.in_use.empty() ? kOk : kFailed;
+  });
+}
+
+// Restarts the server where a daemon runs it. Nothing where none does; else whether its installation failed.
+Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place, std::string server,
+                                            std::string& said) {
+  DaemonClient client(runtime.loop.get_executor(), place.paths.socket);
+  auto body =
+      co_await client.post("/v1/servers/" + net::url_encode(server) + "/restart", "{}", std::chrono::seconds(360));
+  if (!body) co_return std::nullopt;
+  const auto view = json::Value::parse(*body);
+  if (!view) co_return std::nullopt;
+  const std::string state = (*view)["state"].string_or();
+  const std::string error = (*view)["error"].string_or();
+  said = fmt::format("{}: {}{}{}", printable(server, 100), state, error.empty() ? "" : ": " + printable(error),
+                     error.empty() ? ", " + (*view)["packages"].string_or() : "");
+  co_return state != "connected" && (*view)["phase"].string_or() == "dep_install";
+}
+
+int refresh_environment(const EnvOptions& options) {
+  return run_on_loop([&](Runtime& runtime) -> Task<int> {
+    auto place = find_place(options);
+    if (!place) co_return complain(place.error(), exit_code_of(place.error()));
+    const provision::EnvLedger ledger(place->paths.state_dir);
+    const std::string& name = options.names.front();
+    std::string hash = ledger.last_of_server(name);
+    const bool by_server = !hash.empty();
+    for (const std::string& known : ledger.known()) {
+      if (hash.empty() && name.size() >= 6 && known.starts_with(name)) hash = known;
+    }
+    if (hash.empty()) {
+      co_return complain(Error(Code::kNotFound, fmt::format("'{}' is no server that uses an installed environment, and "
+                                                            "no environment; `mcpbox env list` shows what there is",
+                                                            printable(name, 100))),
+                         kFailed);
+    }
+    const provision::EnvUsage usage = ledger.usage(hash);
+    const auto before = ledger.refreshed();
+    auto noted = ledger.refresh(usage.asked_hash);
+    if (!noted) co_return complain(noted.error(), kFailed);
+    std::string said;
+    if (by_server) {
+      const auto failed = co_await restart_refreshed(runtime, *place, name, said);
+      if (failed && *failed) {
+        const auto salt = before.find(usage.asked_hash);
+        ledger.restore(usage.asked_hash, salt == before.end() ? "" : salt->second);
+        fmt::print(stderr, "mcpbox: {}\n", said);
+        (void)co_await restart_refreshed(runtime, *place, name, said);
+        fmt::print(stderr, "mcpbox: the environment as it was is used again. {}\n", said);
+        co_return kFailed;
+      }
+      if (failed) {
+        fmt::print("{}\n", said);
+        co_return kOk;
+      }
+    }
+    fmt::print("{} is resolved anew when {} starts the next time; what runs keeps what it has\n", hash.substr(0, 12),
+               usage.servers.empty() ? "a server that uses it" : join(usage.servers, ", "));
+    co_return kOk;
+  });
+}
+
+}  // namespace
+
+std::optional<std::int64_t> parse_age(std::string_view text) {
+  constexpr std::pair<char, std::int64_t> kUnits[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+  if (text.empty()) return std::nullopt;
+  std::int64_t number = 0;
+  const char* end = text.data() + text.size() - 1;
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || stop != end || number < 0 || number > 1'000'000) return std::nullopt;
+  for (const auto& [unit, seconds] : kUnits) {
+    if (text.back() == unit) return number * seconds;
+  }
+  return std::nullopt;
+}
+
+int show_install_log(const std::string& server, bool as_json) {
+  auto paths = make_paths("", "");
+  if (!paths) return complain(paths.error(), kFailed);
+  const provision::EnvLedger ledger(paths->state_dir);
+  const std::string hash = ledger.last_of_server(server);
+  const auto log = hash.empty() ? std::nullopt : ledger.log(hash);
+  if (!log) {
+    return complain(
+        Error(Code::kNotFound,
+              fmt::format("no installation for '{}' is noted here: it was never started, or installs nothing",
+                          printable(server, 100))),
+        kFailed);
+  }
+  for (const std::string_view line : split(*log, '\n')) {
+    if (line.empty()) continue;
+    if (as_json) {
+      fmt::print("{{\"environment\":{},\"text\":{}}}\n", json::quote(hash), json::quote(line));
+    } else {
+      fmt::print("{}\n", line);
+    }
+  }
+  return kOk;
+}
+
+void add_env_verbs(CLI::App& app, int& code) {
+  CLI::App* env = app.add_subcommand("env", "The installed environments: dependencies of servers, shared and kept");
+  env->require_subcommand(1);
+  const auto options = std::make_shared<EnvOptions>();
+  const auto format = std::make_shared<std::string>("table");
+  const auto common = [=](CLI::App* verb) {
+    verb->add_option("-c,--config", options->config,
+                     "Configuration of the daemon, if it names a state directory, an engine or an image")
+        ->type_name("FILE");
+    verb->add_option("--engine", options->engine, "Engine to use: auto, native, unix:///path or tcp://host:port")
+        ->type_name("ADDRESS");
+    verb->add_option("--format", *format, "table for people, json for programs")
+        ->check(CLI::IsMember({"table", "json"}))
+        ->type_name("FORMAT");
+  };
+  CLI::App* verb = env->add_subcommand("list", "What is installed, who uses it, and what was resolved");
+  common(verb);
+  verb->callback([=, &code] {
+    options->json = *format == "json";
+    code = list_environments(*options);
+  });
+  verb = env->add_subcommand(
+      "prune",
+      "Remove environments that nobody used for 30 days and what interrupted installations left; never one in use");
+  verb->add_option("environment", options->names, "These, by their hash or its beginning")->type_name("HASH");
+  verb->add_flag("--all", options->all, "All that are not in use")->excludes("environment");
+  verb->add_option("--older-than", options->older_than, "Not used for so long: 90s, 45m, 12h, 7d, 2w")
+      ->excludes("environment")
+      ->excludes("--all")
+      ->type_name("AGE");
+  common(verb);
+  verb->callback([=, &code] {
+    options->json = *format == "json";
+    code = prune_environments(*options);
+  });
+  verb = env->add_subcommand("refresh",
+                             "Resolve anew what a server's dependencies are: unpinned names get their newest versions");
+  verb->footer(
+      "\nA server that a daemon runs is restarted; if its new environment cannot be installed, the old one is used "
+      "again.");
+  verb->add_option("environment", options->names, "Name of a server, or hash of an environment")
+      ->required()
+      ->expected(1)
+      ->type_name("SERVER|HASH");
+  verb->add_option("--socket", options->socket, "Control socket of the daemon")
+      ->type_name("PATH")
+      ->default_str(default_socket());
+  common(verb);
+  verb->callback([=, &code] {
+    options->json = *format == "json";
+    code = refresh_environment(*options);
+  });
+}
+
+}  // namespace mcpbox::app

@@ -1,0 +1,105 @@
+#include "app/verbs/pull_verb.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <map>
+
+#include "app/compose/runtime.h"
+#include "app/exit_code.h"
+#include "app/verbs/daemon_client.h"
+#include "app/verbs/table.h"
+#include "base/text.h"
+#include "json/text.h"
+#include "json/value.h"
+
+namespace mcpbox::app {
+namespace {
+
+using json::Value;
+
+int show_pulled(const Value& root, const PullVerb& pull) {
+  std::vector<std::vector<std::string>> rows;
+  std::map<std::string, unsigned> counts;
+  for (const Value& item : root["items"].elements()) {
+    const std::string action = item["action"].string_or();
+    ++counts[action];
+    const bool written = action == "added" || action == "changed";
+    rows.push_back({action, item["path"].string_or(),
+                    written ? human_bytes(static_cast<unsigned long long>(item["size"].integer_or(0))) : "",
+                    item["note"].string_or()});
+  }
+  const std::string target = printable(root["target"].string_or());
+  if (!rows.empty()) fmt::print("{}", format_table({"WHAT", "FILE", "SIZE", "NOTE"}, rows));
+  const auto total = static_cast<std::size_t>(root["count"].integer_or(0));
+  if (total > rows.size()) fmt::print("and {} more\n", total - rows.size());
+  if (!root["base_known"].bool_or(true)) {
+    fmt::print(stderr,
+               "mcpbox: what was staged from {} is not known any more, so every difference counts as a conflict\n",
+               target);
+  }
+  const unsigned changes =
+      counts["added"] + counts["changed"] + counts["conflict"] + (pull.delete_missing ? counts["deleted"] : 0);
+  if (changes == 0) {
+    fmt::print("{}: nothing to bring back\n", target);
+    return kOk;
+  }
+  if (root["applied"].bool_or(false)) {
+    fmt::print("{}: {} files brought back\n", target, changes);
+    return kOk;
+  }
+  if (pull.dry_run) {
+    fmt::print("{}: nothing was written (--dry-run)\n", target);
+    return kOk;
+  }
+  fmt::print(stderr,
+             "mcpbox: nothing was written, because of {} conflicts. Look at them with `mcpbox pull {} --to DIR`, or "
+             "take the server's files with "
+             "--force: what is here then stays beside them as NAME.before-pull-N\n",
+             counts["conflict"], pull.server);
+  return kFailed;
+}
+
+}  // namespace
+
+int pull_changes(const ClientOptions& options, const PullVerb& pull) {
+  std::string to;
+  if (!pull.to.empty()) {
+    std::error_code problem;
+    to = std::filesystem::canonical(pull.to, problem).string();
+    if (problem) {
+      fmt::print(stderr, "mcpbox: --to {}: {}; make the folder first\n", printable(pull.to), problem.message());
+      return kUsage;
+    }
+  }
+  return run_on_loop([&](Runtime& runtime) -> Task<int> {
+    DaemonClient client(runtime.loop.get_executor(), options.socket);
+    std::string request = fmt::format(R"({{"to":{},"dry_run":{},"force":{},"delete":{}}})", json::quote(to),
+                                      pull.dry_run, pull.force, pull.delete_missing);
+    auto body = co_await client.post("/v1/servers/" + net::url_encode(pull.server) + "/pull", std::move(request),
+                                     std::chrono::seconds(360));
+    const auto failed = [&](const Error& error) {
+      fmt::print(stderr, "mcpbox: {}\n", error.message());
+      return client.no_daemon() ? kNoDaemon : error.code() == Code::kInvalidArgument ? kUsage : kFailed;
+    };
+    if (!body) co_return failed(body.error());
+    if (options.json) fmt::print("{}", *body);
+    const auto answer = Value::parse(*body);
+    if (!answer) co_return failed(answer.error());
+    int code = kOk;
+    for (const Value& root : (*answer)["roots"].elements()) {
+      if (!options.json) {
+        code = std::max(code, show_pulled(root, pull));
+        continue;
+      }
+      for (const Value& item : root["items"].elements()) {
+        if (item["action"].string_or() == "conflict" && !pull.dry_run && !root["applied"].bool_or(false))
+          code = kFailed;
+      }
+    }
+    co_return code;
+  });
+}
+
+}  // namespace mcpbox::app

@@ -1,0 +1,222 @@
+#include "box/docker/containers.h"
+
+#include <boost/asio/this_coro.hpp>
+#include <chrono>
+#include <exception>
+#include <nlohmann/json.hpp>
+
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "box/docker/json.h"
+#include "box/docker/profile.h"
+#include "net/wait.h"
+
+namespace mcpbox::box {
+namespace {
+
+namespace asio = boost::asio;
+using nlohmann::json;
+
+Labels our_labels(const json& object, std::initializer_list<const char*> path) {
+  Labels out;
+  for (auto& [name, value] : strings_at(object, path)) {
+    if (name.starts_with(kLabelPrefix)) out.emplace(name, value);
+  }
+  return out;
+}
+
+SandboxState read_state(const json& container) {
+  SandboxState state;
+  state.id = string_at(container, {"Id"});
+  state.name = string_at(container, {"Name"});
+  if (state.name.starts_with('/')) state.name.erase(0, 1);
+  state.labels = our_labels(container, {"Config", "Labels"});
+  state.running = bool_at(container, {"State", "Running"});
+  const auto status = string_at(container, {"State", "Status"});
+  if (!state.running && status != "created" && status != "initialized" && status != "configured") {
+    state.exit_code = static_cast<int>(integer_at(container, {"State", "ExitCode"}, -1));
+    state.killed_for_memory = bool_at(container, {"State", "OOMKilled"});
+  }
+  return state;
+}
+
+Task<Result<std::string>> describe(DockerClient& client, std::string id_or_name) {
+  DockerClient::Call call;
+  call.path = "/containers/" + net::url_encode(id_or_name) + "/json";
+  co_return co_await client.call(std::move(call));
+}
+
+Task<Result<std::string>> make(DockerClient& client, std::string name, std::string body) {
+  DockerClient::Call call;
+  call.method = "POST";
+  call.path = "/containers/create";
+  call.query = {{"name", std::move(name)}};
+  call.json_body = std::move(body);
+  call.timeout = client.options().start_timeout;
+  auto answer = co_await client.call(std::move(call));
+  if (!answer) co_return fail(std::move(answer).error().with_context("the engine could not create the sandbox"));
+  auto parsed = parse_docker_json(*answer, "a created container");
+  if (!parsed) co_return fail(std::move(parsed).error());
+  auto id = string_at(*parsed, {"Id"});
+  if (!is_docker_id(id)) co_return fail(Code::kDataLoss, "the engine created a container without a valid id");
+  co_return id;
+}
+
+Task<Result<void>> start(DockerClient& client, std::string id) {
+  DockerClient::Call call;
+  call.method = "POST";
+  call.path = "/containers/" + id + "/start";
+  call.timeout = client.options().start_timeout;
+  auto answer = co_await client.call(std::move(call));
+  if (!answer) co_return fail(std::move(answer).error().with_context("the engine could not start the sandbox"));
+  co_return Result<void>();
+}
+
+// Makes, compares and starts; `id` is filled in as soon as there is something to remove.
+Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec& spec, std::string nonce,
+                                        std::string& id) {
+  auto facts = co_await client.facts();
+  if (!facts) co_return fail(std::move(facts).error());
+  DockerClient::Call ask_image;
+  ask_image.path = "/images/" + spec.profile.image + "/json";
+  auto image_json = co_await client.call(std::move(ask_image));
+  if (!image_json) co_return fail(std::move(image_json).error().with_context("image '" + spec.profile.image + "'"));
+  auto image = read_docker_image(*image_json);
+  if (!image) co_return fail(std::move(image).error().with_context("image '" + spec.profile.image + "'"));
+
+  const std::string body = docker_create_body(spec, *facts, *image, nonce);
+  auto made = co_await make(client, spec.name, body);
+  if (!made) co_return fail(std::move(made).error());
+  id = std::move(*made);
+  // Before it starts: a container that is not what was asked for never runs.
+  auto description = co_await describe(client, id);
+  if (!description) co_return fail(std::move(description).error());
+  if (auto same = check_docker_container(body, *description, *facts); !same) co_return fail(std::move(same).error());
+  auto parsed = parse_docker_json(*description, "the container's description");
+  if (!parsed) co_return fail(std::move(parsed).error());
+  auto state = read_state(*parsed);
+  if (auto started = co_await start(client, id); !started) co_return fail(std::move(started).error());
+  state.running = true;
+  co_return state;
+}
+
+// Finds by name what a create call made whose answer did not arrive. The nonce proves that it is that one.
+Task<std::string> find_unanswered(DockerClient& client, std::string name, std::string nonce) {
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    if (attempt > 0) co_await net::sleep_for(std::chrono::milliseconds(200));
+    auto description = co_await describe(client, name);
+    if (!description) {
+      if (description.error().code() == Code::kNotFound) continue;
+      co_return std::string();
+    }
+    auto parsed = parse_docker_json(*description, "the container's description");
+    if (!parsed || string_at(*parsed, {"Config", "Labels", kCreateLabel.data()}) != nonce) co_return std::string();
+    auto id = string_at(*parsed, {"Id"});
+    co_return is_docker_id(id) ? id : std::string();
+  }
+  co_return std::string();
+}
+
+bool answer_lost(const Error& error) {
+  return error.code() == Code::kTimeout || error.code() == Code::kCancelled || error.code() == Code::kUnavailable ||
+         error.code() == Code::kDataLoss;
+}
+
+}  // namespace
+
+Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec) {
+  if (auto checked = check_sandbox_spec(spec); !checked) co_return fail(std::move(checked).error());
+  const std::string nonce = random_hex(16);
+  std::string id;
+  // A cancelled coroutine throws at its next wait; here it must be able to clean up first.
+  const bool threw = co_await asio::this_coro::throw_if_cancelled();
+  co_await asio::this_coro::throw_if_cancelled(false);
+  auto result = co_await create_steps(client, spec, nonce, id);
+  const bool cancelled = (co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none;
+  if (cancelled && result) result = fail(Code::kCancelled, "starting the sandbox was cancelled");
+  if (!result && (!id.empty() || answer_lost(result.error()))) {
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    if (id.empty()) id = co_await find_unanswered(client, spec.name, nonce);
+    if (!id.empty()) {
+      if (auto removed = co_await docker_remove(client, id); !removed) {
+        log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name,
+                     removed.error().message());
+      }
+    }
+    co_await asio::this_coro::reset_cancellation_state();  // terminal cancellation again, as co_spawn sets it
+  }
+  co_await asio::this_coro::throw_if_cancelled(threw);
+  co_return result;
+}
+
+Task<Result<SandboxState>> docker_inspect(DockerClient& client, std::string id) {
+  if (!is_docker_id(id)) co_return fail(Code::kInvalidArgument, "'" + printable(id, 80) + "' is not a sandbox id");
+  auto description = co_await describe(client, id);
+  if (!description) co_return fail(std::move(description).error());
+  auto parsed = parse_docker_json(*description, "the container's description");
+  if (!parsed) co_return fail(std::move(parsed).error());
+  auto state = read_state(*parsed);
+  if (state.id != id) co_return fail(Code::kDataLoss, "the engine described another container than " + id);
+  co_return state;
+}
+
+Task<Result<std::vector<SandboxState>>> docker_list(DockerClient& client, Labels labels) {
+  DockerClient::Call call;
+  call.path = "/containers/json";
+  call.query = {{"all", "true"}, {"filters", docker_filters(labels)}};
+  auto answer = co_await client.call(std::move(call));
+  if (!answer) co_return fail(std::move(answer).error());
+  auto parsed = parse_docker_json(*answer, "the list of containers");
+  if (!parsed) co_return fail(std::move(parsed).error());
+  if (!parsed->is_array()) co_return fail(Code::kDataLoss, "the engine's list of containers is not a list");
+  std::vector<SandboxState> out;
+  for (const auto& container : *parsed) {
+    SandboxState state;
+    state.id = string_at(container, {"Id"});
+    state.labels = our_labels(container, {"Labels"});
+    if (!is_docker_id(state.id) || !labels_match(labels, state.labels)) continue;
+    state.running = string_at(container, {"State"}) == "running";
+    const auto& names = member(container, {"Names"});
+    if (names.is_array() && !names.empty() && names[0].is_string()) state.name = names[0].get<std::string>();
+    if (state.name.starts_with('/')) state.name.erase(0, 1);
+    if (!state.running) {  // the list does not say how it ended
+      auto details = co_await docker_inspect(client, state.id);
+      if (!details && details.error().code() == Code::kNotFound) continue;  // removed meanwhile
+      if (!details) co_return fail(std::move(details).error());
+      state = std::move(*details);
+    }
+    out.push_back(std::move(state));
+  }
+  co_return out;
+}
+
+Task<Result<void>> docker_remove(DockerClient& client, std::string id) {
+  if (!is_docker_id(id)) co_return fail(Code::kInvalidArgument, "'" + printable(id, 80) + "' is not a sandbox id");
+  const auto deadline = std::chrono::steady_clock::now() + client.options().start_timeout;
+  while (true) {
+    DockerClient::Call call;
+    call.method = "DELETE";
+    call.path = "/containers/" + id;
+    call.query = {{"force", "true"}, {"v", "true"}};
+    call.timeout = client.options().start_timeout;
+    auto answer = co_await client.call(std::move(call));
+    if (answer || answer.error().code() == Code::kNotFound) co_return Result<void>();
+    // 409: a removal (its own, with remove_on_exit) is under way. Gone is what the caller waits for.
+    const bool under_way = answer.error().code() == Code::kAlreadyExists;
+    if (!under_way || std::chrono::steady_clock::now() >= deadline) {
+      co_return fail(std::move(answer).error().with_context("remove the sandbox " + id.substr(0, 12)));
+    }
+    co_await net::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+std::string docker_filters(const Labels& labels,
+                           const std::vector<std::pair<std::string, std::vector<std::string>>>& more) {
+  json filters = json::object();
+  for (const auto& [name, values] : more) filters[name] = values;
+  for (const auto& [name, value] : labels) filters["label"].push_back(name + "=" + value);
+  return dump_json(filters);
+}
+
+}  // namespace mcpbox::box

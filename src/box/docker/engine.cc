@@ -1,0 +1,63 @@
+#include "box/docker/engine.h"
+
+#include "box/docker/containers.h"
+#include "box/docker/events.h"
+#include "box/docker/images.h"
+
+namespace mcpbox::box {
+namespace {
+
+class DockerEngine final : public Engine {
+ public:
+  DockerEngine(boost::asio::any_io_executor executor, DockerAddress address, DockerOptions options)
+      : client_(std::move(executor), std::move(address), options) {}
+
+  Task<Result<EngineInfo>> probe() override {
+    client_.forget_facts();
+    auto facts = co_await client_.facts();
+    if (!facts) co_return fail(std::move(facts).error());
+    co_return facts->info;
+  }
+  Task<Result<SandboxState>> create(SandboxSpec spec) override { return docker_create(client_, std::move(spec)); }
+  Task<Result<SandboxState>> inspect(std::string id) override { return docker_inspect(client_, std::move(id)); }
+  Task<Result<std::vector<SandboxState>>> list(Labels labels) override {
+    return docker_list(client_, std::move(labels));
+  }
+  Task<Result<void>> remove(std::string id) override { return docker_remove(client_, std::move(id)); }
+  Task<Result<void>> watch(Labels labels, std::function<void(const SandboxState&)> handler) override {
+    return docker_watch(client_, std::move(labels), std::move(handler));
+  }
+  Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
+    return docker_ensure_volume(client_, std::move(name), std::move(labels));
+  }
+  Task<Result<std::vector<std::string>>> list_volumes(Labels labels) override {
+    return docker_list_volumes(client_, std::move(labels));
+  }
+  Task<Result<void>> remove_volume(std::string name) override { return docker_remove_volume(client_, std::move(name)); }
+  Task<Result<ImageInfo>> image(std::string reference) override { return docker_image(client_, std::move(reference)); }
+  Task<Result<std::vector<ImageInfo>>> images(Labels labels) override {
+    return docker_images(client_, std::move(labels));
+  }
+  Task<Result<ImageInfo>> pull(std::string reference, Progress progress) override {
+    return docker_pull(client_, std::move(reference), std::move(progress));
+  }
+  Task<Result<ImageInfo>> import_rootfs(std::string tar_path, std::string reference, std::vector<std::string> changes,
+                                        Progress progress) override {
+    return docker_import(client_, std::move(tar_path), std::move(reference), std::move(changes), std::move(progress));
+  }
+  Task<Result<ImageInfo>> build(std::string context_tar_path, std::string reference, Progress progress) override {
+    return docker_build(client_, std::move(context_tar_path), std::move(reference), std::move(progress));
+  }
+
+ private:
+  DockerClient client_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> make_docker_engine(boost::asio::any_io_executor executor, DockerAddress address,
+                                           DockerOptions options) {
+  return std::make_unique<DockerEngine>(std::move(executor), std::move(address), options);
+}
+
+}  // namespace mcpbox::box

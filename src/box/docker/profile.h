@@ -1,0 +1,42 @@
+// What we ask a Docker-compatible engine for, and whether that is what it made. Pure: text in, text out.
+//
+// There is one builder and it only says yes to what it knows: a field that is not in it is never sent, and a test
+// compares its key set with a list. Rules: no capabilities but those of PID 1, no-new-privileges, the engine's default
+// seccomp filter, a read-only root, private namespaces, bounded memory, processors and processes, no log, no restart.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "box/docker/client.h"
+#include "box/engine.h"
+#include "box/sandbox_spec.h"
+
+namespace mcpbox::box {
+
+// What of an image would leak into a container unless it is overridden. Image metadata is hostile.
+struct DockerImageFacts {
+  std::string id;                        // sha256:…; containers are made from the id, so that a moved tag cannot race
+  std::vector<std::string> env_names;    // unset in the container
+  std::vector<std::string> volumes;      // covered by an empty read-only file system
+  std::vector<std::string> label_names;  // those that start with io.mcpbox. are blanked
+};
+Result<DockerImageFacts> read_docker_image(std::string_view image_json);
+
+// The body of POST /containers/create. `nonce` becomes the label io.mcpbox.create, by which a container is recognised
+// as this call's own when the answer was lost.
+std::string docker_create_body(const SandboxSpec& spec, const DockerFacts& facts, const DockerImageFacts& image,
+                               std::string_view nonce);
+
+// Compares GET /containers/{id}/json with the body that was sent, field by field, allowing for the spellings that
+// engines are known to change (null for empty, CAP_ prefixes, "private" for ""). kFailedPrecondition names the first
+// field that differs.
+Result<void> check_docker_container(std::string_view sent_body, std::string_view inspect_json,
+                                    const DockerFacts& facts);
+
+inline constexpr std::string_view kCreateLabel = "io.mcpbox.create";
+bool is_docker_id(std::string_view id);  // [0-9a-f]{64}
+
+}  // namespace mcpbox::box

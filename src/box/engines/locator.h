@@ -1,0 +1,49 @@
+// Finds the container engine to use.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "box/docker/address.h"
+#include "box/docker/client.h"
+#include "box/engine.h"
+#include "box/native/engine.h"
+
+namespace mcpbox::box {
+
+struct LocatorOptions {
+  std::string address;  // from the configuration or the command line; "" or "auto" = look for one, else the native one
+  std::function<std::string(const char* name)> environment;  // empty = the process's own
+  std::string root;                                          // where /run and /var are looked for; for tests
+  DockerOptions docker;
+  NativeOptions native;  // for the address "native", and where no container engine answers; without an init_path it is
+                         // not tried then
+};
+
+struct EngineCandidate {
+  std::string origin;  // "DOCKER_HOST", "the default socket"
+  Result<DockerAddress> address;
+};
+
+// The address that selects the native engine.
+inline constexpr std::string_view kNativeAddress = "native";
+
+// What would be tried, in order, unless the address is "native": a given address alone; else DOCKER_HOST alone, when
+// set; else the sockets of rootless Docker, Docker, mcpbox's own engine (scripts/engine), rootless Podman and Podman.
+std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options);
+
+struct LocatedEngine {
+  std::unique_ptr<Engine> engine;
+  EngineInfo info;
+};
+
+// The first candidate that answers within 10 s, else the native engine, unless one was named. A socket that was not
+// named explicitly must belong to root or to us: whoever owns the engine sees everything. kUnavailable lists what was
+// tried and says how to start an engine.
+Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options);
+
+}  // namespace mcpbox::box

@@ -1,0 +1,164 @@
+#include "box/native/builder.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <chrono>
+#include <cstring>
+#include <memory>
+
+#include "base/errno_error.h"
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "box/native/record.h"
+
+namespace mcpbox::box {
+namespace {
+
+namespace asio = boost::asio;
+constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+constexpr std::chrono::seconds kLimit{20};
+constexpr std::size_t kMaxReply = 64 << 10;
+
+struct Pipe {
+  UniqueFd read, write;
+};
+
+Result<Pipe> make_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errno_error(errno, "a pipe for mcpbox-init"));
+  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// Descriptors above 9, so that none of them is one of the numbers that they are duplicated to.
+Result<UniqueFd> out_of_the_way(UniqueFd fd) {
+  UniqueFd moved(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 10));
+  if (!moved) return fail(errno_error(errno, "a pipe for mcpbox-init"));
+  return moved;
+}
+
+Result<pid_t> start(const std::string& init_path, UniqueFd spec_end, UniqueFd reply_end) {
+  auto in = out_of_the_way(std::move(spec_end));
+  auto out = out_of_the_way(std::move(reply_end));
+  if (!in || !out) return fail(Code::kResourceExhausted, "no descriptors left for mcpbox-init");
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawnattr_init(&attributes);
+  for (int fd = 0; fd < 3; ++fd) ::posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, in->get(), 3);
+  ::posix_spawn_file_actions_adddup2(&actions, out->get(), 4);
+  sigset_t none, all;
+  ::sigemptyset(&none);
+  ::sigfillset(&all);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  ::posix_spawnattr_setsigdefault(&attributes, &all);
+  ::posix_spawnattr_setflags(&attributes,
+                             static_cast<short>(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+  std::string program = init_path, option = "--build";
+  char* argv[] = {program.data(), option.data(), nullptr};
+  char* environment[] = {nullptr};
+  pid_t pid = -1;
+  const int error = ::posix_spawn(&pid, init_path.c_str(), &actions, &attributes, argv, environment);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
+  if (error != 0) return fail(errno_error(error, fmt::format("start {}", printable(init_path))));
+  return pid;
+}
+
+Error error_of(const wire::ErrorReply& reply) {
+  std::string text = "the native engine could not make the sandbox: " + printable(reply.step, 500);
+  if (!reply.text.empty()) text += ": " + printable(reply.text, 500);
+  if (reply.error_number != 0) text += fmt::format(": {}", std::strerror(reply.error_number));
+  const bool denied = reply.error_number == EPERM || reply.error_number == EACCES || reply.error_number == ENOSPC ||
+                      reply.error_number == EUSERS;
+  if (denied) {
+    if (const std::string hint = namespace_hint(); !hint.empty()) text += "; " + hint;
+  }
+  return Error(wire::code_of(reply), std::move(text));
+}
+
+}  // namespace
+
+std::string namespace_hint() {
+  const auto is = [](const char* path, std::string_view value) { return trim(read_small_file(path)) == value; };
+  if (is("/proc/sys/user/max_user_namespaces", "0"))
+    return "user namespaces are switched off: set sysctl user.max_user_namespaces=10000";
+  if (::geteuid() == 0) return {};
+  if (is("/proc/sys/kernel/unprivileged_userns_clone", "0"))
+    return "user namespaces are for root only here: set sysctl kernel.unprivileged_userns_clone=1";
+  if (is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1")) {
+    return "AppArmor keeps programs without a profile from using user namespaces: give mcpbox-init a profile with "
+           "'userns,', or set sysctl "
+           "kernel.apparmor_restrict_unprivileged_userns=0";
+  }
+  return {};
+}
+
+Task<Result<void>> run_builder(std::string init_path, wire::BuildSpec spec) {
+  const bool threw = co_await asio::this_coro::throw_if_cancelled();
+  co_await asio::this_coro::throw_if_cancelled(false);
+  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+  auto result = co_await [](std::string path, wire::BuildSpec what) -> Task<Result<void>> {
+    wire::Encoder encoder;
+    encoder(what);
+    const std::string bytes = encoder.take();
+    if (!encoder.ok() || bytes.size() > wire::kMaxBuildSpec)
+      co_return fail(Code::kInvalidArgument, "the sandbox's description is too long");
+    auto down = make_pipe();
+    auto up = make_pipe();
+    if (!down || !up) co_return fail(Code::kResourceExhausted, "no descriptors left for mcpbox-init");
+    auto pid = start(path, std::move(down->read), std::move(up->write));
+    if (!pid) co_return fail(std::move(pid).error());
+
+    const auto executor = co_await asio::this_coro::executor;
+    asio::posix::stream_descriptor out(executor, down->write.release());
+    asio::posix::stream_descriptor in(executor, up->read.release());
+    asio::steady_timer timer(executor, kLimit);
+    const auto late = std::make_shared<bool>(false);  // the handler can outlive this function by a turn of the loop
+    timer.async_wait([late, group = *pid](const boost::system::error_code& error) {
+      if (error) return;
+      *late = true;
+      ::kill(-group, SIGKILL);  // its pipes break, and with them the waits below
+    });
+    // A broken pipe here is explained by the reply.
+    (void)co_await asio::async_write(out, asio::buffer(bytes), kTuple);
+    out.close();
+    std::string reply;
+    std::array<char, 4096> buffer;
+    while (reply.size() < kMaxReply) {
+      auto [error, got] = co_await in.async_read_some(asio::buffer(buffer), kTuple);
+      if (error) break;
+      reply.append(buffer.data(), got);
+      if (wire::decode<wire::BuildReply>(reply)) break;  // PID 1 holds the other end for a moment longer
+    }
+    timer.cancel();
+    int status = 0;
+    while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (*late)
+      co_return fail(Code::kTimeout, fmt::format("mcpbox-init did not make the sandbox within {} s", kLimit.count()));
+    auto decoded = wire::decode<wire::BuildReply>(reply);
+    if (!decoded)
+      co_return fail(Code::kInternal, fmt::format("{} ended without an answer; is it of this build?", printable(path)));
+    if (!decoded->made) co_return fail(error_of(decoded->error));
+    co_return Result<void>{};
+  }(std::move(init_path), std::move(spec));
+  co_await asio::this_coro::reset_cancellation_state();
+  co_await asio::this_coro::throw_if_cancelled(threw);
+  co_return result;
+}
+
+}  // namespace mcpbox::box

@@ -1,0 +1,454 @@
+#include "box/native/engine.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+
+#include "base/digest.h"
+#include "base/errno_error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "box/native/builder.h"
+#include "box/native/cgroups.h"
+#include "box/native/ids.h"
+#include "box/native/layout.h"
+#include "box/native/record.h"
+#include "box/sandbox_spec.h"
+#include "net/wait.h"
+
+namespace mcpbox::box {
+namespace {
+
+namespace asio = boost::asio;
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::seconds kEnding{15};
+constexpr std::chrono::seconds kWatchRound{30};  // a sandbox that another process made is noticed by then
+
+std::string os_name() {
+  std::ifstream file("/etc/os-release");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("PRETTY_NAME=")) return printable(std::string(trim(line.substr(12))).substr(0, 120));
+  }
+  return "Linux";
+}
+
+// Says when the host's own system is another one: environments that were installed with it are not used with the next.
+std::string host_image(const NativeOptions& options) {
+  std::string facts = read_small_file("/usr/lib/os-release");
+  for (const char* path :
+       {"/usr/bin/python3", "/usr/bin/node", "/usr/bin/npm", "/usr/local/bin/node", "/usr/local/bin/uv"}) {
+    struct stat info{};
+    if (::stat(path, &info) == 0) facts += fmt::format("{} {} {}\n", path, info.st_size, info.st_mtim.tv_sec);
+  }
+  for (const auto& [source, target] : options.tools) facts += fmt::format("{} {}\n", source, target);
+  return "host:" + sha256_hex(facts).substr(0, 16);
+}
+
+Result<void> make_directories(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return fail(errno_error(error.value(), fmt::format("cannot make {}", path)));
+  if (::chmod(path.c_str(), 0700) != 0) return fail(errno_error(errno, path));
+  return {};
+}
+
+Result<void> write_whole(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) return fail(Code::kResourceExhausted, fmt::format("cannot write {}", path));
+  return {};
+}
+
+class NativeEngine final : public Engine {
+ public:
+  NativeEngine(asio::any_io_executor executor, NativeOptions options)
+      : executor_(executor),
+        options_(std::move(options)),
+        base_(options_.state_dir + "/native"),
+        sandboxes_(base_ + "/sandboxes"),
+        volumes_(base_ + "/volumes"),
+        changed_(std::make_shared<net::Signal>(executor)) {}
+
+  Task<Result<EngineInfo>> probe() override {
+    utsname system{};
+    ::uname(&system);
+    auto ids = native_ids({}, options_.only_one_id);
+    if (!ids) co_return fail(std::move(ids).error());
+    if (const std::string hint = namespace_hint(); !hint.empty())
+      co_return fail(Code::kUnavailable, "the native engine cannot work: " + hint);
+    EngineInfo info;
+    info.kind = "native";
+    info.version = system.release;
+    info.address = "native";
+    info.operating_system = os_name();
+    info.rootless = ::geteuid() != 0;
+    info.user_namespace = true;
+    info.uids = ids->servers;
+    info.one_server_per_sandbox = ids->one;
+    if (ids->one) {
+      info.warnings.push_back(
+          fmt::format("every server gets a sandbox of its own, and to the kernel it is this user: {}", ids->why_one));
+    }
+    info.tools.path = options_.tool_path;
+    for (const auto& [source, target] : options_.tools) info.tools.folders.push_back(target);
+    const CgroupHost& host = cgroup_host();
+    info.cgroup_version = host.version;
+    if (!host.problem.empty()) {
+      info.warnings.push_back(
+          fmt::format("{}: there the limits of box.limits hold for each process and not for the sandbox as a whole, "
+                      "and memory not at all",
+                      host.problem));
+    }
+    co_return info;
+  }
+
+  Task<Result<SandboxState>> create(SandboxSpec spec) override {
+    auto plan = plan_sandbox(spec);
+    if (!plan) co_return fail(std::move(plan).error());
+    const std::string directory = plan->directory;
+    auto built = co_await run_builder(options_.init_path, std::move(*plan));
+    if (!built) {
+      if (built.error().code() != Code::kAlreadyExists) co_return fail(std::move(built).error());
+      co_return fail(Code::kAlreadyExists, fmt::format("a sandbox named {} exists already", spec.name));
+    }
+    changed_->notify();
+    auto made = read_sandbox(directory);
+    // With remove_on_exit it may be over already.
+    if (!made)
+      co_return fail(Code::kUnavailable, fmt::format("the sandbox {} ended as soon as it was made", spec.name));
+    co_return made->state;
+  }
+
+  Task<Result<SandboxState>> inspect(std::string id) override {
+    auto found = find(id);
+    if (!found) co_return fail(std::move(found).error());
+    co_return found->state;
+  }
+
+  Task<Result<std::vector<SandboxState>>> list(Labels labels) override { co_return states(labels); }
+
+  Task<Result<void>> remove(std::string id) override {
+    auto found = find(id);
+    if (!found) {
+      if (found.error().code() == Code::kNotFound) co_return Result<void>{};
+      co_return fail(std::move(found).error());
+    }
+    const auto until = Clock::now() + kEnding;
+    // The record is there before PID 1 is: a sandbox that is being made right now is waited for.
+    while (found->keeper.pid == 0 && found->record.boot == boot_id() && Clock::now() < until && just_made(*found)) {
+      co_await net::sleep_for(std::chrono::milliseconds(5));
+      found = find(id);
+      if (!found) co_return Result<void>{};
+    }
+    if (found->state.running) {
+      if (const UniqueFd first = open_process(found->first))
+        ::syscall(SYS_pidfd_send_signal, first.get(), SIGKILL, nullptr, 0);
+    }
+    // The keeper removes what was the sandbox's alone. One that hangs is killed, and we do its work.
+    if (!co_await wait_for_end(found->keeper, until)) {
+      if (const UniqueFd keeper = open_process(found->keeper))
+        ::syscall(SYS_pidfd_send_signal, keeper.get(), SIGKILL, nullptr, 0);
+      (void)co_await wait_for_end(found->keeper, Clock::now() + kEnding);
+    }
+    (void)co_await wait_for_end(found->first, Clock::now() + kEnding);
+    co_return co_await sweep(std::move(*found));
+  }
+
+  Task<Result<void>> watch(Labels labels, std::function<void(const SandboxState&)> handler) override {
+    std::map<std::string, std::shared_ptr<asio::posix::stream_descriptor>> watched;
+    std::map<std::string, SandboxState> running;
+    const auto changed = changed_;  // outlives the engine, should the loop destroy us after it
+    while (true) {
+      std::map<std::string, SandboxState> now;
+      for (NativeSandbox& sandbox : read_sandboxes(sandboxes_)) {
+        if (!labels_match(labels, sandbox.state.labels)) continue;
+        const std::string id = sandbox.state.id;
+        // Its keeper's end and not its own: then everything about it is written down.
+        if (sandbox.state.running && !watched.contains(id)) {
+          if (UniqueFd handle = open_process(sandbox.keeper)) watched[id] = notify_at_end(std::move(handle));
+        }
+        const bool ending = !sandbox.state.running && running.contains(id) && open_process(sandbox.keeper);
+        now[id] = ending ? running[id] : std::move(sandbox.state);
+      }
+      std::vector<SandboxState> ended;
+      for (auto& [id, before] : running) {
+        const auto at = now.find(id);
+        if (at != now.end() && at->second.running) continue;
+        SandboxState state = at == now.end() ? before : at->second;
+        state.running = false;
+        ended.push_back(std::move(state));
+        watched.erase(id);
+      }
+      std::erase_if(now, [](const auto& each) { return !each.second.running; });
+      running = std::move(now);
+      for (const SandboxState& state : ended) handler(state);
+      (void)co_await changed->wait_until(Clock::now() + kWatchRound);
+    }
+  }
+
+  Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
+    if (!is_volume_name(name))
+      co_return fail(Code::kInvalidArgument, fmt::format("'{}' is not the name of a volume", printable(name, 200)));
+    const std::string path = volumes_ + "/" + name;
+    if (::access((path + "/data").c_str(), F_OK) == 0) co_return Result<void>{};
+    if (auto made = make_directories(volumes_); !made) co_return made;
+    // Made beside and renamed, so that there is never half a volume.
+    const std::string fresh = fmt::format("{}/.new-{}", volumes_, random_hex(8));
+    if (auto made = make_directories(fresh); !made) co_return made;
+    auto written = write_whole(fresh + "/labels", write_labels(labels));
+    if (written && (::mkdir((fresh + "/data").c_str(), 0711) != 0 || ::chmod((fresh + "/data").c_str(), 0711) != 0)) {
+      written = fail(errno_error(errno, fresh));
+    }
+    if (written && ::rename(fresh.c_str(), path.c_str()) != 0 && errno != EEXIST && errno != ENOTEMPTY)
+      written = fail(errno_error(errno, path));
+    std::error_code ignored;
+    fs::remove_all(fresh, ignored);
+    co_return written;
+  }
+
+  Task<Result<std::vector<std::string>>> list_volumes(Labels labels) override {
+    std::vector<std::string> out;
+    std::error_code error;
+    for (fs::directory_iterator at(volumes_, error), end; !error && at != end; at.increment(error)) {
+      const auto found = read_labels(read_small_file(at->path().string() + "/labels"));
+      const std::string name = at->path().filename().string();
+      if (found && is_volume_name(name) && labels_match(labels, *found)) out.push_back(name);
+    }
+    std::ranges::sort(out);
+    co_return out;
+  }
+
+  Task<Result<void>> remove_volume(std::string name) override {
+    if (!is_volume_name(name))
+      co_return fail(Code::kInvalidArgument, fmt::format("'{}' is not the name of a volume", printable(name, 200)));
+    for (const NativeSandbox& sandbox : read_sandboxes(sandboxes_)) {
+      if (sandbox.state.running && std::ranges::find(sandbox.record.volumes, name) != sandbox.record.volumes.end()) {
+        co_return fail(Code::kFailedPrecondition,
+                       fmt::format("the volume {} is used by the sandbox {}", name, sandbox.record.name));
+      }
+    }
+    const std::string path = volumes_ + "/" + name;
+    if (::access(path.c_str(), F_OK) != 0) co_return Result<void>{};
+    co_return co_await sweep_trees({path});
+  }
+
+  Task<Result<ImageInfo>> image(std::string reference) override {
+    ImageInfo info;
+    if (reference.empty() || reference == "host" || reference.starts_with("host:")) {
+      info.id = host_image(options_);
+      info.tags = {"host"};
+      co_return info;
+    }
+    struct stat status{};
+    if (!reference.starts_with('/') || ::stat(reference.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
+      co_return fail(
+          Code::kUnsupported,
+          fmt::format(
+              "'{}': the native engine has no images; give `host` (the default) for this machine's own system, or the "
+              "absolute path of a rootfs directory",
+              printable(reference, 200)));
+    }
+    char* real = ::realpath(reference.c_str(), nullptr);
+    info.id = real == nullptr ? reference : real;
+    ::free(real);
+    info.tags = {info.id};
+    info.created_unix = status.st_mtim.tv_sec;
+    co_return info;
+  }
+  Task<Result<std::vector<ImageInfo>>> images(Labels) override { co_return std::vector<ImageInfo>{}; }
+  Task<Result<ImageInfo>> pull(std::string, Progress) override { co_return no_images(); }
+  Task<Result<ImageInfo>> import_rootfs(std::string, std::string, std::vector<std::string>, Progress) override {
+    co_return no_images();
+  }
+  Task<Result<ImageInfo>> build(std::string, std::string, Progress) override { co_return no_images(); }
+
+ private:
+  static std::unexpected<Error> no_images() {
+    return fail(Code::kUnsupported,
+                "the native engine has no images: it shows sandboxes this machine's own system; use a "
+                "Docker-compatible engine for images");
+  }
+
+  static bool is_volume_name(std::string_view name) {
+    const auto fits = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    };
+    return !name.empty() && name.size() <= 128 && name.front() != '.' && name.front() != '-' &&
+           std::ranges::all_of(name, fits);
+  }
+
+  const CgroupHost& cgroup_host() {
+    if (!cgroups_) cgroups_ = prepare_cgroups(options_.cgroup_root);
+    return *cgroups_;
+  }
+
+  Result<wire::BuildSpec> plan_sandbox(SandboxSpec& spec) {
+    const bool rootfs = spec.profile.image.starts_with('/');
+    SandboxSpec checked = spec;
+    checked.profile.image = "host";
+    if (auto fine = check_sandbox_spec(checked); !fine) return fail(std::move(fine).error());
+    if (!rootfs && !spec.profile.image.empty() && !spec.profile.image.starts_with("host")) return no_images();
+    if (auto made = make_directories(sandboxes_); !made) return fail(std::move(made).error());
+
+    NativePlaces places;
+    if (rootfs) places.rootfs = spec.profile.image;
+    places.directory = sandboxes_ + "/" + spec.name;
+    places.volumes = volumes_;
+    places.tools = options_.tools;
+    auto layout = native_layout(spec, places);
+    if (!layout) return fail(std::move(layout).error());
+    auto ids = native_ids(owners_of(spec), options_.only_one_id);
+    if (!ids) return fail(std::move(ids).error());
+
+    NativeRecord record;
+    record.name = spec.name;
+    record.id = fmt::format("{}.{}", spec.name, random_hex(4));
+    record.boot = boot_id();
+    record.labels = spec.labels;
+    record.labels["io.mcpbox.managed"] = "1";
+    record.labels["io.mcpbox.profile"] = spec.profile.hash();
+    record.volumes = layout->volumes;
+
+    wire::BuildSpec build;
+    build.directory = places.directory;
+    build.uids = ids->uids;
+    build.gids = ids->gids;
+    build.newuidmap = ids->newuidmap;
+    build.newgidmap = ids->newgidmap;
+    build.nodes = std::move(layout->nodes);
+    build.scratch = std::move(layout->scratch);
+    build.cgroups = cgroups_for(options_.cgroup_root, cgroup_host(), record.id, spec.profile.limits);
+    for (const wire::BuildCgroup& group : build.cgroups) record.cgroups.push_back(group.directory);
+    build.record = write_record(record);
+    build.argv = spec.init_argv;
+    build.one_id = ids->one;
+    if (ids->one) build.argv.emplace_back("--one-id");
+    build.processes = spec.profile.limits.processes;
+    build.remove_on_exit = spec.remove_on_exit;
+    return build;
+  }
+
+  // Servers run as the owners of the folders that they are given.
+  static std::vector<std::pair<uid_t, gid_t>> owners_of(const SandboxSpec& spec) {
+    std::vector<std::pair<uid_t, gid_t>> owners;
+    for (const Mount& mount : spec.profile.mounts) {
+      struct stat info{};
+      if (mount.kind == Mount::Kind::kBind && ::stat(mount.source.c_str(), &info) == 0)
+        owners.emplace_back(info.st_uid, info.st_gid);
+    }
+    return owners;
+  }
+
+  Result<NativeSandbox> find(const std::string& id) {
+    const std::size_t dot = id.rfind('.');
+    const std::string name = id.substr(0, dot);
+    const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+    if (dot == std::string::npos || name.empty() || name.size() > 63 || !std::ranges::all_of(name, fits)) {
+      return fail(Code::kInvalidArgument, fmt::format("'{}' is not a sandbox id", printable(id, 80)));
+    }
+    auto found = read_sandbox(sandboxes_ + "/" + name);
+    if (!found) return found;
+    if (found->record.id != id) return fail(Code::kNotFound, fmt::format("no sandbox {}", id));
+    return found;
+  }
+
+  std::vector<SandboxState> states(const Labels& labels) {
+    std::vector<SandboxState> out;
+    for (NativeSandbox& sandbox : read_sandboxes(sandboxes_)) {
+      if (labels_match(labels, sandbox.state.labels)) out.push_back(std::move(sandbox.state));
+    }
+    return out;
+  }
+
+  static bool just_made(const NativeSandbox& sandbox) {
+    struct stat info{};
+    if (::stat((sandbox.directory + "/record").c_str(), &info) != 0) return false;
+    return std::chrono::system_clock::now() - std::chrono::system_clock::from_time_t(info.st_mtim.tv_sec) <
+           std::chrono::seconds(20);
+  }
+
+  std::shared_ptr<asio::posix::stream_descriptor> notify_at_end(UniqueFd handle) {
+    auto descriptor = std::make_shared<asio::posix::stream_descriptor>(executor_, handle.release());
+    descriptor->async_wait(asio::posix::descriptor_base::wait_read,
+                           [changed = changed_, descriptor](const boost::system::error_code& error) {
+                             if (!error) changed->notify();
+                           });
+    return descriptor;
+  }
+
+  // True when the process has ended by then.
+  Task<bool> wait_for_end(NativeProcess process, Clock::time_point until) {
+    UniqueFd handle = open_process(process);
+    if (!handle) co_return true;
+    auto descriptor = notify_at_end(std::move(handle));
+    while (Clock::now() < until) {
+      if (!open_process(process)) {
+        descriptor->cancel();
+        co_return true;
+      }
+      (void)co_await changed_->wait_until(until);
+    }
+    descriptor->cancel();
+    co_return !open_process(process);
+  }
+
+  Task<Result<void>> sweep_trees(std::vector<std::string> trees) {
+    auto ids = native_ids({}, options_.only_one_id);
+    if (!ids) co_return fail(std::move(ids).error());
+    wire::BuildSpec build;
+    build.uids = ::geteuid() == 0 ? std::vector<wire::IdRange>{{0, 0, UINT32_MAX}}
+                                  : ids->uids;  // as root whoever owns what is left
+    build.gids = ::geteuid() == 0 ? build.uids : ids->gids;
+    build.newuidmap = ids->newuidmap;
+    build.newgidmap = ids->newgidmap;
+    build.one_id = ids->one;
+    build.sweep = std::move(trees);
+    co_return co_await run_builder(options_.init_path, std::move(build));
+  }
+
+  // What is left of a sandbox whose processes are gone.
+  Task<Result<void>> sweep(NativeSandbox sandbox) {
+    for (const std::string& group : sandbox.record.cgroups) {
+      const auto until = Clock::now() + std::chrono::seconds(2);
+      while (group.starts_with(options_.cgroup_root + "/") && ::rmdir(group.c_str()) != 0 && errno == EBUSY &&
+             Clock::now() < until) {
+        co_await net::sleep_for(std::chrono::milliseconds(5));
+      }
+    }
+    if (::access(sandbox.directory.c_str(), F_OK) != 0) co_return Result<void>{};
+    std::vector<std::string> trees;
+    trees.push_back(sandbox.directory);
+    co_return co_await sweep_trees(std::move(trees));
+  }
+
+  asio::any_io_executor executor_;
+  NativeOptions options_;
+  std::string base_, sandboxes_, volumes_;
+  std::optional<CgroupHost> cgroups_;
+  std::shared_ptr<net::Signal> changed_;  // a sandbox was made or has ended
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> make_native_engine(asio::any_io_executor executor, NativeOptions options) {
+  return std::make_unique<NativeEngine>(std::move(executor), std::move(options));
+}
+
+}  // namespace mcpbox::box

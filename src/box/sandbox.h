@@ -1,0 +1,88 @@
+// A sandbox in use: made or adopted, with its supervisor connected.
+//
+// It is shared by every server with the same profile. It outlives the daemon: its sandbox goes on, and the next
+// daemon adopts it when instance, name and profile hash agree; otherwise the old sandbox is removed and a new one made.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "base/way_out.h"
+#include "box/engine.h"
+#include "box/link/supervisor.h"
+#include "net/task.h"
+
+namespace mcpbox::box {
+
+inline constexpr std::string_view kWorkspaceMount = "/workspace";
+inline constexpr std::string_view kCacheMount = "/cache";
+inline constexpr std::string_view kCaBundleMount = "/.box/ca-bundle.pem";
+// Where the directory of the way out (base/way_out.h) is mounted. The outer of the two directories is closed to
+// everybody but PID 1: servers may have the uid that the inner one belongs to.
+inline constexpr std::string_view kEgressCover = "/.boxnet";
+inline constexpr std::string_view kEgressMount = "/.boxnet/egress";
+
+struct SandboxOptions {
+  std::string instance;  // 32 hexadecimal digits; two instances on one engine never touch each other's sandboxes
+  std::string name;      // "[a-z0-9-]{1,40}" within the instance: "shared", "files"
+  SandboxProfile profile;
+  std::string init_path;  // host path of mcpbox-init
+  std::string run_dir;    // host directory of ours, 0700, below which the control directory is made
+  std::string ca_bundle;  // host path, mounted read-only at kCaBundleMount; empty = none
+  // Host directory of this user, 0700, in which the egress proxy listens on kEgressSocket; empty = the sandbox has no
+  // way out. It has to stay the same directory as long as the sandbox lives; the socket in it may be made anew.
+  std::string egress_dir;
+  std::string cache_volume;  // mounted at kCacheMount; empty = none
+  bool cache_writable = false;
+  std::string workspace_volume;  // mounted at kWorkspaceMount; empty = a scratch volume that goes with the sandbox
+  UidRange uids;                 // EngineInfo::uids; managed processes have ids from it
+  HostTools tools;               // EngineInfo::tools; emptied when the profile's image is not the host's own system
+  // The sandbox ends with this controller, also when it is killed; nothing of it can be adopted.
+  bool ephemeral = false;
+  Labels labels;
+  std::chrono::milliseconds connect_timeout{20'000};
+};
+
+class Sandbox {
+ public:
+  // kAlreadyExists: an ephemeral sandbox of that name is in use by another controller.
+  static Task<Result<std::unique_ptr<Sandbox>>> open(Engine& engine, boost::asio::any_io_executor executor,
+                                                     SandboxOptions options);
+  ~Sandbox();
+
+  Supervisor& supervisor() { return *supervisor_; }
+  const SandboxState& state() const { return state_; }
+  const SandboxOptions& options() const { return options_; }
+  bool adopted() const { return adopted_; }
+
+  // Why the sandbox is gone, in words, by asking the engine: "killed for memory", "removed from outside".
+  Task<std::string> describe_loss();
+  // Ends PID 1 and removes the sandbox and its control directory.
+  Task<Result<void>> close();
+
+  // The name on the engine: "mcpbox-<first 8 of instance>-<name>".
+  static std::string sandbox_name(const SandboxOptions& options);
+
+ private:
+  Sandbox(Engine& engine, SandboxOptions options) : engine_(engine), options_(std::move(options)) {}
+  Task<Result<void>> connect(boost::asio::any_io_executor executor);
+  void remove_control_dir();
+
+  Engine& engine_;
+  SandboxOptions options_;
+  SandboxState state_;
+  std::unique_ptr<Supervisor> supervisor_;
+  std::string control_dir_;
+  bool adopted_ = false;
+  bool made_control_dir_ = false;  // by us, just now
+};
+
+// Labels that every sandbox of this instance carries.
+Labels instance_labels(const std::string& instance);
+
+}  // namespace mcpbox::box

@@ -1,0 +1,91 @@
+#include "egress/proxy/audit_log.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/errno_error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "json/text.h"
+
+namespace mcpbox::egress {
+namespace {
+
+std::string timestamp(std::int64_t unix_milliseconds) {
+  const time_t seconds = static_cast<time_t>(unix_milliseconds / 1000);
+  tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, unix_milliseconds % 1000);
+}
+
+std::string field(std::string_view text) {
+  return json::quote(printable(text, 512));
+}
+
+}  // namespace
+
+std::string audit_line(const AuditRecord& r, std::int64_t unix_milliseconds) {
+  return fmt::format(
+      "{{\"time\":\"{}\",\"event\":{},\"verdict\":\"{}\",\"server\":{},\"process\":{},\"phase\":{},\"host\":{},"
+      "\"port\":{},\"address\":{},\"rule\":{},"
+      "\"reason\":{},\"bytes_up\":{},\"bytes_down\":{},\"ms\":{}}}\n",
+      timestamp(unix_milliseconds), field(r.event), r.event == "refuse" ? "refused" : "allowed", field(r.server),
+      field(r.process), field(r.phase), field(r.host), r.port, field(r.address), field(r.rule), field(r.reason),
+      r.bytes_up, r.bytes_down, r.milliseconds);
+}
+
+Result<AuditLog> AuditLog::open(AuditOptions options) {
+  AuditLog log;
+  log.options_ = std::move(options);
+  const std::string& path = log.options_.directory;
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    return fail(errno_error(errno, fmt::format("make the audit directory '{}'", path)));
+  log.directory_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!log.directory_) return fail(errno_error(errno, fmt::format("open the audit directory '{}'", path)));
+  if (!log.open_file())
+    return fail(errno_error(errno, fmt::format("open the audit log '{}/{}'", path, log.options_.name)));
+  return log;
+}
+
+bool AuditLog::open_file() {
+  file_.reset(
+      ::openat(directory_.get(), options_.name.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  struct stat status{};
+  if (!file_ || ::fstat(file_.get(), &status) != 0) return false;
+  size_ = static_cast<std::uint64_t>(status.st_size);
+  return true;
+}
+
+void AuditLog::rotate() {
+  for (unsigned i = options_.keep; i > 1; --i) {
+    const std::string from = fmt::format("{}.{}", options_.name, i - 1), to = fmt::format("{}.{}", options_.name, i);
+    ::renameat(directory_.get(), from.c_str(), directory_.get(), to.c_str());
+  }
+  if (options_.keep > 0)
+    ::renameat(directory_.get(), options_.name.c_str(), directory_.get(), (options_.name + ".1").c_str());
+  else
+    ::unlinkat(directory_.get(), options_.name.c_str(), 0);
+  open_file();
+}
+
+void AuditLog::write(const AuditRecord& record) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  const std::string line = audit_line(record, static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000);
+  if (size_ > 0 && size_ + line.size() > options_.max_bytes) rotate();
+  // One write for a whole line: O_APPEND keeps lines of several writers apart.
+  const ssize_t written = ::write(file_.get(), line.data(), line.size());
+  if (written > 0) size_ += static_cast<std::uint64_t>(written);
+  if (written != static_cast<ssize_t>(line.size()) && !complained_) {
+    complained_ = true;
+    log::error("egress", "the audit log in {} cannot be written: {}", options_.directory, std::strerror(errno));
+  }
+}
+
+}  // namespace mcpbox::egress

@@ -1,0 +1,316 @@
+#include "egress/proxy/proxy.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/write.hpp>
+#include <charconv>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "egress/proxy/proxy_impl.h"
+
+namespace mcpbox::egress {
+namespace {
+
+namespace asio = boost::asio;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::string_view kPreface = "MCPBOX1 ";
+constexpr std::size_t kMaxPreface = 24;
+// Ports where nothing but TLS is spoken. Elsewhere TLS is recognised by its first bytes.
+constexpr std::uint16_t kTlsPorts[] = {443, 8443};
+
+// The line's length with its line feed; 0 when more is needed, npos when it is none.
+std::size_t preface_length(std::string_view bytes, uid_t& uid) {
+  if (!kPreface.starts_with(bytes.substr(0, kPreface.size()))) return std::string_view::npos;
+  const std::size_t end = bytes.find('\n');
+  if (end == std::string_view::npos) return bytes.size() >= kMaxPreface ? std::string_view::npos : 0;
+  const std::string_view digits = bytes.substr(kPreface.size(), end - kPreface.size());
+  const auto [last, error] = std::from_chars(digits.data(), digits.data() + digits.size(), uid);
+  return error == std::errc() && last == digits.data() + digits.size() ? end + 1 : std::string_view::npos;
+}
+
+std::string_view status_text(unsigned status) {
+  switch (status) {
+    case 400:
+      return "Bad Request";
+    case 403:
+      return "Blocked by mcpbox";
+    case 407:
+      return "Proxy Authentication Required";
+    case 414:
+      return "URI Too Long";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Error";
+  }
+}
+
+AuditRecord record_of(const Registration& who, const ProxyRequest& request) {
+  AuditRecord record;
+  record.server = who.server;
+  record.process = who.process;
+  record.phase = phase_name(who.phase);
+  record.host = request.target.host.name;
+  record.port = request.target.port;
+  return record;
+}
+
+}  // namespace
+
+Task<void> Proxy::Impl::accept() {
+  for (;;) {
+    auto [error, socket] = co_await acceptor.async_accept(kTuple);
+    if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
+    if (error) {
+      // Out of descriptors, most likely: accepting again at once would spin.
+      log::warning("egress", "accept: {}", error.message());
+      co_await net::sleep_for(std::chrono::milliseconds(100));
+      continue;
+    }
+    if (heads < options.max_heads) connections.spawn("connection", serve(Stream(std::move(socket))));
+  }
+}
+
+Task<void> Proxy::Impl::answer(Stream& client, unsigned status, std::string message) {
+  message = "mcpbox egress: " + message + "\n";
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n",
+                                 status, status_text(status), message.size());
+  // libcurl with "any" authentication (git) sends its credential only when asked.
+  if (status == 407) head += "Proxy-Authenticate: Basic realm=\"mcpbox\"\r\n";
+  head += "Connection: close\r\n\r\n";
+  const std::string all = head + message;
+  const Deadline deadline(client, std::chrono::seconds(5));
+  (void)co_await asio::async_write(client, asio::buffer(all), kTuple);
+  boost::system::error_code ignored;
+  (void)client.shutdown(asio::socket_base::shutdown_send, ignored);
+}
+
+Task<void> Proxy::Impl::serve(Stream client) {
+  struct Pending {
+    Impl& self;
+    std::optional<uid_t> uid;
+    explicit Pending(Impl& impl) : self(impl) { ++self.heads; }
+    void identify(uid_t who) {
+      uid = who;
+      ++self.heads_of[who];
+    }
+    ~Pending() {
+      --self.heads;
+      if (uid && --self.heads_of[*uid] == 0) self.heads_of.erase(*uid);
+    }
+  };
+  std::string bytes;
+  uid_t uid = 0;
+  std::optional<ProxyRequest> request;
+  {
+    Pending pending(*this);
+    const Deadline deadline(client, options.head_timeout);
+    while (!request) {
+      char piece[4096];
+      auto [error, size] = co_await client.async_read_some(asio::buffer(piece), kTuple);
+      if (error) co_return;
+      bytes.append(piece, size);
+      if (!pending.uid) {
+        const std::size_t length = preface_length(bytes, uid);
+        if (length == std::string_view::npos) co_return;
+        if (length == 0) continue;
+        bytes.erase(0, length);
+        pending.identify(uid);
+        if (heads_of[uid] > options.max_heads_per_uid) {
+          co_await answer(client, 503, "too many connections of this process at once");
+          co_return;
+        }
+      }
+      const auto length = head_length(bytes);
+      if (length && !*length) continue;
+      auto parsed = length ? parse_head(std::string_view(bytes).substr(0, **length)) : std::unexpected(length.error());
+      if (!parsed) {
+        AuditRecord record{.event = "refuse", .reason = "the request cannot be read: " + parsed.error().message};
+        audit.write(record);
+        co_await answer(client, parsed.error().status, parsed.error().message);
+        co_return;
+      }
+      bytes.erase(0, **length);
+      request = std::move(*parsed);
+    }
+  }
+  co_await serve_request(std::move(client), uid, std::move(*request), std::move(bytes));
+}
+
+Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequest request, std::string early) {
+  const auto begin = Clock::now();
+  const auto client = request.proxy_authorization ? registry.authenticate(*request.proxy_authorization, uid) : nullptr;
+  const std::string target = fmt::format("{}:{}", request.target.host.authority(), request.target.port);
+  if (!client) {
+    // A first request without credential is how some clients begin; it is not worth a line each.
+    if (request.proxy_authorization) {
+      AuditRecord record{.event = "refuse", .host = request.target.host.name, .port = request.target.port};
+      record.reason = fmt::format("no registered process has this credential and uid {}", uid);
+      audit.write(record);
+    }
+    co_await answer(client_socket, 407,
+                    "the proxy credential is missing or not that of this process; use HTTP_PROXY as mcpbox set it");
+    co_return;
+  }
+  const Registration& who = client->registration;
+  AuditRecord record = record_of(who, request);
+  const auto refuse = [&](const Refusal& refusal) -> Task<void> {
+    record.event = "refuse";
+    record.reason = refusal.message;
+    record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+    if (!refusal.decision) record.event = "fail";
+    audit.write(record);
+    co_await answer(
+        client_socket, refusal.status,
+        fmt::format("{} {} server '{}' ({} phase): {}", target, refusal.decision ? "is not allowed for" : "failed for",
+                    printable(who.server, 100), phase_name(who.phase), refusal.message));
+  };
+  const Decision decision = decide(who.policy, who.phase, request.target.host, request.target.port);
+  if (!decision.allowed) {
+    co_await refuse({403, decision.reason, true});
+    co_return;
+  }
+  record.rule = decision.rule;
+  if (client->tunnels >= options.max_tunnels_per_process) {
+    co_await refuse(
+        {503, fmt::format("it has {} connections open already, which is the limit", client->tunnels), false});
+    co_return;
+  }
+  if (open.size() >= options.max_tunnels) {
+    co_await refuse({503, "the proxy has too many connections open", false});
+    co_return;
+  }
+  struct Counted {
+    std::shared_ptr<Client> client;
+    explicit Counted(std::shared_ptr<Client> c) : client(std::move(c)) { ++client->tunnels; }
+    ~Counted() { --client->tunnels; }
+  };
+  const auto counted = std::make_shared<Counted>(client);
+  const Trust trust = decision.registry ? Trust::kRegistry : decision.named ? Trust::kNamed : Trust::kPublic;
+  auto connected = co_await connect(request, trust);
+  if (!connected) {
+    co_await refuse(connected.error());
+    co_return;
+  }
+  record.address = connected->address;
+
+  std::string down, up;
+  std::unique_ptr<UpFilter> filter;
+  if (request.connect) {
+    down = "HTTP/1.1 200 Connection established\r\n\r\n" + connected->early;
+    filter = std::make_unique<HelloFilter>(request.target.host,
+                                           std::ranges::find(kTlsPorts, request.target.port) != std::end(kTlsPorts));
+  } else {
+    const auto& upstream = destinations.settings().upstream;
+    const std::string_view credential =
+        connected->absolute && upstream ? upstream->authorization.reveal() : std::string_view();
+    const std::string head = request.forward_head(connected->absolute, credential);
+    const Deadline deadline(connected->server, options.connect_timeout);
+    auto [error, written] = co_await asio::async_write(connected->server, asio::buffer(head), kTuple);
+    if (error) {
+      co_await refuse({502, "it ended the connection: " + error.message(), false});
+      co_return;
+    }
+    filter = std::make_unique<BodyFilter>(request.body);
+  }
+  if (client->gone) co_return;
+  record.event = "open";
+  record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+  audit.write(record);
+  const auto tunnel = std::make_shared<Tunnel>(std::move(client_socket), std::move(connected->server),
+                                               std::move(filter), options.idle_timeout);
+  open[tunnel.get()] = {client, tunnel};
+  tunnel->start(
+      std::move(early), std::move(down),
+      [weak = weak_from_this(), counted, record, begin, key = tunnel.get()](const TunnelOutcome& outcome) mutable {
+        const auto self = weak.lock();
+        if (!self) return;
+        self->open.erase(key);
+        record.event = outcome.refused ? "refuse" : "close";
+        record.reason = outcome.reason;
+        record.bytes_up = outcome.bytes_up;
+        record.bytes_down = outcome.bytes_down;
+        record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+        self->audit.write(record);
+      });
+}
+
+void Proxy::Impl::end_tunnels_of(const Client* gone) {
+  std::vector<std::shared_ptr<Tunnel>> ending;
+  for (const auto& [key, entry] : open) {
+    if (gone != nullptr && entry.client.get() != gone) continue;
+    if (auto tunnel = entry.tunnel.lock()) ending.push_back(std::move(tunnel));
+  }
+  for (const auto& tunnel : ending) tunnel->close(gone != nullptr ? "the process was unregistered" : "the proxy stops");
+}
+
+Proxy::Proxy(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Proxy::~Proxy() {
+  impl_->registry.on_gone(nullptr);
+}
+
+Result<std::unique_ptr<Proxy>> Proxy::listen(asio::any_io_executor executor, ProxyOptions options, Registry& registry,
+                                             Destinations& destinations, AuditLog& audit) {
+  const std::string path = options.socket_path;
+  if (path.empty() || path.size() >= sizeof(sockaddr_un{}.sun_path)) {
+    return fail(Code::kInvalidArgument, fmt::format("the egress socket path '{}' must have 1 to {} bytes", path,
+                                                    sizeof(sockaddr_un{}.sun_path) - 1));
+  }
+  struct stat status{};
+  if (::lstat(path.c_str(), &status) == 0) {
+    if (!S_ISSOCK(status.st_mode))
+      return fail(Code::kAlreadyExists, fmt::format("{} exists and is no socket; move it away", path));
+    ::unlink(path.c_str());
+  }
+  const mode_t mode = options.socket_mode;
+  auto impl = std::make_shared<Impl>(executor, std::move(options), registry, destinations, audit);
+  boost::system::error_code error;
+  const asio::local::stream_protocol::endpoint endpoint(path);
+  (void)impl->acceptor.open(endpoint.protocol(), error);
+  const mode_t before = ::umask(0777 & ~mode);  // never wider than asked, not even for a moment
+  if (!error) (void)impl->acceptor.bind(endpoint, error);
+  ::umask(before);
+  if (!error) (void)impl->acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) return fail(Code::kUnavailable, fmt::format("cannot listen on {}: {}", path, error.message()));
+  registry.on_gone([weak = std::weak_ptr(impl)](const std::shared_ptr<Client>& client) {
+    if (const auto self = weak.lock()) self->end_tunnels_of(client.get());
+  });
+  return std::unique_ptr<Proxy>(new Proxy(std::move(impl)));
+}
+
+void Proxy::start() {
+  impl_->accepting.spawn("accept", impl_->accept());
+}
+
+Task<void> Proxy::stop() {
+  const auto impl = impl_;
+  boost::system::error_code ignored;
+  (void)impl->acceptor.close(ignored);
+  ::unlink(impl->options.socket_path.c_str());
+  co_await impl->accepting.stop();
+  co_await impl->connections.stop();
+  impl->end_tunnels_of(nullptr);
+}
+
+std::size_t Proxy::tunnels() const {
+  return impl_->open.size();
+}
+
+}  // namespace mcpbox::egress

@@ -1,0 +1,146 @@
+// From a request to a connected socket: names, the judgement of addresses, the further proxy.
+#include <fmt/format.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
+#include <cstring>
+
+#include "base/text.h"
+#include "egress/proxy/proxy_impl.h"
+
+namespace mcpbox::egress {
+namespace {
+
+boost::asio::generic::stream_protocol::endpoint endpoint_of(const IpAddress& address, std::uint16_t port) {
+  if (address.v6) {
+    sockaddr_in6 out{};
+    out.sin6_family = AF_INET6;
+    out.sin6_port = htons(port);
+    std::memcpy(&out.sin6_addr, address.bytes.data(), 16);
+    return {&out, sizeof out};
+  }
+  sockaddr_in out{};
+  out.sin_family = AF_INET;
+  out.sin_port = htons(port);
+  std::memcpy(&out.sin_addr, address.bytes.data(), 4);
+  return {&out, sizeof out};
+}
+
+std::unexpected<Refusal> failed(unsigned status, std::string message) {
+  return std::unexpected(Refusal{status, std::move(message), false});
+}
+
+}  // namespace
+
+Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAddress> addresses, std::uint16_t port,
+                                                                bool judged, Trust trust) {
+  std::string refused, last = "it has no address";
+  bool timed_out = false;
+  for (const IpAddress& found : addresses) {
+    const IpAddress address = found.unmapped();
+    if (judged) {
+      if (auto ok = destinations.check(address, trust); !ok) {
+        refused = ok.error().message();
+        continue;
+      }
+    }
+    Stream socket(executor);
+    const auto endpoint = endpoint_of(address, port);
+    boost::system::error_code error;
+    (void)socket.open(endpoint.protocol(), error);
+    if (error) {
+      last = error.message();
+      continue;
+    }
+    {
+      const Deadline deadline(socket, options.connect_timeout);
+      std::tie(error) = co_await socket.async_connect(endpoint, kTuple);
+      timed_out = deadline.passed();
+    }
+    if (!error) {
+      (void)socket.set_option(boost::asio::ip::tcp::no_delay(true), error);
+      co_return Connected{std::move(socket), address.text(), "", false};
+    }
+    last = fmt::format("{}: {}", address.text(), timed_out ? "no answer" : error.message());
+  }
+  if (!refused.empty() && last == "it has no address") co_return std::unexpected(Refusal{403, refused, true});
+  co_return failed(timed_out ? 504 : 502, "it cannot be reached: " + last);
+}
+
+Task<std::expected<Connected, Refusal>> Proxy::Impl::connect(const ProxyRequest& request, Trust trust) {
+  const Host& host = request.target.host;
+  const NetworkSettings& settings = destinations.settings();
+  if (const auto fixed = settings.hosts.find(host.name); fixed != settings.hosts.end()) {
+    co_return co_await connect_to({fixed->second}, request.target.port, true, trust);
+  }
+  if (settings.upstream) {
+    const UpstreamProxy upstream = *settings.upstream;
+    co_return co_await connect_upstream(request, upstream, trust);
+  }
+  if (host.literal) co_return co_await connect_to({*host.literal}, request.target.port, true, trust);
+  auto addresses = co_await resolver.resolve(host.name);
+  if (!addresses) co_return failed(addresses.error().code() == Code::kTimeout ? 504 : 502, addresses.error().message());
+  co_return co_await connect_to(std::move(*addresses), request.target.port, true, trust);
+}
+
+Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const ProxyRequest& request,
+                                                                      const UpstreamProxy& upstream, Trust trust) {
+  // Behind such a proxy names of the internet often do not resolve; what does resolve is judged all the same.
+  std::vector<IpAddress> known;
+  if (request.target.host.literal) {
+    known = {*request.target.host.literal};
+  } else if (auto found = co_await resolver.resolve(request.target.host.name)) {
+    known = std::move(*found);
+  }
+  std::string refused;
+  const bool usable = known.empty() || std::ranges::any_of(known, [&](const IpAddress& address) {
+                        auto ok = destinations.check(address, trust);
+                        if (!ok) refused = ok.error().message();
+                        return ok.has_value();
+                      });
+  if (!usable) co_return std::unexpected(Refusal{403, refused, true});
+
+  std::vector<IpAddress> proxies;
+  if (upstream.address.host.literal) {
+    proxies = {*upstream.address.host.literal};
+  } else {
+    auto found = co_await resolver.resolve(upstream.address.host.name);
+    if (!found) co_return failed(502, "the upstream proxy: " + found.error().message());
+    proxies = std::move(*found);
+  }
+  auto connected = co_await connect_to(std::move(proxies), upstream.address.port, false, Trust::kPublic);
+  if (!connected) co_return failed(connected.error().status, "the upstream proxy: " + connected.error().message);
+  connected->address = fmt::format("via {}", upstream.address.host.name);
+  if (!request.connect) {
+    connected->absolute = true;
+    co_return connected;
+  }
+  const std::string target = fmt::format("{}:{}", request.target.host.authority(), request.target.port);
+  std::string head = fmt::format("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n", target);
+  if (!upstream.authorization.empty())
+    head += fmt::format("Proxy-Authorization: {}\r\n", upstream.authorization.reveal());
+  head += "\r\n";
+  const Deadline deadline(connected->server, options.connect_timeout);
+  auto [write_error, written] = co_await boost::asio::async_write(connected->server, boost::asio::buffer(head), kTuple);
+  std::string reply;
+  std::size_t end = std::string::npos;
+  bool broken = static_cast<bool>(write_error);
+  while (!broken && end == std::string::npos && reply.size() < kMaxHead) {
+    char piece[2048];
+    auto [error, size] = co_await connected->server.async_read_some(boost::asio::buffer(piece), kTuple);
+    broken = static_cast<bool>(error);
+    reply.append(piece, size);
+    end = reply.find("\r\n\r\n");
+  }
+  if (end == std::string::npos) co_return failed(deadline.passed() ? 504 : 502, "the upstream proxy gave no answer");
+  const std::string status = reply.substr(0, reply.find("\r\n"));
+  if (!status.starts_with("HTTP/1.") || status.size() < 12 || status[9] != '2') {
+    co_return failed(502, fmt::format("the upstream proxy answered '{}'", printable(status, 100)));
+  }
+  connected->early = reply.substr(end + 4);
+  co_return connected;
+}
+
+}  // namespace mcpbox::egress

@@ -1,0 +1,73 @@
+// What proxy.cc and proxy_connect.cc share.
+#pragma once
+
+#include <boost/asio/local/stream_protocol.hpp>
+#include <map>
+#include <set>
+
+#include "egress/control/stream.h"
+#include "egress/proxy/proxy.h"
+#include "egress/proxy/tunnel.h"
+#include "net/task_group.h"
+#include "net/wait.h"
+
+namespace mcpbox::egress {
+
+// Why a request is not served; becomes the answer and the audit record.
+struct Refusal {
+  unsigned status = 403;
+  std::string message;   // for people, one line
+  bool decision = true;  // false: it was allowed, but could not be done
+};
+
+struct Connected {
+  Stream server;
+  std::string address;
+  std::string early;      // bytes that a further proxy sent after its answer
+  bool absolute = false;  // a further proxy takes the request as it is
+};
+
+struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
+  Impl(boost::asio::any_io_executor e, ProxyOptions o, Registry& r, Destinations& d, AuditLog& a)
+      : executor(e),
+        options(std::move(o)),
+        registry(r),
+        destinations(d),
+        audit(a),
+        resolver(e, options.resolver),
+        acceptor(e),
+        accepting(e, "egress"),
+        connections(e, "egress") {}
+
+  // proxy.cc
+  Task<void> accept();
+  Task<void> serve(Stream client);
+  Task<void> serve_request(Stream client, uid_t uid, ProxyRequest request, std::string early);
+  Task<void> answer(Stream& client, unsigned status, std::string message);
+  void end_tunnels_of(const Client* gone);
+
+  // proxy_connect.cc: a connection to an address that was judged, or to the further proxy.
+  Task<std::expected<Connected, Refusal>> connect(const ProxyRequest& request, Trust trust);
+  Task<std::expected<Connected, Refusal>> connect_to(std::vector<IpAddress> addresses, std::uint16_t port, bool judged,
+                                                     Trust trust);
+  Task<std::expected<Connected, Refusal>> connect_upstream(const ProxyRequest& request, const UpstreamProxy& upstream,
+                                                           Trust trust);
+
+  boost::asio::any_io_executor executor;
+  ProxyOptions options;
+  Registry& registry;
+  Destinations& destinations;
+  AuditLog& audit;
+  Resolver resolver;
+  boost::asio::local::stream_protocol::acceptor acceptor;
+  net::TaskGroup accepting, connections;
+  std::size_t heads = 0;
+  std::map<uid_t, std::size_t> heads_of;
+  struct Open {
+    std::shared_ptr<Client> client;
+    std::weak_ptr<Tunnel> tunnel;
+  };
+  std::map<const Tunnel*, Open> open;
+};
+
+}  // namespace mcpbox::egress

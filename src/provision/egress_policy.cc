@@ -1,0 +1,135 @@
+#include "provision/egress_policy.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/unique_fd.h"
+
+namespace mcpbox::provision {
+namespace {
+
+constexpr std::size_t kMaxFile = 256u << 10;
+
+std::optional<std::string> read_file(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  struct stat status{};
+  if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  std::string text;
+  std::array<char, 16384> buffer{};
+  while (text.size() < kMaxFile) {
+    const ssize_t size = ::read(file.get(), buffer.data(), buffer.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(size));
+  }
+  return text;
+}
+
+std::vector<std::string> expand(const std::vector<std::string>& entries, const egress::SettingsReader& user) {
+  auto rules = egress::expand_presets(entries, user);
+  return rules ? std::move(*rules) : entries;  // cannot fail for names that are presets
+}
+
+void add(std::vector<std::string>& rules, std::vector<std::string> more) {
+  for (std::string& rule : more) {
+    if (std::ranges::find(rules, rule) == rules.end()) rules.push_back(std::move(rule));
+  }
+}
+
+}  // namespace
+
+egress::SettingsReader settings_of_user(std::map<std::string, std::string> more) {
+  egress::SettingsReader reader;
+  reader.environment = [more = std::move(more)](const std::string& name) -> std::optional<std::string> {
+    if (const auto found = more.find(name); found != more.end()) return found->second;
+    const char* value = ::getenv(name.c_str());
+    return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+  };
+  reader.file = read_file;
+  if (const char* home = ::getenv("HOME"); home != nullptr) reader.home = home;
+  return reader;
+}
+
+std::map<std::string, std::string> install_variables(std::map<std::string, std::string> own) {
+  auto variables = egress::registry_variables(settings_of_user(own));
+  for (auto& [name, value] : own) variables[name] = std::move(value);
+  return variables;
+}
+
+egress::PolicyText run_policy(const config::NetworkSettings& network, const egress::SettingsReader& user) {
+  egress::PolicyText policy;
+  policy.mode = network_mode_name(network.mode);
+  policy.allow = expand(network.allow, user);
+  return policy;
+}
+
+egress::PolicyText install_policy(const config::NetworkSettings& network, std::string_view manager,
+                                  const egress::SettingsReader& user) {
+  egress::PolicyText policy;
+  policy.mode =
+      network_mode_name(network.mode == config::NetworkMode::kNone ? config::NetworkMode::kAllowlist : network.mode);
+  policy.install_allow = expand(network.install_allow, user);
+  const std::vector<std::string> presets{manager == "uv" ? "pypi" : "npm"};
+  policy.registries = expand(presets, user);
+  // A private index beside the public one is no mirror of it.
+  egress::SettingsReader without_files = user;
+  without_files.file = {};
+  add(policy.registries, expand(presets, without_files));
+  // Where yarn's lock files say that packages are, whatever registry is set.
+  if (manager == "yarn") add(policy.registries, {"registry.yarnpkg.com"});
+  return policy;
+}
+
+egress::NetworkText network_text(const config::EgressSettings& settings, const egress::SettingsReader& user,
+                                 std::string& note) {
+  egress::NetworkText text;
+  text.hosts = settings.hosts;
+  text.allow_private = settings.allow_private;
+  if (settings.upstream_proxy) {
+    text.upstream_proxy = *settings.upstream_proxy;
+    return text;
+  }
+  for (const char* name : {"HTTPS_PROXY", "https_proxy"}) {
+    const auto url = user.environment(name);
+    if (!url || url->empty()) continue;
+    if (auto read = egress::UpstreamProxy::parse(*url); !read) {
+      note = fmt::format("{} of this user is not used for servers: {}; set egress.upstream_proxy", name,
+                         read.error().message());
+    } else {
+      text.upstream_proxy = Secret(*url);
+    }
+    break;
+  }
+  return text;
+}
+
+bool is_proxy_variable(std::string_view name) {
+  std::string lower(name);
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  constexpr std::array kNames{"http_proxy",         "https_proxy",      "all_proxy",
+                              "no_proxy",           "npm_config_proxy", "npm_config_https_proxy",
+                              "npm_config_noproxy", "pip_proxy"};
+  return std::ranges::find(kNames, lower) != kNames.end();
+}
+
+std::string_view network_mode_name(config::NetworkMode mode) {
+  switch (mode) {
+    case config::NetworkMode::kNone:
+      return "none";
+    case config::NetworkMode::kAllowlist:
+      return "allowlist";
+    case config::NetworkMode::kPublic:
+      return "public";
+  }
+  return "none";
+}
+
+}  // namespace mcpbox::provision

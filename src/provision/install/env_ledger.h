@@ -1,0 +1,87 @@
+// What this host remembers of environments: who uses them and since when, what must be resolved anew, what the last
+// installation printed.
+//
+// The environments are in the cache volume of the instance, which servers' sandboxes mount read-only; their use is
+// noted in <state_dir>/env/, which every mcpbox of that instance shares. A use is a lock on a file (flock(2)), so it
+// ends with its process, however that ends. All calls are short and blocking. A directory that cannot be written costs
+// what would have been remembered, never a start.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace mcpbox::provision {
+
+// As long as it lives, nobody removes the environment.
+class EnvHold {
+ public:
+  explicit EnvHold(UniqueFd lock) : lock_(std::move(lock)) {}
+
+ private:
+  UniqueFd lock_;
+};
+
+struct EnvUsage {
+  std::int64_t last_used = 0;        // seconds since 1970; 0 = never noted
+  std::vector<std::string> servers;  // who asked for it, newest first
+  std::string asked_hash;            // what refresh() takes
+};
+
+class EnvLedger {
+ public:
+  // Empty: nothing is remembered and nothing is held (tests of other things).
+  explicit EnvLedger(const std::string& state_dir);
+
+  // Shared by everybody who needs the environment. kAborted while somebody removes it: ask again a moment later.
+  Result<std::shared_ptr<EnvHold>> hold(const std::string& hash) const;
+  // For its removal: nothing while anybody holds it.
+  std::optional<EnvHold> hold_alone(const std::string& hash) const;
+
+  void note_use(const std::string& hash, const std::string& asked_hash, std::string_view server) const;
+  EnvUsage usage(const std::string& hash) const;
+  // Hashes that anything is noted of.
+  std::vector<std::string> known() const;
+  // The environment that this server used last; empty when none is known.
+  std::string last_of_server(std::string_view server) const;
+  // Drops what is noted of an environment that is gone.
+  void forget(const std::string& hash) const;
+  void clear() const;  // all of it, when the volume is removed
+
+  // Environments that the planner is to make anew: the hash of what was asked → a salt (workspace::Policy::refreshed).
+  std::map<std::string, std::string> refreshed() const;
+  Result<void> refresh(const std::string& asked_hash) const;
+  // Makes refreshed() what it was: `salt` of the environment, or none.
+  void restore(const std::string& asked_hash, const std::string& salt) const;
+
+  // The output of the newest installation, printable lines, at most 1 MiB.
+  class Log {
+   public:
+    Log() = default;
+    explicit Log(UniqueFd file) : file_(std::move(file)) {}
+    void line(std::string_view text);
+
+   private:
+    UniqueFd file_;
+    std::size_t written_ = 0;
+  };
+  Log open_log(const std::string& hash) const;
+  std::optional<std::string> log(const std::string& hash) const;
+
+ private:
+  std::string file(const std::string& hash, std::string_view kind) const;
+
+  std::string dir_;  // empty: remembers nothing
+};
+
+// 32 lower-case hexadecimal digits: what an environment's directory is called.
+bool is_env_hash(std::string_view text);
+
+}  // namespace mcpbox::provision

@@ -1,0 +1,100 @@
+#include "provision/install/env_shelf.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "provision/identity.h"
+
+namespace mcpbox::provision {
+namespace {
+
+constexpr const char* kShelf = "/cache/env";
+constexpr std::int64_t kDay = 24 * 3600;
+
+std::int64_t last_touched(const EnvEntry& entry) {
+  return std::max(entry.usage.last_used, entry.record.made);
+}
+
+}  // namespace
+
+Task<Result<std::vector<EnvEntry>>> EnvShelf::list() {
+  std::vector<EnvEntry> entries;
+  auto names = co_await supervisor_.list_directory(kShelf);
+  if (!names) {
+    if (names.error().code() == Code::kNotFound) co_return entries;
+    co_return fail(std::move(names).error());
+  }
+  for (const std::string& name : *names) {
+    if (!is_env_hash(name)) continue;
+    EnvEntry entry;
+    entry.record.hash = entry.record.asked_hash = name;
+    auto text = co_await supervisor_.read_file(fmt::format("{}/{}/complete", kShelf, name), kEnvRecordLimit);
+    if (!text && text.error().code() == Code::kUnavailable) co_return fail(std::move(text).error());
+    if (text) {
+      if (auto record = parse_env_record(name, *text)) {
+        entry.record = std::move(*record);
+        entry.complete = true;
+      }
+    }
+    entry.usage = ledger_.usage(name);
+    entry.in_use = !ledger_.hold_alone(name);
+    entries.push_back(std::move(entry));
+  }
+  std::sort(entries.begin(), entries.end(), [](const EnvEntry& a, const EnvEntry& b) {
+    return last_touched(a) != last_touched(b) ? last_touched(a) > last_touched(b) : a.record.hash < b.record.hash;
+  });
+  co_return entries;
+}
+
+Task<Result<EnvShelf::Removed>> EnvShelf::remove(std::vector<EnvEntry> entries) {
+  Removed removed;
+  for (const EnvEntry& entry : entries) {
+    const std::string& hash = entry.record.hash;
+    const auto alone = ledger_.hold_alone(hash);
+    if (!alone) {
+      removed.in_use.push_back(hash);
+      continue;
+    }
+    // The record goes first: half an environment must not look like a whole one.
+    const std::string tree = fmt::format("{}/{}", kShelf, hash);
+    const uid_t uid = installer_uid(hash, uids_);
+    for (const char* part : {"/complete", ""}) {
+      auto gone = co_await supervisor_.remove_tree(tree + part, uid);
+      if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("removing environment {}", hash)));
+    }
+    ledger_.forget(hash);
+    removed.hashes.push_back(hash);
+    removed.bytes += entry.record.bytes;
+  }
+  co_return removed;
+}
+
+std::vector<EnvEntry> over_quota(const std::vector<EnvEntry>& entries, std::uint64_t quota, const std::string& keep) {
+  std::uint64_t total = 0;
+  for (const EnvEntry& entry : entries) total += entry.record.bytes;
+  std::vector<EnvEntry> going;
+  for (auto entry = entries.rbegin(); entry != entries.rend() && total > quota; ++entry) {
+    if (entry->in_use || !entry->complete || entry->record.hash == keep) continue;
+    total -= entry->record.bytes;
+    going.push_back(*entry);
+  }
+  return going;
+}
+
+Task<Result<EnvShelf::Removed>> EnvShelf::enforce_quota(std::uint64_t quota, std::string keep) {
+  auto entries = co_await list();
+  if (!entries) co_return fail(std::move(entries).error());
+  std::vector<EnvEntry> going;
+  if (quota > 0) going = over_quota(*entries, quota, keep);
+  const auto now = static_cast<std::int64_t>(std::time(nullptr));
+  for (const EnvEntry& entry : *entries) {
+    if (!entry.complete && !entry.in_use && entry.record.hash != keep && now - last_touched(entry) > kDay)
+      going.push_back(entry);
+  }
+  co_return co_await remove(std::move(going));
+}
+
+}  // namespace mcpbox::provision

@@ -1,0 +1,20 @@
+// What a failed installation printed, made short: the lines that matter, and what to do about it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace mcpbox::provision {
+
+// What to do about a failed installation, from what it printed: no network, no such package or version, build tools
+// missing, disk full, killed for memory. Empty when nothing is recognised.
+std::string install_hint(std::string_view output);
+
+// True when the cause is a network that did not answer: then what was downloaded before is worth keeping.
+bool is_network_failure(std::string_view output);
+
+// At most twelve lines of the output, printable: from the first line that names an error on, without progress, warnings
+// and advice about log files; the last lines where none names one.
+std::string lines_that_matter(std::string_view output);
+
+}  // namespace mcpbox::provision

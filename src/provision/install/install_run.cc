@@ -1,0 +1,294 @@
+#include "provision/install/install_run.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <charconv>
+#include <ctime>
+#include <memory>
+#include <utility>
+
+#include "base/text.h"
+#include "net/read_all.h"
+#include "net/task_group.h"
+#include "provision/egress_policy.h"
+#include "provision/environment.h"
+#include "provision/identity.h"
+#include "provision/install/env_resolved.h"
+#include "provision/install/install_hint.h"
+#include "provision/missing_program.h"
+#include "provision/node_proxy.h"
+#include "provision/server_log.h"
+#include "provision/stage/stager.h"
+
+namespace mcpbox::provision {
+namespace {
+
+constexpr std::size_t kPackageJsonLimit = 1u << 20;
+constexpr std::size_t kOutputKept = 64u << 10;
+
+void add_offline(const OfflineSources& sources, std::map<std::string, std::string>& env) {
+  if (!sources.offline) return;
+  env["UV_OFFLINE"] = "1";
+  env["UV_NO_INDEX"] = "1";
+  env["npm_config_offline"] = "true";
+  if (!sources.wheelhouse.empty()) env["UV_FIND_LINKS"] = kWheelhouseMount;
+}
+
+}  // namespace
+
+std::string tree_of(const workspace::InstallPlan& plan) {
+  return plan.environment.substr(0, plan.environment.rfind('/'));
+}
+
+// What a step printed: lines to the log and to whoever watches, the end of it for the error.
+struct InstallRun::Output {
+  Output(boost::asio::any_io_executor executor, Redactor redact) : lines(executor, std::move(redact)) {}
+  ServerLog lines;
+  std::string end;
+};
+
+InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
+                       const InstallerOptions& options, const EnvLedger& ledger, box::Sandbox& session,
+                       const InstallRequest& request, Clock::time_point deadline, InstallProxy proxy)
+    : executor_(executor),
+      pool_(pool),
+      options_(options),
+      session_(session),
+      supervisor_(session.supervisor()),
+      request_(request),
+      plan_(*request.plan.install),
+      tree_(tree_of(plan_)),
+      uid_(installer_uid(plan_.hash, session.options().uids)),
+      deadline_(deadline),
+      log_(ledger.open_log(plan_.hash)),
+      exited_(executor),
+      proxy_(std::move(proxy)) {
+  redact_.add(proxy_.token);
+  supervisor_.on_exit([this](const std::string&, const box::ProcessExit& how) {
+    exit_ = how;
+    exited_.notify();
+  });
+  supervisor_.on_lost([this](const Error&) {
+    lost_ = true;
+    exited_.notify();
+  });
+}
+
+InstallRun::~InstallRun() {
+  supervisor_.on_exit({});
+  supervisor_.on_lost({});
+}
+
+void InstallRun::say(std::string_view line) {
+  log_.line(line);
+  if (request_.progress) request_.progress(line);
+}
+
+Task<Result<void>> InstallRun::prepare() {
+  // What an interrupted installation left cannot be told from what it finished; its downloads are checked by the tools
+  // themselves.
+  auto names = co_await supervisor_.list_directory(tree_);
+  for (const char* part : {"/env", "/home", "/tmp"}) {
+    if (auto removed = co_await supervisor_.remove_tree(tree_ + part, uid_); !removed) co_return removed;
+  }
+  if (names && std::find(names->begin(), names->end(), "cache") != names->end())
+    say("an earlier attempt was cut short; its downloads are used again");
+  std::vector<std::string> children{"env", "home", "tmp", "cache"};
+  if (auto made = co_await supervisor_.make_tree(tree_, uid_, uid_, std::move(children)); !made) co_return made;
+  if (!proxy_.url.empty()) {
+    auto written =
+        co_await supervisor_.write_file(tree_ + std::string(kNodeProxyFile), std::string(node_proxy_preload()));
+    if (!written) co_return written;
+  }
+  if (plan_.inputs.empty() && plan_.sources.empty()) co_return Result<void>{};
+  StageTarget target;
+  target.uid = uid_;
+  target.gid = uid_;
+  auto staged = co_await stage_install_inputs(pool_, supervisor_, plan_, tree_, options_.policy, target);
+  if (!staged) co_return fail(std::move(staged).error().with_context("bringing in what the installation needs"));
+  co_return Result<void>{};
+}
+
+box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::string id) const {
+  EnvironmentInputs inputs;
+  inputs.tree = tree_;
+  inputs.ca_bundle = !session_.options().ca_bundle.empty();
+  inputs.proxy_url = proxy_.url.reveal();
+  if (!inputs.proxy_url.empty()) inputs.node_preload = tree_ + std::string(kNodeProxyFile);
+  for (const auto& [name, value] : options_.env) {
+    if (!is_proxy_variable(name)) inputs.own[name] = value;
+  }
+  const box::HostTools& tools = session_.options().tools;
+  inputs.path_prefix = tools.path;
+  for (const auto& [name, value] : step.env) inputs.own[name] = value;
+  add_offline(options_.sources, inputs.own);
+  box::ProcessSpec spec;
+  spec.id = std::move(id);
+  spec.argv = step.argv;
+  spec.env = make_environment(inputs);
+  spec.cwd = step.cwd.empty() ? tree_ + "/home" : step.cwd;
+  spec.uid = uid_;
+  spec.gid = uid_;
+  spec.nice = 10;
+  spec.limits.processes = 512;
+  spec.limits.file_bytes = 2ull << 30;
+  for (const char* child : {"/env", "/home", "/tmp", "/cache"}) spec.confine.read_write.push_back(tree_ + child);
+  spec.confine.read_only = tools.folders;
+  if (inputs.ca_bundle) spec.confine.read_only.emplace_back(box::kCaBundleMount);
+  for (const box::Mount& mount : session_.options().profile.mounts) spec.confine.read_only.push_back(mount.target);
+  if (!inputs.proxy_url.empty()) {
+    spec.confine.connect_ports = {kEgressPort};
+    spec.confine.read_only.push_back(tree_ + std::string(kNodeProxyFile));
+  }
+  return spec;
+}
+
+Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned number) {
+  const std::string id = fmt::format("install-{}", number);
+  say(step.title);
+  exit_.reset();
+  auto spawned = co_await supervisor_.spawn(spec_of(step, id));
+  if (!spawned) {
+    Error error = std::move(spawned).error();
+    if (error.code() == Code::kNotFound) {
+      error = Error(Code::kFailedPrecondition,
+                    fmt::format("{}; {}", error.message(),
+                                missing_program_hint(step.argv.front(), session_.options().profile.image)));
+    }
+    co_return fail(std::move(error).with_context(step.title));
+  }
+  const auto output = std::make_shared<Output>(executor_, redact_);
+  net::TaskGroup readers(executor_, "install");
+  auto sink = [output, this](std::string_view bytes) {
+    const std::uint64_t before = output->lines.last_sequence();
+    output->lines.stderr_bytes(bytes);
+    output->end += bytes;
+    if (output->end.size() > 2 * kOutputKept) output->end.erase(0, output->end.size() - kOutputKept);
+    for (const LogLine& line : output->lines.since(before)) say("  " + printable(line.text, 300));
+  };
+  readers.spawn("stdout", net::read_all(executor_, std::move(spawned->pipes.out), sink));
+  readers.spawn("stderr", net::read_all(executor_, std::move(spawned->pipes.err), sink));
+  spawned->pipes.in.reset();
+  (void)co_await supervisor_.close_stdin(id);
+  while (!exit_ && !lost_ && Clock::now() < deadline_) (void)co_await exited_.wait_until(deadline_);
+  const std::optional<box::ProcessExit> ended = exit_;
+  if (!lost_) (void)co_await supervisor_.kill_uid(uid_, SIGKILL);  // also what the step left running
+  if (!lost_) (void)co_await supervisor_.forget(id);
+  co_await readers.join();
+  output->lines.stderr_end();
+
+  const std::string printed = redact_(output->end);
+  if (lost_) {
+    downloads_ = Downloads::kKeep;
+    co_return fail(Code::kUnavailable, fmt::format("{}: {}", step.title, co_await session_.describe_loss()));
+  }
+  if (!ended) {
+    downloads_ = Downloads::kKeep;
+    co_return fail(
+        Code::kTimeout,
+        fmt::format(
+            "{}: killed, because it was not done within {}; what it downloaded is kept for the next attempt. Raise "
+            "box.startup_timeout_sec (run: --timeout) if it only needs longer. Its last lines:\n{}",
+            step.title, human_milliseconds(static_cast<double>(request_.timeout.count()) * 1000),
+            lines_that_matter(printed)));
+  }
+  if (ended->code == 0) co_return Result<void>{};
+  const bool network = is_network_failure(printed);
+  if (network || ended->killed_for_memory || ended->signal != 0) downloads_ = Downloads::kKeep;
+  std::string hint =
+      ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)" : install_hint(printed);
+  if (options_.sources.offline && !hint.empty() && hint.find("offline") == std::string::npos) {
+    hint += "; install_mode is offline, so it must be in box.wheelhouse (--wheelhouse) or box.npm_cache (--npm-cache)";
+  }
+  co_return fail(network ? Code::kUnavailable : Code::kFailedPrecondition,
+                 fmt::format("{}: {}{}{}\n{}", step.title, ended->describe(), hint.empty() ? "" : "; ", hint,
+                             lines_that_matter(printed)));
+}
+
+Task<std::string> InstallRun::ask(std::vector<std::string> argv) {
+  workspace::InstallStep step;
+  step.argv = std::move(argv);
+  exit_.reset();
+  auto spawned = co_await supervisor_.spawn(spec_of(step, "ask"));
+  if (!spawned) co_return std::string();
+  const auto printed = std::make_shared<std::string>();
+  auto sink = [printed](std::string_view bytes) {
+    printed->append(bytes.substr(0, kOutputKept - std::min(kOutputKept, printed->size())));
+  };
+  net::TaskGroup readers(executor_, "ask");
+  readers.spawn("stdout", net::read_all(executor_, std::move(spawned->pipes.out), sink));
+  readers.spawn("stderr", net::read_all(executor_, std::move(spawned->pipes.err), [](std::string_view) {}));
+  spawned->pipes.in.reset();
+  (void)co_await supervisor_.close_stdin("ask");
+  const auto until = Clock::now() + std::chrono::seconds(30);
+  while (!exit_ && !lost_ && Clock::now() < until) (void)co_await exited_.wait_until(until);
+  const bool good = exit_ && exit_->code == 0;
+  if (!lost_) (void)co_await supervisor_.kill_uid(uid_, SIGKILL);
+  if (!lost_) (void)co_await supervisor_.forget("ask");
+  co_await readers.join();
+  co_return good ? *printed : std::string();
+}
+
+Task<Result<void>> InstallRun::finish() {
+  EnvRecord record;
+  if (plan_.program.kind == workspace::Program::Kind::kNpmBin) {
+    const std::string package = fmt::format("{}/node_modules/{}", plan_.environment, plan_.program.package);
+    auto text = co_await supervisor_.read_file(package + "/package.json", kPackageJsonLimit);
+    if (!text) co_return fail(std::move(text).error().with_context(fmt::format("package '{}'", plan_.program.package)));
+    auto bin = workspace::resolve_npm_bin(plan_.program, *text);
+    if (!bin) co_return fail(std::move(bin).error());
+    record.program = fmt::format("{}/{}", package, *bin);
+  }
+  co_await read_resolved(supervisor_, plan_, record);
+  if (auto sealed = co_await supervisor_.seal(plan_.environment, uid_); !sealed) co_return sealed;
+  const std::string used = co_await ask({"du", "-sk", plan_.environment});
+  std::uint64_t kibibytes = 0;
+  (void)std::from_chars(used.data(), used.data() + used.size(), kibibytes);
+  for (const char* scratch : {"/home", "/tmp", "/cache"}) (void)co_await supervisor_.remove_tree(tree_ + scratch, uid_);
+
+  record.hash = plan_.hash;
+  record.asked_hash = plan_.asked_hash;
+  record.manager = plan_.manager;
+  record.asked = plan_.asked;
+  for (const workspace::InstallStep& step : plan_.steps) record.steps.push_back(step.title);
+  record.server = request_.subject;
+  record.image = session_.options().profile.image;
+  record.engine = options_.engine;
+  record.made = static_cast<std::int64_t>(std::time(nullptr));
+  record.took_ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_).count();
+  record.bytes = kibibytes << 10;
+  say(fmt::format("installed {} ({}, {})", packages_in_short(record), human_bytes(record.bytes),
+                  human_milliseconds(static_cast<double>(record.took_ms))));
+  co_return co_await supervisor_.write_file(tree_ + "/complete", to_json(record));
+}
+
+Task<Result<void>> InstallRun::run() {
+  Result<void> outcome = co_await prepare();
+  std::vector<workspace::InstallStep> steps = plan_.steps;
+  if (options_.sources.offline && !options_.sources.npm_cache.empty() && plan_.manager != "uv") {
+    // npm writes into its cache also where it only reads.
+    workspace::InstallStep copy;
+    copy.title = "copy the npm cache";
+    copy.argv = {"cp", "-R", std::string(kNpmCacheMount) + "/.", tree_ + "/cache/npm"};
+    steps.insert(steps.begin(), std::move(copy));
+  }
+  unsigned number = 0;
+  for (const workspace::InstallStep& step : steps) {
+    if (!outcome) break;
+    outcome = co_await run_step(step, ++number);
+  }
+  if (outcome) outcome = co_await finish();
+  if (outcome) co_return outcome;
+  log_.line(outcome.error().message());
+  if (!lost_) {
+    if (downloads_ == Downloads::kDrop) {
+      (void)co_await supervisor_.remove_tree(tree_, uid_);
+    } else {
+      for (const char* part : {"/env", "/home", "/tmp"}) (void)co_await supervisor_.remove_tree(tree_ + part, uid_);
+    }
+  }
+  co_return outcome;
+}
+
+}  // namespace mcpbox::provision

@@ -1,0 +1,196 @@
+#include "provision/install/installer.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/text.h"
+#include "provision/egress_policy.h"
+#include "provision/identity.h"
+#include "provision/install/env_shelf.h"
+#include "provision/install/install_run.h"
+#include "sys/process_name.h"
+
+namespace mcpbox::provision {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string session_name(const workspace::InstallPlan& plan) {
+  return fmt::format("install-{}", plan.hash.substr(0, 16));
+}
+
+}  // namespace
+
+Installer::Installer(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
+                     InstallerOptions options)
+    : engine_(engine),
+      executor_(executor),
+      pool_(pool),
+      options_(std::move(options)),
+      ledger_(options_.state_dir),
+      finished_(executor) {}
+
+Task<Result<InstalledEnvironment>> Installer::ensure(box::Supervisor& reader, InstallRequest request) {
+  const workspace::InstallPlan& plan = *request.plan.install;
+  auto held = co_await hold(request);
+  if (!held) co_return fail(std::move(held).error());
+  ledger_.note_use(plan.hash, plan.asked_hash, request.subject);
+  // Single flight within this process; across processes the sandbox's name is the lock (install()).
+  do {
+    while (running_.contains(plan.hash)) co_await finished_.wait();
+    auto found = co_await read_complete(reader, plan);
+    if (found) found->hold = *held;
+    if (found || found.error().code() != Code::kNotFound) co_return found;
+  } while (running_.contains(plan.hash));  // another one began while this one looked
+
+  struct Flight {
+    Installer& self;
+    std::string hash;
+    ~Flight() {
+      self.running_.erase(hash);
+      self.finished_.notify();
+    }
+  };
+  running_.emplace(plan.hash, 1);
+  const Flight flight{*this, plan.hash};
+  auto installed = co_await install(request);
+  if (!installed) co_return fail(std::move(installed).error());
+  auto made = co_await read_complete(reader, plan);
+  if (made) made->from_cache = false;
+  if (made) made->hold = *held;
+  co_return made;
+}
+
+Task<Result<std::shared_ptr<EnvHold>>> Installer::hold(const InstallRequest& request) {
+  const Clock::time_point deadline = Clock::now() + request.timeout;
+  for (;;) {
+    auto held = ledger_.hold(request.plan.install->hash);
+    if (held || held.error().code() != Code::kAborted || Clock::now() >= deadline) co_return held;
+    co_await net::sleep_for(std::chrono::milliseconds(100));
+  }
+}
+
+Task<Result<InstalledEnvironment>> Installer::read_complete(box::Supervisor& reader,
+                                                            const workspace::InstallPlan& plan) {
+  auto text = co_await reader.read_file(tree_of(plan) + "/complete", kEnvRecordLimit);
+  if (!text) co_return fail(std::move(text).error());
+  auto record = parse_env_record(plan.hash, *text);
+  if (!record) co_return fail(std::move(record).error());
+  InstalledEnvironment environment;
+  environment.record = std::move(*record);
+  environment.from_cache = true;
+  co_return environment;
+}
+
+std::string Installer::sandbox_name(const std::string& instance, const workspace::InstallPlan& plan) {
+  box::SandboxOptions options;
+  options.instance = instance;
+  options.name = session_name(plan);
+  return box::Sandbox::sandbox_name(options);
+}
+
+Task<bool> Installer::remove_abandoned(const box::SandboxOptions& options) {
+  box::Labels labels = box::instance_labels(options.instance);
+  labels["io.mcpbox.session"] = options.name;
+  auto found = co_await engine_.list(std::move(labels));
+  if (!found) co_return false;
+  for (const box::SandboxState& sandbox : *found) {
+    const auto owner = sandbox.labels.find(box::kOwnerLabel);
+    if (sandbox.running || owner == sandbox.labels.end() || sys::process_is_alive(owner->second)) continue;
+    auto removed = co_await engine_.remove(sandbox.id);
+    co_return removed.has_value();
+  }
+  co_return false;
+}
+
+Task<Result<void>> Installer::install(const InstallRequest& request) {
+  const workspace::InstallPlan& plan = *request.plan.install;
+  const Clock::time_point deadline = Clock::now() + request.timeout;
+  const OfflineSources& sources = options_.sources;
+  if (sources.offline && (plan.manager == "uv" ? sources.wheelhouse : sources.npm_cache).empty()) {
+    co_return fail(Code::kFailedPrecondition,
+                   fmt::format("install_mode is offline and what '{}' needs ({}) is not installed yet: start it once "
+                               "with install_mode open, or set {}",
+                               printable(request.subject, 100), printable(join(plan.asked, ", "), 300),
+                               plan.manager == "uv" ? "box.wheelhouse (--wheelhouse) to a folder of wheels"
+                                                    : "box.npm_cache (--npm-cache) to an npm cache"));
+  }
+
+  box::SandboxOptions options = options_.session;
+  options.name = session_name(plan);
+  if (sources.offline) options.egress_dir.clear();
+  options.profile.mounts.clear();
+  if (sources.offline) {
+    if (!sources.wheelhouse.empty())
+      options.profile.mounts.push_back({box::Mount::Kind::kBind, sources.wheelhouse, kWheelhouseMount, true, 0});
+    if (!sources.npm_cache.empty())
+      options.profile.mounts.push_back({box::Mount::Kind::kBind, sources.npm_cache, kNpmCacheMount, true, 0});
+  }
+  options.cache_writable = true;
+  options.workspace_volume.clear();
+  options.ephemeral = true;
+  options.labels["io.mcpbox.kind"] = "install";
+  options.labels[box::kOwnerLabel] = sys::own_process();
+  std::unique_ptr<box::Sandbox> session;
+  bool waited = false;
+  for (;;) {
+    auto opened = co_await box::Sandbox::open(engine_, executor_, options);
+    if (opened) {
+      session = std::move(*opened);
+      break;
+    }
+    if (opened.error().code() != Code::kAlreadyExists) co_return fail(std::move(opened).error());
+    if (co_await remove_abandoned(options)) continue;
+    if (!waited && request.progress) request.progress("another mcpbox installs the same environment; waiting for it");
+    waited = true;
+    if (Clock::now() >= deadline) {
+      co_return fail(Code::kTimeout, "another mcpbox process installs the same environment and does not finish");
+    }
+    co_await net::sleep_for(std::chrono::milliseconds(500));
+  }
+  Result<void> outcome;
+  if (waited) {
+    // The other one may have finished it.
+    auto done = co_await read_complete(session->supervisor(), plan);
+    if (!done) outcome = co_await run_in(*session, request, deadline);
+  } else {
+    outcome = co_await run_in(*session, request, deadline);
+  }
+  (void)co_await session->close();
+  co_return outcome;
+}
+
+Task<Result<void>> Installer::run_in(box::Sandbox& session, const InstallRequest& request, Clock::time_point deadline) {
+  Result<void> outcome;
+  {
+    const workspace::InstallPlan& plan = *request.plan.install;
+    Secret token = egress::egress_token();
+    std::shared_ptr<egress::EgressGrant> grant;
+    if (options_.egress != nullptr && !options_.sources.offline) {
+      egress::EgressClient client;
+      client.process = egress::install_process(plan.hash);
+      client.server = request.subject;
+      client.uid = installer_uid(plan.hash, session.options().uids);
+      client.phase = egress::Phase::kInstall;
+      client.token = token;
+      client.policy = install_policy(request.network, plan.manager, settings_of_user(options_.env));
+      auto granted = co_await options_.egress->grant(std::move(client));
+      if (!granted) co_return fail(std::move(granted).error());
+      grant = std::move(*granted);
+    }
+    InstallRun run(executor_, pool_, options_, ledger_, session, request, deadline,
+                   {grant ? grant->proxy_url() : Secret(), std::move(token)});
+    outcome = co_await run.run();
+  }
+  if (!outcome) co_return outcome;
+  auto removed = co_await EnvShelf(session.supervisor(), ledger_, session.options().uids)
+                     .enforce_quota(options_.quota_bytes, request.plan.install->hash);
+  if (removed && !removed->hashes.empty() && request.progress) {
+    request.progress(fmt::format("removed {} environments that were not used for longest ({}), because of the quota",
+                                 removed->hashes.size(), human_bytes(removed->bytes)));
+  }
+  co_return outcome;
+}
+
+}  // namespace mcpbox::provision

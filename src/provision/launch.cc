@@ -1,0 +1,219 @@
+#include "provision/launch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/text.h"
+#include "provision/environment.h"
+#include "provision/identity.h"
+#include "provision/node_proxy.h"
+#include "provision/stage/generation.h"
+#include "provision/stage/stager.h"
+
+namespace mcpbox::provision {
+namespace {
+
+bool below_workspace(const std::string& path) {
+  return path.starts_with(fmt::format("{}/", box::kWorkspaceMount));
+}
+
+std::string parent_of(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
+
+void note_skipped(const workspace::Root& root, const workspace::StageReport& report, std::vector<std::string>& notes) {
+  constexpr std::size_t kNamed = 20;
+  for (std::size_t i = 0; i < report.skipped.size() && i < kNamed; ++i) {
+    notes.push_back(fmt::format("not staged: {}/{}: {}", printable(root.host), printable(report.skipped[i].path),
+                                report.skipped[i].reason));
+  }
+  if (report.skipped_total > kNamed)
+    notes.push_back(fmt::format("not staged: {} more entries", report.skipped_total - kNamed));
+}
+
+void note_how(const workspace::Root& root, const StagedGeneration& staged, const std::string& server,
+              std::vector<std::string>& notes) {
+  const std::string host = printable(root.host);
+  switch (staged.how) {
+    case StagedGeneration::How::kWhole:
+      notes.push_back(
+          fmt::format("staged {}: {} entries, {}", host, staged.report.entries, human_bytes(staged.report.bytes)));
+      break;
+    case StagedGeneration::How::kPartly:
+      notes.push_back(fmt::format("staged {}: {} entries, of which {} were new or changed", host, staged.report.entries,
+                                  staged.sent));
+      break;
+    case StagedGeneration::How::kAsItWas:
+      notes.push_back(fmt::format("{} has not changed since it was staged", host));
+      break;
+    case StagedGeneration::How::kOwnCopy:
+      notes.push_back(fmt::format(
+          "keeps its own copy of {}; `mcpbox pull {}` brings its changes back, `mcpbox restart --fresh {}` stages "
+          "the folder again and drops them",
+          host, server, server));
+      break;
+  }
+}
+
+}  // namespace
+
+std::string process_tree(const std::string& process_id) {
+  return fmt::format("{}/.mcp/{}", box::kWorkspaceMount, process_id);
+}
+
+std::vector<box::Mount> mounts_for(const workspace::Plan& plan) {
+  std::vector<box::Mount> mounts;
+  for (const workspace::Root& root : plan.roots) {
+    if (root.mode == workspace::RootMode::kBind) {
+      mounts.push_back(
+          {box::Mount::Kind::kBind, root.host, root.mount, root.access == workspace::Access::kReadOnly, 0});
+    } else if (!below_workspace(root.mount)) {
+      mounts.push_back({box::Mount::Kind::kScratch, "", root.mount, false, 0});
+    }
+  }
+  return mounts;
+}
+
+Result<std::pair<uid_t, gid_t>> user_for(const workspace::Plan& plan, uid_t own) {
+  std::pair<uid_t, gid_t> user{own, own};
+  const workspace::Root* decided_by = nullptr;
+  for (const workspace::Root& root : plan.roots) {
+    if (root.mode != workspace::RootMode::kBind) continue;
+    if (root.owner_uid == 0 || root.owner_gid == 0) {
+      if (root.access == workspace::Access::kReadOnly) continue;  // read with the rights of others
+      return fail(
+          Code::kPermissionDenied,
+          fmt::format("{} belongs to root, and a server never runs as root: give the folder to another user (chown), "
+                      "mount it read-only, or use --stage for a copy",
+                      root.host));
+    }
+    if (decided_by != nullptr && user.first != root.owner_uid) {
+      return fail(Code::kInvalidArgument,
+                  fmt::format("{} and {} belong to different users; a server runs as one: mount one of them, "
+                              "or stage the other",
+                              decided_by->host, root.host));
+    }
+    decided_by = &root;
+    user = {root.owner_uid, root.owner_gid};
+  }
+  return user;
+}
+
+Task<Result<Launch>> prepare_launch(box::Sandbox& session, Installer& installer, boost::asio::thread_pool& pool,
+                                    LaunchInputs inputs) {
+  const auto phase = [&](Phase now) {
+    if (inputs.on_phase) inputs.on_phase(now);
+  };
+  box::Supervisor& supervisor = session.supervisor();
+  const workspace::Plan& plan = inputs.plan;
+  const std::string tree = process_tree(inputs.process_id);
+  Launch launch;
+
+  std::string program;
+  if (plan.install) {
+    phase(Phase::kDepInstall);
+    InstallRequest request;
+    request.subject = inputs.server;
+    request.plan = plan;
+    request.timeout = inputs.timeout;
+    request.network = inputs.network;
+    request.progress = inputs.on_progress;
+    auto environment = co_await installer.ensure(supervisor, std::move(request));
+    if (!environment) co_return fail(std::move(environment).error());
+    program = environment->record.program;
+    launch.installed = !environment->from_cache;
+    launch.environment = std::move(*environment);
+  }
+
+  phase(Phase::kStage);
+  std::vector<std::string> children{"home", "tmp"};
+  std::vector<std::string> read_write{tree + "/home", tree + "/tmp"};
+  // Without a folder of the host the server still has a place to start in.
+  const std::string workspace = tree + "/workspace";
+  const bool own_workspace = std::none_of(plan.roots.begin(), plan.roots.end(), [&](const workspace::Root& root) {
+    return root.mount.starts_with(workspace);
+  });
+  if (own_workspace) {
+    children.emplace_back("workspace");
+    read_write.push_back(workspace);
+  }
+  if (auto made = co_await supervisor.make_tree(tree, inputs.uid, inputs.gid, std::move(children)); !made) {
+    co_return fail(std::move(made).error());
+  }
+  std::vector<std::string> read_only;
+  for (const workspace::Root& root : plan.roots) {
+    const bool writable = root.access == workspace::Access::kReadWrite;
+    (writable ? read_write : read_only).push_back(root.mount);
+    if (root.mode == workspace::RootMode::kBind) continue;
+    StageTarget target;
+    target.uid = inputs.uid;
+    target.gid = inputs.gid;
+    target.timeout = inputs.timeout;
+    Result<StagedGeneration> staged;
+    if (below_workspace(root.mount)) {
+      const std::string parent = parent_of(root.mount);
+      if (parent != tree) {
+        auto made = co_await supervisor.make_tree(parent, inputs.uid, inputs.gid, {});
+        if (!made) co_return fail(std::move(made).error());
+      }
+      const box::SandboxOptions& options = session.options();
+      const GenerationPlace place{tree, inputs.process_id, inputs.manifest_dir,
+                                  inputs.one_id ? inputs.uid : code_uid(options.instance, inputs.server, options.uids)};
+      staged = co_await stage_generation(pool, supervisor, root, inputs.policy, target, place, inputs.restage);
+    } else {
+      if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared)
+        co_return fail(std::move(shared).error());
+      auto report = co_await stage_root(pool, supervisor, root, inputs.policy, target);
+      if (report) {
+        staged->report = std::move(*report);
+      } else {
+        staged = fail(std::move(report).error());
+      }
+    }
+    if (!staged)
+      co_return fail(std::move(staged).error().with_context(fmt::format("staging {}", printable(root.host))));
+    note_how(root, *staged, inputs.server, launch.notes);
+    launch.staged_entries += staged->report.entries;
+    launch.staged_bytes += staged->report.bytes;
+    note_skipped(root, staged->report, launch.notes);
+  }
+
+  EnvironmentInputs environment;
+  if (!inputs.proxy_url.empty()) {
+    environment.node_preload = tree + std::string(kNodeProxyFile);
+    if (auto written = co_await supervisor.write_file(environment.node_preload, std::string(node_proxy_preload()));
+        !written) {
+      co_return fail(std::move(written).error());
+    }
+    read_only.push_back(environment.node_preload);
+  }
+  environment.tree = tree;
+  environment.path_prefix = plan.path_prefix;
+  const box::HostTools& tools = session.options().tools;
+  environment.path_prefix.insert(environment.path_prefix.end(), tools.path.begin(), tools.path.end());
+  environment.ca_bundle = !session.options().ca_bundle.empty();
+  environment.proxy_url = inputs.proxy_url;
+  environment.own = std::move(inputs.env);
+  for (const auto& [name, value] : plan.env) environment.own[name] = value;
+
+  box::ProcessSpec& process = launch.process;
+  process.id = inputs.process_id;
+  process.argv = plan.argv;
+  if (!program.empty()) process.argv.front() = program;
+  process.env = make_environment(environment);
+  process.cwd = plan.cwd.empty() ? tree + "/home" : plan.cwd;
+  process.uid = inputs.uid;
+  process.gid = inputs.gid;
+  process.nice = 5;
+  process.confine.read_write = std::move(read_write);
+  process.confine.read_only = std::move(read_only);
+  process.confine.read_only.insert(process.confine.read_only.end(), tools.folders.begin(), tools.folders.end());
+  if (plan.install) process.confine.read_only.push_back(plan.install->environment);
+  if (environment.ca_bundle) process.confine.read_only.emplace_back(box::kCaBundleMount);
+  if (!inputs.proxy_url.empty()) process.confine.connect_ports = {kEgressPort};
+  co_return launch;
+}
+
+}  // namespace mcpbox::provision

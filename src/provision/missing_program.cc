@@ -1,0 +1,50 @@
+#include "provision/missing_program.h"
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+
+namespace mcpbox::provision {
+namespace {
+
+struct Source {
+  std::string_view program, how;
+};
+constexpr std::string_view kNode = "install Node.js with npm (Debian, Ubuntu: apt install nodejs npm; or nvm)";
+constexpr std::string_view kUv = "install uv (https://docs.astral.sh/uv/getting-started/installation)";
+constexpr std::string_view kPython = "install Python 3 (Debian, Ubuntu: apt install python3)";
+constexpr Source kSources[] = {{"node", kNode},
+                               {"npm", kNode},
+                               {"npx", kNode},
+                               {"uv", kUv},
+                               {"uvx", kUv},
+                               {"python", kPython},
+                               {"python3", kPython},
+                               {"pnpm", "install pnpm (corepack enable pnpm)"},
+                               {"yarn", "install Yarn (corepack enable yarn)"},
+                               {"bun", "install Bun (https://bun.sh)"},
+                               {"deno", "install Deno (https://deno.com)"}};
+
+}  // namespace
+
+std::string missing_program_hint(std::string_view program, std::string_view image_id) {
+  const std::string_view name =
+      program.substr(program.rfind('/') == std::string_view::npos ? 0 : program.rfind('/') + 1);
+  const bool host = image_id.empty() || image_id == "host" || image_id.starts_with("host:");
+  if (!host) {
+    return fmt::format("{} {} does not have {}: use one that has it (--image, box.image)",
+                       image_id.starts_with('/') ? "the rootfs" : "the image", printable(image_id, 200),
+                       printable(name, 80));
+  }
+  std::string_view how = "install it for the whole machine, below /usr, or show its folder (--mount, mounts)";
+  for (const Source& source : kSources) {
+    if (source.program == name) how = source.how;
+  }
+  return fmt::format(
+      "the native engine shows this machine's own system, and {} is not in it: {}, or use a rootfs that has it "
+      "(--image DIR), or a "
+      "Docker-compatible engine, whose runner image has Node.js, Python and uv",
+      printable(name, 80), how);
+}
+
+}  // namespace mcpbox::provision

@@ -1,0 +1,64 @@
+#include "provision/server_plan.h"
+
+#include "provision/identity.h"
+#include "provision/install/env_ledger.h"
+#include "provision/launch.h"
+#include "workspace/host_view.h"
+
+namespace mcpbox::provision {
+namespace {
+
+workspace::Access access_of(config::Access access) {
+  return access == config::Access::kReadWrite ? workspace::Access::kReadWrite : workspace::Access::kReadOnly;
+}
+
+}  // namespace
+
+Redactor redactor_for(const config::ServerSettings& settings, const Secret& more) {
+  Redactor redact;
+  if (!more.empty()) redact.add(more);
+  for (const Secret& secret : settings.secrets) redact.add(secret);
+  for (const auto* values : {&settings.env, &settings.box.env}) {
+    for (const auto& [name, value] : *values) {
+      if (value.secret) redact.add(value.text);
+    }
+  }
+  return redact;
+}
+
+StagePolicy PlanPolicy::staging() const {
+  StagePolicy policy;
+  policy.allowed_roots = allowed_roots;
+  policy.rules.denied = denied;
+  policy.rules.home = home;
+  return policy;
+}
+
+Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const PlanPolicy& host,
+                                    const std::string& image_id) {
+  workspace::LaunchSpec spec;
+  spec.name = settings.name;
+  spec.command = settings.command;
+  spec.args = settings.args;
+  for (const auto* values : {&settings.box.env, &settings.env}) {
+    for (const auto& [name, value] : *values) spec.env[name] = std::string(value.text.reveal());
+  }
+  spec.cwd = settings.cwd;
+  spec.host_path = settings.box.host_path;
+  spec.host_path_mode = access_of(settings.box.host_path_mode);
+  for (const config::MountSettings& mount : settings.box.mounts)
+    spec.mounts.push_back({mount.host, access_of(mount.access)});
+
+  workspace::Policy policy;
+  policy.allowed_roots = host.allowed_roots;
+  policy.denied = host.denied;
+  policy.workspace = process_tree(process_id(settings.name)) + "/workspace";
+  policy.image_id = image_id;
+  if (const auto minor = workspace::python_minor_of(image_id)) policy.python_minor = *minor;
+  policy.home = host.home;
+  policy.locked = host.locked;
+  policy.refreshed = EnvLedger(host.state_dir).refreshed();
+  return workspace::make_plan(spec, policy);
+}
+
+}  // namespace mcpbox::provision

@@ -1,0 +1,172 @@
+#include "provision/stage/pull.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/digest.h"
+#include "base/errno_error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "box/wire/stage_stream.h"
+#include "net/offload.h"
+#include "net/wait.h"
+
+namespace mcpbox::provision {
+namespace {
+
+// box's reader and workspace's receiver do not know each other; they meet here.
+class ReceiverSink final : public box::wire::StageSink {
+ public:
+  explicit ReceiverSink(workspace::PullReceiver& receiver) : receiver_(receiver) {}
+  Result<void> directory(std::string_view path) override { return receiver_.directory(path); }
+  Result<void> file(std::string_view path, std::uint64_t size, bool executable) override {
+    return receiver_.file(path, size, executable);
+  }
+  Result<void> data(std::string_view bytes) override { return receiver_.data(bytes); }
+  Result<void> file_end() override { return receiver_.file_end(); }
+  Result<void> link(std::string_view path, std::string_view target) override { return receiver_.link(path, target); }
+  Result<void> keep(std::string_view, std::uint64_t, bool) override {
+    return fail(Code::kDataLoss, "the sandbox sent a reference instead of a file");
+  }
+
+ private:
+  workspace::PullReceiver& receiver_;
+};
+
+// All that one pull holds; the pool's job may outlive the coroutine.
+struct PullJob {
+  workspace::PullTarget target;
+  workspace::StageManifest base;
+  bool base_known = true;
+  UniqueFd root;
+  std::string spool;
+  std::optional<workspace::PullReceiver> receiver;
+  std::optional<Result<void>> received;
+
+  ~PullJob() {
+    std::error_code ignored;
+    if (!spool.empty()) std::filesystem::remove_all(spool, ignored);
+  }
+};
+
+// Opens where it goes, reads what was staged, makes a place for what comes.
+Result<void> prepare_pull(PullJob& job, const GenerationPlace& place, const workspace::Root& root,
+                          const std::string& note, bool elsewhere) {
+  auto opened = workspace::open_stage_root(job.target.host, job.target.allowed_roots, job.target.rules);
+  if (!opened) return fail(opened.error());
+  job.root = std::move(*opened);
+  if (!elsewhere) {
+    auto manifest = workspace::load_manifest(manifest_path(place, root.mount));
+    job.base_known =
+        manifest && manifest->digests && manifest->host == root.host && note == "rw " + manifest->generation;
+    if (job.base_known) job.base = std::move(*manifest);
+  }
+  ::mkdir(place.manifest_dir.c_str(), 0700);
+  const std::string spool = fmt::format("{}/pull-{}", place.manifest_dir, random_hex(8));
+  if (::mkdir(spool.c_str(), 0700) != 0) return fail(errno_error(errno, "make '" + spool + "'"));
+  job.spool = spool;
+  job.receiver.emplace(job.target, job.base, job.root.get(), spool);
+  return {};
+}
+
+Result<void> receive_pull(PullJob& job, int stream) {
+  ReceiverSink sink(*job.receiver);
+  box::wire::StageReader reader(sink);
+  std::vector<char> buffer(256 * 1024);
+  while (!reader.done()) {
+    const ssize_t got = ::read(stream, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(errno_error(errno, "read what the sandbox sends"));
+    if (got == 0) return fail(Code::kUnavailable, "what the sandbox sends ended in the middle");
+    if (auto fed = reader.feed(std::string_view(buffer.data(), static_cast<std::size_t>(got))); !fed) return fed;
+  }
+  return {};
+}
+
+}  // namespace
+
+Task<Result<PullOutcome>> pull_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
+                                    StagePolicy policy, StageTarget target, GenerationPlace place,
+                                    PullOptions options) {
+  const bool elsewhere = !options.to.empty();
+  auto read = co_await supervisor.read_file(generation_note(place, root.mount), 256);
+  const std::string note = read ? *read : "";
+  if (!note.starts_with("rw ")) {
+    co_return fail(Code::kFailedPrecondition, fmt::format("there is no copy of {} that the server could have changed: "
+                                                          "it was not started yet, or only since it may write",
+                                                          printable(root.host)));
+  }
+  if (place.manifest_dir.empty())
+    co_return fail(Code::kUnsupported, "nothing can be brought back without a state directory");
+
+  auto job = std::make_shared<PullJob>();
+  job->target.host = elsewhere ? options.to : root.host;
+  job->target.allowed_roots = policy.allowed_roots;
+  job->target.rules = policy.rules;
+  auto prepare = [job, place, root, note, elsewhere] { return prepare_pull(*job, place, root, note, elsewhere); };
+  auto prepared = co_await net::offload(pool, std::move(prepare));
+  if (!prepared) co_return fail(std::move(prepared).error());
+
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) co_return fail(errno_error(errno, "pipe for pulling"));
+  UniqueFd read_end(ends[0]);
+  UniqueFd write_end(ends[1]);
+  const auto executor = co_await boost::asio::this_coro::executor;
+  const auto done = std::make_shared<net::Signal>(executor);
+  boost::asio::post(pool, [job, done, executor, in = std::move(read_end)]() mutable {
+    auto received = receive_pull(*job, in.get());
+    in.reset();
+    boost::asio::post(executor, [job, done, received = std::move(received)]() mutable {
+      job->received = std::move(received);
+      done->notify();
+    });
+  });
+  box::Supervisor::PackRequest request;
+  request.path = root.mount;
+  request.uid = target.uid;
+  request.gid = target.gid;
+  for (const std::string_view name : workspace::default_ignored_names()) request.skip.emplace_back(name);
+  request.entries = job->target.limits.entries;
+  request.bytes = job->target.limits.bytes;
+  request.file_bytes = job->target.limits.file_bytes;
+  request.timeout = target.timeout;
+  auto packed = co_await supervisor.pack(std::move(request), std::move(write_end));
+  while (!job->received) co_await done->wait();
+  Result<void>& received = *job->received;
+  // What we refuse breaks the pipe; what the packer refuses ends the stream. The cause is said.
+  if (!received && received.error().code() != Code::kUnavailable) co_return fail(std::move(received).error());
+  if (!packed) co_return fail(std::move(packed).error());
+  if (!received) co_return fail(std::move(received).error());
+
+  auto settle = [job, choice = options.choice] {
+    return workspace::settle_pull(*job->receiver, job->target, job->base, job->root.get(), choice);
+  };
+  auto report = co_await net::offload(pool, std::move(settle));
+  if (!report) co_return fail(std::move(report).error());
+  if (report->applied && !elsewhere && job->base_known) {
+    auto save = [base = report->base, path = manifest_path(place, root.mount)] {
+      return workspace::save_manifest(path, base);
+    };
+    auto saved = co_await net::offload(pool, std::move(save));
+    if (!saved)
+      log::warning(place.process_id, "{}; the next pull takes what came now for conflicts", saved.error().message());
+  }
+  PullOutcome outcome;
+  outcome.from = root.host;
+  outcome.target = job->target.host;
+  outcome.base_known = job->base_known;
+  outcome.unreadable = packed->skipped;
+  outcome.report = std::move(*report);
+  co_return outcome;
+}
+
+}  // namespace mcpbox::provision

@@ -1,0 +1,106 @@
+#include "box/engines/locator.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <map>
+
+#include "support/fake_engine.h"
+#include "support/run_task.h"
+
+namespace mcpbox::box {
+namespace {
+
+using test::FakeEngine;
+
+LocatorOptions with(std::map<std::string, std::string> environment, std::string address = "") {
+  LocatorOptions options;
+  options.address = std::move(address);
+  options.environment = [environment = std::move(environment)](const char* name) {
+    const auto found = environment.find(name);
+    return found == environment.end() ? std::string() : found->second;
+  };
+  return options;
+}
+
+std::vector<std::string> addresses(const LocatorOptions& options) {
+  std::vector<std::string> out;
+  for (const auto& candidate : engine_candidates(options))
+    out.push_back(candidate.address ? candidate.address->text : "invalid");
+  return out;
+}
+
+TEST(DockerAddress, reads_every_spelling) {
+  EXPECT_EQ(parse_docker_address("unix:///run/d.sock")->unix_socket, "/run/d.sock");
+  EXPECT_EQ(parse_docker_address("/run/d.sock")->text, "unix:///run/d.sock");
+  EXPECT_EQ(parse_docker_address("tcp://10.0.0.5")->base_url, "http://10.0.0.5:2375");
+  EXPECT_EQ(parse_docker_address("http://10.0.0.5:99")->text, "tcp://10.0.0.5:99");
+  EXPECT_EQ(parse_docker_address("tcp://10.0.0.5:99", "", true)->base_url, "https://10.0.0.5:99");
+  EXPECT_EQ(parse_docker_address("tcp://[::1]", "/certs")->base_url, "https://[::1]:2376");
+  EXPECT_EQ(parse_docker_address("https://h:1/", "/certs")->tls.client_key, "/certs/key.pem");
+  EXPECT_EQ(parse_docker_address("http://h:1", "/certs")->tls.client_key, "");
+}
+
+TEST(DockerAddress, refuses_what_it_cannot_use) {
+  for (const char* text : {"", "docker.sock", "unix://relative", "ssh://host", "npipe:////./pipe/x", "tcp://",
+                           "tcp://host/path?x", "tcp://a b"}) {
+    auto parsed = parse_docker_address(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_EQ(parsed.error().code(), Code::kInvalidArgument);
+  }
+}
+
+TEST(EngineLocator, a_named_engine_is_the_only_candidate) {
+  EXPECT_EQ(addresses(with({{"DOCKER_HOST", "tcp://a:1"}}, "unix:///b")), (std::vector<std::string>{"unix:///b"}));
+  EXPECT_EQ(addresses(with({{"DOCKER_HOST", "tcp://a:1"}}, "auto")), (std::vector<std::string>{"tcp://a:1"}));
+}
+
+TEST(EngineLocator, otherwise_the_usual_sockets_in_order) {
+  EXPECT_EQ(addresses(with({{"XDG_RUNTIME_DIR", "/run/user/7"}})),
+            (std::vector<std::string>{"unix:///run/user/7/docker.sock", "unix:///var/run/docker.sock",
+                                      "unix:///run/mcpbox-engine/docker.sock", "unix:///run/user/7/podman/podman.sock",
+                                      "unix:///run/podman/podman.sock"}));
+}
+
+TEST(EngineLocator, finds_the_engine_that_answers) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(404, "{}"); }));
+  boost::asio::io_context loop;
+  auto found = test::run_task(
+      loop, locate_engine(loop.get_executor(), with({{"DOCKER_HOST", "unix://" + server.socket_path()}})));
+  ASSERT_TRUE(found) << found.error().message();
+  EXPECT_EQ(found->info.version, "20.10.24");
+}
+
+TEST(EngineLocator, takes_the_native_engine_where_no_other_answers) {
+  boost::asio::io_context loop;
+  auto options = with({});
+  options.root = "/nonexistent";
+  options.native = {"/nonexistent/state", "/nonexistent/mcpbox-init", "/nonexistent/cgroup"};
+  auto found = test::run_task(loop, locate_engine(loop.get_executor(), options));
+  ASSERT_TRUE(found) << found.error().message();
+  EXPECT_EQ(found->info.kind, "native");
+  options.native.init_path.clear();
+  EXPECT_FALSE(test::run_task(loop, locate_engine(loop.get_executor(), options)));
+}
+
+TEST(EngineLocator, does_not_take_the_native_engine_in_place_of_a_named_one) {
+  boost::asio::io_context loop;
+  auto options = with({{"DOCKER_HOST", "unix:///nonexistent/docker.sock"}});
+  options.native = {"/nonexistent/state", "/nonexistent/mcpbox-init", "/nonexistent/cgroup"};
+  auto found = test::run_task(loop, locate_engine(loop.get_executor(), options));
+  ASSERT_FALSE(found);
+  EXPECT_NE(found.error().message().find("--engine native"), std::string::npos);
+}
+
+TEST(EngineLocator, says_what_was_tried_and_what_to_do) {
+  boost::asio::io_context loop;
+  auto found = test::run_task(loop, locate_engine(loop.get_executor(), with({}, "/nonexistent/docker.sock")));
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code(), Code::kUnavailable);
+  EXPECT_NE(found.error().message().find("/nonexistent/docker.sock"), std::string::npos);
+  EXPECT_NE(found.error().message().find("start one with `scripts/engine start`, or set DOCKER_HOST"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace mcpbox::box

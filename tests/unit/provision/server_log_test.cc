@@ -1,0 +1,106 @@
+#include "provision/server_log.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+
+namespace mcpbox::provision {
+namespace {
+
+struct ServerLogTest : testing::Test {
+  boost::asio::io_context loop;
+  ServerLog log{loop.get_executor(), Redactor{}};
+  std::string texts() {
+    std::string out;
+    for (const LogLine& line : log.since(0)) out += line.text + "|";
+    return out;
+  }
+};
+
+TEST_F(ServerLogTest, cuts_lines_however_the_bytes_are_split) {
+  const std::string text = "one\ntwo\r\n\nthree\n";
+  for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+    ServerLog split(loop.get_executor(), Redactor{});
+    split.stderr_bytes(text.substr(0, cut));
+    split.stderr_bytes(text.substr(cut));
+    std::string out;
+    for (const LogLine& line : split.since(0)) out += line.text + "|";
+    EXPECT_EQ(out, "one|two||three|") << "cut at " << cut;
+  }
+}
+
+TEST_F(ServerLogTest, a_line_without_an_end_counts_at_the_end_of_stderr_once) {
+  log.stderr_bytes("half");
+  EXPECT_EQ(log.last_sequence(), 0u);
+  log.stderr_end();
+  log.stderr_end();
+  EXPECT_EQ(texts(), "half|");
+}
+
+TEST_F(ServerLogTest, a_line_that_never_ends_takes_no_more_than_16_KiB_a_piece) {
+  const std::string junk(1000, 'x');
+  for (int i = 0; i < 1000; ++i) log.stderr_bytes(junk);
+  log.stderr_end();
+  for (const LogLine& line : log.since(0)) EXPECT_LE(line.text.size(), 16u << 10);
+  EXPECT_GT(log.last_sequence(), 10u);
+}
+
+TEST_F(ServerLogTest, a_long_line_in_one_piece_is_cut) {
+  log.stderr_bytes(std::string(100'000, 'a') + "\nnext\n");
+  const auto lines = log.since(0);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0].text.size(), 16u << 10);
+  EXPECT_EQ(lines[1].text, "next");
+}
+
+TEST_F(ServerLogTest, keeps_the_newest_2000_lines_and_numbers_without_gaps) {
+  for (int i = 1; i <= 5000; ++i) log.line(LogSource::kStderr, std::to_string(i));
+  const auto lines = log.since(0);
+  ASSERT_EQ(lines.size(), 2000u);
+  EXPECT_EQ(lines.front().text, "3001");
+  EXPECT_EQ(lines.front().sequence, 3001u);
+  EXPECT_EQ(lines.back().sequence, 5000u);
+  EXPECT_EQ(log.since(4999).size(), 1u);
+  EXPECT_TRUE(log.since(5000).empty());
+}
+
+TEST_F(ServerLogTest, keeps_at_most_half_a_mebibyte) {
+  for (int i = 0; i < 200; ++i) log.line(LogSource::kStderr, std::string(10'000, 'b'));
+  std::size_t bytes = 0;
+  for (const LogLine& line : log.since(0)) bytes += line.text.size();
+  EXPECT_LE(bytes, 512u << 10);
+  EXPECT_GT(bytes, 400u << 10);
+}
+
+TEST_F(ServerLogTest, the_tail_has_the_servers_last_words_and_none_of_ours) {
+  log.line(LogSource::kStderr, "before");
+  const auto start = log.last_sequence();
+  log.line(LogSource::kStderr, "first");
+  log.line(LogSource::kMcpbox, "said by mcpbox");
+  log.line(LogSource::kStderr, "   ");
+  log.line(LogSource::kStdout, "second\x1b[31m");
+  const std::string tail = log.tail(start);
+  EXPECT_EQ(tail.substr(0, 13), "first\nsecond\\") << tail;
+  EXPECT_EQ(tail.find('\x1b'), std::string::npos);
+  EXPECT_EQ(log.tail(start, 1).substr(0, 6), "second");
+}
+
+TEST_F(ServerLogTest, the_tail_is_bounded) {
+  for (int i = 0; i < 100; ++i) log.line(LogSource::kStderr, std::string(10'000, 'c'));
+  EXPECT_LE(log.tail(0, 1000).size(), 4u << 10);
+}
+
+TEST(ServerLogRedaction, a_secret_at_the_cut_of_a_long_line_does_not_show_its_first_half) {
+  boost::asio::io_context loop;
+  Redactor redact;
+  redact.add(Secret("hunter2-hunter2"));
+  ServerLog log(loop.get_executor(), redact);
+  log.line(LogSource::kStderr, std::string((16u << 10) - 7, 'x') + "hunter2-hunter2 and more");
+  log.line(LogSource::kMcpbox, "token hunter2-hunter2!");
+  const auto lines = log.since(0);
+  EXPECT_EQ(lines[0].text.find("hunter"), std::string::npos);
+  EXPECT_EQ(lines[1].text, "token ***!");
+}
+
+}  // namespace
+}  // namespace mcpbox::provision

@@ -96,9 +96,14 @@ std::string repair_utf8(std::string_view text) {
 }
 
 std::string quote(std::string_view text) {
-  if (!valid_utf8(text)) return quote(repair_utf8(text));
   std::string out;
   out.reserve(text.size() + 2);
+  append_quoted(out, text);
+  return out;
+}
+
+void append_quoted(std::string& out, std::string_view text) {
+  if (!valid_utf8(text)) return append_quoted(out, repair_utf8(text));
   out += '"';
   for (const char c : text) {
     switch (c) {
@@ -128,7 +133,6 @@ std::string quote(std::string_view text) {
     }
   }
   out += '"';
-  return out;
 }
 
 std::string unescape(std::string_view inside) {

@@ -10,6 +10,7 @@ namespace mcpbox::json {
 // `text` as a JSON string with its quotes. Control characters are escaped, invalid UTF-8 becomes U+FFFD, the rest
 // stays.
 std::string quote(std::string_view text);
+void append_quoted(std::string& out, std::string_view text);
 
 // The text that a string literal's inside stands for. Lone surrogate escapes become U+FFFD.
 std::string unescape(std::string_view inside);

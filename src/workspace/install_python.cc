@@ -9,6 +9,7 @@
 #include "workspace/path_text.h"
 #include "workspace/pinned.h"
 #include "workspace/project.h"
+#include "workspace/python_manifest.h"
 #include "workspace/requirements.h"
 
 namespace mcpbox::workspace {
@@ -109,15 +110,24 @@ void input(Draft& draft, const std::string& relative, std::string content) {
   draft.plan.inputs.push_back({path, std::move(content)});
 }
 
-// The text of a manifest, noted as read; empty and a refusal when it cannot be read.
-std::string manifest(Draft& draft, const std::string& path, std::size_t limit = kMaxManifest) {
+// The text of a manifest, noted as read; nullopt and a refusal when it cannot be read. Each is read once and its text
+// handed on: the next reading may find another file, or none.
+std::optional<std::string> manifest(Draft& draft, const std::string& path, std::size_t limit = kMaxManifest) {
   auto text = read_host_file(path, limit);
   if (!text) {
     draft.refused.push_back({path, text.error().message()});
-    return {};
+    return std::nullopt;
   }
   draft.plan.manifests.push_back(path);
   return std::move(*text);
+}
+
+// What a manifest's text says; nullopt and a refusal when that cannot be understood.
+template <class T>
+std::optional<T> understood(Draft& draft, const std::string& path, Result<T> read) {
+  if (read) return std::move(*read);
+  draft.refused.push_back({path, read.error().message()});
+  return std::nullopt;
 }
 
 void use_requirements(Draft& draft, const Site& site, Environment& environment, const std::string& file,
@@ -150,20 +160,10 @@ void require_exact(Draft& draft, Environment& environment, const std::string& fi
   }
 }
 
-// Does the lock file name packages that lie on this machine?
-bool lock_has_folders(std::string_view lock) {
-  for (std::string_view key : {"editable = \"", "directory = \"", "path = \"", "virtual = \""}) {
-    for (std::size_t at = lock.find(key); at != std::string_view::npos; at = lock.find(key, at + 1)) {
-      std::string_view value = lock.substr(at + key.size());
-      if (!value.starts_with(".\"")) return true;
-    }
-  }
-  return false;
-}
-
-// The project in `folder`. False when its manifests ask for nothing.
+// The project in `folder`, whose pyproject.toml (if there is one) says `facts`. False when its manifests ask for
+// nothing, or are refused.
 bool plan_folder(Draft& draft, const Site& site, const Command& command, const std::string& folder,
-                 Environment& environment, const ProjectFacts& facts, bool has_pyproject) {
+                 Environment& environment, const ProjectFacts& facts, const std::optional<std::string>& pyproject) {
   const Root* root = site.root_of(folder);
   bool requirements = is_file(folder, "requirements.txt");
   bool setup = is_file(folder, "setup.py");
@@ -178,11 +178,17 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
   };
 
   std::string lock_folder = is_file(folder, "uv.lock") ? folder : workspace_above(folder, root->host).value_or(folder);
-  if (has_pyproject && is_file(lock_folder, "uv.lock")) {
-    std::string lock = manifest(draft, join_path(lock_folder, "uv.lock"), kMaxLock);
+  if (pyproject && is_file(lock_folder, "uv.lock")) {
+    const std::string lock_path = join_path(lock_folder, "uv.lock");
+    auto lock = manifest(draft, lock_path, kMaxLock);
+    if (!lock) return false;
     bool package = facts.has_build_system && !facts.no_package;
-    bool local =
-        package || lock_folder != folder || facts.has_workspace || facts.has_local_sources || lock_has_folders(lock);
+    bool local = package || lock_folder != folder || facts.has_workspace || facts.has_local_sources;
+    if (!local) {
+      const auto folders = understood(draft, lock_path, lock_names_folders(*lock));
+      if (!folders) return false;
+      local = *folders;
+    }
     std::vector<std::string> flags;
     for (const std::string& flag : command.installer_flags) {
       if (flag.starts_with("--extra") || flag.starts_with("--group") || flag.starts_with("--all-"))
@@ -192,8 +198,8 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
     if (local) {
       environment.add_sync_step(sources(), package, flags);
     } else {
-      input(draft, "pyproject.toml", *read_host_file(join_path(folder, "pyproject.toml"), kMaxManifest));
-      input(draft, "uv.lock", std::move(lock));
+      input(draft, "pyproject.toml", *pyproject);
+      input(draft, "uv.lock", std::move(*lock));
       environment.add_sync_step(at_base("tmp/in"), false, flags);
     }
     draft.why.push_back("uv.lock pins every package, so exactly these are installed");
@@ -208,9 +214,12 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
                   setup || setup_cfg);
   bool anything = false;
   if (poetry_lock) {
+    const std::string lock_path = join_path(folder, "poetry.lock");
+    const auto lock = manifest(draft, lock_path, kMaxLock);
+    const auto pinned = lock ? understood(draft, lock_path, poetry_pins(*lock)) : std::nullopt;
+    if (!pinned) return false;
     std::string pins;
-    for (const std::string& pin : poetry_pins(manifest(draft, join_path(folder, "poetry.lock"), kMaxLock)))
-      pins += pin + "\n";
+    for (const std::string& pin : *pinned) pins += pin + "\n";
     input(draft, "poetry-pins.txt", pins);
     environment.require(only_pins ? "-r" : "-c");
     environment.require(at_base("tmp/in/poetry-pins.txt"));
@@ -226,14 +235,14 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
       draft.unpinned.push_back(
           {folder, "it is built as a package, and no lock file pins what it needs; make one with `uv lock`"});
     std::string place = sources();
-    if (setup_cfg && !has_pyproject) environment.add_setup_step(place);
+    if (setup_cfg && !pyproject) environment.add_setup_step(place);
     environment.require(place + (extras.empty() ? "" : "[" + extras + "]"));
     draft.why.push_back(
         "'" + folder +
         "' is a Python package, so it is built and installed together with what it needs; an edit installs it anew");
     anything = true;
   } else if (facts.has_project && !facts.dependencies.empty()) {
-    input(draft, "pyproject.toml", *read_host_file(join_path(folder, "pyproject.toml"), kMaxManifest));
+    input(draft, "pyproject.toml", *pyproject);
     require_exact(draft, environment, join_path(folder, "pyproject.toml"), facts.dependencies, poetry_lock);
     environment.require("-r");
     environment.require(at_base("tmp/in/pyproject.toml"));
@@ -292,28 +301,31 @@ Draft plan_python_project(const Command& command, const Site& site) {
   }
   if (header) folder.reset();
 
-  ProjectFacts facts;
-  bool has_pyproject = folder && is_file(*folder, "pyproject.toml");
-  if (has_pyproject) {
-    facts = read_project(manifest(draft, join_path(*folder, "pyproject.toml")));
+  std::optional<ProjectFacts> facts = ProjectFacts{};
+  std::optional<std::string> pyproject;
+  if (folder && is_file(*folder, "pyproject.toml")) {
+    const std::string path = join_path(*folder, "pyproject.toml");
+    pyproject = manifest(draft, path);
+    facts = pyproject ? understood(draft, path, read_project(*pyproject)) : std::nullopt;
   } else if (header) {
-    facts = read_project(*header);
+    facts = understood(draft, script, read_project(*header));
     draft.plan.manifests.push_back(script);
   }
+  if (!facts) return draft;
   std::string python = command.python;
   if (python.empty() && folder && command.kind == Command::Kind::kPythonRun && is_file(*folder, ".python-version")) {
     if (auto text = read_host_file(join_path(*folder, ".python-version"), 4096))
       python = std::string(trim(std::string_view(*text).substr(0, text->find('\n'))));
   }
-  if (python.empty()) python = python_for(facts.requires_python, site.policy.python_minor);
+  if (python.empty()) python = python_for(facts->requires_python, site.policy.python_minor);
   Environment environment(draft, site, python);
 
   bool planned = false;
   if (header) {
     std::string text;
-    for (const std::string& dependency : facts.dependencies) text += dependency + "\n";
+    for (const std::string& dependency : facts->dependencies) text += dependency + "\n";
     environment.add_venv_step();
-    require_exact(draft, environment, script, facts.dependencies, false);
+    require_exact(draft, environment, script, facts->dependencies, false);
     if (!text.empty()) {
       input(draft, "script-requirements.txt", text);
       environment.require("-r");
@@ -322,7 +334,7 @@ Draft plan_python_project(const Command& command, const Site& site) {
     draft.why.push_back("the header of '" + script + "' (PEP 723) names what it needs");
     planned = true;
   } else if (folder) {
-    planned = plan_folder(draft, site, command, *folder, environment, facts, has_pyproject);
+    planned = plan_folder(draft, site, command, *folder, environment, *facts, pyproject);
   }
   if (!planned && (!command.with.empty() || !command.requirement_files.empty())) {
     environment.add_venv_step();

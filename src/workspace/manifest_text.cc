@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <map>
 
 #include "base/text.h"
 
@@ -44,38 +43,6 @@ void split_suffix(std::string_view text, RequirementLine& line) {
   else if (line.target.starts_with("file:"))
     line.target.erase(0, 5);
   line.suffix = end == std::string_view::npos ? std::string() : std::string(trim(text.substr(end)));
-}
-
-// Strings of a TOML array that begins behind '[' at `at`; stops at the matching ']'.
-std::vector<std::string> string_array(std::string_view text, std::size_t at) {
-  std::vector<std::string> items;
-  while (at < text.size() && items.size() < 2000) {
-    char c = text[at];
-    if (c == ']') break;
-    if (c == '#') {
-      at = std::min(text.find('\n', at), text.size());
-    } else if (c == '"' || c == '\'') {
-      std::string item;
-      for (++at; at < text.size() && text[at] != c; ++at) {
-        if (c == '"' && text[at] == '\\' && at + 1 < text.size()) ++at;
-        item += text[at];
-      }
-      items.push_back(std::move(item));
-      ++at;
-    } else {
-      ++at;
-    }
-  }
-  return items;
-}
-
-std::string unquote(std::string_view value) {
-  value = trim(value);
-  if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'')) {
-    std::size_t end = value.find(value[0], 1);
-    if (end != std::string_view::npos) return std::string(value.substr(1, end - 1));
-  }
-  return {};
 }
 
 unsigned minor_behind(std::string_view text, std::size_t at) {
@@ -176,60 +143,6 @@ std::optional<std::string> script_header(std::string_view script) {
   return block;
 }
 
-ProjectFacts read_project(std::string_view toml) {
-  ProjectFacts facts;
-  std::string table;
-  bool in_multiline = false;
-  std::string_view quotes;
-  for (std::size_t begin = 0; begin < toml.size();) {
-    std::size_t end = std::min(toml.find('\n', begin), toml.size());
-    std::string_view line = trim(toml.substr(begin, end - begin));
-    std::size_t line_begin = begin;
-    begin = end + 1;
-    if (in_multiline) {
-      if (line.find(quotes) != std::string_view::npos) in_multiline = false;
-      continue;
-    }
-    for (std::string_view mark : {std::string_view("\"\"\""), std::string_view("'''")}) {
-      std::size_t opened = line.find(mark);
-      if (opened != std::string_view::npos && line.find(mark, opened + 3) == std::string_view::npos) {
-        in_multiline = true;
-        quotes = mark;
-      }
-    }
-    if (line.empty() || line[0] == '#') continue;
-    if (line[0] == '[') {
-      std::size_t close = line.find(']');
-      table = std::string(trim(line.substr(1, close == std::string_view::npos ? close : close - 1)));
-      facts.has_project |= table == "project";
-      facts.has_build_system |= table == "build-system";
-      facts.has_poetry |= table == "tool.poetry";
-      facts.has_workspace |= table == "tool.uv.workspace";
-      continue;
-    }
-    std::size_t equals = line.find('=');
-    if (equals == std::string_view::npos) continue;
-    std::string_view key = trim(line.substr(0, equals));
-    std::string_view value = trim(line.substr(equals + 1));
-    if ((table == "project" || table.empty()) && key == "requires-python") facts.requires_python = unquote(value);
-    if ((table == "project" || table.empty()) && key == "dependencies" && value.starts_with('[')) {
-      facts.dependencies = string_array(toml, toml.find('[', line_begin) + 1);
-    }
-    if (table == "project" && key == "dynamic") {
-      for (const std::string& item : string_array(toml, toml.find('[', line_begin) + 1))
-        facts.dynamic_dependencies |= item == "dependencies";
-    }
-    if ((table == "tool.uv" && key == "package") || (table == "tool.poetry" && key == "package-mode"))
-      facts.no_package |= value.starts_with("false");
-    if (table.starts_with("tool.uv.sources")) {
-      facts.has_local_sources |= value.find("path") != std::string_view::npos ||
-                                 value.find("workspace") != std::string_view::npos || key == "path" ||
-                                 key == "workspace";
-    }
-  }
-  return facts;
-}
-
 std::string python_for(std::string_view requires_python, unsigned image_minor) {
   unsigned at_least = 0;
   unsigned below = 1000;
@@ -253,48 +166,6 @@ std::string python_for(std::string_view requires_python, unsigned image_minor) {
   if (image_minor >= at_least && image_minor < below) return {};
   unsigned wanted = image_minor < at_least ? at_least : below - 1;
   return "3." + std::to_string(wanted);
-}
-
-std::vector<std::string> poetry_pins(std::string_view lock) {
-  std::map<std::string, std::string> pins;
-  std::map<std::string, int> seen;
-  std::string name;
-  std::string version;
-  bool elsewhere = false;  // from a repository, a folder or a URL: a version says nothing there
-  auto finish = [&] {
-    if (!name.empty() && !version.empty() && !elsewhere) pins[name] = version;
-    if (!name.empty()) ++seen[name];
-    name.clear();
-    version.clear();
-    elsewhere = false;
-  };
-  std::string table;
-  for (std::string_view line : split(lock, '\n')) {
-    line = trim(line);
-    if (line.starts_with('[') && !line.starts_with("[[package]]") && !line.starts_with("[package.")) {
-      if (line.find('=') == std::string_view::npos) finish();
-      table = "other";
-    }
-    if (line == "[[package]]") {
-      finish();
-      table = "package";
-    } else if (line.starts_with("[package.")) {
-      table = line == "[package.source]" ? "source" : "other";
-    } else if (table == "package" && line.starts_with("name =")) {
-      name = unquote(line.substr(6));
-    } else if (table == "package" && line.starts_with("version =")) {
-      version = unquote(line.substr(9));
-    } else if (table == "source" && line.starts_with("type =")) {
-      std::string type = unquote(line.substr(6));
-      elsewhere = type != "legacy" && type != "pypi";
-    }
-  }
-  finish();
-  std::vector<std::string> result;
-  for (const auto& [package, pinned] : pins) {
-    if (seen[package] == 1) result.push_back(package + "==" + pinned);
-  }
-  return result;
 }
 
 }  // namespace mcpbox::workspace

@@ -1,5 +1,5 @@
-// What a planner needs to know of Python's manifests, read from their text. Hostile text; everything that is not
-// understood is left to uv.
+// What a planner needs to know of Python's manifests that are lines: requirements.txt, the header of a script, a
+// version. Hostile text; everything that is not understood is left to uv. What is TOML: workspace/python_manifest.h.
 #pragma once
 
 #include <optional>
@@ -24,25 +24,8 @@ std::vector<RequirementLine> parse_requirements(std::string_view text);
 // malformed, as the PEP wants it).
 std::optional<std::string> script_header(std::string_view script);
 
-// The few facts of a TOML document that decide how it is installed.
-struct ProjectFacts {
-  bool has_project = false;       // [project]
-  bool has_build_system = false;  // [build-system]
-  bool has_poetry = false;        // [tool.poetry]
-  bool dynamic_dependencies = false;
-  bool no_package = false;         // tool.uv.package = false, package-mode = false
-  bool has_workspace = false;      // [tool.uv.workspace]
-  bool has_local_sources = false;  // { path = … } or { workspace = true } in [tool.uv.sources]
-  std::string requires_python;
-  std::vector<std::string> dependencies;  // of [project], or at the top (PEP 723)
-};
-ProjectFacts read_project(std::string_view toml);
-
 // The interpreter that satisfies `requires_python` when the image has 3.<image_minor>: "" when that will do, else
 // "3.12".
 std::string python_for(std::string_view requires_python, unsigned image_minor);
-
-// "name==version" for every package that poetry.lock pins to a registry.
-std::vector<std::string> poetry_pins(std::string_view lock);
 
 }  // namespace mcpbox::workspace

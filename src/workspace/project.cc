@@ -5,8 +5,8 @@
 
 #include "json/value.h"
 #include "workspace/host_view.h"
-#include "workspace/manifest_text.h"
 #include "workspace/path_text.h"
+#include "workspace/python_manifest.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -58,7 +58,8 @@ std::optional<std::string> workspace_above(const std::string& project, const std
     }
     if (python && has(at, "uv.lock") && has(at, "pyproject.toml")) {
       auto text = read_host_file(join_path(at, "pyproject.toml"), kMaxManifest);
-      if (text && read_project(*text).has_workspace) return at;
+      const auto facts = text ? read_project(*text) : fail(text.error());
+      if (facts && facts->has_workspace) return at;
     }
   }
   return std::nullopt;

@@ -8,6 +8,7 @@
 #include "workspace/manifest_text.h"
 #include "workspace/path_text.h"
 #include "workspace/plan.h"
+#include "workspace/python_manifest.h"
 #include "workspace/rewrite.h"
 
 using namespace mcpbox;
@@ -21,8 +22,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string text(reinterpret_cast<const char*>(data), size);
   for (const auto& line : parse_requirements(text)) must(line.text.find('\n') == std::string::npos);
   script_header(text);
-  read_project(text);
-  poetry_pins(text);
+  if (const auto facts = read_project(text)) {
+    for (const auto& dependency : facts->dependencies) must(dependency.find_first_of("\r\n") == std::string::npos);
+  }
+  if (const auto pins = poetry_pins(text)) {
+    for (const auto& pin : *pins)
+      must(pin.find("==") != std::string::npos && pin.find_first_of(" \r\n") == std::string::npos);
+  }
+  (void)lock_names_folders(text);
   python_for(text, 11);
 
   const IgnoreRules rules(text.substr(0, size / 2));

@@ -40,21 +40,6 @@ TEST(ScriptHeader, is_found_where_pep_723_says) {
   EXPECT_EQ(script_header(""), std::nullopt);
 }
 
-TEST(Project, facts_are_read_past_strings_and_comments) {
-  auto facts = read_project(
-      "[project]\nname='x'\ndescription = \"\"\"\n[build-system]\n\"\"\"\ndynamic = [\"version\"]\nrequires-python = "
-      "\">=3.11\"\n"
-      "dependencies = [\"a[b]>=1\", # ]\n 'c; x == \"]\"',\n]\n[tool.uv.sources]\nlib = { path = \"../lib\" }\n");
-  EXPECT_TRUE(facts.has_project);
-  EXPECT_FALSE(facts.has_build_system);
-  EXPECT_FALSE(facts.dynamic_dependencies);
-  EXPECT_TRUE(facts.has_local_sources);
-  EXPECT_EQ(facts.requires_python, ">=3.11");
-  EXPECT_THAT(facts.dependencies, ElementsAre("a[b]>=1", "c; x == \"]\""));
-  EXPECT_TRUE(read_project("[project]\ndynamic = [\n'dependencies']\n[build-system]").dynamic_dependencies);
-  EXPECT_TRUE(read_project("[tool.uv]\npackage = false").no_package);
-}
-
 TEST(PythonFor, asks_for_another_only_when_the_image_will_not_do) {
   EXPECT_EQ(python_for("", 11), "");
   EXPECT_EQ(python_for(">=3.9", 11), "");
@@ -63,14 +48,6 @@ TEST(PythonFor, asks_for_another_only_when_the_image_will_not_do) {
   EXPECT_EQ(python_for("==3.13.*", 11), "3.13");
   EXPECT_EQ(python_for(">3.11", 11), "3.12");
   EXPECT_EQ(python_for(">=3.10,<4", 11), "");
-}
-
-TEST(PoetryPins, leave_out_what_is_not_from_an_index) {
-  EXPECT_THAT(poetry_pins("[[package]]\nname = \"a\"\nversion = \"1\"\n\n[[package]]\nname = \"g\"\nversion = "
-                          "\"2\"\n\n[package.source]\ntype = \"git\"\n\n"
-                          "[[package]]\nname = \"d\"\nversion = \"1\"\n[[package]]\nname = \"d\"\nversion = "
-                          "\"2\"\n\n[metadata]\nname = \"no\"\n"),
-              ElementsAre("a==1"));
 }
 
 TEST(Names, of_npm_specs) {

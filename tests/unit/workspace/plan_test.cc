@@ -175,6 +175,44 @@ TEST_F(Planning, json_has_the_documented_members) {
             json::Value::Type::kNull);
 }
 
+TEST_F(Planning, a_manifest_that_cannot_be_read_is_refused_and_ends_nothing) {
+  // It was read a second time, and the error of that reading taken for a text.
+  tree_.file("p/pyproject.toml", "[project]\nname = 'x'\ndependencies = ['six']\n#" + std::string(5 << 20, 'x'));
+  const LaunchSpec spec{.name = "s", .command = "python", .args = {tree_.file("p/s.py", "1")}};
+  const Plan made = plan(spec);
+  ASSERT_EQ(made.refused.size(), 1u);
+  EXPECT_EQ(made.refused[0].path, tree_.path("p/pyproject.toml"));
+  tree_.file("p/uv.lock", "version = 1\n[[package]]\nname = 'x'\nsource = { virtual = '.' }\n");
+  EXPECT_EQ(plan(spec).refused.size(), 1u);
+}
+
+TEST_F(Planning, a_manifest_that_is_no_toml_is_refused_with_its_line) {
+  const LaunchSpec spec{.name = "s", .command = "python", .args = {tree_.file("p/s.py", "1")}};
+  tree_.file("p/pyproject.toml", "[project]\nname = 'x'\nname = 'y'\n");
+  ASSERT_EQ(plan(spec).refused.size(), 1u);
+  EXPECT_THAT(plan(spec).refused[0].reason, HasSubstr("line 3"));
+  tree_.file("p/pyproject.toml", "[project]\nname = 'x'\n");
+  tree_.file("p/uv.lock", "[[package]]\nsource = { path = 'x' ");
+  ASSERT_EQ(plan(spec).refused.size(), 1u);
+  EXPECT_EQ(plan(spec).refused[0].path, tree_.path("p/uv.lock"));
+  tree_.file("q/pyproject.toml", "[tool.poetry]\nname = 'x'\npackage-mode = false\n");
+  tree_.file("q/poetry.lock", "[[package]]\nname = 'a'\n\nname = 'b'\n");
+  const Plan poetry = plan({.name = "s", .command = "python", .args = {tree_.file("q/s.py", "1")}});
+  ASSERT_EQ(poetry.refused.size(), 1u);
+  EXPECT_THAT(poetry.refused[0].reason, HasSubstr("line 4"));
+  const Plan script = plan({.name = "s",
+                            .command = "uv",
+                            .args = {"run", tree_.file("r/s.py", "# /// script\n# dependencies = ['six'\n# ///\n")}});
+  ASSERT_EQ(script.refused.size(), 1u);
+}
+
+TEST_F(Planning, dotted_keys_of_a_manifest_are_installed_like_tables) {
+  tree_.file("p/pyproject.toml", "project.name = 'x'\nproject.dependencies = ['six']\n");
+  const LaunchSpec spec{.name = "s", .command = "python", .args = {tree_.file("p/s.py", "1")}};
+  ASSERT_TRUE(plan(spec).install);
+  EXPECT_THAT(plan(spec).install->steps.back().argv, ::testing::Contains(HasSubstr("pyproject.toml")));
+}
+
 TEST(NpmBin, follows_the_rules_of_npm) {
   auto resolve = [](const std::string& package, const std::string& bin, const std::string& json) {
     auto path = resolve_npm_bin({Program::Kind::kNpmBin, package, bin}, json);

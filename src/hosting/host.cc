@@ -37,6 +37,7 @@ provision::InstallerOptions installer_options(const HostOptions& options) {
   installer.env = provision::install_variables(std::move(own));
   installer.egress = options.egress;
   installer.policy = options.policy.staging();
+  installer.uids = provision::UidBook(options.state_dir, options.instance, options.engine, options.uids);
   installer.state_dir = options.state_dir;
   installer.engine = options.engine;
   installer.quota_bytes = options.settings.box.env_quota_mb << 20;
@@ -65,6 +66,7 @@ Host::Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::as
                sandboxes_,
                installer_,
                sandbox_defaults(options),
+               installer_.uids(),
                options.image,
                options.policy,
                options.state_dir.empty() ? "" : options.state_dir + "/staged",

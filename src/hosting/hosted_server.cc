@@ -179,8 +179,10 @@ Task<Result<HostedServer::Place>> HostedServer::find_place() {
     }
     co_return fail(Code::kPermissionDenied, text);
   }
-  auto user = provision::user_for(
-      *plan, provision::server_uid(context_.sandbox_defaults.instance, settings_.name, context_.sandbox_defaults.uids));
+  auto look_up = [book = context_.uids, name = settings_.name] { return book.server(name); };
+  auto uids = co_await net::offload(context_.pool, std::move(look_up));
+  if (!uids) co_return fail(std::move(uids).error());
+  auto user = provision::user_for(*plan, uids->server);
   if (!user) co_return fail(std::move(user).error());
 
   box::SandboxOptions options = context_.sandbox_defaults;
@@ -198,7 +200,7 @@ Task<Result<HostedServer::Place>> HostedServer::find_place() {
 
   auto sandbox = co_await context_.sandboxes.acquire(std::move(options));
   if (!sandbox) co_return fail(std::move(sandbox).error());
-  co_return Place{std::move(*plan), *user, std::move(*sandbox), image};
+  co_return Place{std::move(*plan), *user, uids->code, std::move(*sandbox), image};
 }
 
 Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
@@ -228,6 +230,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   inputs.process_id = process_id_;
   inputs.uid = user->first;
   inputs.gid = user->second;
+  inputs.code_uid = place->code_uid;
   inputs.plan = std::move(place->plan);
   for (const auto* values : {&settings_.box.env, &settings_.env}) {
     for (const auto& [name, value] : *values) inputs.env[name] = std::string(value.text.reveal());
@@ -315,11 +318,8 @@ Task<Result<std::vector<provision::PullOutcome>>> HostedServer::pull(provision::
                    fmt::format("server '{}' has copies of {} folders; --to takes one", settings_.name, copies));
   }
   const provision::StageTarget target{place->user.first, place->user.second};
-  const box::SandboxOptions& sandbox = place->sandbox->sandbox().options();
   const provision::GenerationPlace where{provision::process_tree(process_id_), process_id_, context_.manifest_dir,
-                                         context_.one_server_per_sandbox
-                                             ? target.uid
-                                             : provision::code_uid(sandbox.instance, settings_.name, sandbox.uids)};
+                                         context_.one_server_per_sandbox ? target.uid : place->code_uid};
   std::vector<provision::PullOutcome> outcomes;
   for (const workspace::Root& root : place->plan.roots) {
     if (!is_writable_copy(root)) continue;

@@ -24,6 +24,7 @@
 #include "provision/server_log.h"
 #include "provision/server_plan.h"
 #include "provision/stage/pull.h"
+#include "provision/uid_book.h"
 
 namespace mcpbox::hosting {
 
@@ -35,7 +36,8 @@ struct HostContext {
   provision::SandboxPool& sandboxes;
   provision::Installer& installer;
   box::SandboxOptions
-      sandbox_defaults;       // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
+      sandbox_defaults;  // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
+  provision::UidBook uids;
   std::string default_image;  // engine id of the image that is used where a server names none
   provision::PlanPolicy policy;
   std::string manifest_dir;                 // provision::LaunchInputs::manifest_dir
@@ -101,6 +103,7 @@ class HostedServer {
   struct Place {   // where it runs, and as whom
     workspace::Plan plan;
     std::pair<uid_t, gid_t> user;
+    uid_t code_uid = 0;
     std::shared_ptr<provision::SharedSandbox> sandbox;
     std::string image;  // engine id
   };

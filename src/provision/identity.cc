@@ -7,10 +7,6 @@
 namespace mcpbox::provision {
 namespace {
 
-uid_t server_count(const box::UidRange& range) {
-  return static_cast<uid_t>(std::uint64_t{range.count} * 133 / 233);
-}
-
 // 60 bits of the text's digest.
 std::uint64_t number_of(std::string_view text) {
   std::uint64_t number = 0;
@@ -19,24 +15,31 @@ std::uint64_t number_of(std::string_view text) {
   return number;
 }
 
+uid_t within(const UidPart& part, std::string_view text) {
+  return part.count == 0 ? part.first : part.first + static_cast<uid_t>(number_of(text) % part.count);
+}
+
 }  // namespace
 
-uid_t draw_uid(const box::UidRange& range) {
-  return range.first + static_cast<uid_t>(random_below(server_count(range)));
+UidPart server_part(const box::UidRange& range) {
+  return {range.first, static_cast<uid_t>(std::uint64_t{range.count} * 133 / 233)};
 }
 
-uid_t server_uid(std::string_view instance, std::string_view server, const box::UidRange& range) {
-  return range.first +
-         static_cast<uid_t>(number_of(std::string(instance) + '\0' + std::string(server)) % server_count(range));
+UidPart installer_part(const box::UidRange& range) {
+  const UidPart servers = server_part(range);
+  return {range.first + servers.count, range.count - servers.count};
 }
 
-uid_t installer_uid(std::string_view hash, const box::UidRange& range) {
-  const uid_t servers = server_count(range);
-  return range.first + servers + static_cast<uid_t>(number_of(hash) % (range.count - servers));
+uid_t preferred_server_uid(std::string_view instance, std::string_view server, const box::UidRange& range) {
+  return within(server_part(range), std::string(instance) + '\0' + std::string(server));
 }
 
-uid_t code_uid(std::string_view instance, std::string_view server, const box::UidRange& range) {
-  return installer_uid(std::string("code") + '\0' + std::string(instance) + '\0' + std::string(server), range);
+uid_t preferred_code_uid(std::string_view instance, std::string_view server, const box::UidRange& range) {
+  return within(installer_part(range), std::string("code") + '\0' + std::string(instance) + '\0' + std::string(server));
+}
+
+uid_t preferred_installer_uid(std::string_view hash, const box::UidRange& range) {
+  return within(installer_part(range), hash);
 }
 
 std::string process_id(std::string_view server) {

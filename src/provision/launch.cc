@@ -7,7 +7,6 @@
 
 #include "base/text.h"
 #include "provision/environment.h"
-#include "provision/identity.h"
 #include "provision/node_proxy.h"
 #include "provision/stage/generation.h"
 #include "provision/stage/stager.h"
@@ -158,9 +157,8 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& session, Installer& installer,
         auto made = co_await supervisor.make_tree(parent, inputs.uid, inputs.gid, {});
         if (!made) co_return fail(std::move(made).error());
       }
-      const box::SandboxOptions& options = session.options();
       const GenerationPlace place{tree, inputs.process_id, inputs.manifest_dir,
-                                  inputs.one_id ? inputs.uid : code_uid(options.instance, inputs.server, options.uids)};
+                                  inputs.one_id ? inputs.uid : inputs.code_uid};
       staged = co_await stage_generation(pool, supervisor, root, inputs.policy, target, place, inputs.restage);
     } else {
       if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared)

@@ -26,6 +26,7 @@ struct LaunchInputs {
   std::string process_id;  // identity.h
   uid_t uid = 0;
   gid_t gid = 0;
+  uid_t code_uid = 0;  // ServerUids::code
   workspace::Plan plan;
   std::map<std::string, std::string> env;  // the server's own variables, secrets among them; plan.env wins over it
   StagePolicy policy;

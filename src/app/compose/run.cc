@@ -33,10 +33,10 @@
 #include "net/wait.h"
 #include "provision/egress_policy.h"
 #include "provision/environment.h"
-#include "provision/identity.h"
 #include "provision/install/installer.h"
 #include "provision/launch.h"
 #include "provision/missing_program.h"
+#include "provision/uid_book.h"
 #include "sys/process_name.h"
 
 namespace mcpbox::app {
@@ -161,7 +161,11 @@ class Run {
       co_return fail(Code::kPermissionDenied,
                      fmt::format("{}: {}", printable(plan->refused[0].path), plan->refused[0].reason));
     }
-    uid_ = provision::draw_uid(setup_.info.uids);
+    const provision::UidBook book(paths->state_dir, *instance, setup_.info.kind, setup_.info.uids);
+    auto drawn = book.run();
+    if (!drawn) co_return fail(std::move(drawn).error());
+    uids_ = std::move(drawn->hold);
+    uid_ = drawn->uids.server;
     auto user = provision::user_for(*plan, uid_);
     if (!user) co_return fail(std::move(user).error());
     uid_ = user->first;
@@ -203,6 +207,7 @@ class Run {
     policy.rules.home = paths->home;
     installing.policy = policy;
     installing.egress = egress_.get();
+    installing.uids = book;
     installing.state_dir = paths->state_dir;
     installing.engine = setup_.info.kind;
     installing.quota_bytes = config::BoxSettings{}.env_quota_mb << 20;
@@ -247,6 +252,7 @@ class Run {
     inputs.process_id = "server";
     inputs.uid = uid_;
     inputs.gid = user->second;
+    inputs.code_uid = drawn->uids.code;
     inputs.env = std::move(*env);
     inputs.timeout = std::chrono::seconds(options_.timeout_sec);
     inputs.policy = std::move(policy);
@@ -430,6 +436,7 @@ class Run {
   std::unique_ptr<egress::EgressService> egress_;
   std::shared_ptr<egress::EgressGrant> grant_;
   std::unique_ptr<box::Sandbox> session_;
+  std::shared_ptr<provision::UidHold> uids_;
   std::shared_ptr<provision::EnvHold> environment_;
   box::ProcessPipes pipes_;
   std::unique_ptr<StdioRelay> relay_;

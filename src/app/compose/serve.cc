@@ -30,6 +30,7 @@
 #include "net/task_group.h"
 #include "net/wait.h"
 #include "provision/egress_policy.h"
+#include "provision/uid_book.h"
 
 namespace mcpbox::app {
 namespace {
@@ -218,7 +219,10 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   if (!located) co_return complain(located.error(), kNoEngine);
   auto removed = co_await hosting::remove_everything(*located->engine, *instance, options.volumes);
   if (!removed) co_return complain(removed.error(), kFailed);
-  if (options.volumes) provision::EnvLedger(paths->state_dir).clear();
+  if (options.volumes) {
+    provision::EnvLedger(paths->state_dir).clear();
+    provision::UidBook(paths->state_dir, *instance, located->info.kind, located->info.uids).clear();
+  }
   remove_stale_files(*paths, *instance, asked.has_value());
   fmt::print(
       "{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running",

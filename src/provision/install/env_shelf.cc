@@ -6,8 +6,6 @@
 #include <ctime>
 #include <utility>
 
-#include "provision/identity.h"
-
 namespace mcpbox::provision {
 namespace {
 
@@ -60,12 +58,14 @@ Task<Result<EnvShelf::Removed>> EnvShelf::remove(std::vector<EnvEntry> entries) 
     }
     // The record goes first: half an environment must not look like a whole one.
     const std::string tree = fmt::format("{}/{}", kShelf, hash);
-    const uid_t uid = installer_uid(hash, uids_);
+    auto uid = uids_.owner_of_environment(hash);
+    if (!uid) co_return fail(std::move(uid).error());
     for (const char* part : {"/complete", ""}) {
-      auto gone = co_await supervisor_.remove_tree(tree + part, uid);
+      auto gone = co_await supervisor_.remove_tree(tree + part, *uid);
       if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("removing environment {}", hash)));
     }
     ledger_.forget(hash);
+    if (auto forgotten = uids_.forget_environment(hash); !forgotten) co_return fail(std::move(forgotten).error());
     removed.hashes.push_back(hash);
     removed.bytes += entry.record.bytes;
   }

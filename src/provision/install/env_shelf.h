@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -12,6 +13,7 @@
 #include "net/task.h"
 #include "provision/install/env_ledger.h"
 #include "provision/install/env_record.h"
+#include "provision/uid_book.h"
 
 namespace mcpbox::provision {
 
@@ -24,8 +26,8 @@ struct EnvEntry {
 
 class EnvShelf {
  public:
-  EnvShelf(box::Supervisor& supervisor, const EnvLedger& ledger, box::UidRange uids)
-      : supervisor_(supervisor), ledger_(ledger), uids_(uids) {}
+  EnvShelf(box::Supervisor& supervisor, const EnvLedger& ledger, UidBook uids)
+      : supervisor_(supervisor), ledger_(ledger), uids_(std::move(uids)) {}
 
   // Newest use first. Hashes only, no user: records are read, the packages are not.
   Task<Result<std::vector<EnvEntry>>> list();
@@ -44,7 +46,7 @@ class EnvShelf {
  private:
   box::Supervisor& supervisor_;
   const EnvLedger& ledger_;
-  box::UidRange uids_;
+  UidBook uids_;
 };
 
 // What `entries` (newest use first) must lose so that the rest fits into `quota`: what is not in use and not `keep`,

@@ -13,7 +13,6 @@
 #include "net/task_group.h"
 #include "provision/egress_policy.h"
 #include "provision/environment.h"
-#include "provision/identity.h"
 #include "provision/install/env_resolved.h"
 #include "provision/install/install_hint.h"
 #include "provision/missing_program.h"
@@ -50,7 +49,7 @@ struct InstallRun::Output {
 
 InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
                        const InstallerOptions& options, const EnvLedger& ledger, box::Sandbox& session,
-                       const InstallRequest& request, Clock::time_point deadline, InstallProxy proxy)
+                       const InstallRequest& request, uid_t uid, Clock::time_point deadline, InstallProxy proxy)
     : executor_(executor),
       pool_(pool),
       options_(options),
@@ -59,7 +58,7 @@ InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::threa
       request_(request),
       plan_(*request.plan.install),
       tree_(tree_of(plan_)),
-      uid_(installer_uid(plan_.hash, session.options().uids)),
+      uid_(uid),
       deadline_(deadline),
       log_(ledger.open_log(plan_.hash)),
       exited_(executor),
@@ -283,7 +282,7 @@ Task<Result<void>> InstallRun::run() {
   log_.line(outcome.error().message());
   if (!lost_) {
     if (downloads_ == Downloads::kDrop) {
-      (void)co_await supervisor_.remove_tree(tree_, uid_);
+      left_nothing_ = (co_await supervisor_.remove_tree(tree_, uid_)).has_value();
     } else {
       for (const char* part : {"/env", "/home", "/tmp"}) (void)co_await supervisor_.remove_tree(tree_ + part, uid_);
     }

@@ -32,12 +32,14 @@ class InstallRun {
  public:
   using Clock = std::chrono::steady_clock;
   InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, const InstallerOptions& options,
-             const EnvLedger& ledger, box::Sandbox& session, const InstallRequest& request, Clock::time_point deadline,
-             InstallProxy proxy);
+             const EnvLedger& ledger, box::Sandbox& session, const InstallRequest& request, uid_t uid,
+             Clock::time_point deadline, InstallProxy proxy);
   ~InstallRun();
 
   // Errors name the step, its exit code, the lines of its output that matter, and what to do.
   Task<Result<void>> run();
+  // After a failure: nothing in the cache belongs to the installer's user any more.
+  bool left_nothing() const { return left_nothing_; }
 
  private:
   struct Output;
@@ -69,6 +71,7 @@ class InstallRun {
   InstallProxy proxy_;
   Redactor redact_;
   Downloads downloads_ = Downloads::kDrop;  // after a failure
+  bool left_nothing_ = false;
 };
 
 // "<cache>/<hash>": the directory above the environment.

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/text.h"
+#include "net/offload.h"
 #include "provision/egress_policy.h"
-#include "provision/identity.h"
 #include "provision/install/env_shelf.h"
 #include "provision/install/install_run.h"
 #include "sys/process_name.h"
@@ -165,13 +165,16 @@ Task<Result<void>> Installer::run_in(box::Sandbox& session, const InstallRequest
   Result<void> outcome;
   {
     const workspace::InstallPlan& plan = *request.plan.install;
+    auto look_up = [book = options_.uids, hash = plan.hash] { return book.environment(hash); };
+    auto uid = co_await net::offload(pool_, std::move(look_up));
+    if (!uid) co_return fail(std::move(uid).error());
     Secret token = egress::egress_token();
     std::shared_ptr<egress::EgressGrant> grant;
     if (options_.egress != nullptr && !options_.sources.offline) {
       egress::EgressClient client;
       client.process = egress::install_process(plan.hash);
       client.server = request.subject;
-      client.uid = installer_uid(plan.hash, session.options().uids);
+      client.uid = *uid;
       client.phase = egress::Phase::kInstall;
       client.token = token;
       client.policy = install_policy(request.network, plan.manager, settings_of_user(options_.env));
@@ -179,12 +182,16 @@ Task<Result<void>> Installer::run_in(box::Sandbox& session, const InstallRequest
       if (!granted) co_return fail(std::move(granted).error());
       grant = std::move(*granted);
     }
-    InstallRun run(executor_, pool_, options_, ledger_, session, request, deadline,
+    InstallRun run(executor_, pool_, options_, ledger_, session, request, *uid, deadline,
                    {grant ? grant->proxy_url() : Secret(), std::move(token)});
     outcome = co_await run.run();
+    if (!outcome && run.left_nothing()) {
+      auto forget = [book = options_.uids, hash = plan.hash] { return book.forget_environment(hash); };
+      (void)co_await net::offload(pool_, std::move(forget));
+    }
   }
   if (!outcome) co_return outcome;
-  auto removed = co_await EnvShelf(session.supervisor(), ledger_, session.options().uids)
+  auto removed = co_await EnvShelf(session.supervisor(), ledger_, options_.uids)
                      .enforce_quota(options_.quota_bytes, request.plan.install->hash);
   if (removed && !removed->hashes.empty() && request.progress) {
     request.progress(fmt::format("removed {} environments that were not used for longest ({}), because of the quota",

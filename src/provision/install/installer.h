@@ -26,6 +26,7 @@
 #include "provision/install/env_ledger.h"
 #include "provision/install/env_record.h"
 #include "provision/stage/stager.h"
+#include "provision/uid_book.h"
 #include "workspace/plan.h"
 
 namespace mcpbox::provision {
@@ -44,6 +45,7 @@ struct InstallerOptions {
   egress::EgressService* egress =
       nullptr;  // through which installations reach registries; outlives the installer. Null: they reach nothing
   StagePolicy policy;
+  UidBook uids;                   // as whom installations run
   std::string state_dir;          // of the instance: the ledger; empty = nothing is noted
   std::string engine;             // EngineInfo::kind, for the record
   std::uint64_t quota_bytes = 0;  // of all environments together, enforced after an installation; 0 = none
@@ -74,6 +76,7 @@ class Installer {
   Task<Result<InstalledEnvironment>> ensure(box::Supervisor& reader, InstallRequest request);
 
   const EnvLedger& ledger() const { return ledger_; }
+  const UidBook& uids() const { return options_.uids; }
 
   // The sandbox in which this would be installed; one at a time on an engine.
   static std::string sandbox_name(const std::string& instance, const workspace::InstallPlan& plan);

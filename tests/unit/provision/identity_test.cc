@@ -26,27 +26,22 @@ TEST(Identity, names_that_look_alike_have_different_process_ids) {
   EXPECT_EQ(ids.size(), 6u);
 }
 
-TEST(Identity, uids_stay_in_their_ranges) {
+TEST(Identity, preferred_uids_stay_in_their_parts) {
   for (int i = 0; i < 1000; ++i) {
-    EXPECT_GE(draw_uid(), 1'900'000'000u);
-    EXPECT_LT(draw_uid(), 2'033'000'000u);
-    const uid_t server = server_uid("0123", std::to_string(i));
-    EXPECT_GE(server, 1'900'000'000u);
-    EXPECT_LT(server, 2'033'000'000u);
-    const uid_t installer = installer_uid(std::to_string(i));
-    EXPECT_GE(installer, 2'033'000'000u);
-    EXPECT_LT(installer, 1u << 31);
-    const uid_t code = code_uid("0123", std::to_string(i));
-    EXPECT_GE(code, 2'033'000'000u);
-    EXPECT_LT(code, 1u << 31);
+    EXPECT_TRUE(server_part({}).contains(preferred_server_uid("0123", std::to_string(i))));
+    EXPECT_TRUE(installer_part({}).contains(preferred_installer_uid(std::to_string(i))));
+    EXPECT_TRUE(installer_part({}).contains(preferred_code_uid("0123", std::to_string(i))));
   }
+  EXPECT_EQ(server_part({}).first, 1'900'000'000u);
+  EXPECT_EQ(installer_part({}).first, 2'033'000'000u);
+  EXPECT_LT(installer_part({}).first + installer_part({}).count, 1u << 31);
 }
 
-TEST(Identity, a_servers_uid_is_stable_and_its_own) {
-  EXPECT_EQ(server_uid("i", "s"), server_uid("i", "s"));
-  EXPECT_NE(server_uid("i", "s"), server_uid("j", "s"));
-  EXPECT_NE(server_uid("i", "s"), server_uid("i", "t"));
-  EXPECT_NE(server_uid("ab", "c"), server_uid("a", "bc"));
+TEST(Identity, a_preferred_uid_is_stable_and_the_names_own) {
+  EXPECT_EQ(preferred_server_uid("i", "s"), preferred_server_uid("i", "s"));
+  EXPECT_NE(preferred_server_uid("i", "s"), preferred_server_uid("j", "s"));
+  EXPECT_NE(preferred_server_uid("i", "s"), preferred_server_uid("i", "t"));
+  EXPECT_NE(preferred_server_uid("ab", "c"), preferred_server_uid("a", "bc"));
 }
 
 }  // namespace

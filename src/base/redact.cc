@@ -4,35 +4,17 @@
 
 #include <algorithm>
 
+#include "base/base64.h"
+#include "base/url.h"
+
 namespace mcpbox {
 namespace {
 
 constexpr std::size_t kShortest = 6;  // shorter values occur in ordinary text and would hide it
 
+// Only whole groups: the last characters depend on what follows the secret in the encoded text.
 std::string base64(std::string_view data) {
-  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  // Only whole groups: the last characters depend on what follows the secret in the encoded text.
-  for (std::size_t i = 0; i + 3 <= data.size(); i += 3) {
-    const unsigned group = static_cast<unsigned char>(data[i]) << 16 | static_cast<unsigned char>(data[i + 1]) << 8 |
-                           static_cast<unsigned char>(data[i + 2]);
-    for (int shift = 18; shift >= 0; shift -= 6) out += kAlphabet[group >> shift & 63];
-  }
-  return out;
-}
-
-std::string percent_encoded(std::string_view data) {
-  std::string out;
-  for (const char c : data) {
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-                       c == '.' || c == '_' || c == '~';
-    if (plain) {
-      out += c;
-    } else {
-      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  }
-  return out;
+  return base64_encode(data.substr(0, data.size() - data.size() % 3));
 }
 
 std::string json_escaped(std::string_view data) {
@@ -57,7 +39,7 @@ std::string json_escaped(std::string_view data) {
 void Redactor::add(const Secret& secret) {
   const std::string_view value = secret.reveal();
   if (value.size() < kShortest) return;
-  for (std::string spelling : {std::string(value), base64(value), percent_encoded(value), json_escaped(value)}) {
+  for (std::string spelling : {std::string(value), base64(value), percent_encode(value), json_escaped(value)}) {
     if (spelling.size() < kShortest) continue;
     const bool known = std::any_of(needles_.begin(), needles_.end(),
                                    [&](const Secret& needle) { return needle.reveal() == spelling; });

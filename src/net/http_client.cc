@@ -17,6 +17,7 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "base/url.h"
 #include "net/curl_driver.h"
 
 namespace mcpbox::net {
@@ -42,9 +43,11 @@ std::optional<Error> check(const HttpRequest& request) {
   if (!is_token(request.method))
     return Error(Code::kInvalidArgument, "not an HTTP method: " + printable(request.method, 40));
   if (has_line_break(request.url)) return Error(Code::kInvalidArgument, "the URL contains a line break");
-  if (!request.url.starts_with("http://") && !request.url.starts_with("https://")) {
-    return Error(Code::kInvalidArgument, "only http and https are supported: " + printable(request.url, 200));
-  }
+  // The message repeats nothing of the URL: a path or a query can hold a secret.
+  const auto url = parse_url(request.url);
+  if (!url) return Error(Code::kInvalidArgument, "the URL cannot be read: " + url.error().message());
+  if ((url->scheme != "http" && url->scheme != "https") || url->host.empty())
+    return Error(Code::kInvalidArgument, "only http and https URLs with a host are supported");
   for (const auto& [name, value] : request.headers) {
     if (!is_token(name) || has_line_break(value)) {
       return Error(Code::kInvalidArgument, "not a valid HTTP header: " + printable(name, 80));
@@ -223,12 +226,9 @@ Task<Result<HttpResponse>> Transfer::run() {
 
 std::string Transfer::peer() const {
   if (!request_.unix_socket.empty()) return printable(request_.unix_socket, 200);
-  // Scheme and host only: a path or a query can hold a secret.
-  const auto host = request_.url.find("://") + 3;
-  const auto end = request_.url.find_first_of("/?#", host);
-  std::string authority = request_.url.substr(host, end == std::string::npos ? end : end - host);
-  if (const auto at = authority.rfind('@'); at != std::string::npos) authority.erase(0, at + 1);
-  return printable(authority, 200);
+  // Host and port only: the rest can hold a secret.
+  const auto url = parse_url(request_.url);
+  return url ? printable(url->authority(), 200) : "the peer";
 }
 
 Error Transfer::explain(CURLcode code) const {
@@ -362,19 +362,7 @@ Task<Result<HttpResponse>> HttpClient::fetch(HttpRequest request) {
 }
 
 std::string url_encode(std::string_view text) {
-  constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string out;
-  out.reserve(text.size());
-  for (const unsigned char c : text) {
-    if (std::isalnum(c) || c == '-' || c == '.' || c == '_' || c == '~') {
-      out.push_back(static_cast<char>(c));
-    } else {
-      out.push_back('%');
-      out.push_back(kHex[c >> 4]);
-      out.push_back(kHex[c & 15]);
-    }
-  }
-  return out;
+  return percent_encode(text);
 }
 
 }  // namespace mcpbox::net

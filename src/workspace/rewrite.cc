@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/url.h"
 #include "workspace/host_view.h"
 #include "workspace/path_text.h"
 
@@ -10,39 +11,6 @@ namespace mcpbox::workspace {
 namespace {
 
 using Replace = std::function<std::optional<std::string>(const std::string&)>;
-
-std::string percent_decode(std::string_view text) {
-  auto hex = [](char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-  };
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
-      result += static_cast<char>(hex(text[i + 1]) * 16 + hex(text[i + 2]));
-      i += 2;
-    } else {
-      result += text[i];
-    }
-  }
-  return result;
-}
-
-std::string percent_encode(std::string_view path) {
-  static constexpr char kHex[] = "0123456789ABCDEF";
-  std::string result;
-  for (char c : path) {
-    auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0 || std::string_view("-._~/!$&'()*+,;=:@").find(c) != std::string_view::npos) {
-      result += c;
-    } else {
-      result += {'%', kHex[byte >> 4], kHex[byte & 15]};
-    }
-  }
-  return result;
-}
 
 // Letters, digits, "-", "_", ".": what can stand before "=" in an option or a variable.
 bool is_key(std::string_view text) {
@@ -56,9 +24,11 @@ std::optional<std::string> replace_file_url(std::string_view text, const Replace
   if (rest.starts_with("localhost/")) rest.remove_prefix(9);
   if (!rest.starts_with('/') || (rest.size() > 3 && looks_like_windows(rest.substr(1)))) return std::nullopt;
   std::size_t end = rest.find_first_of("?#");
-  auto replaced = replace(percent_decode(rest.substr(0, end)));
+  // A path with a "%" that nobody escaped is meant as it is written.
+  const std::string_view path = rest.substr(0, end);
+  auto replaced = replace(percent_decode(path).value_or(std::string(path)));
   if (!replaced) return std::nullopt;
-  return "file://" + percent_encode(*replaced) +
+  return "file://" + percent_encode(*replaced, Plain::kPath) +
          std::string(end == std::string_view::npos ? std::string_view() : rest.substr(end));
 }
 

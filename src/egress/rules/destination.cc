@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/url.h"
 #include "egress/rules/http_head.h"
 
 namespace mcpbox::egress {
@@ -13,18 +14,14 @@ Result<UpstreamProxy> UpstreamProxy::parse(std::string_view url) {
   const auto wrong = [](std::string_view why) {
     return fail(Code::kInvalidArgument, fmt::format("egress.upstream_proxy: {}; write http://HOST:PORT", why));
   };
-  if (!url.starts_with("http://")) return wrong("only http:// proxies are supported");
-  url.remove_prefix(7);
-  if (url.ends_with('/')) url.remove_suffix(1);
-  UpstreamProxy out;
-  if (const std::size_t at = url.rfind('@'); at != std::string_view::npos) {
-    const std::string_view user = url.substr(0, at);
-    const std::size_t colon = std::min(user.find(':'), user.size());
-    out.authorization = Secret(basic_credential(user.substr(0, colon), user.substr(std::min(colon + 1, user.size()))));
-    url.remove_prefix(at + 1);
-  }
-  auto address = parse_host_port(url);
+  const auto parsed = parse_url(url);
+  if (!parsed) return wrong(parsed.error().message());
+  if (parsed->scheme != "http") return wrong("only http:// proxies are supported");
+  if (!parsed->target.empty() && parsed->target != "/") return wrong("something stands behind the host and port");
+  auto address = parse_host_port(parsed->authority());
   if (!address) return wrong("the host and port cannot be read");
+  UpstreamProxy out;
+  if (parsed->user) out.authorization = Secret(basic_credential(parsed->user->name, parsed->user->password));
   out.address = std::move(*address);
   return out;
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "base/url.h"
 #include "egress/rules/host_name.h"
 #include "egress/rules/policy.h"
 
@@ -25,18 +26,12 @@ class Rules {
   bool add_url(std::string_view url) {
     url = trim(url);
     if (url.starts_with("sparse+")) url.remove_prefix(7);
-    const bool plain = url.starts_with("http://");
-    if (!plain && !url.starts_with("https://")) return false;
-    url.remove_prefix(plain ? 7 : 8);
-    std::string_view authority = url.substr(0, url.find_first_of("/?#"));
-    if (const std::size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
-    if (const auto with_port = parse_host_port(authority)) {
-      add(fmt::format("{}:{}", with_port->host.authority(), with_port->port));
-      return true;
-    }
-    const auto host = parse_host(authority);
+    const auto parsed = parse_url(url);
+    if (!parsed || (parsed->scheme != "http" && parsed->scheme != "https")) return false;
+    if (!parsed->port.empty() && !parse_port(parsed->port)) return false;
+    const auto host = parse_host(parsed->host);
     if (!host) return false;
-    add(host->authority());
+    add(parsed->port.empty() ? host->authority() : host->authority() + ":" + parsed->port);
     return true;
   }
   std::vector<std::string> take() { return std::move(rules_); }

@@ -148,6 +148,13 @@ TEST(UpstreamProxy, keeps_its_password_out_of_messages) {
   ASSERT_TRUE(proxy);
   EXPECT_EQ(proxy->address.host.name, "proxy.corp");
   EXPECT_EQ(proxy->authorization.reveal(), "Basic dXNlcjpwYXNz");
+  // The password is the one that was escaped for the URL.
+  EXPECT_EQ(UpstreamProxy::parse("http://user:p%61ss@proxy.corp:3128")->authorization.reveal(), "Basic dXNlcjpwYXNz");
+  EXPECT_EQ(UpstreamProxy::parse("http://user@proxy.corp:3128")->authorization.reveal(), "Basic dXNlcjo=");
+  for (const char* text : {"http://proxy.corp", "http://proxy.corp:0", "http://proxy.corp:3128/x", "http://:3128",
+                           "https://proxy.corp:3128", "proxy.corp:3128", "http://2130706433:80", "http://127.1:80"}) {
+    EXPECT_FALSE(UpstreamProxy::parse(text)) << text;
+  }
   const auto wrong = UpstreamProxy::parse("http://user:hunter2@proxy corp");
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().message().find("hunter2"), std::string::npos);

@@ -118,6 +118,15 @@ TEST(Presets, follow_mirrors) {
       (Texts{"npm.corp", "scoped.corp"}));
   EXPECT_EQ(*preset_rules("go", reader({{"GOPROXY", "https://go.corp,direct"}}, {})), Texts{"go.corp"});
   EXPECT_EQ(*preset_rules("npm", reader({{"npm_config_registry", "not a url"}}, {})), Texts{"registry.npmjs.org"});
+  const auto npm_of = [](std::string_view url) {
+    return *preset_rules("npm", reader({{"npm_config_registry", std::string(url)}}, {}));
+  };
+  EXPECT_EQ(npm_of("HTTPS://me@corp.com:p%40@Npm.Corp/x"), Texts{"npm.corp"});
+  EXPECT_EQ(npm_of("http://[2001:db8::1]:4873/"), Texts{"[2001:db8::1]:4873"});
+  for (const char* odd : {"ftp://npm.corp/", "https://2130706433/", "https://npm.corp:0/", "https://npm.corp:99999/",
+                          "https://npm.corp\\@other.test/", "https://npm%2ecorp/", "https:///x"}) {
+    EXPECT_EQ(npm_of(odd), Texts{"registry.npmjs.org"}) << odd;
+  }
   EXPECT_EQ(*expand_presets({"npm", "x.test"}, reader({}, {})), (Texts{"registry.npmjs.org", "x.test"}));
 }
 

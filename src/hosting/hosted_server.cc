@@ -115,7 +115,8 @@ Task<void> HostedServer::run() {
       while (!asked()) co_await changed_.wait();
       continue;
     }
-    log::warning(settings_.name, "{}: {}; trying again in {} s", name_of(phase_), error_->message(), delay->count());
+    log::warning(settings_.name, "{}: {}; trying again in {} s", name_of(phase_), error_->message(),
+                 std::chrono::duration_cast<std::chrono::seconds>(*delay).count());
     enter(ServerState::kReconnecting, phase_);
     const auto until = Clock::now() + *delay;
     while (!asked() && Clock::now() < until) (void)co_await changed_.wait_until(until);

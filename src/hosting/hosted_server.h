@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "config/settings.h"
 #include "egress/control/service.h"
+#include "hosting/lifecycle.h"
 #include "hosting/mcp_driver.h"
 #include "hosting/retry_budget.h"
 #include "hosting/server_state.h"
@@ -43,11 +44,6 @@ struct HostContext {
   std::string manifest_dir;                 // provision::LaunchInputs::manifest_dir
   bool one_server_per_sandbox = false;      // EngineInfo
   egress::EgressService* egress = nullptr;  // null: no server has a way out
-};
-
-struct PhaseTime {
-  provision::Phase phase = provision::Phase::kNone;
-  std::chrono::milliseconds duration{0};
 };
 
 // A copy of what there is to see, for tables and JSON.

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -24,6 +22,7 @@
 #include "base/log.h"
 #include "net/task_group.h"
 #include "net/wait.h"
+#include "sys/unix_listener.h"
 
 namespace mcpbox::net {
 namespace {
@@ -146,14 +145,6 @@ class StreamResponder final : public Responder {
   bool broken_ = false;
 };
 
-bool answers(const std::string& path) {
-  asio::io_context context;
-  Stream probe(context);
-  boost::system::error_code error;
-  probe.connect(asio::local::stream_protocol::endpoint(path), error);
-  return !error;
-}
-
 }  // namespace
 
 struct HttpServer::Impl {
@@ -161,15 +152,17 @@ struct HttpServer::Impl {
   HttpServerOptions options;
   HttpHandler handler;
   asio::local::stream_protocol::acceptor acceptor;
+  sys::UnixListener listener;  // after the acceptor, so that the name goes before the socket
   TaskGroup connections;
   TaskGroup accepting;
   Signal slot_free;
 
-  Impl(asio::any_io_executor e, HttpServerOptions o, HttpHandler h)
+  Impl(asio::any_io_executor e, HttpServerOptions o, HttpHandler h, sys::UnixListener l)
       : executor(e),
         options(std::move(o)),
         handler(std::move(h)),
         acceptor(e),
+        listener(std::move(l)),
         connections(e, "http"),
         accepting(e, "http"),
         slot_free(e) {}
@@ -242,29 +235,16 @@ HttpServer::~HttpServer() = default;
 
 Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::any_io_executor executor, HttpServerOptions options,
                                                        HttpHandler handler) {
-  const std::string path = options.socket_path;
-  if (path.size() >= sizeof(sockaddr_un{}.sun_path)) {
-    return fail(Code::kInvalidArgument,
-                fmt::format("the socket path {} is longer than {} bytes; set daemon.socket to a shorter one", path,
-                            sizeof(sockaddr_un{}.sun_path) - 1));
-  }
-  struct stat status{};
-  if (::lstat(path.c_str(), &status) == 0) {
-    if (!S_ISSOCK(status.st_mode))
-      return fail(Code::kAlreadyExists, fmt::format("{} exists and is no socket; move it away", path));
-    if (answers(path))
-      return fail(Code::kAlreadyExists, fmt::format("another mcpbox answers on {}; stop it with `mcpbox down`", path));
-    ::unlink(path.c_str());
-  }
-  auto impl = std::make_unique<Impl>(executor, std::move(options), std::move(handler));
+  sys::ListenOptions listening;
+  listening.path = options.socket_path;
+  auto listener = sys::UnixListener::listen(listening);
+  if (!listener) return fail(std::move(listener).error());
+  auto impl = std::make_unique<Impl>(executor, std::move(options), std::move(handler), std::move(*listener));
   boost::system::error_code error;
-  const asio::local::stream_protocol::endpoint endpoint(path);
-  (void)impl->acceptor.open(endpoint.protocol(), error);
-  const mode_t before = ::umask(0177);  // the socket is private from its first moment
-  if (!error) (void)impl->acceptor.bind(endpoint, error);
-  ::umask(before);
-  if (!error) (void)impl->acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error) return fail(Code::kUnavailable, fmt::format("cannot listen on {}: {}", path, error.message()));
+  UniqueFd socket = impl->listener.take_socket();
+  (void)impl->acceptor.assign(asio::local::stream_protocol(), socket.get(), error);
+  if (error) return fail(Code::kInternal, fmt::format("cannot watch {}: {}", listening.path, error.message()));
+  (void)socket.release();
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 
@@ -273,9 +253,9 @@ void HttpServer::start() {
 }
 
 Task<void> HttpServer::stop() {
+  impl_->listener.remove();  // first: its socket must still be open
   boost::system::error_code ignored;
   (void)impl_->acceptor.close(ignored);
-  ::unlink(impl_->options.socket_path.c_str());
   co_await impl_->accepting.stop();
   co_await impl_->connections.stop();
 }

@@ -41,7 +41,7 @@ class Responder {
 using HttpHandler = std::function<Task<void>(ServedRequest, Responder&)>;
 
 struct HttpServerOptions {
-  std::string socket_path;            // made 0600; a stale socket is replaced, one that answers is not
+  std::string socket_path;            // made 0600, with a lock beside it: sys/unix_listener.h
   std::size_t max_body = 4u << 20;    // 413 beyond
   std::size_t max_connections = 256;  // further ones wait in the backlog
 };
@@ -49,7 +49,7 @@ struct HttpServerOptions {
 // Only the socket's owner and root may connect: others get 403.
 class HttpServer {
  public:
-  // kAlreadyExists when another process answers on the socket.
+  // Errors: those of sys::UnixListener::listen(); kAlreadyExists when another process serves the path.
   static Result<std::unique_ptr<HttpServer>> listen(boost::asio::any_io_executor executor, HttpServerOptions options,
                                                     HttpHandler handler);
   ~HttpServer();
@@ -58,7 +58,8 @@ class HttpServer {
 
   // Accepts until stop().
   void start();
-  // Closes the listener, removes the socket, cancels the connections and waits for them.
+  // Removes the socket if it is still ours, gives the lock back, closes the listener, cancels the connections and waits
+  // for them.
   Task<void> stop();
 
  private:

@@ -19,6 +19,7 @@
 #include "box/sandbox.h"
 #include "net/wait.h"
 #include "sys/process_name.h"
+#include "sys/unix_listener.h"
 
 namespace mcpbox::app {
 namespace {
@@ -39,7 +40,7 @@ struct Watch {
 void remove_control_directory(const Watch& watch, const std::string& name) {
   const std::string dir = watch.run_dir + "/" + name;
   ::unlink((dir + "/control.sock").c_str());
-  ::unlink((dir + "/egress.sock").c_str());
+  sys::remove_stale_socket(dir + "/egress.sock", std::chrono::seconds(2));  // its proxy ends when we are gone
   ::rmdir(dir.c_str());
 }
 

@@ -18,6 +18,7 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "sys/unix_listener.h"
 
 namespace mcpbox::app {
 namespace {
@@ -128,9 +129,9 @@ Result<std::string> instance_id(const std::string& state_dir) {
   return fail(Code::kInternal, fmt::format("{} cannot be read back", path));
 }
 
-void remove_stale_files(const Paths& paths, const std::string& instance, bool keep_socket) {
-  if (!keep_socket) ::unlink(paths.socket.c_str());
-  ::unlink((paths.run_dir + "/egress/egress.sock").c_str());
+void remove_stale_files(const Paths& paths, const std::string& instance) {
+  sys::remove_stale_socket(paths.socket);
+  sys::remove_stale_socket(paths.run_dir + "/egress/egress.sock");
   ::rmdir((paths.run_dir + "/egress").c_str());
   const std::string prefix = fmt::format("mcpbox-{}-", instance.substr(0, 8));
   std::error_code ignored;
@@ -139,7 +140,7 @@ void remove_stale_files(const Paths& paths, const std::string& instance, bool ke
     const std::string name = at->path().filename().string();
     if (!name.starts_with(prefix)) continue;
     ::unlink((paths.run_dir + "/" + name + "/control.sock").c_str());
-    ::unlink((paths.run_dir + "/" + name + "/egress.sock").c_str());
+    sys::remove_stale_socket(paths.run_dir + "/" + name + "/egress.sock");
     ::rmdir((paths.run_dir + "/" + name).c_str());
   }
 }

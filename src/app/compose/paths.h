@@ -24,11 +24,9 @@ std::string default_socket();
 // 32 hexadecimal digits, drawn once and kept in <state_dir>/instance.
 Result<std::string> instance_id(const std::string& state_dir);
 
-// What killed processes of this instance left in the run directory: control directories, and the socket of a daemon
-// that is gone
-// (`keep_socket`: it was removed by its owner, so what is there now belongs to another). For when no sandbox of the
-// instance is left.
-void remove_stale_files(const Paths& paths, const std::string& instance, bool keep_socket);
+// Removes what killed processes of this instance left in the run directory: control directories, and sockets that
+// nobody serves. For when no sandbox of the instance is left.
+void remove_stale_files(const Paths& paths, const std::string& instance);
 
 // mcpbox-init: MCPBOX_INIT; else beside this executable; else ../libexec/mcpbox/mcpbox-init. kNotFound names what was
 // looked at.

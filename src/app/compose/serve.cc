@@ -46,6 +46,17 @@ log::Level level_of(const std::string& name) {
   return log::Level::kInfo;
 }
 
+Error cannot_listen(const Error& error) {
+  switch (error.code()) {
+    case Code::kAlreadyExists:
+      return {error.code(), error.message() + "; stop it with `mcpbox down`"};
+    case Code::kInvalidArgument:
+      return {error.code(), error.message() + "; set daemon.socket to a shorter one"};
+    default:
+      return error;
+  }
+}
+
 Task<void> find_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                        std::string ca_bundle, ProgressPrinter& progress, net::Signal& changed,
                        std::optional<Result<EngineSetup>>& out) {
@@ -76,7 +87,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   auto ca_bundle = resolve_ca_bundle(settings.box.ca_bundle);
   if (!ca_bundle) co_return complain(ca_bundle.error(), kUsage);
 
-  // The socket first: it is the lock that keeps two daemons of one user apart.
+  // The socket first: its lock keeps two daemons of one user apart.
   gateway::ControlContext* context = nullptr;
   net::HttpHandler control;
   net::HttpServerOptions listening;
@@ -90,7 +101,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     }(out);
   };
   auto server = net::HttpServer::listen(executor, std::move(listening), std::move(handler));
-  if (!server) co_return complain(server.error(), kFailed);
+  if (!server) co_return complain(cannot_listen(server.error()), kFailed);
   (*server)->start();
 
   bool stopping = false;
@@ -223,7 +234,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
     provision::EnvLedger(paths->state_dir).clear();
     provision::UidBook(paths->state_dir, *instance, located->info.kind, located->info.uids).clear();
   }
-  remove_stale_files(*paths, *instance, asked.has_value());
+  remove_stale_files(*paths, *instance);
   fmt::print(
       "{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running",
       removed->sandboxes, removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",

@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -124,6 +125,7 @@ int egress_serve(const EgressServeOptions& options) {
     return kUsage;
   }
   out.proxy.socket_mode = static_cast<mode_t>(mode);
+  out.proxy.lock_patience = std::chrono::seconds(3);  // the owner of a proxy waits 5 s for its first answer
   return egress::run_egress(out);
 }
 

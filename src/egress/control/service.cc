@@ -16,6 +16,7 @@
 #include "base/way_out.h"
 #include "net/task_group.h"
 #include "net/wait.h"
+#include "sys/unix_listener.h"
 
 namespace mcpbox::egress {
 
@@ -245,7 +246,7 @@ Task<void> EgressService::stop() {
   state->stopping = true;
   state->changed.notify();
   co_await state->tasks.join();
-  ::unlink(state->socket().c_str());
+  sys::remove_stale_socket(state->socket());  // of a proxy that had to be killed, or that may not remove it
 }
 
 }  // namespace mcpbox::egress

@@ -268,27 +268,18 @@ Proxy::~Proxy() {
 
 Result<std::unique_ptr<Proxy>> Proxy::listen(asio::any_io_executor executor, ProxyOptions options, Registry& registry,
                                              Destinations& destinations, AuditLog& audit) {
-  const std::string path = options.socket_path;
-  if (path.empty() || path.size() >= sizeof(sockaddr_un{}.sun_path)) {
-    return fail(Code::kInvalidArgument, fmt::format("the egress socket path '{}' must have 1 to {} bytes", path,
-                                                    sizeof(sockaddr_un{}.sun_path) - 1));
-  }
-  struct stat status{};
-  if (::lstat(path.c_str(), &status) == 0) {
-    if (!S_ISSOCK(status.st_mode))
-      return fail(Code::kAlreadyExists, fmt::format("{} exists and is no socket; move it away", path));
-    ::unlink(path.c_str());
-  }
-  const mode_t mode = options.socket_mode;
-  auto impl = std::make_shared<Impl>(executor, std::move(options), registry, destinations, audit);
+  sys::ListenOptions listening;
+  listening.path = options.socket_path;
+  listening.mode = options.socket_mode;
+  listening.patience = options.lock_patience;
+  auto listener = sys::UnixListener::listen(listening);
+  if (!listener) return fail(std::move(listener).error().with_context("the egress socket"));
+  auto impl = std::make_shared<Impl>(executor, std::move(options), registry, destinations, audit, std::move(*listener));
   boost::system::error_code error;
-  const asio::local::stream_protocol::endpoint endpoint(path);
-  (void)impl->acceptor.open(endpoint.protocol(), error);
-  const mode_t before = ::umask(0777 & ~mode);  // never wider than asked, not even for a moment
-  if (!error) (void)impl->acceptor.bind(endpoint, error);
-  ::umask(before);
-  if (!error) (void)impl->acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error) return fail(Code::kUnavailable, fmt::format("cannot listen on {}: {}", path, error.message()));
+  UniqueFd socket = impl->listener.take_socket();
+  (void)impl->acceptor.assign(asio::local::stream_protocol(), socket.get(), error);
+  if (error) return fail(Code::kInternal, fmt::format("cannot watch {}: {}", listening.path, error.message()));
+  (void)socket.release();
   registry.on_gone([weak = std::weak_ptr(impl)](const std::shared_ptr<Client>& client) {
     if (const auto self = weak.lock()) self->end_tunnels_of(client.get());
   });
@@ -301,9 +292,9 @@ void Proxy::start() {
 
 Task<void> Proxy::stop() {
   const auto impl = impl_;
+  impl->listener.remove();  // first: its socket must still be open
   boost::system::error_code ignored;
   (void)impl->acceptor.close(ignored);
-  ::unlink(impl->options.socket_path.c_str());
   co_await impl->accepting.stop();
   co_await impl->connections.stop();
   impl->end_tunnels_of(nullptr);

@@ -26,6 +26,8 @@ struct ProxyOptions {
   std::string socket_path;
   mode_t socket_mode =
       0600;  // mcpbox-init is root without privileges over files: it needs the owner's right or a wider mode
+  // How long listen() waits for a proxy before this one that is about to end; it blocks the thread.
+  std::chrono::milliseconds lock_patience{0};
   std::chrono::milliseconds head_timeout{10000};     // for preface and head together
   std::chrono::milliseconds connect_timeout{10000};  // per address
   std::chrono::milliseconds idle_timeout{120000};

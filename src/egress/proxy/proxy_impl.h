@@ -10,6 +10,7 @@
 #include "egress/proxy/tunnel.h"
 #include "net/task_group.h"
 #include "net/wait.h"
+#include "sys/unix_listener.h"
 
 namespace mcpbox::egress {
 
@@ -28,7 +29,7 @@ struct Connected {
 };
 
 struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
-  Impl(boost::asio::any_io_executor e, ProxyOptions o, Registry& r, Destinations& d, AuditLog& a)
+  Impl(boost::asio::any_io_executor e, ProxyOptions o, Registry& r, Destinations& d, AuditLog& a, sys::UnixListener l)
       : executor(e),
         options(std::move(o)),
         registry(r),
@@ -36,6 +37,7 @@ struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
         audit(a),
         resolver(e, options.resolver),
         acceptor(e),
+        listener(std::move(l)),
         accepting(e, "egress"),
         connections(e, "egress") {}
 
@@ -60,6 +62,7 @@ struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
   AuditLog& audit;
   Resolver resolver;
   boost::asio::local::stream_protocol::acceptor acceptor;
+  sys::UnixListener listener;  // after the acceptor, so that the name goes before the socket
   net::TaskGroup accepting, connections;
   std::size_t heads = 0;
   std::map<uid_t, std::size_t> heads_of;

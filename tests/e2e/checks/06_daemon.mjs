@@ -68,8 +68,8 @@ async function quick() {
   });
   await check('a second daemon on the same socket is refused', async () => {
     const ended = await verb(['serve', '-c', quickstart]);
-    assert.notEqual(ended.code, 0);
-    assert.match(ended.stderr, /another mcpbox answers on .*mcpbox down/);
+    assert.equal(ended.code, 1);
+    assert.match(ended.stderr, new RegExp(`process ${daemon.pid} serves .* already; stop it with .mcpbox down`));
     assert.equal((await server('greeter')).state, 'connected');
   });
   await check('down leaves nothing running', async () => {

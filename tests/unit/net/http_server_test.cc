@@ -267,7 +267,7 @@ TEST_F(HttpServerTest, does_not_replace_a_file_and_says_which_path_is_too_long) 
   tree.file("s", "precious");
   auto refused = HttpServer::listen(loop.get_executor(), options, handler);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code(), Code::kAlreadyExists);
+  EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
   options.socket_path = tree.path(std::string(120, 'p'));
   refused = HttpServer::listen(loop.get_executor(), options, handler);
   ASSERT_FALSE(refused);
@@ -275,7 +275,7 @@ TEST_F(HttpServerTest, does_not_replace_a_file_and_says_which_path_is_too_long) 
   options.socket_path = tree.path("no/such/folder");
   refused = HttpServer::listen(loop.get_executor(), options, handler);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code(), Code::kUnavailable);
+  EXPECT_EQ(refused.error().code(), Code::kNotFound);
 }
 
 }  // namespace

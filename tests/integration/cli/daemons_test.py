@@ -1,0 +1,66 @@
+"""One control socket, one daemon: whatever is started at once, killed, or stopped late."""
+import re
+import signal
+import subprocess
+import unittest
+
+from program import Home, until
+
+ROUNDS = 50
+DAEMONS = 6
+
+
+class Daemons(unittest.TestCase):
+    def setUp(self):
+        self.home = Home()
+        self.addCleanup(self.home.close)
+
+    def test_of_daemons_started_at_once_exactly_one_serves(self):
+        for number in range(ROUNDS):
+            daemons = [self.home.serve() for _ in range(DAEMONS)]
+            ended = until(lambda: [d for d in daemons if d.poll() is not None][DAEMONS - 2:] and
+                          [d for d in daemons if d.poll() is not None], f"round {number}: all but one have ended")
+            self.assertEqual(len(ended), DAEMONS - 1, f"round {number}")
+            [serving] = [d for d in daemons if d.poll() is None]
+            until(self.home.answers, f"round {number}: the daemon answers")
+            for daemon in ended:
+                said = daemon.communicate()[1].decode()
+                self.assertEqual(daemon.returncode, 1, said)
+                self.assertRegex(said, rf"process {serving.pid} serves .*control\.sock already; stop it with `mcpbox down`")
+            self.assertIsNone(serving.poll())
+            # Every second one is killed: the next round finds its socket and its lock.
+            serving.send_signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
+            said = serving.communicate(timeout=60)[1].decode()
+            if number % 2 == 0:
+                self.assertEqual(serving.returncode, 0, said)
+                self.assertEqual([p.name for p in (self.home.root / "run").iterdir()], [], said)
+
+    def test_a_daemon_that_stops_late_leaves_its_successors_socket(self):
+        first = self.home.serve()
+        until(self.home.answers, "the first daemon answers")
+        # What a cleaner of temporary files does; with the lock gone, nothing keeps the next one out.
+        self.home.socket.unlink()
+        self.home.socket.with_name("control.sock.lock").unlink()
+        other_state = self.home.root / "other"
+        other_state.mkdir(mode=0o700)
+        second = self.home.serve(env={**self.home.env, "MCPBOX_STATE_DIR": str(other_state)})
+        until(self.home.answers, "the second daemon answers")
+        first.terminate()
+        first.communicate(timeout=60)
+        self.assertTrue(self.home.socket.exists())
+        self.assertTrue(self.home.answers())
+        self.assertIsNone(second.poll())
+
+    def test_down_removes_what_a_killed_daemon_left(self):
+        daemon = self.home.serve()
+        until(self.home.answers, "the daemon answers")
+        daemon.send_signal(signal.SIGKILL)
+        daemon.communicate()
+        self.assertTrue(self.home.socket.exists())
+        down = self.home.run("down", "--engine", "native")
+        self.assertEqual(down.returncode, 0, down.stderr)
+        self.assertEqual([p.name for p in (self.home.root / "run").iterdir()], [])
+
+
+if __name__ == "__main__":
+    unittest.main()

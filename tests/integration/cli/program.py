@@ -1,0 +1,62 @@
+"""The built mcpbox as its users start it: with a state and a run directory of its own, on the native engine."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+MCPBOX = os.path.join(os.environ["MCPBOX_BUILD_DIR"], "bin", "mcpbox")
+
+
+def until(condition, what, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if result := condition():
+            return result
+        time.sleep(0.01)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class Home:
+    """Directories for one test; ends every daemon that was started in it."""
+
+    def __init__(self):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="mcpbox-cli-"))
+        self.root.chmod(0o755)
+        for name in ("state", "run"):
+            (self.root / name).mkdir(mode=0o700)
+        self.socket = self.root / "run" / "control.sock"
+        self.config = self.root / "mcpbox.yaml"
+        self.config.write_text("version: 1\nservers: {}\n")
+        self.env = {**os.environ, "MCPBOX_STATE_DIR": str(self.root / "state"), "MCPBOX_RUN_DIR": str(self.root / "run")}
+        self.started = []
+
+    def serve(self, **options):
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "env": self.env, **options}
+        daemon = subprocess.Popen([MCPBOX, "serve", "--engine", "native", "-c", self.config], **options)
+        self.started.append(daemon)
+        return daemon
+
+    def run(self, *args, **options):
+        options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "env": self.env, "timeout": 60, **options}
+        return subprocess.run([MCPBOX, *args], **options)
+
+    def answers(self, env=None):
+        return self.run("ps", "--format", "json", env=env or self.env).returncode == 0
+
+    def status(self):
+        return json.loads(self.run("ps", "--format", "json").stdout)
+
+    def close(self):
+        for daemon in self.started:
+            if daemon.poll() is None:
+                daemon.terminate()
+        for daemon in self.started:
+            try:
+                daemon.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.communicate()
+        shutil.rmtree(self.root, ignore_errors=True)

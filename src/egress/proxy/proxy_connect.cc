@@ -1,11 +1,9 @@
 // From a request to a connected socket: names, the judgement of addresses, the further proxy.
 #include <fmt/format.h>
-#include <netinet/in.h>
 
 #include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
-#include <cstring>
 
 #include "base/text.h"
 #include "egress/proxy/proxy_impl.h"
@@ -14,18 +12,11 @@ namespace mcpbox::egress {
 namespace {
 
 boost::asio::generic::stream_protocol::endpoint endpoint_of(const IpAddress& address, std::uint16_t port) {
-  if (address.v6) {
-    sockaddr_in6 out{};
-    out.sin6_family = AF_INET6;
-    out.sin6_port = htons(port);
-    std::memcpy(&out.sin6_addr, address.bytes.data(), 16);
-    return {&out, sizeof out};
-  }
-  sockaddr_in out{};
-  out.sin_family = AF_INET;
-  out.sin_port = htons(port);
-  std::memcpy(&out.sin_addr, address.bytes.data(), 4);
-  return {&out, sizeof out};
+  namespace ip = boost::asio::ip;
+  if (address.v6) return ip::tcp::endpoint(ip::address_v6(address.bytes), port);
+  ip::address_v4::bytes_type bytes;
+  std::copy_n(address.bytes.begin(), bytes.size(), bytes.begin());
+  return ip::tcp::endpoint(ip::address_v4(bytes), port);
 }
 
 std::unexpected<Refusal> failed(unsigned status, std::string message) {

@@ -79,15 +79,44 @@ TEST(Egress, case_47_an_embedded_address_counts) {
 }
 
 TEST(IpAddress, reads_canonical_notations_only) {
-  for (const char* text :
-       {"", "1", "1.2.3", "01.2.3.4", "0x1.2.3.4", "1.2.3.4 ", "::1%lo", "1.2.3.4/8", "[::1]", "1.2.3.256"})
+  for (const char* text : {"",
+                           "1",
+                           "1.2.3",
+                           "01.2.3.4",
+                           "0x1.2.3.4",
+                           "1.2.3.4 ",
+                           "::1%lo",
+                           "1.2.3.4/8",
+                           "[::1]",
+                           "1.2.3.256",
+                           "0177.0.0.1",
+                           "1.2",
+                           "127.1",
+                           "2130706433",
+                           "0x7f000001",
+                           "1.2.3.4.5",
+                           " 1.2.3.4",
+                           "1.2.3.4%1",
+                           "fe80::1%1",
+                           "::ffff:1.2.3.4%1",
+                           "::ffff:01.2.3.4",
+                           "1::2::3",
+                           "12345::",
+                           "1:2:3:4:5:6:7:8:9",
+                           ":",
+                           "%"})
     EXPECT_FALSE(IpAddress::parse(text)) << text;
   EXPECT_FALSE(IpAddress::parse(std::string_view("1.2.3.4\0", 8)));
+  EXPECT_FALSE(IpAddress::parse(std::string_view("::1\0", 4)));
+  EXPECT_FALSE(IpAddress::parse(std::string(100, '1')));
+  EXPECT_EQ(IpAddress::parse("::FFFF:1.2.3.4")->text(), "::ffff:1.2.3.4");
+  EXPECT_EQ(IpAddress::parse("::ffff:102:304")->unmapped().text(), "1.2.3.4");
 }
 
 TEST(Cidr, refuses_what_is_no_range) {
-  for (const char* text : {"", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "::1/129", "a/8",
-                           "::ffff:10.0.0.0/104"}) {
+  for (const char* text :
+       {"", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "::1/129", "a/8",
+        "10.0.0.0/4294967304", "10.0.0.0/+8", "10.0.0.1/31", "fd00::1/127", "::ffff:0:0/96", "::ffff:10.0.0.0/104"}) {
     EXPECT_FALSE(Cidr::parse(text)) << text;
   }
   EXPECT_TRUE(Cidr::parse("10.0.0.0/8")->contains(*IpAddress::parse("10.255.0.1")));

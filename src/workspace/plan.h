@@ -149,8 +149,9 @@ struct Plan {
 Result<Plan> make_plan(const LaunchSpec& spec, const Policy& policy);
 
 // JSON of `mcpbox explain --format json`: roots[{host, mount, mode, access}], argv, cwd, env, install{manager,
-// manifest, steps, hash} or null, refused[{path, reason}], hints, why.
-std::string plan_to_json(const Plan& plan);
+// manifest, steps, hash} or null, refused[{path, reason}], hints, why; and a member that the caller knows, of valid
+// JSON.
+std::string plan_to_json(const Plan& plan, std::string_view more_key = {}, std::string_view more_json = {});
 
 // From the text of <environment>/node_modules/<package>/package.json (hostile): the path of the executable to start,
 // relative to the package. kNotFound names the executables that the package does offer.

@@ -4,7 +4,7 @@
 
 namespace mcpbox::workspace {
 
-std::string plan_to_json(const Plan& plan) {
+std::string plan_to_json(const Plan& plan, std::string_view more_key, std::string_view more_json) {
   using json = nlohmann::ordered_json;
   json roots = json::array();
   for (const Root& root : plan.roots) {
@@ -44,6 +44,7 @@ std::string plan_to_json(const Plan& plan) {
                 {"refused", std::move(refused)},
                 {"hints", plan.hints},
                 {"why", plan.why}};
+  if (!more_key.empty()) document[std::string(more_key)] = json::parse(more_json, nullptr, false);
   // Paths are bytes and need not be UTF-8.
   return document.dump(2, ' ', false, json::error_handler_t::replace);
 }

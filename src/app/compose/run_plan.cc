@@ -12,7 +12,7 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "egress/rules/policy.h"
-#include "json/text.h"
+#include "json/writer.h"
 #include "provision/egress_policy.h"
 #include "provision/environment.h"
 #include "provision/install/env_ledger.h"
@@ -127,12 +127,6 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
 
 namespace {
 
-std::string json_list(const std::vector<std::string>& texts) {
-  std::string out;
-  for (const std::string& text : texts) out += (out.empty() ? "" : ", ") + json::quote(text);
-  return "[" + out + "]";
-}
-
 std::string network_in_words(const egress::PolicyText& policy) {
   if (policy.mode == "none") return "none while it runs";
   const std::string named = printable(join(policy.allow, ", "), 2000);
@@ -149,14 +143,10 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
   egress::PolicyText installing;
   if (plan.install) installing = provision::install_policy(network, plan.install->manager, user);
   if (as_json) {
-    std::string json = workspace::plan_to_json(plan);
-    json.resize(json.rfind('}'));
-    while (json.ends_with('\n')) json.pop_back();
-    json +=
-        fmt::format(",\n  \"network\": {{\"mode\": {}, \"allow\": {}, \"install_allow\": {}, \"registries\": {}}}\n}}",
-                    json::quote(running.mode), json_list(running.allow), json_list(installing.install_allow),
-                    json_list(installing.registries));
-    fmt::print("{}\n", redact(json));
+    json::Writer out;
+    out.object().member("mode", running.mode).member("allow", running.allow);
+    out.member("install_allow", installing.install_allow).member("registries", installing.registries).end();
+    fmt::print("{}\n", redact(workspace::plan_to_json(plan, "network", out.take())));
     return;
   }
   std::string text = fmt::format("runs      {}\n", display_command(plan.argv));

@@ -25,7 +25,7 @@
 #include "box/engines/locator.h"
 #include "box/sandbox.h"
 #include "egress/control/service.h"
-#include "json/text.h"
+#include "json/writer.h"
 #include "provision/egress_policy.h"
 
 namespace mcpbox::app {
@@ -199,16 +199,18 @@ int doctor(const std::string& engine, bool as_json) {
   });
   bool bad = ran != kOk;
   std::vector<std::vector<std::string>> rows;
-  std::string items;
+  json::Writer items;
+  items.array();
   for (const Finding& finding : findings) {
     bad = bad || finding.verdict == kBad;
     rows.push_back({std::string(name_of(finding.verdict)), finding.what, finding.detail});
-    if (!items.empty()) items += ',';
-    items += fmt::format(R"({{"verdict":{},"what":{},"detail":{}}})", json::quote(name_of(finding.verdict)),
-                         json::quote(finding.what), json::quote(finding.detail));
+    items.object().member("verdict", name_of(finding.verdict)).member("what", finding.what);
+    items.member("detail", finding.detail).end();
   }
+  items.end();
   if (as_json) {
-    fmt::print("{{\"ok\":{},\"findings\":[{}]}}\n", !bad, items);
+    const std::string list = items.take();
+    fmt::print("{}", json::Writer().object().member("ok", !bad).member("findings", json::Raw{list}).end().take_line());
   } else {
     fmt::print("{}", format_table({"VERDICT", "WHAT", "DETAIL"}, rows));
   }
@@ -237,7 +239,8 @@ int list_images(const std::string& engine, bool as_json) {
     auto dir = box::find_runner_image_dir();
     auto current = dir ? box::runner_image_tag(*dir) : Result<std::string>(fail(dir.error()));
     std::vector<std::vector<std::string>> rows;
-    std::string items;
+    json::Writer items;
+    items.object().array("images");
     for (const box::ImageInfo& image : *images) {
       const std::string tag = image.tags.empty() ? "" : image.tags.front();
       const bool in_use = current && tag.ends_with(*current);
@@ -245,12 +248,12 @@ int list_images(const std::string& engine, bool as_json) {
       rows.push_back({tag, image.id.substr(0, 19), human_bytes(image.size_bytes),
                       fmt::format("{:%Y-%m-%d %H:%M}", fmt::localtime(created)),
                       in_use ? "used by default" : "of other inputs"});
-      if (!items.empty()) items += ',';
-      items += fmt::format(R"({{"tag":{},"id":{},"size_bytes":{},"created":{},"default":{}}})", json::quote(tag),
-                           json::quote(image.id), image.size_bytes, image.created_unix, in_use);
+      items.object().member("tag", tag).member("id", image.id).member("size_bytes", image.size_bytes);
+      items.member("created", image.created_unix).member("default", in_use).end();
     }
+    items.end().end();
     if (as_json) {
-      fmt::print("{{\"images\":[{}]}}\n", items);
+      fmt::print("{}", items.take_line());
     } else {
       fmt::print("{}", format_table({"IMAGE", "ID", "SIZE", "MADE", ""}, rows));
     }

@@ -17,6 +17,7 @@
 #include "egress/proxy/audit_reader.h"
 #include "egress/proxy/run_egress.h"
 #include "json/text.h"
+#include "json/writer.h"
 
 namespace mcpbox::app {
 namespace {
@@ -150,14 +151,16 @@ int egress_suggest(const EgressLogOptions& options) {
                options.server.empty() ? "" : " by server '" + printable(options.server) + "'");
     return kOk;
   }
+  // YAML on one line: its strings are JSON's.
   const auto list = [&](const std::vector<std::string>& rules) {
     std::string out;
     for (const std::string& rule : rules) out += (out.empty() ? "" : ", ") + json::quote(rule);
     return "[" + out + "]";
   };
   if (options.json) {
-    fmt::print("{{\"mode\":\"allowlist\",\"allow\":{},\"install_allow\":{}}}\n", list(found.allow),
-               list(found.install_allow));
+    json::Writer out;
+    out.object().member("mode", "allowlist").member("allow", found.allow).member("install_allow", found.install_allow);
+    fmt::print("{}", out.end().take_line());
     return kOk;
   }
   fmt::print(

@@ -23,8 +23,8 @@
 #include "box/sandbox.h"
 #include "config/load.h"
 #include "hosting/host.h"
-#include "json/text.h"
 #include "json/value.h"
+#include "json/writer.h"
 #include "provision/install/env_shelf.h"
 #include "sys/process_name.h"
 
@@ -117,30 +117,24 @@ std::string ago(std::int64_t then) {
   return fmt::format("{} days ago", seconds / (24 * 3600));
 }
 
-std::string texts(const std::vector<std::string>& items) {
-  std::string out;
-  for (const std::string& item : items) out += (out.empty() ? "" : ",") + json::quote(item);
-  return "[" + out + "]";
-}
-
-std::string to_json(const EnvEntry& entry) {
+void write(json::Writer& out, const EnvEntry& entry) {
   const provision::EnvRecord& r = entry.record;
-  return fmt::format(
-      R"({{"hash":{},"asked_hash":{},"complete":{},"in_use":{},"bytes":{},"made":{},"took_ms":{},"last_used":{},"manager":{},"asked":{},"resolved":{},)"
-      R"("packages":{},"servers":{},"image":{},"engine":{},"steps":{}}})",
-      json::quote(r.hash), json::quote(r.asked_hash), entry.complete, entry.in_use, r.bytes, r.made, r.took_ms,
-      entry.usage.last_used, json::quote(r.manager), texts(r.asked), texts(r.resolved), r.packages,
-      texts(entry.usage.servers), json::quote(r.image), json::quote(r.engine), texts(r.steps));
+  out.object().member("hash", r.hash).member("asked_hash", r.asked_hash).member("complete", entry.complete);
+  out.member("in_use", entry.in_use).member("bytes", r.bytes).member("made", r.made).member("took_ms", r.took_ms);
+  out.member("last_used", entry.usage.last_used).member("manager", r.manager).member("asked", r.asked);
+  out.member("resolved", r.resolved).member("packages", r.packages).member("servers", entry.usage.servers);
+  out.member("image", r.image).member("engine", r.engine).member("steps", r.steps).end();
 }
 
 void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
   std::uint64_t bytes = 0;
-  std::string all;
+  json::Writer all;
+  all.array();
   std::vector<std::vector<std::string>> rows;
   for (const EnvEntry& entry : entries) {
     bytes += entry.record.bytes;
     if (as_json) {
-      all += (all.empty() ? "" : ",\n") + to_json(entry);
+      write(all, entry);
       continue;
     }
     std::vector<std::string> servers = entry.usage.servers;
@@ -154,7 +148,9 @@ void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
                     packages_in_short(entry.record)});
   }
   if (as_json) {
-    fmt::print("{{\"bytes\":{},\"environments\":[{}]}}\n", bytes, all);
+    const std::string list = all.end().take();
+    fmt::print(
+        "{}", json::Writer().object().member("bytes", bytes).member("environments", json::Raw{list}).end().take_line());
   } else {
     fmt::print("{}", format_table({"ENVIRONMENT", "STATE", "SIZE", "USED", "SERVERS", "PACKAGES"}, rows));
     if (entries.size() > 1) fmt::print("{} environments, {}\n", entries.size(), human_bytes(bytes));
@@ -235,8 +231,13 @@ int prune_environments(const EnvOptions& options) {
     auto done = co_await with_shelf(runtime, *place, options, ledger, true, use);
     if (!done) co_return complain(done.error(), exit_code_of(done.error()));
     if (options.json) {
-      fmt::print("{{\"removed\":{},\"in_use\":{},\"bytes\":{}}}\n", texts(removed.hashes), texts(removed.in_use),
-                 removed.bytes);
+      json::Writer out;
+      out.object()
+          .member("removed", removed.hashes)
+          .member("in_use", removed.in_use)
+          .member("bytes", removed.bytes)
+          .end();
+      fmt::print("{}", out.take_line());
     } else {
       fmt::print("removed {} environment{}, {}", removed.hashes.size(), removed.hashes.size() == 1 ? "" : "s",
                  human_bytes(removed.bytes));
@@ -338,7 +339,7 @@ int show_install_log(const std::string& server, bool as_json) {
   for (const std::string_view line : split(*log, '\n')) {
     if (line.empty()) continue;
     if (as_json) {
-      fmt::print("{{\"environment\":{},\"text\":{}}}\n", json::quote(hash), json::quote(line));
+      fmt::print("{}", json::Writer().object().member("environment", hash).member("text", line).end().take_line());
     } else {
       fmt::print("{}\n", line);
     }

@@ -11,8 +11,8 @@
 #include "app/verbs/daemon_client.h"
 #include "app/verbs/table.h"
 #include "base/text.h"
-#include "json/text.h"
 #include "json/value.h"
+#include "json/writer.h"
 
 namespace mcpbox::app {
 namespace {
@@ -75,9 +75,10 @@ int pull_changes(const ClientOptions& options, const PullVerb& pull) {
   }
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     DaemonClient client(runtime.loop.get_executor(), options.socket);
-    std::string request = fmt::format(R"({{"to":{},"dry_run":{},"force":{},"delete":{}}})", json::quote(to),
-                                      pull.dry_run, pull.force, pull.delete_missing);
-    auto body = co_await client.post("/v1/servers/" + net::url_encode(pull.server) + "/pull", std::move(request),
+    json::Writer request;
+    request.object().member("to", to).member("dry_run", pull.dry_run).member("force", pull.force);
+    request.member("delete", pull.delete_missing).end();
+    auto body = co_await client.post("/v1/servers/" + net::url_encode(pull.server) + "/pull", request.take(),
                                      std::chrono::seconds(360));
     const auto failed = [&](const Error& error) {
       fmt::print(stderr, "mcpbox: {}\n", error.message());

@@ -2,20 +2,13 @@
 
 #include <fmt/format.h>
 
-#include "json/text.h"
 #include "json/value.h"
+#include "json/writer.h"
 
 namespace mcpbox::egress {
 namespace {
 
-using json::quote;
 using json::Value;
-
-std::string list(const std::vector<std::string>& texts) {
-  std::string out = "[";
-  for (const std::string& text : texts) out += (out.size() > 1 ? "," : "") + quote(text);
-  return out + "]";
-}
 
 // Absent is empty; anything but a list of strings is an error.
 Result<std::vector<std::string>> strings(const Value& value, std::string_view name) {
@@ -126,33 +119,39 @@ Result<ControlCommand> parse_control(std::string_view line) {
 }
 
 std::string configure_line(const NetworkText& network) {
-  std::string hosts;
-  for (const auto& [name, address] : network.hosts)
-    hosts += fmt::format("{}{}:{}", hosts.empty() ? "" : ",", quote(name), quote(address));
-  return fmt::format("{{\"op\":\"configure\",\"hosts\":{{{}}},\"allow_private\":{},\"upstream_proxy\":{}}}\n", hosts,
-                     list(network.allow_private), quote(network.upstream_proxy.reveal()));
+  json::Writer out;
+  out.object().member("op", "configure");
+  out.object("hosts");
+  for (const auto& [name, address] : network.hosts) out.member(name, address);
+  out.end();
+  out.member("allow_private", network.allow_private).member("upstream_proxy", network.upstream_proxy.reveal()).end();
+  return out.take_line();
 }
 
 std::string register_line(const RegistrationText& r) {
-  return fmt::format(
-      "{{\"op\":\"register\",\"process\":{},\"server\":{},\"uid\":{},\"token_sha256\":{},\"phase\":{},"
-      "\"policy\":{{\"mode\":{},\"allow\":{},\"install_allow\":{},\"registries\":{}}}}}\n",
-      quote(r.process), quote(r.server), r.uid, quote(r.token_sha256), quote(r.phase), quote(r.policy.mode),
-      list(r.policy.allow), list(r.policy.install_allow), list(r.policy.registries));
+  json::Writer out;
+  out.object().member("op", "register").member("process", r.process).member("server", r.server).member("uid", r.uid);
+  out.member("token_sha256", r.token_sha256).member("phase", r.phase);
+  out.object("policy").member("mode", r.policy.mode).member("allow", r.policy.allow);
+  out.member("install_allow", r.policy.install_allow).member("registries", r.policy.registries).end();
+  out.end();
+  return out.take_line();
 }
 
 std::string unregister_line(std::string_view process) {
-  return fmt::format("{{\"op\":\"unregister\",\"process\":{}}}\n", quote(process));
+  return json::Writer().object().member("op", "unregister").member("process", process).end().take_line();
 }
 std::string ping_line() {
-  return "{\"op\":\"ping\"}\n";
+  return json::Writer().object().member("op", "ping").end().take_line();
 }
 
 std::string control_ok() {
-  return "{\"ok\":true}\n";
+  return json::Writer().object().member("ok", true).end().take_line();
 }
 std::string control_error(const Error& error) {
-  return fmt::format("{{\"error\":{},\"code\":{}}}\n", quote(error.message()), static_cast<int>(error.code()));
+  json::Writer out;
+  out.object().member("error", error.message()).member("code", static_cast<int>(error.code())).end();
+  return out.take_line();
 }
 
 Result<void> parse_control_answer(std::string_view line) {

@@ -11,7 +11,7 @@
 #include "base/errno_error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "json/text.h"
+#include "json/writer.h"
 
 namespace mcpbox::egress {
 namespace {
@@ -25,19 +25,20 @@ std::string timestamp(std::int64_t unix_milliseconds) {
 }
 
 std::string field(std::string_view text) {
-  return json::quote(printable(text, 512));
+  return printable(text, 512);
 }
 
 }  // namespace
 
 std::string audit_line(const AuditRecord& r, std::int64_t unix_milliseconds) {
-  return fmt::format(
-      "{{\"time\":\"{}\",\"event\":{},\"verdict\":\"{}\",\"server\":{},\"process\":{},\"phase\":{},\"host\":{},"
-      "\"port\":{},\"address\":{},\"rule\":{},"
-      "\"reason\":{},\"bytes_up\":{},\"bytes_down\":{},\"ms\":{}}}\n",
-      timestamp(unix_milliseconds), field(r.event), r.event == "refuse" ? "refused" : "allowed", field(r.server),
-      field(r.process), field(r.phase), field(r.host), r.port, field(r.address), field(r.rule), field(r.reason),
-      r.bytes_up, r.bytes_down, r.milliseconds);
+  json::Writer out;
+  out.object().member("time", timestamp(unix_milliseconds)).member("event", field(r.event));
+  out.member("verdict", r.event == "refuse" ? "refused" : "allowed").member("server", field(r.server));
+  out.member("process", field(r.process)).member("phase", field(r.phase)).member("host", field(r.host));
+  out.member("port", r.port).member("address", field(r.address)).member("rule", field(r.rule));
+  out.member("reason", field(r.reason)).member("bytes_up", r.bytes_up).member("bytes_down", r.bytes_down);
+  out.member("ms", r.milliseconds).end();
+  return out.take_line();
 }
 
 Result<AuditLog> AuditLog::open(AuditOptions options) {

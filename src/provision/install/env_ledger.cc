@@ -14,8 +14,8 @@
 #include "base/digest.h"
 #include "base/errno_error.h"
 #include "base/text.h"
-#include "json/text.h"
 #include "json/value.h"
+#include "json/writer.h"
 
 namespace mcpbox::provision {
 namespace {
@@ -113,10 +113,10 @@ void EnvLedger::note_use(const std::string& hash, const std::string& asked_hash,
   std::erase(noted.servers, name);
   noted.servers.insert(noted.servers.begin(), name);
   if (noted.servers.size() > kMaxServers) noted.servers.resize(kMaxServers);
-  std::string servers;
-  for (const std::string& one : noted.servers) servers += (servers.empty() ? "" : ",") + json::quote(one);
-  (void)write_whole(file(hash, "json"), fmt::format("{{\"last_used\":{},\"asked_hash\":{},\"servers\":[{}]}}\n",
-                                                    now_seconds(), json::quote(asked_hash), servers));
+  json::Writer out;
+  out.object().member("last_used", now_seconds()).member("asked_hash", asked_hash);
+  out.member("servers", noted.servers).end();
+  (void)write_whole(file(hash, "json"), out.take_line());
 }
 
 std::vector<std::string> EnvLedger::known() const {

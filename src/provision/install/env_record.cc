@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "json/text.h"
 #include "json/value.h"
+#include "json/writer.h"
 
 namespace mcpbox::provision {
 namespace {
@@ -14,14 +15,16 @@ namespace {
 constexpr std::size_t kResolvedBytes = 40u << 10;
 constexpr std::size_t kOthersBytes = 4u << 10;
 
-std::string list(const std::vector<std::string>& items, std::size_t limit) {
-  std::string out;
+void member(json::Writer& out, std::string_view key, const std::vector<std::string>& items, std::size_t limit) {
+  out.array(key);
+  std::size_t size = 0;
   for (const std::string& item : items) {
     const std::string quoted = json::quote(item);
-    if (out.size() + quoted.size() + 1 > limit) break;
-    out += (out.empty() ? "" : ",") + quoted;
+    if (size + quoted.size() + 1 > limit) break;
+    size += quoted.size() + (size > 0 ? 1 : 0);
+    out.value(json::Raw{quoted});
   }
-  return "[" + out + "]";
+  out.end();
 }
 
 std::vector<std::string> texts(const json::Value& value) {
@@ -33,14 +36,18 @@ std::vector<std::string> texts(const json::Value& value) {
 }  // namespace
 
 std::string to_json(const EnvRecord& record) {
-  const auto text = [](const std::string& value) { return json::quote(value.substr(0, 2048)); };
-  return fmt::format(
-      R"({{"record":2,"asked_hash":{},"program":{},"manager":{},"server":{},"image":{},"engine":{},"made":{},"took_ms":{},"bytes":{},"packages":{},)"
-      R"("steps":{},"asked":{},"resolved":{}}})"
-      "\n",
-      text(record.asked_hash), text(record.program), text(record.manager), text(record.server), text(record.image),
-      text(record.engine), record.made, record.took_ms, record.bytes, record.packages, list(record.steps, kOthersBytes),
-      list(record.asked, kOthersBytes), list(record.resolved, kResolvedBytes));
+  const auto text = [](const std::string& value) { return value.substr(0, 2048); };
+  json::Writer out;
+  out.object().member("record", 2).member("asked_hash", text(record.asked_hash));
+  out.member("program", text(record.program)).member("manager", text(record.manager));
+  out.member("server", text(record.server)).member("image", text(record.image)).member("engine", text(record.engine));
+  out.member("made", record.made).member("took_ms", record.took_ms).member("bytes", record.bytes);
+  out.member("packages", record.packages);
+  member(out, "steps", record.steps, kOthersBytes);
+  member(out, "asked", record.asked, kOthersBytes);
+  member(out, "resolved", record.resolved, kResolvedBytes);
+  out.end();
+  return out.take_line();
 }
 
 Result<EnvRecord> parse_env_record(const std::string& hash, std::string_view text) {

@@ -49,6 +49,7 @@ std::string_view name_of(Level level) {
   return "error";
 }
 
+// Beside json/writer.h, because base/ lies below json/ and a record has four members.
 std::string json_string(std::string_view text) {
   // printable() has left only '"' and '\' to escape.
   std::string out = "\"";

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/text.h"
+#include "base/url.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -35,13 +36,19 @@ bool is_local(std::string_view requirement) {
          first.ends_with(".zip");
 }
 
+// A path is one as it is written, and behind "file:" with what was escaped for the URL.
+std::string local_path(std::string_view text) {
+  if (!text.starts_with("file:")) return std::string(text);
+  const auto url = parse_url(text);
+  const std::string_view path =
+      url && (url->host.empty() || url->host == "localhost") ? std::string_view(url->target) : text.substr(5);
+  const std::string_view named = path.substr(0, path.find_first_of("?#"));
+  return percent_decode(named).value_or(std::string(named));
+}
+
 void split_suffix(std::string_view text, RequirementLine& line) {
   std::size_t end = std::min(text.find_first_of("[;"), text.find(" "));
-  line.target = std::string(trim(text.substr(0, end)));
-  if (line.target.starts_with("file://"))
-    line.target.erase(0, 7);
-  else if (line.target.starts_with("file:"))
-    line.target.erase(0, 5);
+  line.target = local_path(trim(text.substr(0, end)));
   line.suffix = end == std::string_view::npos ? std::string() : std::string(trim(text.substr(end)));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "base/url.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -17,17 +18,29 @@ bool hexadecimal(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return digit(c) || (c >= 'a' && c <= 'f'); });
 }
 
+// With a hash in its fragment, or git+https://host/repository@<commit>.
+bool is_exact_url(std::string_view text) {
+  const auto url = parse_url(text);
+  if (!url) return false;
+  const std::string_view target = url->target;
+  const std::size_t hash = target.find('#');
+  const std::string_view fragment = hash == std::string_view::npos ? std::string_view() : target.substr(hash + 1);
+  for (const std::string_view part : split(fragment, '&')) {
+    if (part.starts_with("sha256=") && part.size() > 7) return true;
+  }
+  const std::string_view path = target.substr(0, target.find_first_of("?#"));
+  const std::size_t at = path.rfind('@');
+  return url->scheme.starts_with("git+") && at != std::string_view::npos && path.size() - at == 41 &&
+         hexadecimal(path.substr(at + 1));
+}
+
 }  // namespace
 
 bool is_exact_requirement(std::string_view requirement) {
   std::string_view text = requirement.substr(0, requirement.find(';'));
-  if (const std::size_t at = text.find('@');
-      at != std::string_view::npos && text.find("://") != std::string_view::npos) {
-    if (text.find("#sha256=") != std::string_view::npos || text.find("&sha256=") != std::string_view::npos) return true;
-    // git+https://host/repository@<commit>
-    const std::size_t commit = text.rfind('@');
-    const std::string_view tail = trim(text.substr(commit + 1, text.find('#', commit) - commit - 1));
-    return text.find("git+") != std::string_view::npos && tail.size() == 40 && hexadecimal(tail);
+  if (const std::size_t separator = text.find("://"); separator != std::string_view::npos) {
+    const std::size_t before = text.find_last_of(" @", separator);  // "name @ URL", "name@URL", or the URL alone
+    return is_exact_url(trim(text.substr(before == std::string_view::npos ? 0 : before + 1)));
   }
   text = text.substr(0, text.find(" --"));
   const std::size_t equals = text.find("==");

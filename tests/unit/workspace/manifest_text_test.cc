@@ -31,6 +31,17 @@ TEST(Requirements, tell_packages_files_folders_and_options_apart) {
   EXPECT_TRUE(lines.back().has_hash);
 }
 
+TEST(Requirements, read_file_urls_as_urls) {
+  const auto target = [](std::string_view line) { return parse_requirements(line).at(0).target; };
+  EXPECT_EQ(target("pkg @ file:///p/my%20dir[x]"), "/p/my dir");
+  EXPECT_EQ(target("-e file:///p/x#egg=y"), "/p/x");
+  EXPECT_EQ(target("file://localhost/p/x"), "/p/x");
+  EXPECT_EQ(target("file:/p/x"), "/p/x");
+  EXPECT_EQ(target("file:../x"), "../x");
+  EXPECT_EQ(target("./my%20dir"), "./my%20dir");
+  EXPECT_EQ(target("file:///p/100%"), "/p/100%");
+}
+
 TEST(ScriptHeader, is_found_where_pep_723_says) {
   EXPECT_EQ(script_header("#!/x\n# /// script\n# a = 1\n#\n# b = 2\n# ///\nprint()\n"), "a = 1\n\nb = 2\n");
   EXPECT_EQ(script_header("# /// script\n# a = 1\n# ///"), "a = 1\n");

@@ -11,12 +11,18 @@ namespace {
 TEST(Pinned, requirements_that_one_version_satisfies) {
   for (const char* exact : {"mcp==1.2.3", "mcp[cli] == 1.2.3 ; python_version < '4'", "a===1.0+local", "a (==1.0)",
                             "a==1!2.0.post1 --hash=sha256:00", "a @ https://x.org/a-1-py3-none-any.whl#sha256=00",
-                            "a @ git+https://x.org/a@0123456789abcdef0123456789abcdef01234567"}) {
+                            "a @ git+https://x.org/a@0123456789abcdef0123456789abcdef01234567",
+                            "a@https://x.org/a.whl#egg=a&sha256=00 ; python_version < '4'",
+                            "git+ssh://git@x.org/a@0123456789abcdef0123456789abcdef01234567#egg=a"}) {
     EXPECT_TRUE(is_exact_requirement(exact)) << exact;
   }
-  for (const char* loose :
-       {"mcp", "mcp>=1", "mcp==1.*", "mcp~=1.2", "mcp>=1,==1.2", "mcp==1.2,<2", "==1", "a @ https://x.org/a.whl",
-        "a @ git+https://x.org/a@main", "a; python_version == '3.11'", "mcp==", ""}) {
+  for (const char* loose : {"mcp", "mcp>=1", "mcp==1.*", "mcp~=1.2", "mcp>=1,==1.2", "mcp==1.2,<2", "==1",
+                            "a @ https://x.org/a.whl", "a @ git+https://x.org/a@main",
+                            // A hash that is no fragment, and a commit that is one.
+                            "a @ https://x.org/a.whl?v=1&sha256=00", "a @ https://x.org/a.whl#sha256=",
+                            "a @ git+https://x.org/a#egg=a@0123456789abcdef0123456789abcdef01234567",
+                            "a @ git+https://x.org/a@main?r=@0123456789abcdef0123456789abcdef01234567",
+                            "a; python_version == '3.11'", "mcp==", ""}) {
     EXPECT_FALSE(is_exact_requirement(loose)) << loose;
   }
 }

@@ -218,6 +218,9 @@ int run_command_line(int argc, char** argv) {
       "--force.\n\n"
       "Examples:\n  mcpbox pull notes --dry-run\n  mcpbox pull notes --to ~/projects/notes-of-the-server");
   verb->add_option("server", pulling.server, "Name of the server; it may be stopped")->required();
+  verb->add_option("--of", pulling.of,
+                   "The folder whose copy is meant, also one that is not among the server's any more: its copy is kept")
+      ->type_name("DIR");
   verb->add_option("--to", pulling.to, "Put the server's whole copy into this folder instead")->type_name("DIR");
   verb->add_flag("--dry-run", pulling.dry_run, "Only say what would be done");
   verb->add_flag("--force", pulling.force,

@@ -200,10 +200,13 @@ Task<void> pull(HostedServer& server, ServedRequest request, Responder& out) {
   };
   if (!request.content_type.starts_with("application/json") || !body.is_object()) {
     co_await refuse(
-        out, Error(Code::kInvalidArgument,
-                   R"(send application/json: {"to": "/folder", "dry_run": true, "force": false, "delete": false})"));
+        out,
+        Error(
+            Code::kInvalidArgument,
+            R"(send application/json: {"of": "/folder", "to": "/folder", "dry_run": true, "force": false, "delete": false})"));
     co_return;
   }
+  if (body.contains("of") && body["of"].is_string()) options.of = body["of"].get<std::string>();
   if (body.contains("to") && body["to"].is_string()) options.to = body["to"].get<std::string>();
   options.choice.dry_run = flag("dry_run");
   options.choice.force = flag("force");

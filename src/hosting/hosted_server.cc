@@ -201,7 +201,7 @@ Task<Result<HostedServer::Place>> HostedServer::find_place() {
 
   auto sandbox = co_await context_.sandboxes.acquire(std::move(options));
   if (!sandbox) co_return fail(std::move(sandbox).error());
-  co_return Place{std::move(*plan), *user, uids->code, std::move(*sandbox), image};
+  co_return Place{std::move(*plan), *user, *uids, std::move(*sandbox), image};
 }
 
 Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
@@ -231,7 +231,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   inputs.process_id = process_id_;
   inputs.uid = user->first;
   inputs.gid = user->second;
-  inputs.code_uid = place->code_uid;
+  inputs.uids = place->uids;
   inputs.plan = std::move(place->plan);
   for (const auto* values : {&settings_.box.env, &settings_.env}) {
     for (const auto& [name, value] : *values) inputs.env[name] = std::string(value.text.reveal());
@@ -306,33 +306,25 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
 Task<Result<std::vector<provision::PullOutcome>>> HostedServer::pull(provision::PullOptions options) {
   auto place = co_await find_place();
   if (!place) co_return fail(std::move(place).error());
-  const auto is_writable_copy = [](const workspace::Root& root) {
-    return root.mode == workspace::RootMode::kStage && root.access == workspace::Access::kReadWrite;
-  };
-  const auto copies = std::count_if(place->plan.roots.begin(), place->plan.roots.end(), is_writable_copy);
-  if (copies == 0) {
-    co_return fail(Code::kFailedPrecondition,
-                   fmt::format("server '{}' has no copy that it may change: set `host_path_mode: rw`", settings_.name));
-  }
-  if (copies > 1 && !options.to.empty()) {
-    co_return fail(Code::kInvalidArgument,
-                   fmt::format("server '{}' has copies of {} folders; --to takes one", settings_.name, copies));
-  }
-  const provision::StageTarget target{place->user.first, place->user.second};
-  const provision::GenerationPlace where{provision::process_tree(process_id_), process_id_, context_.manifest_dir,
-                                         context_.one_server_per_sandbox ? target.uid : place->code_uid};
-  std::vector<provision::PullOutcome> outcomes;
-  for (const workspace::Root& root : place->plan.roots) {
-    if (!is_writable_copy(root)) continue;
-    auto pulled = co_await provision::pull_root(context_.pool, place->sandbox->sandbox().supervisor(), root,
-                                                context_.policy.staging(), target, where, options);
-    if (!pulled) co_return fail(std::move(pulled).error().with_context(fmt::format("server '{}'", settings_.name)));
+  provision::StageTarget user;
+  user.uid = place->user.first;
+  user.gid = place->user.second;
+  provision::LaunchInputs inputs;
+  inputs.process_id = process_id_;
+  inputs.uid = user.uid;
+  inputs.uids = place->uids;
+  inputs.one_id = context_.one_server_per_sandbox;
+  inputs.manifest_dir = context_.manifest_dir;
+  auto pulled = co_await provision::pull_copies(context_.pool, place->sandbox->sandbox().supervisor(), settings_.name,
+                                                std::move(place->plan.roots), context_.policy.staging(), user,
+                                                provision::place_of(inputs), std::move(options));
+  if (!pulled) co_return fail(std::move(pulled).error().with_context(fmt::format("server '{}'", settings_.name)));
+  for (const provision::PullOutcome& outcome : *pulled) {
     log_.line(provision::LogSource::kMcpbox,
-              fmt::format("pulled into {}: {} entries{}", printable(pulled->target), pulled->report.items.size(),
-                          pulled->report.applied ? "" : ", nothing written"));
-    outcomes.push_back(std::move(*pulled));
+              fmt::format("pulled into {}: {} entries{}", printable(outcome.target), outcome.report.items.size(),
+                          outcome.report.applied ? "" : ", nothing written"));
   }
-  co_return outcomes;
+  co_return pulled;
 }
 
 Error HostedServer::death_of(const Running& running) const {

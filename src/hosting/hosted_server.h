@@ -99,7 +99,7 @@ class HostedServer {
   struct Place {   // where it runs, and as whom
     workspace::Plan plan;
     std::pair<uid_t, gid_t> user;
-    uid_t code_uid = 0;
+    provision::ServerUids uids;
     std::shared_ptr<provision::SharedSandbox> sandbox;
     std::string image;  // engine id
   };

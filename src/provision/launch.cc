@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/text.h"
@@ -18,8 +19,9 @@ bool below_workspace(const std::string& path) {
   return path.starts_with(fmt::format("{}/", box::kWorkspaceMount));
 }
 
-std::string parent_of(const std::string& path) {
-  return path.substr(0, path.rfind('/'));
+// Its copy is kept in the server's tree, and not in a volume of its own.
+bool is_copied(const workspace::Root& root) {
+  return root.mode == workspace::RootMode::kStage && below_workspace(root.mount);
 }
 
 void note_skipped(const workspace::Root& root, const workspace::StageReport& report, std::vector<std::string>& notes) {
@@ -60,6 +62,18 @@ void note_how(const workspace::Root& root, const StagedGeneration& staged, const
 
 std::string process_tree(const std::string& process_id) {
   return fmt::format("{}/.mcp/{}", box::kWorkspaceMount, process_id);
+}
+
+GenerationPlace place_of(const LaunchInputs& inputs) {
+  GenerationPlace place;
+  place.tree = process_tree(inputs.process_id);
+  place.process_id = inputs.process_id;
+  place.manifest_dir = inputs.manifest_dir;
+  place.code_uid = inputs.one_id ? inputs.uid : inputs.uids.code;
+  // What a mounted folder's owner runs was that one's before, too.
+  place.server_before = inputs.uid == inputs.uids.server ? inputs.uids.server_before : inputs.uid;
+  place.code_before = inputs.one_id ? inputs.uid : inputs.uids.code_before;
+  return place;
 }
 
 std::vector<box::Mount> mounts_for(const workspace::Plan& plan) {
@@ -127,39 +141,31 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& session, Installer& installer,
   }
 
   phase(Phase::kStage);
-  std::vector<std::string> children{"home", "tmp"};
   std::vector<std::string> read_write{tree + "/home", tree + "/tmp"};
   // Without a folder of the host the server still has a place to start in.
   const std::string workspace = tree + "/workspace";
-  const bool own_workspace = std::none_of(plan.roots.begin(), plan.roots.end(), [&](const workspace::Root& root) {
-    return root.mount.starts_with(workspace);
-  });
-  if (own_workspace) {
-    children.emplace_back("workspace");
-    read_write.push_back(workspace);
-  }
-  if (auto made = co_await supervisor.make_tree(tree, inputs.uid, inputs.gid, std::move(children)); !made) {
-    co_return fail(std::move(made).error());
-  }
+  const auto in_workspace = [&](const workspace::Root& root) { return root.mount.starts_with(workspace); };
+  if (std::ranges::none_of(plan.roots, in_workspace)) read_write.push_back(workspace);
+  std::vector<workspace::Root> copied;
+  std::ranges::copy_if(plan.roots, std::back_inserter(copied), is_copied);
+  StageTarget target;
+  target.uid = inputs.uid;
+  target.gid = inputs.gid;
+  target.timeout = inputs.timeout;
+  const GenerationPlace place = place_of(inputs);
+  auto copies = co_await CopyList::load(pool, supervisor, place, copied, target, inputs.restage);
+  if (!copies) co_return fail(std::move(copies).error());
+  auto settled = co_await copies->settle(supervisor, inputs.server, copied, target, inputs.restage);
+  if (!settled) co_return fail(std::move(settled).error());
+  launch.notes = std::move(*settled);
   std::vector<std::string> read_only;
   for (const workspace::Root& root : plan.roots) {
     const bool writable = root.access == workspace::Access::kReadWrite;
     (writable ? read_write : read_only).push_back(root.mount);
     if (root.mode == workspace::RootMode::kBind) continue;
-    StageTarget target;
-    target.uid = inputs.uid;
-    target.gid = inputs.gid;
-    target.timeout = inputs.timeout;
     Result<StagedGeneration> staged;
-    if (below_workspace(root.mount)) {
-      const std::string parent = parent_of(root.mount);
-      if (parent != tree) {
-        auto made = co_await supervisor.make_tree(parent, inputs.uid, inputs.gid, {});
-        if (!made) co_return fail(std::move(made).error());
-      }
-      const GenerationPlace place{tree, inputs.process_id, inputs.manifest_dir,
-                                  inputs.one_id ? inputs.uid : inputs.code_uid};
-      staged = co_await stage_generation(pool, supervisor, root, inputs.policy, target, place, inputs.restage);
+    if (is_copied(root)) {
+      staged = co_await stage_generation(pool, supervisor, *copies, root, inputs.policy, target, place, inputs.restage);
     } else {
       if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared)
         co_return fail(std::move(shared).error());

@@ -17,6 +17,8 @@
 #include "net/task.h"
 #include "provision/install/installer.h"
 #include "provision/phase.h"
+#include "provision/stage/copies.h"
+#include "provision/uid_book.h"
 #include "workspace/plan.h"
 
 namespace mcpbox::provision {
@@ -26,7 +28,7 @@ struct LaunchInputs {
   std::string process_id;  // identity.h
   uid_t uid = 0;
   gid_t gid = 0;
-  uid_t code_uid = 0;  // ServerUids::code
+  ServerUids uids;  // of the book; `uid` is another where a mounted folder decides
   workspace::Plan plan;
   std::map<std::string, std::string> env;  // the server's own variables, secrets among them; plan.env wins over it
   StagePolicy policy;
@@ -51,6 +53,9 @@ struct Launch {
 
 // The directory of a managed process in its sandbox: home, tmp and staged workspace are below it.
 std::string process_tree(const std::string& process_id);
+
+// Where the server's copies are, and whose.
+GenerationPlace place_of(const LaunchInputs& inputs);
 
 // Sets on_phase to the phase in which an error happened.
 Task<Result<Launch>> prepare_launch(box::Sandbox& session, Installer& installer, boost::asio::thread_pool& pool,

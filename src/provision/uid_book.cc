@@ -315,10 +315,11 @@ Result<ServerUids> UidBook::server(std::string_view name) const {
   const UidPart servers = server_part(range_);
   const UidPart others = installer_part(range_);
   ServerUids uids;
-  uids.before = preferred_server_uid(instance_, name, range_);
-  auto own = book->take(kServer, name, servers, uids.before);
+  uids.server_before = preferred_server_uid(instance_, name, range_);
+  uids.code_before = preferred_code_uid(instance_, name, range_);
+  auto own = book->take(kServer, name, servers, uids.server_before);
   if (!own) return fail(std::move(own).error());
-  auto code = book->take(kCode, name, others, preferred_code_uid(instance_, name, range_));
+  auto code = book->take(kCode, name, others, uids.code_before);
   if (!code) return fail(std::move(code).error());
   if (auto saved = book->save(); !saved) return fail(std::move(saved).error());
   uids.server = *own;
@@ -358,7 +359,7 @@ Result<RunUids> UidBook::run() const {
   if (!code) return fail(std::move(code).error());
   if (auto saved = book->save(); !saved) return fail(std::move(saved).error());
   RunUids run;
-  run.uids = {server->first, code->first, server->first};
+  run.uids = {server->first, code->first, server->first, code->first};
   run.hold = std::make_shared<RunHold>(std::move(server->second), std::move(code->second));
   return run;
 }

@@ -24,7 +24,9 @@ namespace mcpbox::provision {
 struct ServerUids {
   uid_t server = 0;  // as whom it runs, where no mounted folder decides that
   uid_t code = 0;    // owns what the server runs and must not write; never runs a server
-  uid_t before = 0;  // owns what the server left before there was a book; mostly the same as `server`
+  // Own what was left before there was a book; mostly the same two.
+  uid_t server_before = 0;
+  uid_t code_before = 0;
 };
 
 // As long as it lives, nobody else gets the uids of a run; they are free when its process ended, however that ended.

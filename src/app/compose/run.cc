@@ -252,7 +252,7 @@ class Run {
     inputs.process_id = "server";
     inputs.uid = uid_;
     inputs.gid = user->second;
-    inputs.code_uid = drawn->uids.code;
+    inputs.uids = drawn->uids;
     inputs.env = std::move(*env);
     inputs.timeout = std::chrono::seconds(options_.timeout_sec);
     inputs.policy = std::move(policy);

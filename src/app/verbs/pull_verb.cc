@@ -73,10 +73,17 @@ int pull_changes(const ClientOptions& options, const PullVerb& pull) {
       return kUsage;
     }
   }
+  // The folder may be gone: its name is enough to find the copy.
+  std::string of;
+  if (!pull.of.empty()) {
+    std::error_code problem;
+    of = std::filesystem::weakly_canonical(std::filesystem::absolute(pull.of, problem), problem).string();
+    while (of.size() > 1 && of.ends_with('/')) of.pop_back();
+  }
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     DaemonClient client(runtime.loop.get_executor(), options.socket);
     json::Writer request;
-    request.object().member("to", to).member("dry_run", pull.dry_run).member("force", pull.force);
+    request.object().member("of", of).member("to", to).member("dry_run", pull.dry_run).member("force", pull.force);
     request.member("delete", pull.delete_missing).end();
     auto body = co_await client.post("/v1/servers/" + net::url_encode(pull.server) + "/pull", request.take(),
                                      std::chrono::seconds(360));

@@ -9,6 +9,7 @@ namespace mcpbox::app {
 
 struct PullVerb {
   std::string server;
+  std::string of;  // folder of the copy; empty = all that the server uses
   std::string to;  // a folder that is there; empty = the one that was staged
   bool dry_run = false;
   bool force = false;

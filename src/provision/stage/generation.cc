@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "net/offload.h"
+#include "provision/stage/copy_paths.h"
 #include "provision/stage/stage_pipe.h"
 
 namespace mcpbox::provision {
@@ -24,16 +25,11 @@ using workspace::StageManifest;
 using workspace::StageReport;
 
 constexpr int kAttempts = 3;
-constexpr std::string_view kUnfinished = ".next.";
 
 std::int64_t realtime_ns() {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
-std::string short_hash(const std::string& text) {
-  return sha256_hex(text).substr(0, 16);
 }
 
 // Sends what changed, keeps the rest, and writes down what the copy then has.
@@ -128,38 +124,29 @@ std::optional<StageReport> as_it_was(const Job& job) {
   return std::move(*report);
 }
 
-// The manifest of the copy that the note speaks of, if files may be taken over from that copy.
+// The manifest of this copy, if files may be taken over from it.
 std::optional<StageManifest> trusted_manifest(const std::string& path, const workspace::Root& root,
-                                              const std::string& note) {
+                                              const std::string& generation) {
   auto manifest = workspace::load_manifest(path);
   if (!manifest) return std::nullopt;
   const bool fits = !manifest->writable && manifest->host == root.host && manifest->mount == root.mount &&
-                    note == "ro " + manifest->generation;
+                    manifest->generation == generation;
   if (!fits) return std::nullopt;
   return std::move(*manifest);
 }
 
 }  // namespace
 
-std::string generation_note(const GenerationPlace& place, const std::string& mount) {
-  return fmt::format("{}/.staged-{}", place.tree, short_hash(mount));
-}
-
-std::string manifest_path(const GenerationPlace& place, const std::string& mount) {
-  return fmt::format("{}/{}-{}", place.manifest_dir, place.process_id, short_hash(mount));
-}
-
 Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
-                                                workspace::Root root, StagePolicy policy, StageTarget target,
-                                                GenerationPlace place, bool fresh) {
+                                                CopyList& copies, workspace::Root root, StagePolicy policy,
+                                                StageTarget target, GenerationPlace place, bool fresh) {
   const bool writable = root.access == workspace::Access::kReadWrite;
-  const std::string note_path = generation_note(place, root.mount);
-  const std::string remembered = place.manifest_dir.empty() ? "" : manifest_path(place, root.mount);
-  const std::string parent = root.mount.substr(0, root.mount.rfind('/'));
-  auto read = co_await supervisor.read_file(note_path, 256);
-  const std::string note = read ? *read : "";
+  const std::string remembered = place.manifest_dir.empty() ? "" : manifest_path(place, root.host, writable);
+  const std::string parent = parent_of(root.mount);
+  const Copy* known = copies.at(root.mount);
+  if (known != nullptr && known->host != root.host) known = nullptr;
   StagedGeneration result;
-  if (writable && !fresh && note.starts_with("rw ")) {
+  if (writable && !fresh && known != nullptr && known->kind == Copy::Kind::kOwn) {
     result.how = StagedGeneration::How::kOwnCopy;
     co_return result;
   }
@@ -176,13 +163,15 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
   // Where the sandbox has one id only, nothing but Landlock keeps the server from its code: then no copy is a source of
   // the next.
   const bool sealed = !writable && place.code_uid != target.uid;
-  if (sealed && !fresh && !remembered.empty() && note.starts_with("ro ")) {
+  const bool source = sealed && !fresh && known != nullptr && known->kind == Copy::Kind::kSealed &&
+                      known->uid == place.code_uid && known->gid == target.gid;
+  if (source && !remembered.empty()) {
     struct Found {
       std::optional<StageManifest> manifest;
       std::optional<StageReport> unchanged;
     };
-    auto look = [remembered, root, policy, note] {
-      Job job{root, policy, trusted_manifest(remembered, root, note), {}, 0};
+    auto look = [remembered, root, policy, generation = known->generation] {
+      Job job{root, policy, trusted_manifest(remembered, root, generation), {}, 0};
       Found found;
       if (job.previous) found.unchanged = as_it_was(job);
       found.manifest = std::move(job.previous);
@@ -215,15 +204,14 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
       continue;
     }
     if (!report) co_return fail(std::move(report).error());
-    // While the name leads from one copy to the next, no note may speak of either.
-    if (!note.empty()) {
-      if (auto cleared = co_await supervisor.write_file(note_path, ""); !cleared)
-        co_return fail(std::move(cleared).error());
-    }
+    // While the name leads from one copy to the next, the list may speak of neither.
+    if (auto cleared = co_await copies.drop(supervisor, root.mount); !cleared)
+      co_return fail(std::move(cleared).error());
     if (auto published = co_await supervisor.publish(destination, root.mount, owner); !published)
       co_return fail(std::move(published).error());
-    auto noted = co_await supervisor.write_file(note_path, (writable ? "rw " : sealed ? "ro " : "open ") + generation);
-    if (!noted) co_return fail(std::move(noted).error());
+    const Copy::Kind kind = writable ? Copy::Kind::kOwn : sealed ? Copy::Kind::kSealed : Copy::Kind::kOpen;
+    auto listed = co_await copies.put(supervisor, {kind, root.host, root.mount, "", generation, owner, target.gid});
+    if (!listed) co_return fail(std::move(listed).error());
     result.how = previous ? StagedGeneration::How::kPartly : StagedGeneration::How::kWhole;
     result.sent = job->sent;
     result.report = std::move(*report);

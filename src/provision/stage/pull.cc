@@ -59,15 +59,14 @@ struct PullJob {
 };
 
 // Opens where it goes, reads what was staged, makes a place for what comes.
-Result<void> prepare_pull(PullJob& job, const GenerationPlace& place, const workspace::Root& root,
-                          const std::string& note, bool elsewhere) {
+Result<void> prepare_pull(PullJob& job, const GenerationPlace& place, const Copy& copy, bool elsewhere) {
   auto opened = workspace::open_stage_root(job.target.host, job.target.allowed_roots, job.target.rules);
   if (!opened) return fail(opened.error());
   job.root = std::move(*opened);
   if (!elsewhere) {
-    auto manifest = workspace::load_manifest(manifest_path(place, root.mount));
+    auto manifest = workspace::load_manifest(manifest_path(place, copy.host, true));
     job.base_known =
-        manifest && manifest->digests && manifest->host == root.host && note == "rw " + manifest->generation;
+        manifest && manifest->digests && manifest->host == copy.host && copy.generation == manifest->generation;
     if (job.base_known) job.base = std::move(*manifest);
   }
   ::mkdir(place.manifest_dir.c_str(), 0700);
@@ -92,27 +91,18 @@ Result<void> receive_pull(PullJob& job, int stream) {
   return {};
 }
 
-}  // namespace
-
-Task<Result<PullOutcome>> pull_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
+Task<Result<PullOutcome>> pull_copy(boost::asio::thread_pool& pool, box::Supervisor& supervisor, Copy copy,
                                     StagePolicy policy, StageTarget target, GenerationPlace place,
                                     PullOptions options) {
   const bool elsewhere = !options.to.empty();
-  auto read = co_await supervisor.read_file(generation_note(place, root.mount), 256);
-  const std::string note = read ? *read : "";
-  if (!note.starts_with("rw ")) {
-    co_return fail(Code::kFailedPrecondition, fmt::format("there is no copy of {} that the server could have changed: "
-                                                          "it was not started yet, or only since it may write",
-                                                          printable(root.host)));
-  }
   if (place.manifest_dir.empty())
     co_return fail(Code::kUnsupported, "nothing can be brought back without a state directory");
 
   auto job = std::make_shared<PullJob>();
-  job->target.host = elsewhere ? options.to : root.host;
+  job->target.host = elsewhere ? options.to : copy.host;
   job->target.allowed_roots = policy.allowed_roots;
   job->target.rules = policy.rules;
-  auto prepare = [job, place, root, note, elsewhere] { return prepare_pull(*job, place, root, note, elsewhere); };
+  auto prepare = [job, place, copy, elsewhere] { return prepare_pull(*job, place, copy, elsewhere); };
   auto prepared = co_await net::offload(pool, std::move(prepare));
   if (!prepared) co_return fail(std::move(prepared).error());
 
@@ -131,9 +121,9 @@ Task<Result<PullOutcome>> pull_root(boost::asio::thread_pool& pool, box::Supervi
     });
   });
   box::Supervisor::PackRequest request;
-  request.path = root.mount;
-  request.uid = target.uid;
-  request.gid = target.gid;
+  request.path = copy.path;
+  request.uid = copy.uid;
+  request.gid = copy.gid;
   for (const std::string_view name : workspace::default_ignored_names()) request.skip.emplace_back(name);
   request.entries = job->target.limits.entries;
   request.bytes = job->target.limits.bytes;
@@ -153,7 +143,7 @@ Task<Result<PullOutcome>> pull_root(boost::asio::thread_pool& pool, box::Supervi
   auto report = co_await net::offload(pool, std::move(settle));
   if (!report) co_return fail(std::move(report).error());
   if (report->applied && !elsewhere && job->base_known) {
-    auto save = [base = report->base, path = manifest_path(place, root.mount)] {
+    auto save = [base = report->base, path = manifest_path(place, copy.host, true)] {
       return workspace::save_manifest(path, base);
     };
     auto saved = co_await net::offload(pool, std::move(save));
@@ -161,12 +151,72 @@ Task<Result<PullOutcome>> pull_root(boost::asio::thread_pool& pool, box::Supervi
       log::warning(place.process_id, "{}; the next pull takes what came now for conflicts", saved.error().message());
   }
   PullOutcome outcome;
-  outcome.from = root.host;
+  outcome.from = copy.host;
   outcome.target = job->target.host;
   outcome.base_known = job->base_known;
   outcome.unreadable = packed->skipped;
   outcome.report = std::move(*report);
   co_return outcome;
+}
+
+// The folders whose copies there are, for a message.
+std::string folders_of(const std::vector<Copy>& copies) {
+  std::string text;
+  for (const Copy& copy : copies) text += (text.empty() ? "" : ", ") + printable(copy.host, 500);
+  return text;
+}
+
+}  // namespace
+
+Task<Result<std::vector<PullOutcome>>> pull_copies(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
+                                                   const std::string& server, std::vector<workspace::Root> roots,
+                                                   StagePolicy policy, StageTarget user, GenerationPlace place,
+                                                   PullOptions options) {
+  std::erase_if(roots, [](const workspace::Root& root) { return root.mode != workspace::RootMode::kStage; });
+  auto copies = co_await CopyList::load(pool, supervisor, place, roots, user, false);
+  if (!copies) co_return fail(std::move(copies).error());
+  const std::vector<Copy> kept = copies->kept();
+  const std::string of_kept =
+      kept.empty() ? "" : fmt::format("; it keeps copies of {} (--of FOLDER)", folders_of(kept));
+  std::vector<Copy> which;
+  if (!options.of.empty()) {
+    const Copy* copy = copies->own_of(options.of);
+    if (copy == nullptr) {
+      co_return fail(Code::kFailedPrecondition,
+                     fmt::format("server '{}' has no copy of {} that it could have changed{}", server,
+                                 printable(options.of), of_kept));
+    }
+    which.push_back(*copy);
+  } else {
+    std::erase_if(roots, [](const workspace::Root& root) { return root.access != workspace::Access::kReadWrite; });
+    if (roots.empty()) {
+      co_return fail(
+          Code::kFailedPrecondition,
+          fmt::format("server '{}' has no copy that it may change: set `host_path_mode: rw`{}", server, of_kept));
+    }
+    if (roots.size() > 1 && !options.to.empty()) {
+      co_return fail(
+          Code::kInvalidArgument,
+          fmt::format("server '{}' has copies of {} folders; --to takes one: name it with --of", server, roots.size()));
+    }
+    for (const workspace::Root& root : roots) {
+      const Copy* copy = copies->own_of(root.host);
+      if (copy == nullptr) {
+        co_return fail(Code::kFailedPrecondition,
+                       fmt::format("there is no copy of {} that the server could have changed: it was not started yet, "
+                                   "or only since it may write{}",
+                                   printable(root.host), of_kept));
+      }
+      which.push_back(*copy);
+    }
+  }
+  std::vector<PullOutcome> outcomes;
+  for (Copy& copy : which) {
+    auto pulled = co_await pull_copy(pool, supervisor, std::move(copy), policy, user, place, options);
+    if (!pulled) co_return fail(std::move(pulled).error());
+    outcomes.push_back(std::move(*pulled));
+  }
+  co_return outcomes;
 }
 
 }  // namespace mcpbox::provision

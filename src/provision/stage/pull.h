@@ -16,6 +16,8 @@
 namespace mcpbox::provision {
 
 struct PullOptions {
+  std::string of;  // the folder whose copy is meant, also one that is kept and not used now; empty = all that the
+                   // server uses
   std::string to;  // absolute host folder, in the allowed ones, that gets the server's whole copy; empty = the folder
                    // that was staged
   workspace::PullChoice choice;
@@ -29,9 +31,12 @@ struct PullOutcome {
   workspace::PullReport report;
 };
 
-// `root` is the server's writable copy; kFailedPrecondition when there is none. The server may be running; a file that
-// it changes at that moment is kAborted.
-Task<Result<PullOutcome>> pull_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
-                                    StagePolicy policy, StageTarget target, GenerationPlace place, PullOptions options);
+// The copies that the server may change (`roots`: those of its plan), or the one of options.of. kFailedPrecondition
+// when there is none, with the folders that there are copies of. The server may be running as `user`; a file that it
+// changes at that moment is kAborted.
+Task<Result<std::vector<PullOutcome>>> pull_copies(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
+                                                   const std::string& server, std::vector<workspace::Root> roots,
+                                                   StagePolicy policy, StageTarget user, GenerationPlace place,
+                                                   PullOptions options);
 
 }  // namespace mcpbox::provision

@@ -8,6 +8,7 @@
 
 #include "json/value.h"
 #include "net/task_group.h"
+#include "provision/identity.h"
 #include "real_engine.h"
 
 namespace mcpbox::hosting {
@@ -85,8 +86,10 @@ struct HostedServerTest : test::RealEngine {
     server.tool_call_timeout = seconds(60);
     return server;
   }
+  box::UidRange uids;
   void start(std::vector<config::ServerSettings> servers) {
     HostOptions options;
+    options.uids = uids;
     options.instance = instance;
     options.init_path = init;
     options.run_dir = run_dir;
@@ -405,7 +408,7 @@ TEST_F(HostedServerTest, pull_brings_changes_back_from_a_running_and_from_a_stop
     if (!co_await connected(one) || !co_await connected(server("two"))) co_return 1;
     EXPECT_EQ(co_await call(one, "write", R"({"path":"note","text":"new"})"), "written");
     EXPECT_EQ(co_await call(one, "write", R"({"path":"data.txt","text":"+more"})"), "written");
-    auto pulled = co_await one.pull({"", {.dry_run = true}});
+    auto pulled = co_await one.pull({"", "", {.dry_run = true}});
     if (!pulled) {
       ADD_FAILURE() << pulled.error().message();
       co_return 1;
@@ -429,11 +432,11 @@ TEST_F(HostedServerTest, pull_brings_changes_back_from_a_running_and_from_a_stop
     EXPECT_TRUE(pulled && pulled->front().report.items.empty());
     // To another folder: all that the server has.
     tree.dir("elsewhere");
-    pulled = co_await one.pull({tree.path("elsewhere"), {}});
+    pulled = co_await one.pull({"", tree.path("elsewhere"), {}});
     EXPECT_TRUE(pulled && pulled->front().report.items.size() == 3u);
     EXPECT_EQ(::access(tree.path("elsewhere/server.py").c_str(), F_OK), 0);
     for (const std::string& refused : {std::string("/etc"), std::string("/"), std::string("relative")}) {
-      EXPECT_FALSE(co_await one.pull({refused, {}})) << refused;
+      EXPECT_FALSE(co_await one.pull({"", refused, {}})) << refused;
     }
     // A server that only reads its folder has nothing to bring back.
     auto none = co_await server("two").pull({});
@@ -445,6 +448,158 @@ TEST_F(HostedServerTest, pull_brings_changes_back_from_a_running_and_from_a_stop
     co_return 0;
   };
   test::run_task(loop, body());
+}
+
+// A copy belongs to a folder. Each start has the configuration of that moment, as after an edit and a restart.
+struct CopiesTest : HostedServerTest {
+  config::ServerSettings on(const std::vector<std::string>& folders, config::Access mode) {
+    auto settings = python("one");
+    settings.args = {"server.py"};
+    settings.box.host_path_mode = mode;
+    settings.box.host_path.reset();
+    if (folders.size() == 1) {
+      settings.box.host_path = tree.path(folders[0]);
+      return settings;
+    }
+    settings.args = {tree.path(folders[0]) + "/server.py"};
+    for (std::size_t i = 1; i < folders.size(); ++i) settings.args.push_back(tree.path(folders[i]));
+    return settings;
+  }
+  void SetUp() override {
+    HostedServerTest::SetUp();
+    for (const char* folder : {"a", "b", "deep/a"}) {
+      tree.file(std::string(folder) + "/server.py", kServer);
+      tree.file(std::string(folder) + "/name", folder);
+    }
+  }
+  // What the server at its start finds in these files of its sandbox, after `tools` were called; then it is stopped.
+  Task<void> stop_host() {
+    EXPECT_TRUE(co_await host->stop());
+    host.reset();
+  }
+  void with(config::ServerSettings settings, std::function<Task<void>(HostedServer&)> body) {
+    start({std::move(settings)});
+    auto run = [this, &body]() -> Task<int> {
+      if (co_await connected(server("one"))) co_await body(server("one"));
+      co_await stop_host();
+      co_return 0;
+    };
+    test::run_task(loop, run());
+  }
+  static std::string read(const std::string& path) { return R"({"path":")" + path + R"("})"; }
+  static std::string write(const std::string& path, const std::string& text) {
+    return R"({"path":")" + path + R"(","text":")" + text + R"("})";
+  }
+};
+
+TEST_F(CopiesTest, another_folder_gets_a_copy_of_its_own_and_the_first_is_kept_to_be_pulled) {
+  const auto rw = config::Access::kReadWrite;
+  with(on({"a"}, rw), [this](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "read", read("name")), "a");
+    EXPECT_EQ(co_await call(one, "write", write("mine", "of a")), "written");
+  });
+  with(on({"b"}, rw), [this](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "read", read("name")), "b") << "it runs the code of the other folder";
+    EXPECT_THAT(co_await call(one, "read", read("mine")), HasSubstr("FileNotFoundError"));
+    EXPECT_EQ(co_await call(one, "write", write("mine", "of b")), "written");
+    EXPECT_THAT(log_of(one), HasSubstr("mcpbox pull one --of " + tree.path("a")));
+    auto pulled = co_await one.pull({tree.path("a"), "", {}});
+    EXPECT_TRUE(pulled) << pulled.error().message();
+    if (!pulled) co_return;
+    EXPECT_TRUE(pulled->front().base_known);
+    EXPECT_EQ(pulled->front().target, tree.path("a"));
+    EXPECT_EQ(::access(tree.path("a/mine").c_str(), F_OK), 0);
+    EXPECT_NE(::access(tree.path("b/mine").c_str(), F_OK), 0);
+    auto none = co_await one.pull({tree.path("c"), "", {}});
+    EXPECT_FALSE(none);
+    if (!none) EXPECT_THAT(none.error().message(), HasSubstr(tree.path("a")));
+  });
+  with(on({"a"}, rw), [this](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "read", read("mine")), "of a");
+    EXPECT_THAT(log_of(one), HasSubstr("uses the copy of " + tree.path("a") + " again"));
+  });
+  with(on({"b"}, rw),
+       [this](HostedServer& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("mine")), "of b"); });
+}
+
+TEST_F(CopiesTest, folders_that_change_their_places_take_their_copies_with_them) {
+  const auto rw = config::Access::kReadWrite;
+  const std::string at = "/workspace/.mcp/" + provision::process_id("one") + "/workspace/";
+  with(on({"a", "deep/a"}, rw), [&](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "read", read(at + "a/name")), "a");
+    EXPECT_EQ(co_await call(one, "read", read(at + "a-2/name")), "deep/a");
+    EXPECT_EQ(co_await call(one, "write", write(at + "a/mine", "of a")), "written");
+    EXPECT_EQ(co_await call(one, "write", write(at + "a-2/mine", "of deep")), "written");
+  });
+  with(on({"deep/a", "a"}, rw), [&](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "read", read(at + "a/name")), "deep/a");
+    EXPECT_EQ(co_await call(one, "read", read(at + "a/mine")), "of deep");
+    EXPECT_EQ(co_await call(one, "read", read(at + "a-2/mine")), "of a");
+  });
+  // One folder alone lies at the work space itself.
+  with(on({"a"}, rw), [&](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "read", read("mine")), "of a");
+    EXPECT_EQ(co_await call(one, "write", write("mine", "+")), "written");
+    auto pulled = co_await one.pull({tree.path("deep/a"), "", {}});
+    EXPECT_TRUE(pulled) << pulled.error().message();
+    EXPECT_EQ(::access(tree.path("deep/a/mine").c_str(), F_OK), 0);
+  });
+  with(on({"b", "a"}, rw), [&](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "read", read(at + "a/mine")), "of a+");
+    EXPECT_EQ(co_await call(one, "read", read(at + "b/name")), "b");
+  });
+}
+
+TEST_F(CopiesTest, a_server_that_gets_another_user_id_keeps_its_home_and_its_copy) {
+  const auto rw = config::Access::kReadWrite;
+  const std::string at_home = "/workspace/.mcp/" + provision::process_id("one") + "/home/mine";
+  with(on({"a"}, rw), [&](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "write", write("mine", "of a")), "written");
+    EXPECT_EQ(co_await call(one, "write", write(at_home, "at home")), "written");
+  });
+  uids = {2'040'000'000, 1000};
+  with(on({"a"}, rw), [&](HostedServer& one) -> Task<void> {
+    EXPECT_GE(one.view().uid, 2'040'000'000u);
+    EXPECT_EQ(co_await call(one, "read", read("mine")), "of a");
+    EXPECT_EQ(co_await call(one, "read", read(at_home)), "at home");
+    EXPECT_EQ(co_await call(one, "write", write("mine", "+")), "written");
+  });
+}
+
+TEST_F(CopiesTest, what_is_only_read_comes_from_its_folder_and_what_the_server_had_changed_is_kept) {
+  const auto ro = config::Access::kReadOnly;
+  const auto rw = config::Access::kReadWrite;
+  with(on({"a"}, ro),
+       [&](HostedServer& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("name")), "a"); });
+  with(on({"b"}, ro),
+       [&](HostedServer& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("name")), "b"); });
+  with(on({"b"}, rw), [&](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "write", write("mine", "of b")), "written");
+  });
+  with(on({"b"}, ro), [&](HostedServer& one) -> Task<void> {
+    EXPECT_THAT(co_await call(one, "read", read("mine")), HasSubstr("FileNotFoundError"));
+    auto pulled = co_await one.pull({tree.path("b"), "", {.dry_run = true}});
+    EXPECT_TRUE(pulled && pulled->front().base_known && pulled->front().report.items.size() == 1);
+  });
+  with(on({"b"}, rw), [&](HostedServer& one) -> Task<void> {
+    EXPECT_EQ(co_await call(one, "read", read("mine")), "of b");
+    one.request_restart(true);
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_THAT(co_await call(one, "read", read("mine")), HasSubstr("FileNotFoundError"));
+  });
+  // Without a folder: a place of its own, which stays its own.
+  auto alone = python("one");
+  alone.command = "python3";
+  alone.args = {"-c", kServer};
+  alone.box.host_path.reset();
+  with(alone, [&](HostedServer& one) -> Task<void> {
+    EXPECT_THAT(co_await call(one, "read", read("name")), HasSubstr("FileNotFoundError"));
+    EXPECT_EQ(co_await call(one, "write", write("own", "mine")), "written");
+  });
+  with(on({"a"}, ro), [&](HostedServer& one) -> Task<void> {
+    EXPECT_THAT(co_await call(one, "read", read("own")), HasSubstr("FileNotFoundError"));
+  });
+  with(alone, [&](HostedServer& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("own")), "mine"); });
 }
 
 }  // namespace

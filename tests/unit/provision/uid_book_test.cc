@@ -58,7 +58,7 @@ TEST_F(UidBookTest, what_was_made_before_there_was_a_book_keeps_its_uid) {
   EnvLedger(tree.root()).note_use(hash(1), hash(1), "notes");
   const auto uids = book().server("notes").value();
   EXPECT_EQ(uids.server, preferred_server_uid("0123", "notes", kSmall));
-  EXPECT_EQ(uids.before, uids.server);
+  EXPECT_EQ(uids.server_before, uids.server);
   EXPECT_EQ(uids.code, preferred_code_uid("0123", "notes", kSmall));
   EXPECT_EQ(book().environment(hash(1)).value(), preferred_installer_uid(hash(1), kSmall));
   // Also where somebody who came later would have preferred it.
@@ -71,8 +71,8 @@ TEST_F(UidBookTest, a_second_server_that_prefers_the_same_uid_gets_another_and_i
   std::set<uid_t> seen;
   for (int i = 0;; ++i) {
     const auto uids = book().server("s" + std::to_string(i)).value();
-    EXPECT_EQ(uids.before, preferred_server_uid("0123", "s" + std::to_string(i), kSmall));
-    if (uids.server == uids.before) continue;
+    EXPECT_EQ(uids.server_before, preferred_server_uid("0123", "s" + std::to_string(i), kSmall));
+    if (uids.server == uids.server_before) continue;
     EXPECT_TRUE(server_part(kSmall).contains(uids.server));
     break;
   }

@@ -1,0 +1,219 @@
+#include "provision/stage/copies.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include "base/digest.h"
+#include "base/text.h"
+#include "net/offload.h"
+#include "provision/stage/copy_paths.h"
+#include "workspace/stage_manifest.h"
+
+namespace mcpbox::provision {
+namespace {
+
+constexpr std::string_view kHead = "mcpbox copies 1";
+constexpr std::size_t kMaxList = 1u << 20;
+constexpr std::array<std::string_view, 3> kKinds{"own", "sealed", "open"};  // Copy::Kind
+constexpr std::string_view kOldNote = ".staged-";
+
+std::string list_path(const GenerationPlace& place) {
+  return place.tree + "/.copies";
+}
+
+std::string short_hash(const std::string& text) {
+  return sha256_hex(text).substr(0, 16);
+}
+
+bool read_number(std::string_view text, std::uint32_t& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+}  // namespace
+
+std::string manifest_path(const GenerationPlace& place, const std::string& host, bool own) {
+  return fmt::format("{}/{}-{}{}", place.manifest_dir, place.process_id, short_hash(host), own ? "-own" : "");
+}
+
+Result<void> CopyList::parse(const std::string& text) {
+  const auto lines = split(text, '\n');
+  const auto unreadable = [&] {
+    return fail(Code::kDataLoss, fmt::format("{} is damaged, so which copies are there is not known; `mcpbox restart "
+                                             "--fresh` stages the server's folders again and drops its copies",
+                                             list_path(place_)));
+  };
+  if (lines.size() < 3 || lines[0] != kHead || !lines.back().empty()) return unreadable();
+  for (std::size_t i = 1; i + 1 < lines.size(); ++i) {
+    const auto fields = split(lines[i], '\t');
+    if (i == 1) {
+      if (fields.size() != 4 || !read_number(fields[1], uid_) || !read_number(fields[2], gid_)) return unreadable();
+      several_ = fields[3] == "several";
+      continue;
+    }
+    Copy copy;
+    const auto kind = fields.size() == 7 ? std::ranges::find(kKinds, fields[0]) : kKinds.end();
+    if (kind == kKinds.end() || !read_number(fields[1], copy.uid) || !read_number(fields[2], copy.gid))
+      return unreadable();
+    copy.kind = static_cast<Copy::Kind>(kind - kKinds.begin());
+    copy.generation = fields[3];
+    copy.path = fields[4];
+    copy.next = fields[5];
+    copy.host = fields[6];
+    if (!copy.path.starts_with('/')) return unreadable();
+    copies_.push_back(std::move(copy));
+  }
+  return {};
+}
+
+Task<Result<void>> CopyList::save(box::Supervisor& supervisor) {
+  std::string text = fmt::format("{}\ntree\t{}\t{}\t{}\n", kHead, uid_, gid_, several_ ? "several" : "one");
+  for (const Copy& copy : copies_) {
+    text += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\n", kKinds[static_cast<std::size_t>(copy.kind)], copy.uid, copy.gid,
+                        copy.generation, copy.path, copy.next, copy.host);
+  }
+  if (text.size() > kMaxList)
+    co_return fail(Code::kResourceExhausted, "too many copies are kept; `mcpbox down --volumes` removes them");
+  co_return co_await supervisor.write_file(list_path(place_), std::move(text));
+}
+
+Task<Result<CopyList>> CopyList::load(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
+                                      GenerationPlace place, std::vector<workspace::Root> roots, StageTarget user,
+                                      bool fresh) {
+  CopyList list(std::move(place));
+  auto text = co_await supervisor.read_file(list_path(list.place_), kMaxList);
+  if (!text && text.error().code() != Code::kNotFound) co_return fail(std::move(text).error());
+  if (!text) {
+    if (auto converted = co_await list.convert(pool, supervisor, roots, user); !converted)
+      co_return fail(std::move(converted).error());
+    co_return list;
+  }
+  if (auto parsed = list.parse(*text); !parsed) {
+    if (!fresh) co_return fail(std::move(parsed).error());
+    list = CopyList(list.place_);
+    list.uid_ = user.uid;
+    list.gid_ = user.gid;
+  }
+  if (auto found = co_await list.find_moved(supervisor); !found) co_return fail(std::move(found).error());
+  co_return list;
+}
+
+// Earlier versions did not note groups: a server's was its user id, or that of the mounted folder that decided both.
+void CopyList::assume_groups(const StageTarget& user) {
+  if (uid_ != 0 && gid_ == 0) gid_ = uid_ == user.uid ? user.gid : uid_;
+  for (Copy& copy : copies_) {
+    if (copy.gid == 0) copy.gid = copy.uid == user.uid || copy.kind == Copy::Kind::kSealed ? gid_ : copy.uid;
+  }
+}
+
+// A copy that was about to be renamed when mcpbox was killed is either still there or already at its new place.
+Task<Result<void>> CopyList::find_moved(box::Supervisor& supervisor) {
+  const auto exists = [&](const std::string& path) -> Task<Result<bool>> {
+    auto names = co_await supervisor.list_directory(parent_of(path));
+    if (names) co_return std::ranges::find(*names, path.substr(path.rfind('/') + 1)) != names->end();
+    if (names.error().code() == Code::kNotFound) co_return false;
+    co_return fail(std::move(names).error());
+  };
+  for (Copy& copy : copies_) {
+    if (copy.next.empty()) continue;
+    auto still = co_await exists(copy.path);
+    if (!still) co_return fail(std::move(still).error());
+    if (!*still) copy.path = copy.next;
+    copy.next.clear();
+  }
+  co_return Result<void>{};
+}
+
+// Until there were lists, a note beside the copy named its generation, and the manifest on the host its folder.
+Task<Result<void>> CopyList::convert(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
+                                     const std::vector<workspace::Root>& roots, const StageTarget& user) {
+  auto names = co_await supervisor.list_directory(place_.tree);
+  if (!names && names.error().code() == Code::kNotFound) co_return Result<void>{};
+  if (!names) co_return fail(std::move(names).error());
+  const std::string workspace = place_.tree + "/workspace";
+  uid_ = place_.server_before;
+  bool noted_workspace = false;
+  std::vector<std::string> notes;
+  for (const std::string& name : *names) {
+    if (!name.starts_with(kOldNote)) continue;
+    const std::string hash = name.substr(kOldNote.size());
+    notes.push_back(name);
+    noted_workspace |= hash == short_hash(workspace);
+    auto note = co_await supervisor.read_file(fmt::format("{}/{}", place_.tree, name), 256);
+    const std::size_t space = note ? note->find(' ') : std::string::npos;
+    if (space == std::string::npos) continue;
+    Copy copy;
+    const std::string kind = note->substr(0, space);
+    copy.kind = kind == "rw" ? Copy::Kind::kOwn : kind == "ro" ? Copy::Kind::kSealed : Copy::Kind::kOpen;
+    copy.generation = note->substr(space + 1);
+    copy.uid = copy.kind == Copy::Kind::kSealed ? place_.code_before : place_.server_before;
+    if (!place_.manifest_dir.empty()) {
+      auto look = [place = place_, hash, generation = copy.generation, own = copy.kind == Copy::Kind::kOwn] {
+        const std::string old = fmt::format("{}/{}-{}", place.manifest_dir, place.process_id, hash);
+        auto manifest = workspace::load_manifest(old);
+        std::optional<std::pair<std::string, std::string>> found;
+        if (manifest && manifest->generation == generation) {
+          found.emplace(manifest->host, manifest->mount);
+          (void)::rename(old.c_str(), manifest_path(place, manifest->host, own).c_str());
+        }
+        return found;
+      };
+      if (auto found = co_await net::offload(pool, std::move(look))) std::tie(copy.host, copy.path) = std::move(*found);
+    }
+    for (const workspace::Root& root : roots) {
+      if (copy.path.empty() && short_hash(root.mount) == hash) copy.path = root.mount, copy.host = root.host;
+    }
+    if (copy.path.empty()) continue;
+    several_ |= copy.path.starts_with(workspace + "/");
+    copies_.push_back(std::move(copy));
+  }
+  if (!several_ && !noted_workspace && std::ranges::find(*names, "workspace") != names->end())
+    copies_.push_back({Copy::Kind::kOwn, "", workspace, "", "", place_.server_before, 0});
+  assume_groups(user);
+  if (auto saved = co_await save(supervisor); !saved) co_return saved;
+  for (const std::string& name : notes)
+    (void)co_await supervisor.remove_tree(fmt::format("{}/{}", place_.tree, name), uid_);
+  co_return Result<void>{};
+}
+
+const Copy* CopyList::at(const std::string& path) const {
+  const auto found = std::ranges::find(copies_, path, &Copy::path);
+  return found != copies_.end() ? &*found : nullptr;
+}
+
+const Copy* CopyList::own_of(const std::string& host) const {
+  const Copy* best = nullptr;
+  for (const Copy& copy : copies_) {
+    if (copy.kind == Copy::Kind::kOwn && copy.host == host && (best == nullptr || is_kept(best->path))) best = &copy;
+  }
+  return best;
+}
+
+std::vector<Copy> CopyList::kept() const {
+  std::vector<Copy> kept;
+  for (const Copy& copy : copies_) {
+    if (is_kept(copy.path) && !copy.host.empty()) kept.push_back(copy);
+  }
+  return kept;
+}
+
+Task<Result<void>> CopyList::put(box::Supervisor& supervisor, Copy copy) {
+  std::erase_if(copies_, [&](const Copy& other) { return other.path == copy.path; });
+  copies_.push_back(std::move(copy));
+  co_return co_await save(supervisor);
+}
+
+Task<Result<void>> CopyList::drop(box::Supervisor& supervisor, const std::string& path) {
+  if (std::erase_if(copies_, [&](const Copy& copy) { return copy.path == path; }) == 0) co_return Result<void>{};
+  co_return co_await save(supervisor);
+}
+
+}  // namespace mcpbox::provision

@@ -9,8 +9,8 @@ using Keys = std::string_view;
 
 constexpr Keys kSettings[] = {"version", "engine", "box", "egress", "workspace", "daemon", "log", "servers"};
 constexpr Keys kEngine[] = {"address"};
-constexpr Keys kBox[] = {"image",        "limits",     "ca_bundle", "install_env",
-                         "install_mode", "wheelhouse", "npm_cache", "env_quota_mb"};
+constexpr Keys kBox[] = {"image",      "limits",    "ca_bundle",    "install_env",     "install_mode",
+                         "wheelhouse", "npm_cache", "env_quota_mb", "sandbox_idle_sec"};
 constexpr Keys kLimits[] = {"cpus", "memory_mb", "pids_limit"};
 constexpr Keys kWorkspace[] = {"allowed_roots"};
 constexpr Keys kDaemon[] = {"socket", "state_dir"};

@@ -74,6 +74,11 @@ void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {
     decoder.path(*cache, "box.npm_cache", Decoder::Must::kBeDirectory, box.npm_cache);
   if (const Node* quota = map.find("env_quota_mb"))
     decoder.whole(*quota, "box.env_quota_mb", 0, 1u << 30, box.env_quota_mb);
+  if (const Node* idle = map.find("sandbox_idle_sec")) {
+    auto seconds = static_cast<std::uint64_t>(box.sandbox_idle.count());
+    decoder.whole(*idle, "box.sandbox_idle_sec", 0, 86'400, seconds);
+    box.sandbox_idle = std::chrono::seconds(seconds);
+  }
 }
 
 void decode_workspace(Decoder& decoder, const Node& node, Settings& settings) {

@@ -62,9 +62,10 @@ struct BoxSettings {
                           // host's own, which must be there; empty = the host's own, if it is there
   std::map<std::string, Value> install_env;  // for installs only: PIP_INDEX_URL, npm_config_registry …
   InstallMode install_mode = InstallMode::kOpen;
-  std::string wheelhouse;               // host folder of wheels for kOffline; canonical; empty = none
-  std::string npm_cache;                // host folder, npm's cache, for kOffline; canonical; empty = none
-  std::uint64_t env_quota_mb = 20'480;  // of all environments together; 0 = no quota
+  std::string wheelhouse;                 // host folder of wheels for kOffline; canonical; empty = none
+  std::string npm_cache;                  // host folder, npm's cache, for kOffline; canonical; empty = none
+  std::uint64_t env_quota_mb = 20'480;    // of all environments together; 0 = no quota
+  std::chrono::seconds sandbox_idle{60};  // how long a sandbox stays that no server uses
 };
 
 // `servers.<name>.box`, with the field names of LangBot's MCPServerBoxConfig where it has them.

@@ -31,9 +31,9 @@ box::SandboxOptions sandbox_defaults(const HostOptions& options) {
 
 provision::InstallerOptions installer_options(const HostOptions& options) {
   provision::InstallerOptions installer;
-  installer.session = sandbox_defaults(options);
-  std::map<std::string, std::string> own;
-  for (const auto& [name, value] : options.settings.box.install_env) own[name] = std::string(value.text.reveal());
+  installer.sandbox = sandbox_defaults(options);
+  std::map<std::string, Secret> own;
+  for (const auto& [name, value] : options.settings.box.install_env) own[name] = value.text;
   installer.env = provision::install_variables(std::move(own));
   installer.egress = options.egress;
   installer.policy = options.policy.staging();
@@ -55,23 +55,17 @@ std::string cache_volume(const std::string& instance) {
 Host::Host(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
            HostOptions options)
     : tasks_(executor, "host"),
-      sandboxes_(engine, executor,
+      sandboxes_(engine, executor, options.settings.box.sandbox_idle,
                  [this](std::shared_ptr<provision::SharedSandbox> sandbox) {
                    tasks_.spawn("loss", tell_loss(std::move(sandbox)));
                  }),
       installer_(engine, executor, pool, installer_options(options)),
-      context_{engine,
-               executor,
-               pool,
-               sandboxes_,
-               installer_,
-               sandbox_defaults(options),
-               installer_.uids(),
-               options.image,
-               options.policy,
-               options.state_dir.empty() ? "" : options.state_dir + "/staged",
-               options.one_server_per_sandbox,
-               options.egress} {
+      context_{executor,
+               {engine, pool, installer_.uids(), sandbox_defaults(options), options.image, options.policy,
+                options.one_server_per_sandbox},
+               provision::SandboxedConnector({executor, pool, sandboxes_, installer_, options.egress,
+                                              options.state_dir.empty() ? "" : options.state_dir + "/staged",
+                                              options.one_server_per_sandbox})} {
   for (config::ServerSettings& settings : options.settings.servers) {
     const bool enabled = settings.enable;
     servers_.push_back(std::make_unique<HostedServer>(context_, std::move(settings)));
@@ -83,6 +77,7 @@ Host::~Host() = default;
 
 void Host::start() {
   for (const auto& server : servers_) tasks_.spawn(server->name(), run_server(*server));
+  sandboxes_.sweep(context_.host.sandbox.instance);
 }
 
 Task<void> Host::run_server(HostedServer& server) {

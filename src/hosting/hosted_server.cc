@@ -1,49 +1,56 @@
 #include "hosting/hosted_server.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
 #include <utility>
+#include <variant>
 
 #include "base/log.h"
 #include "base/text.h"
 #include "json/text.h"
-#include "net/offload.h"
 #include "provision/egress_policy.h"
 #include "provision/identity.h"
-#include "provision/missing_program.h"
 
 namespace mcpbox::hosting {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Stdio transport, "Shutdown": close stdin, wait, SIGTERM, wait, SIGKILL. The waits are those of the official SDKs.
-constexpr std::chrono::seconds kGrace{2};
-
 // How long the last output of a process that ended is waited for: a child that it left may hold the pipes open.
 constexpr std::chrono::milliseconds kDrain{300};
 
 }  // namespace
 
-// The process, the sandbox that it lives in, and the MCP session over its pipes.
+// The process and the MCP session over its pipes.
 struct HostedServer::Running {
-  std::shared_ptr<provision::SharedSandbox> sandbox;
-  std::string process_id;
-  uid_t uid = 0;
-  pid_t pid = 0;
-  std::optional<box::ProcessExit> exit;
-  std::optional<std::string> lost;
+  std::unique_ptr<provision::SandboxedProcess> process;
   std::unique_ptr<McpDriver> driver;
-  std::shared_ptr<provision::EnvHold> environment;
-  std::shared_ptr<egress::EgressGrant> egress;
 
-  ~Running() {
-    if (sandbox) sandbox->unwatch(process_id);
+  bool ended() const { return process->ended().has_value(); }
+  const provision::SandboxLost* lost() const {
+    return ended() ? std::get_if<provision::SandboxLost>(&*process->ended()) : nullptr;
   }
-  bool ended() const { return exit || lost; }
+};
+
+// Where a start stands, as the server's state and log show it.
+struct HostedServer::Report final : provision::StartReport {
+  explicit Report(HostedServer& s) : self(s) {}
+  HostedServer& self;
+  provision::Phase now = provision::Phase::kNone;
+
+  void phase(provision::Phase next) override {
+    now = next;
+    const bool starting = next == provision::Phase::kProcessStart;
+    if (starting) self.fresh_ = false;  // what was to be dropped is
+    self.enter(starting ? ServerState::kConnecting : ServerState::kPreparing, next);
+  }
+  void progress(std::string_view line) override {
+    self.log_.line(provision::LogSource::kMcpbox, line);
+    if (!line.starts_with(' ')) log::info(self.settings_.name, "{}", line);  // a step; its output is indented
+  }
+  void note(std::string_view line) override { self.log_.line(provision::LogSource::kMcpbox, line); }
 };
 
 HostedServer::HostedServer(HostContext& context, config::ServerSettings settings)
@@ -159,138 +166,34 @@ Task<void> HostedServer::start_into(std::optional<Result<std::unique_ptr<Running
   out = co_await start();
 }
 
-Task<Result<HostedServer::Place>> HostedServer::find_place() {
-  std::string image = context_.default_image;
-  if (settings_.box.image) {
-    auto found = co_await context_.engine.image(*settings_.box.image);
-    if (!found) {
-      co_return fail(std::move(found).error().with_context(
-          fmt::format("image '{}'; pull it with `mcpbox image pull {}`", *settings_.box.image, *settings_.box.image)));
-    }
-    image = found->id;
-  }
-  auto work = [this, image] { return provision::plan_server(settings_, context_.policy, image); };
-  auto plan = co_await net::offload(context_.pool, std::move(work));
-  if (!plan) co_return fail(std::move(plan).error());
-  if (!plan->refused.empty()) {
-    std::string text;
-    for (const workspace::Refusal& refusal : plan->refused) {
-      if (!text.empty()) text += "; ";
-      text += printable(refusal.path) + ": " + refusal.reason;
-    }
-    co_return fail(Code::kPermissionDenied, text);
-  }
-  auto look_up = [book = context_.uids, name = settings_.name] { return book.server(name); };
-  auto uids = co_await net::offload(context_.pool, std::move(look_up));
-  if (!uids) co_return fail(std::move(uids).error());
-  auto user = provision::user_for(*plan, uids->server);
-  if (!user) co_return fail(std::move(user).error());
-
-  box::SandboxOptions options = context_.sandbox_defaults;
-  box::SandboxProfile& profile = options.profile;
-  profile.image = image;
-  if (settings_.box.cpus) profile.limits.cpus = *settings_.box.cpus;
-  if (settings_.box.memory_mb) profile.limits.memory_bytes = *settings_.box.memory_mb << 20;
-  if (settings_.box.pids_limit) profile.limits.processes = *settings_.box.pids_limit;
-  if (settings_.box.read_only_rootfs) profile.read_only_root = *settings_.box.read_only_rootfs;
-  profile.mounts = provision::mounts_for(*plan);
-  const bool dedicated = context_.one_server_per_sandbox || settings_.box.isolation == config::Isolation::kDedicated ||
-                         !profile.mounts.empty();
-  options.name = dedicated ? process_id_.substr(0, 40) : fmt::format("shared-{}", profile.hash().substr(0, 8));
-  options.workspace_volume = box::Sandbox::sandbox_name(options).append(provision::kWorkspaceSuffix);
-
-  auto sandbox = co_await context_.sandboxes.acquire(std::move(options));
-  if (!sandbox) co_return fail(std::move(sandbox).error());
-  co_return Place{std::move(*plan), *user, *uids, std::move(*sandbox), image};
-}
-
 Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
-  auto place = co_await find_place();
-  if (!place) co_return fail(std::move(place).error());
-  const auto user = &place->user;
-  const auto sandbox = &place->sandbox;
-  box::Supervisor& supervisor = (*sandbox)->sandbox().supervisor();
-
-  std::shared_ptr<egress::EgressGrant> egress;
-  if (context_.egress != nullptr && settings_.box.network.mode != config::NetworkMode::kNone) {
-    egress::EgressClient client;
-    client.process = process_id_;
-    client.server = settings_.name;
-    client.uid = user->first;
-    client.token = egress_token_;
-    client.policy = provision::run_policy(settings_.box.network, provision::settings_of_user());
-    auto granted = co_await context_.egress->grant(std::move(client));
-    if (!granted) co_return fail(std::move(granted).error());
-    egress = std::move(*granted);
-  }
-
-  provision::LaunchInputs inputs;
-  inputs.network = settings_.box.network;
-  if (egress) inputs.proxy_url = egress->proxy_url().reveal();
-  inputs.server = settings_.name;
-  inputs.process_id = process_id_;
-  inputs.uid = user->first;
-  inputs.gid = user->second;
-  inputs.uids = place->uids;
-  inputs.plan = std::move(place->plan);
-  for (const auto* values : {&settings_.box.env, &settings_.env}) {
-    for (const auto& [name, value] : *values) inputs.env[name] = std::string(value.text.reveal());
-  }
-  inputs.policy = context_.policy.staging();
-  inputs.timeout = settings_.box.startup_timeout;
-  inputs.restage = fresh_;
-  inputs.manifest_dir = context_.manifest_dir;
-  inputs.one_id = context_.one_server_per_sandbox;
-  inputs.on_phase = [this](provision::Phase phase) { enter(ServerState::kPreparing, phase); };
-  inputs.on_progress = [this](std::string_view line) {
-    log_.line(provision::LogSource::kMcpbox, line);
-    if (!line.starts_with(' ')) log::info(settings_.name, "{}", line);  // a step; its output is indented
-  };
-  auto launch =
-      co_await provision::prepare_launch((*sandbox)->sandbox(), context_.installer, context_.pool, std::move(inputs));
-  if (!launch) co_return fail(std::move(launch).error());
-  for (const std::string& note : launch->notes) log_.line(provision::LogSource::kMcpbox, note);
-  fresh_ = false;
-
-  enter(ServerState::kConnecting, provision::Phase::kProcessStart);
+  Report report(*this);
+  auto start = co_await provision::start_of(context_.host, settings_);
+  if (!start) co_return fail(std::move(start).error());
+  start->egress_token = egress_token_;
+  start->fresh = fresh_;
   auto running = std::make_unique<Running>();
-  if (launch->environment) {
-    running->environment = launch->environment->hold;
-    environment_ = launch->environment->record.hash;
-    packages_ = provision::packages_in_short(launch->environment->record);
-  }
-  running->egress = std::move(egress);
-  running->sandbox = *sandbox;
-  running->process_id = process_id_;
-  running->uid = user->first;
-  Running* raw = running.get();
-  (*sandbox)->watch(
-      process_id_,
-      [this, raw](const box::ProcessExit& how) {
-        raw->exit = how;
-        changed_.notify();
-      },
-      [this, raw](const std::string& how) {
-        raw->lost = how;
-        changed_.notify();
-      });
-  // Cancelled half-way it would leave a process that nobody knows; from here on a stop is carried out by finish().
+  auto process = co_await context_.connector.start(std::move(*start), report);
+  // A start that is cancelled comes back with a process when that was there already: it is stopped by finish() then.
   co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
-  const std::string program = launch->process.argv.front();
-  auto spawned = co_await supervisor.spawn(std::move(launch->process));
-  if (!spawned) {
+  if (!process) {
     // A program that is not there will not be there in two seconds either.
-    const bool missing = spawned.error().code() == Code::kNotFound;
-    Error error = std::move(spawned).error();
-    co_return fail(
-        missing ? Error(Code::kFailedPrecondition,
-                        fmt::format("{}; check `command` of server '{}': the program must be in the image, in a staged "
-                                    "folder, or come from npx or uvx; {}",
-                                    error.message(), settings_.name,
-                                    provision::missing_program_hint(program, place->image)))
-                : std::move(error));
+    const bool missing = report.now == provision::Phase::kProcessStart && process.error().code() == Code::kNotFound;
+    Error error = std::move(process).error();
+    if (missing) {
+      error = Error(Code::kFailedPrecondition,
+                    fmt::format("check `command` of server '{}': the program must be in the image, in a staged folder, "
+                                "or come from npx or uvx: {}",
+                                settings_.name, error.message()));
+    }
+    co_return fail(std::move(error));
   }
-  running->pid = spawned->pid;
+  running->process = std::move(*process);
+  if (const auto& environment = running->process->environment()) {
+    environment_ = environment->hash;
+    packages_ = provision::packages_in_short(*environment);
+  }
+  running->process->on_change([this] { changed_.notify(); });
   ++starts_;
 
   enter(ServerState::kConnecting, provision::Phase::kMcpInit);
@@ -298,26 +201,15 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   session_options.client_version = MCPBOX_VERSION;
   session_options.initialize_timeout = settings_.box.startup_timeout;
   running->driver =
-      std::make_unique<McpDriver>(context_.executor, std::move(spawned->pipes), std::move(session_options), log_);
+      std::make_unique<McpDriver>(context_.executor, running->process->take_pipes(), std::move(session_options), log_);
   running->driver->start([this] { changed_.notify(); });
   co_return running;
 }
 
 Task<Result<std::vector<provision::PullOutcome>>> HostedServer::pull(provision::PullOptions options) {
-  auto place = co_await find_place();
-  if (!place) co_return fail(std::move(place).error());
-  provision::StageTarget user;
-  user.uid = place->user.first;
-  user.gid = place->user.second;
-  provision::LaunchInputs inputs;
-  inputs.process_id = process_id_;
-  inputs.uid = user.uid;
-  inputs.uids = place->uids;
-  inputs.one_id = context_.one_server_per_sandbox;
-  inputs.manifest_dir = context_.manifest_dir;
-  auto pulled = co_await provision::pull_copies(context_.pool, place->sandbox->sandbox().supervisor(), settings_.name,
-                                                std::move(place->plan.roots), context_.policy.staging(), user,
-                                                provision::place_of(inputs), std::move(options));
+  auto start = co_await provision::start_of(context_.host, settings_);
+  if (!start) co_return fail(std::move(start).error());
+  auto pulled = co_await context_.connector.pull(std::move(*start), std::move(options));
   if (!pulled) co_return fail(std::move(pulled).error().with_context(fmt::format("server '{}'", settings_.name)));
   for (const provision::PullOutcome& outcome : *pulled) {
     log_.line(provision::LogSource::kMcpbox,
@@ -329,9 +221,10 @@ Task<Result<std::vector<provision::PullOutcome>>> HostedServer::pull(provision::
 
 Error HostedServer::death_of(const Running& running) const {
   const std::string tail = log_.tail(attempt_log_start_);
-  std::string how = running.lost   ? *running.lost
-                    : running.exit ? "the server ended: " + running.exit->describe()
-                                   : "the server ended";
+  std::string how = "the server ended";
+  if (const auto* lost = running.lost()) how = lost->how;
+  if (running.ended() && running.lost() == nullptr)
+    how = "the server ended: " + std::get<box::ProcessExit>(*running.process->ended()).describe();
   if (!tail.empty()) how += fmt::format(". Its last words:\n{}", tail);
   return Error(Code::kUnavailable, std::move(how));
 }
@@ -386,29 +279,13 @@ Task<Result<void>> HostedServer::serve(Running& running) {
 
 Task<void> HostedServer::drain(Running& running) {
   const auto until = Clock::now() + kDrain;
-  while (!running.driver->drained() && !running.lost && Clock::now() < until) (void)co_await changed_.wait_until(until);
+  while (!running.driver->drained() && running.lost() == nullptr && Clock::now() < until)
+    (void)co_await changed_.wait_until(until);
 }
 
 Task<void> HostedServer::finish(std::unique_ptr<Running> running, Error reason) {
-  box::Supervisor& supervisor = running->sandbox->sandbox().supervisor();
-  if (!running->lost) {
-    const auto wait_for_end = [&](Clock::time_point until) -> Task<void> {
-      while (!running->ended() && Clock::now() < until) (void)co_await changed_.wait_until(until);
-    };
-    if (!running->exit) {
-      running->driver->close_stdin();
-      (void)co_await supervisor.close_stdin(running->process_id);
-      co_await wait_for_end(Clock::now() + kGrace);
-    }
-    if (!running->ended()) {
-      (void)co_await supervisor.signal(running->process_id, SIGTERM);
-      co_await wait_for_end(Clock::now() + kGrace);
-    }
-    // Children, detached helpers, and the server itself if it is still there.
-    auto left = co_await supervisor.kill_uid(running->uid, SIGKILL);
-    if (left && *left > 0) log::error(settings_.name, "{} processes of uid {} survive SIGKILL", *left, running->uid);
-    (void)co_await supervisor.forget(running->process_id);
-  }
+  if (!running->ended()) running->driver->close_stdin();
+  co_await running->process->stop();
   co_await running->driver->stop(std::move(reason));
 }
 
@@ -467,9 +344,9 @@ ServerView HostedServer::view() const {
   view.restarts = starts_ == 0 ? 0 : starts_ - 1;
   view.phases = phases_;
   if (running_) {
-    view.sandbox = running_->sandbox->sandbox().state().name;
-    view.pid = running_->pid;
-    view.uid = running_->uid;
+    view.sandbox = running_->process->sandbox_name();
+    view.pid = running_->process->pid();
+    view.uid = running_->process->uid();
     if (state_ == ServerState::kConnected) {
       const mcp::ClientSession& session = running_->driver->session();
       view.tool_count = session.tools().size();

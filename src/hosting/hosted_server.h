@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -12,38 +11,24 @@
 
 #include "base/result.h"
 #include "config/settings.h"
-#include "egress/control/service.h"
 #include "hosting/lifecycle.h"
 #include "hosting/mcp_driver.h"
 #include "hosting/retry_budget.h"
 #include "hosting/server_state.h"
 #include "net/task.h"
 #include "net/wait.h"
-#include "provision/install/installer.h"
-#include "provision/launch.h"
-#include "provision/sandbox_pool.h"
+#include "provision/sandboxed_connector.h"
 #include "provision/server_log.h"
-#include "provision/server_plan.h"
+#include "provision/server_start.h"
 #include "provision/stage/pull.h"
-#include "provision/uid_book.h"
 
 namespace mcpbox::hosting {
 
 // What every server of a host shares. Outlives the servers.
 struct HostContext {
-  box::Engine& engine;
   boost::asio::any_io_executor executor;
-  boost::asio::thread_pool& pool;
-  provision::SandboxPool& sandboxes;
-  provision::Installer& installer;
-  box::SandboxOptions
-      sandbox_defaults;  // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
-  provision::UidBook uids;
-  std::string default_image;  // engine id of the image that is used where a server names none
-  provision::PlanPolicy policy;
-  std::string manifest_dir;                 // provision::LaunchInputs::manifest_dir
-  bool one_server_per_sandbox = false;      // EngineInfo
-  egress::EgressService* egress = nullptr;  // null: no server has a way out
+  provision::ServerHost host;
+  provision::SandboxedConnector connector;
 };
 
 // A copy of what there is to see, for tables and JSON.
@@ -96,14 +81,7 @@ class HostedServer {
 
  private:
   struct Running;  // a started process with its driver
-  struct Place {   // where it runs, and as whom
-    workspace::Plan plan;
-    std::pair<uid_t, gid_t> user;
-    provision::ServerUids uids;
-    std::shared_ptr<provision::SharedSandbox> sandbox;
-    std::string image;  // engine id
-  };
-  Task<Result<Place>> find_place();
+  struct Report;
 
   Task<Result<void>> attempt();
   Task<void> start_into(std::optional<Result<std::unique_ptr<Running>>>& out, bool& over);

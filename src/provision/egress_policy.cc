@@ -32,11 +32,6 @@ std::optional<std::string> read_file(const std::string& path) {
   return text;
 }
 
-std::vector<std::string> expand(const std::vector<std::string>& entries, const egress::SettingsReader& user) {
-  auto rules = egress::expand_presets(entries, user);
-  return rules ? std::move(*rules) : entries;  // cannot fail for names that are presets
-}
-
 void add(std::vector<std::string>& rules, std::vector<std::string> more) {
   for (std::string& rule : more) {
     if (std::ranges::find(rules, rule) == rules.end()) rules.push_back(std::move(rule));
@@ -45,10 +40,10 @@ void add(std::vector<std::string>& rules, std::vector<std::string> more) {
 
 }  // namespace
 
-egress::SettingsReader settings_of_user(std::map<std::string, std::string> more) {
+egress::SettingsReader settings_of_user(std::map<std::string, Secret> more) {
   egress::SettingsReader reader;
   reader.environment = [more = std::move(more)](const std::string& name) -> std::optional<std::string> {
-    if (const auto found = more.find(name); found != more.end()) return found->second;
+    if (const auto found = more.find(name); found != more.end()) return std::string(found->second.reveal());
     const char* value = ::getenv(name.c_str());
     return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
   };
@@ -57,31 +52,41 @@ egress::SettingsReader settings_of_user(std::map<std::string, std::string> more)
   return reader;
 }
 
-std::map<std::string, std::string> install_variables(std::map<std::string, std::string> own) {
-  auto variables = egress::registry_variables(settings_of_user(own));
+std::map<std::string, Secret> install_variables(std::map<std::string, Secret> own) {
+  std::map<std::string, Secret> variables;
+  for (auto& [name, value] : egress::registry_variables(settings_of_user(own)))
+    variables[name] = Secret(std::move(value));
   for (auto& [name, value] : own) variables[name] = std::move(value);
   return variables;
 }
 
-egress::PolicyText run_policy(const config::NetworkSettings& network, const egress::SettingsReader& user) {
+Result<egress::PolicyText> run_policy(const config::NetworkSettings& network, const egress::SettingsReader& user) {
   egress::PolicyText policy;
   policy.mode = network_mode_name(network.mode);
-  policy.allow = expand(network.allow, user);
+  auto allow = egress::expand_presets(network.allow, user);
+  if (!allow) return fail(std::move(allow).error().with_context("network.allow"));
+  policy.allow = std::move(*allow);
   return policy;
 }
 
-egress::PolicyText install_policy(const config::NetworkSettings& network, std::string_view manager,
-                                  const egress::SettingsReader& user) {
+Result<egress::PolicyText> install_policy(const config::NetworkSettings& network, std::string_view manager,
+                                          const egress::SettingsReader& user) {
   egress::PolicyText policy;
   policy.mode =
       network_mode_name(network.mode == config::NetworkMode::kNone ? config::NetworkMode::kAllowlist : network.mode);
-  policy.install_allow = expand(network.install_allow, user);
+  auto allow = egress::expand_presets(network.install_allow, user);
+  if (!allow) return fail(std::move(allow).error().with_context("network.install_allow"));
+  policy.install_allow = std::move(*allow);
   const std::vector<std::string> presets{manager == "uv" ? "pypi" : "npm"};
-  policy.registries = expand(presets, user);
+  auto own = egress::expand_presets(presets, user);
   // A private index beside the public one is no mirror of it.
   egress::SettingsReader without_files = user;
   without_files.file = {};
-  add(policy.registries, expand(presets, without_files));
+  auto others = egress::expand_presets(presets, without_files);
+  for (auto* registries : {&own, &others}) {
+    if (!*registries) return fail(std::move(*registries).error().with_context("the package registries"));
+    add(policy.registries, std::move(**registries));
+  }
   // Where yarn's lock files say that packages are, whatever registry is set.
   if (manager == "yarn") add(policy.registries, {"registry.yarnpkg.com"});
   return policy;

@@ -17,19 +17,20 @@ namespace mcpbox::provision {
 
 // This user's environment and configuration files, each file at most 256 KiB. `more` wins over the environment:
 // box.install_env.
-egress::SettingsReader settings_of_user(std::map<std::string, std::string> more = {});
+egress::SettingsReader settings_of_user(std::map<std::string, Secret> more = {});
 
 // Where the user's own pip, uv and npm look for packages, as variables for installs, and `own` (box.install_env) over
 // them.
-std::map<std::string, std::string> install_variables(std::map<std::string, std::string> own = {});
+std::map<std::string, Secret> install_variables(std::map<std::string, Secret> own = {});
 
-// What a server may reach while it runs. Names of presets are replaced by their hosts.
-egress::PolicyText run_policy(const config::NetworkSettings& network, const egress::SettingsReader& user);
+// What a server may reach while it runs. Names of presets are replaced by their hosts; kInvalidArgument names a rule
+// that cannot be.
+Result<egress::PolicyText> run_policy(const config::NetworkSettings& network, const egress::SettingsReader& user);
 
 // What an installation by this manager ("uv", "npm", "pnpm", "yarn") may reach: the registries that it needs, and
 // install_allow. A server with `mode: none` has its dependencies installed all the same.
-egress::PolicyText install_policy(const config::NetworkSettings& network, std::string_view manager,
-                                  const egress::SettingsReader& user);
+Result<egress::PolicyText> install_policy(const config::NetworkSettings& network, std::string_view manager,
+                                          const egress::SettingsReader& user);
 
 // For all servers. Without `upstream_proxy` it is the user's own HTTPS_PROXY, if that is one that the egress proxy can
 // use; `note` says why it is not used otherwise (without its password).

@@ -13,13 +13,13 @@ void add_proxy(const EnvironmentInputs& inputs, std::map<std::string, std::strin
                            "all_proxy",  // curl, Python, Go, uv, Ruby, wget
                            "npm_config_proxy", "npm_config_https_proxy", "YARN_HTTP_PROXY", "YARN_HTTPS_PROXY",
                            "PIP_PROXY", "CARGO_HTTP_PROXY"}) {
-    env[name] = inputs.proxy_url;
+    env[name] = std::string(inputs.proxy_url.reveal());
   }
   for (const char* name : {"NO_PROXY", "no_proxy", "npm_config_noproxy"}) env[name] = "localhost,127.0.0.1,::1";
   env["NODE_USE_ENV_PROXY"] = "1";  // Node from 22.21 and 24.5; the others by node_preload
   env["GIT_CONFIG_COUNT"] = "1";
   env["GIT_CONFIG_KEY_0"] = "http.proxy";
-  env["GIT_CONFIG_VALUE_0"] = inputs.proxy_url;
+  env["GIT_CONFIG_VALUE_0"] = std::string(inputs.proxy_url.reveal());
   // Without the credential: Java prints this variable on stderr, and takes a proxy's password from a program's
   // Authenticator only.
   env["JAVA_TOOL_OPTIONS"] = fmt::format(
@@ -57,9 +57,9 @@ std::vector<std::string> make_environment(const EnvironmentInputs& inputs) {
   std::string own_path;
   for (const auto& [name, value] : inputs.own) {
     if (name == "PATH") {
-      own_path = value;
+      own_path = value.reveal();
     } else {
-      env[name] = value;
+      env[name] = std::string(value.reveal());
     }
   }
   if (!inputs.node_preload.empty()) {

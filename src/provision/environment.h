@@ -6,15 +6,17 @@
 #include <string_view>
 #include <vector>
 
+#include "base/secret.h"
+
 namespace mcpbox::provision {
 
 struct EnvironmentInputs {
-  std::string tree;                        // the process's own directory in the sandbox: home and tmp are below it
-  std::vector<std::string> path_prefix;    // put in front of PATH
-  bool ca_bundle = false;                  // box::kCaBundleMount is there
-  std::string proxy_url;                   // egress::EgressGrant::proxy_url; empty = the process has no way out
-  std::string node_preload;                // file in the sandbox that Node loads first; empty = none
-  std::map<std::string, std::string> own;  // the server's own variables; they win over ours
+  std::string tree;                      // the process's own directory in the sandbox: home and tmp are below it
+  std::vector<std::string> path_prefix;  // put in front of PATH
+  bool ca_bundle = false;                // box::kCaBundleMount is there
+  Secret proxy_url;                      // egress::EgressGrant::proxy_url; empty = the process has no way out
+  std::string node_preload;              // file in the sandbox that Node loads first; empty = none
+  std::map<std::string, Secret> own;     // the server's own variables; they win over ours
 };
 
 // "NAME=value" entries, sorted: HOME, TMPDIR, PATH, LANG, the XDG directories, the names under which tools look for a

@@ -114,12 +114,12 @@ Result<std::pair<uid_t, gid_t>> user_for(const workspace::Plan& plan, uid_t own)
   return user;
 }
 
-Task<Result<Launch>> prepare_launch(box::Sandbox& session, Installer& installer, boost::asio::thread_pool& pool,
+Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer, boost::asio::thread_pool& pool,
                                     LaunchInputs inputs) {
   const auto phase = [&](Phase now) {
     if (inputs.on_phase) inputs.on_phase(now);
   };
-  box::Supervisor& supervisor = session.supervisor();
+  box::Supervisor& supervisor = sandbox.supervisor();
   const workspace::Plan& plan = inputs.plan;
   const std::string tree = process_tree(inputs.process_id);
   Launch launch;
@@ -195,12 +195,12 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& session, Installer& installer,
   }
   environment.tree = tree;
   environment.path_prefix = plan.path_prefix;
-  const box::HostTools& tools = session.options().tools;
+  const box::HostTools& tools = sandbox.options().tools;
   environment.path_prefix.insert(environment.path_prefix.end(), tools.path.begin(), tools.path.end());
-  environment.ca_bundle = !session.options().ca_bundle.empty();
+  environment.ca_bundle = !sandbox.options().ca_bundle.empty();
   environment.proxy_url = inputs.proxy_url;
   environment.own = std::move(inputs.env);
-  for (const auto& [name, value] : plan.env) environment.own[name] = value;
+  for (const auto& [name, value] : plan.env) environment.own[name] = Secret(value);
 
   box::ProcessSpec& process = launch.process;
   process.id = inputs.process_id;
@@ -210,7 +210,6 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& session, Installer& installer,
   process.cwd = plan.cwd.empty() ? tree + "/home" : plan.cwd;
   process.uid = inputs.uid;
   process.gid = inputs.gid;
-  process.nice = 5;
   process.confine.read_write = std::move(read_write);
   process.confine.read_only = std::move(read_only);
   process.confine.read_only.insert(process.confine.read_only.end(), tools.folders.begin(), tools.folders.end());

@@ -30,14 +30,14 @@ struct LaunchInputs {
   gid_t gid = 0;
   ServerUids uids;  // of the book; `uid` is another where a mounted folder decides
   workspace::Plan plan;
-  std::map<std::string, std::string> env;  // the server's own variables, secrets among them; plan.env wins over it
+  std::map<std::string, Secret> env;  // the server's own variables, secrets among them; plan.env wins over it
   StagePolicy policy;
   std::chrono::seconds timeout{300};
   bool restage = false;      // also what the server may have changed
   bool one_id = false;       // every id in the sandbox is the same (EngineInfo::one_server_per_sandbox)
   std::string manifest_dir;  // on the host: what staged copies were made of; empty = every start copies everything
   config::NetworkSettings network;      // install_allow is for the installation
-  std::string proxy_url;                // egress::EgressGrant::proxy_url of this process; empty = it has no way out
+  Secret proxy_url;                     // egress::EgressGrant::proxy_url of this process; empty = it has no way out
   std::function<void(Phase)> on_phase;  // may be empty
   std::function<void(std::string_view line)> on_progress;  // may be empty
 };
@@ -58,7 +58,7 @@ std::string process_tree(const std::string& process_id);
 GenerationPlace place_of(const LaunchInputs& inputs);
 
 // Sets on_phase to the phase in which an error happened.
-Task<Result<Launch>> prepare_launch(box::Sandbox& session, Installer& installer, boost::asio::thread_pool& pool,
+Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer, boost::asio::thread_pool& pool,
                                     LaunchInputs inputs);
 
 // The mounts that a plan's roots need beyond the workspace: bind mounts, and scratch volumes for copies outside it.

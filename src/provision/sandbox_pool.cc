@@ -3,11 +3,20 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
 
 namespace mcpbox::provision {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// How long close_all() lets what is being opened or ended come to its end before it is cancelled.
+constexpr std::chrono::seconds kPatience{10};
+
+}  // namespace
 
 SharedSandbox::SharedSandbox(std::unique_ptr<box::Sandbox> sandbox) : sandbox_(std::move(sandbox)) {
   sandbox_->supervisor().on_exit([this](const std::string& id, const box::ProcessExit& how) {
@@ -33,35 +42,97 @@ void SharedSandbox::declare_lost(const std::string& how) {
   }
 }
 
-SandboxPool::SandboxPool(box::Engine& engine, boost::asio::any_io_executor executor, LostCallback lost)
-    : engine_(engine), executor_(executor), lost_(std::move(lost)), changed_(executor) {}
+SandboxPool::Lease::Lease(SandboxPool& pool, std::shared_ptr<SharedSandbox> sandbox, bool opened)
+    : pool_(&pool), sandbox_(std::move(sandbox)), opened_(opened) {
+  ++sandbox_->users_;
+}
 
-Task<Result<std::shared_ptr<SharedSandbox>>> SandboxPool::acquire(box::SandboxOptions options) {
+SandboxPool::Lease& SandboxPool::Lease::operator=(Lease&& other) noexcept {
+  if (this == &other) return *this;
+  give_back();
+  pool_ = std::exchange(other.pool_, nullptr);
+  sandbox_ = std::move(other.sandbox_);
+  opened_ = other.opened_;
+  close_at_once_ = other.close_at_once_;
+  return *this;
+}
+
+void SandboxPool::Lease::give_back() {
+  SandboxPool* pool = std::exchange(pool_, nullptr);
+  if (pool == nullptr) return;
+  const auto sandbox = std::move(sandbox_);
+  if (--sandbox->users_ == 0) pool->became_idle(*sandbox, close_at_once_);
+}
+
+SandboxPool::SandboxPool(box::Engine& engine, boost::asio::any_io_executor executor, std::chrono::milliseconds idle,
+                         LostCallback lost)
+    : engine_(engine),
+      executor_(executor),
+      idle_(idle),
+      lost_(std::move(lost)),
+      changed_(executor),
+      tasks_(executor, "sandboxes") {}
+
+Task<Result<SandboxPool::Lease>> SandboxPool::acquire(box::SandboxOptions options) {
   const std::string name = options.name;
   const std::string hash = options.profile.hash();
+  std::optional<unsigned> waited_for;
+  // One that is opened for somebody is not idle before that one has it.
+  struct Waiting {
+    SandboxPool& pool;
+    const std::string& name;
+    Waiting(SandboxPool& p, const std::string& n) : pool(p), name(n) { ++pool.entries_[name].waiting; }
+    ~Waiting() {
+      Entry& entry = pool.entries_[name];
+      --entry.waiting;
+      if (entry.sandbox && entry.sandbox->users_ == 0) pool.became_idle(*entry.sandbox, false);
+    }
+  } const waiting{*this, name};
   for (;;) {
     Entry& entry = entries_[name];
-    if (entry.opening) {
+    if (stopping_) co_return fail(Code::kCancelled, "the sandboxes are being closed");
+    if (entry.opening || entry.closing) {
+      if (entry.opening) waited_for = entry.attempt;
       co_await changed_.wait();
       continue;
     }
-    if (entry.sandbox && !entry.sandbox->lost() && entry.profile_hash == hash) co_return entry.sandbox;
-    break;
+    if (entry.sandbox && !entry.sandbox->lost() && entry.profile_hash == hash)
+      co_return Lease(*this, entry.sandbox, waited_for.has_value());
+    if (waited_for == entry.attempt && entry.failure) co_return fail(*entry.failure);
+    entry.opening = true;
+    waited_for = ++entry.attempt;
+    tasks_.spawn(name, open(options));
   }
+}
 
+Task<void> SandboxPool::open(box::SandboxOptions options) {
+  const std::string name = options.name;
   struct Opening {
     SandboxPool& pool;
-    std::string name;
+    const std::string& name;
     ~Opening() {
       pool.entries_[name].opening = false;
       pool.changed_.notify();
     }
-  };
-  entries_[name].opening = true;
-  const Opening opening{*this, name};
+  } const opening{*this, name};
+  std::string hash = options.profile.hash();
+  entries_[name].failure = Error(Code::kCancelled, "the sandbox was not opened");
+  auto opened = co_await open_one(std::move(options));
+  Entry& entry = entries_[name];
+  if (!opened) {
+    entry.failure = std::move(opened).error();
+    co_return;
+  }
+  entry.failure.reset();
+  entry.sandbox = std::move(*opened);
+  entry.profile_hash = std::move(hash);
+  became_idle(*entry.sandbox, false);  // should nobody be waiting any more
+}
+
+Task<Result<std::shared_ptr<SharedSandbox>>> SandboxPool::open_one(box::SandboxOptions options) {
+  const std::string name = options.name;
   auto opened = co_await box::Sandbox::open(engine_, executor_, std::move(options));
   if (!opened) co_return fail(std::move(opened).error());
-
   if ((*opened)->adopted()) {
     log::info(name, "adopted sandbox {}", (*opened)->state().name);
     // What an earlier daemon started cannot be spoken to any more: its MCP sessions are gone with it.
@@ -75,15 +146,89 @@ Task<Result<std::shared_ptr<SharedSandbox>>> SandboxPool::acquire(box::SandboxOp
   }
   auto shared = std::make_shared<SharedSandbox>(std::move(*opened));
   shared->sandbox().supervisor().on_lost([this, weak = std::weak_ptr(shared)](const Error&) {
-    if (auto sandbox = weak.lock(); sandbox && lost_) lost_(std::move(sandbox));
+    auto sandbox = weak.lock();
+    if (!sandbox) return;
+    if (lost_) {
+      lost_(std::move(sandbox));
+      return;
+    }
+    const auto tell = [](std::shared_ptr<SharedSandbox> which) -> Task<void> {
+      which->declare_lost(co_await which->sandbox().describe_loss());
+    };
+    tasks_.spawn("loss", tell(std::move(sandbox)));
   });
-  Entry& entry = entries_[name];
-  entry.sandbox = shared;
-  entry.profile_hash = hash;
   co_return shared;
 }
 
+void SandboxPool::became_idle(SharedSandbox& sandbox, bool at_once) {
+  const std::string& name = sandbox.sandbox().options().name;
+  const auto found = entries_.find(name);
+  // One that was replaced is gone from the engine already.
+  if (found == entries_.end() || found->second.sandbox.get() != &sandbox) return;
+  Entry& entry = found->second;
+  entry.idle_since = at_once ? Clock::time_point::min() : Clock::now();
+  if (!entry.watched && !stopping_) {
+    entry.watched = true;
+    tasks_.spawn(name, close_idle(name));
+  }
+  changed_.notify();
+}
+
+Task<void> SandboxPool::close_idle(std::string name) {
+  struct Watching {
+    SandboxPool& pool;
+    const std::string& name;
+    ~Watching() {
+      Entry& entry = pool.entries_[name];
+      entry.watched = entry.closing = false;
+      pool.changed_.notify();
+    }
+  } const watching{*this, name};
+  for (;;) {
+    Entry& entry = entries_[name];
+    if (stopping_ || !entry.sandbox || entry.opening || entry.sandbox->users_ > 0 || entry.waiting > 0) co_return;
+    const bool now = entry.idle_since == Clock::time_point::min();
+    if (now || Clock::now() >= entry.idle_since + idle_) break;
+    (void)co_await changed_.wait_until(entry.idle_since + idle_);
+  }
+  entries_[name].closing = true;
+  const auto sandbox = std::exchange(entries_[name].sandbox, nullptr);
+  if (auto closed = co_await sandbox->sandbox().close(); !closed) {
+    log::warning(name, "the sandbox, which nobody uses, was not removed: {}", closed.error().message());
+  } else {
+    log::info(name, "closed sandbox {}, which nobody uses", sandbox->sandbox().state().name);
+  }
+}
+
+void SandboxPool::sweep(std::string instance) {
+  tasks_.spawn("sweep", sweep_after(std::move(instance)));
+}
+
+Task<void> SandboxPool::sweep_after(std::string instance) {
+  const auto until = Clock::now() + idle_;
+  while (!stopping_ && Clock::now() < until) (void)co_await changed_.wait_until(until);
+  if (stopping_) co_return;
+  auto found = co_await engine_.list(box::instance_labels(instance));
+  if (!found) co_return;
+  for (const box::SandboxState& sandbox : *found) {
+    // Those with an owner end with that process.
+    const auto name = sandbox.labels.find("io.mcpbox.session");
+    if (stopping_ || sandbox.labels.contains(box::kOwnerLabel) || name == sandbox.labels.end()) continue;
+    const auto entry = entries_.find(name->second);
+    if (entry != entries_.end() && (entry->second.sandbox || entry->second.opening || entry->second.closing)) continue;
+    if (co_await engine_.remove(sandbox.id))
+      log::info(name->second, "removed sandbox {} of an earlier daemon", sandbox.name);
+  }
+}
+
 Task<Result<void>> SandboxPool::close_all() {
+  stopping_ = true;
+  const auto until = Clock::now() + kPatience;
+  changed_.notify();
+  while (tasks_.running() > 0 && Clock::now() < until) {
+    (void)co_await changed_.wait_until(std::min(until, Clock::now() + std::chrono::milliseconds(20)));
+  }
+  co_await tasks_.stop();
   Result<void> outcome;
   auto entries = std::move(entries_);
   entries_.clear();

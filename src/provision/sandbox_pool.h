@@ -1,7 +1,9 @@
-// The sandboxes in use, by name: opened once however many servers ask, shared, and declared lost when they are.
+// The sandboxes in use, by name: opened once however many servers ask, shared by leases, and closed when nobody has had
+// one for a while.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,6 +14,7 @@
 #include "base/result.h"
 #include "box/sandbox.h"
 #include "net/task.h"
+#include "net/task_group.h"
 #include "net/wait.h"
 
 namespace mcpbox::provision {
@@ -19,7 +22,7 @@ namespace mcpbox::provision {
 // A work space that outlives its sandbox is a volume of the sandbox's name with this behind it.
 inline constexpr std::string_view kWorkspaceSuffix = "-ws";
 
-// A sandbox and who must hear of its processes. Lives on loop 0; servers hold it by shared_ptr while they use it.
+// A sandbox and who must hear of its processes. Lives on loop 0; servers reach it through their lease.
 class SharedSandbox {
  public:
   explicit SharedSandbox(std::unique_ptr<box::Sandbox> sandbox);
@@ -37,6 +40,7 @@ class SharedSandbox {
   void declare_lost(const std::string& how);
 
  private:
+  friend class SandboxPool;
   struct Watcher {
     ExitHandler on_exit;
     LostHandler on_lost;
@@ -44,19 +48,60 @@ class SharedSandbox {
   std::unique_ptr<box::Sandbox> sandbox_;
   std::map<std::string, Watcher> watchers_;
   std::optional<std::string> lost_;
+  unsigned users_ = 0;  // leases
 };
 
 class SandboxPool {
  public:
+  // Keeps its sandbox from being closed. Must not outlive the pool.
+  class Lease {
+   public:
+    Lease() = default;
+    Lease(Lease&& other) noexcept
+        : pool_(std::exchange(other.pool_, nullptr)),
+          sandbox_(std::move(other.sandbox_)),
+          opened_(other.opened_),
+          close_at_once_(other.close_at_once_) {}
+    Lease& operator=(Lease&& other) noexcept;
+    ~Lease() { give_back(); }
+
+    explicit operator bool() const { return pool_ != nullptr; }
+    SharedSandbox* operator->() const { return sandbox_.get(); }
+    SharedSandbox& operator*() const { return *sandbox_; }
+    // The sandbox was not open before somebody asked for this one.
+    bool opened() const { return opened_; }
+    // Should nobody else have one when this is given back, the sandbox is closed without waiting for the next.
+    void close_at_once() { close_at_once_ = true; }
+    void give_back();
+
+   private:
+    friend class SandboxPool;
+    Lease(SandboxPool& pool, std::shared_ptr<SharedSandbox> sandbox, bool opened);
+
+    SandboxPool* pool_ = nullptr;
+    std::shared_ptr<SharedSandbox> sandbox_;
+    bool opened_ = false;
+    bool close_at_once_ = false;
+  };
+
   // `lost` is called when a sandbox broke, before anybody is told, so that the owner can ask the engine how, and then
-  // call declare_lost.
+  // call declare_lost. Without one the pool asks. `idle`: how long a sandbox stays open that nobody has a lease of.
   using LostCallback = std::function<void(std::shared_ptr<SharedSandbox>)>;
-  SandboxPool(box::Engine& engine, boost::asio::any_io_executor executor, LostCallback lost);
+  SandboxPool(box::Engine& engine, boost::asio::any_io_executor executor, std::chrono::milliseconds idle,
+              LostCallback lost);
 
   // The sandbox with options.name: the open one if its profile is the same and it is not lost, else a new one. On a
-  // sandbox that is new to this process, processes of an earlier controller are killed and forgotten first.
-  Task<Result<std::shared_ptr<SharedSandbox>>> acquire(box::SandboxOptions options);
-  // Closes every sandbox: their sandboxes are removed.
+  // sandbox that is new to this process, processes of an earlier controller are killed and forgotten first. Whoever is
+  // cancelled while it opens leaves nothing: it goes on opening, and is closed as any that nobody uses.
+  Task<Result<Lease>> acquire(box::SandboxOptions options);
+
+  // After the idle time, once: removes what earlier daemons of this instance left and nobody has asked for since.
+  void sweep(std::string instance);
+  // Work that outlives who began it, such as ending a process whose start was cancelled. Joined by close_all().
+  void finish_later(std::string name, Task<void> task) { tasks_.spawn(std::move(name), std::move(task)); }
+
+  // Ends all tasks and closes every sandbox: their sandboxes are removed. To be awaited before the pool dies; no lease
+  // is in use any more.
   Task<Result<void>> close_all();
 
  private:
@@ -64,12 +109,28 @@ class SandboxPool {
     std::shared_ptr<SharedSandbox> sandbox;
     std::string profile_hash;
     bool opening = false;
+    bool closing = false;
+    bool watched = false;  // a task closes it when it has been idle long enough
+    std::chrono::steady_clock::time_point idle_since;
+    unsigned waiting = 0;          // for it to be opened or closed
+    unsigned attempt = 0;          // counts openings
+    std::optional<Error> failure;  // of the newest
   };
+
+  Task<void> open(box::SandboxOptions options);
+  Task<Result<std::shared_ptr<SharedSandbox>>> open_one(box::SandboxOptions options);
+  Task<void> close_idle(std::string name);
+  Task<void> sweep_after(std::string instance);
+  void became_idle(SharedSandbox& sandbox, bool at_once);
+
   box::Engine& engine_;
   boost::asio::any_io_executor executor_;
+  std::chrono::milliseconds idle_;
   LostCallback lost_;
   net::Signal changed_;
+  bool stopping_ = false;
   std::map<std::string, Entry> entries_;
+  net::TaskGroup tasks_;
 };
 
 }  // namespace mcpbox::provision

@@ -14,6 +14,7 @@
 #include <optional>
 #include <thread>
 #include <utility>
+#include <variant>
 
 #include "app/compose/engine_setup.h"
 #include "app/compose/guardian.h"
@@ -32,10 +33,9 @@
 #include "net/task_group.h"
 #include "net/wait.h"
 #include "provision/egress_policy.h"
-#include "provision/environment.h"
 #include "provision/install/installer.h"
 #include "provision/launch.h"
-#include "provision/missing_program.h"
+#include "provision/sandboxed_connector.h"
 #include "provision/uid_book.h"
 #include "sys/process_name.h"
 
@@ -72,7 +72,7 @@ Task<void> sweep(box::Engine& engine, std::string instance) {
 }
 
 // Everything that one run needs while its server lives.
-class Run {
+class Run final : provision::StartReport {
  public:
   Run(Runtime& runtime, const RunOptions& options, Guardian& guardian)
       : runtime_(runtime),
@@ -99,8 +99,8 @@ class Run {
     progress_.done();
     if (!code && !started_) code = kRunCannotStart;
     if (!code) code = co_await serve();
-    if (session_) (void)co_await session_->close();
-    grant_.reset();
+    process_.reset();
+    if (sandboxes_) (void)co_await sandboxes_->close_all();
     if (egress_) {
       co_await egress_->stop();
       ::rmdir(egress_->directory().c_str());
@@ -126,8 +126,7 @@ class Run {
     auto begun = co_await begin();
     if (!begun) {
       code = begun.error().code() == Code::kNotFound && process_missing_ ? kRunNotFound : cannot_start(begun.error());
-      if (process_missing_)
-        say(fmt::format("{}; {}", begun.error().message(), provision::missing_program_hint(program_, setup_.image_id)));
+      if (process_missing_) say(begun.error().message());
       co_return;
     }
     started_ = true;
@@ -157,133 +156,98 @@ class Run {
     auto plan = run_plan(options_, *env, setup_.image_id, paths->state_dir);
     if (!plan) co_return fail(std::move(plan).error());
     for (const std::string& hint : plan->hints) say("hint: " + hint);
-    if (!plan->refused.empty()) {
+    if (!plan->refused.empty()) {  // before anything is started for it
       co_return fail(Code::kPermissionDenied,
                      fmt::format("{}: {}", printable(plan->refused[0].path), plan->refused[0].reason));
     }
     const provision::UidBook book(paths->state_dir, *instance, setup_.info.kind, setup_.info.uids);
     auto drawn = book.run();
     if (!drawn) co_return fail(std::move(drawn).error());
-    uids_ = std::move(drawn->hold);
-    uid_ = drawn->uids.server;
-    auto user = provision::user_for(*plan, uid_);
-    if (!user) co_return fail(std::move(user).error());
-    uid_ = user->first;
 
-    box::SandboxOptions session;
-    session.instance = *instance;
-    session.init_path = *init;
-    session.run_dir = paths->run_dir;
-    session.ca_bundle = *ca_bundle;
-    session.uids = setup_.info.uids;
-    session.tools = setup_.info.tools;
-    session.cache_volume = hosting::cache_volume(*instance);
-    session.profile.image = setup_.image_id;
-    session.profile.limits.cpus = options_.cpus;
-    session.profile.limits.memory_bytes = options_.memory_mb << 20;
-
-    session.name = "run-" + random_hex(6);
-    const std::string sandbox = box::Sandbox::sandbox_name(session);
-    const std::string egress_name = sandbox + ".egress";
-    std::vector<std::string> names{sandbox, egress_name};
+    box::SandboxOptions sandbox;
+    sandbox.instance = *instance;
+    sandbox.init_path = *init;
+    sandbox.run_dir = paths->run_dir;
+    sandbox.ca_bundle = *ca_bundle;
+    sandbox.uids = setup_.info.uids;
+    sandbox.tools = setup_.info.tools;
+    sandbox.cache_volume = hosting::cache_volume(*instance);
+    sandbox.profile.image = setup_.image_id;
+    sandbox.profile.limits.cpus = options_.cpus;
+    sandbox.profile.limits.memory_bytes = options_.memory_mb << 20;
+    sandbox.name = "run-" + random_hex(6);
+    const std::string name_there = box::Sandbox::sandbox_name(sandbox);
+    const std::string egress_name = name_there + ".egress";
+    std::vector<std::string> names{name_there, egress_name};
     if (plan->install) names.push_back(provision::Installer::sandbox_name(*instance, *plan->install));
     guardian_.watch(setup_.info.address, *instance, paths->run_dir, names);
 
-    // For messages and the audit: what is run, rather than what runs it.
-    const std::string name =
-        plan->install && !plan->install->asked.empty() ? plan->install->asked.front() : options_.command.front();
     const bool online = network->mode != config::NetworkMode::kNone;
     if (online || (plan->install && options_.install_mode != "offline")) {
       if (auto started = start_egress(*paths, paths->run_dir + "/" + egress_name); !started) co_return started;
-      session.egress_dir = egress_->directory();
+      sandbox.egress_dir = egress_->directory();
     }
 
+    provision::SandboxedStart start;
+    // For messages and the audit: what is run, rather than what runs it.
+    start.server =
+        plan->install && !plan->install->asked.empty() ? plan->install->asked.front() : options_.command.front();
+    start.process_id = "server";
+    start.uids = drawn->uids;
+    start.uid_hold = std::move(drawn->hold);
+    for (const workspace::Root& root : plan->roots) start.policy.allowed_roots.push_back(root.host);
+    start.policy.rules.denied = denied_places(*paths, setup_.info.address);
+    start.policy.rules.home = paths->home;
+    start.network = std::move(*network);
+    for (auto& [name, value] : *env) start.env[name] = Secret(std::move(value));
+    start.egress_token = egress::egress_token();
+    start.timeout = std::chrono::seconds(options_.timeout_sec);
+    start.nice = 0;
+    if (options_.direct) start.stdio = {0, 1, 2};
+
     provision::InstallerOptions installing;
-    installing.session = session;
+    installing.sandbox = sandbox;
     installing.env = provision::install_variables();
-    provision::StagePolicy policy;
-    for (const workspace::Root& root : plan->roots) policy.allowed_roots.push_back(root.host);
-    policy.rules.denied = denied_places(*paths, setup_.info.address);
-    policy.rules.home = paths->home;
-    installing.policy = policy;
+    installing.policy = start.policy;
     installing.egress = egress_.get();
     installing.uids = book;
     installing.state_dir = paths->state_dir;
     installing.engine = setup_.info.kind;
     installing.quota_bytes = config::BoxSettings{}.env_quota_mb << 20;
     installing.sources = {options_.install_mode == "offline", options_.wheelhouse, options_.npm_cache};
-    provision::Installer installer(*setup_.engine, executor, runtime_.pool, std::move(installing));
+    installer_ = std::make_unique<provision::Installer>(*setup_.engine, executor, runtime_.pool, std::move(installing));
 
-    session.ephemeral = true;
-    session.labels["io.mcpbox.kind"] = "run";
-    session.labels[box::kOwnerLabel] = sys::own_process();
-    session.profile.mounts = provision::mounts_for(*plan);
-    progress_.step("making the sandbox");
-    auto opened = co_await box::Sandbox::open(*setup_.engine, executor, std::move(session));
-    if (!opened) co_return fail(std::move(opened).error());
-    session_ = std::move(*opened);
-    box::Supervisor& supervisor = session_->supervisor();
-    supervisor.on_exit([this](const std::string&, const box::ProcessExit& how) {
-      exit_ = how;
-      changed_.notify();
-    });
-    supervisor.on_lost([this](const Error&) {
-      lost_ = true;
-      changed_.notify();
-    });
-
-    if (online) {
-      egress::EgressClient client;
-      client.process = "server";
-      client.server = name;
-      client.uid = uid_;
-      client.token = egress::egress_token();
-      client.policy = provision::run_policy(*network, provision::settings_of_user());
-      auto granted = co_await egress_->grant(std::move(client));
-      if (!granted) co_return fail(std::move(granted).error());
-      grant_ = std::move(*granted);
-    }
-
-    provision::LaunchInputs inputs;
-    inputs.server = name;
-    inputs.one_id = setup_.info.one_server_per_sandbox;
-    inputs.network = std::move(*network);
-    if (grant_) inputs.proxy_url = grant_->proxy_url().reveal();
-    inputs.process_id = "server";
-    inputs.uid = uid_;
-    inputs.gid = user->second;
-    inputs.uids = drawn->uids;
-    inputs.env = std::move(*env);
-    inputs.timeout = std::chrono::seconds(options_.timeout_sec);
-    inputs.policy = std::move(policy);
-    inputs.plan = std::move(*plan);
-    inputs.on_phase = [this](provision::Phase phase) {
-      progress_.step(phase == provision::Phase::kDepInstall ? "preparing dependencies" : "staging");
-    };
-    inputs.on_progress = [this](std::string_view line) { progress_.detail(line); };
-    auto launch = co_await provision::prepare_launch(*session_, installer, runtime_.pool, std::move(inputs));
-    if (!launch) co_return fail(std::move(launch).error());
-    if (launch->environment) environment_ = std::move(launch->environment->hold);
-    if (options_.verbose) {
-      for (const std::string& note : launch->notes) say(note);
-    }
-    launch->process.nice = 0;
-    program_ = launch->process.argv.front();
-
-    progress_.step("starting " + options_.command.front());
-    if (options_.direct) {
-      auto pid = co_await supervisor.spawn_direct(std::move(launch->process), {0, 1, 2});
-      process_missing_ = !pid && pid.error().code() == Code::kNotFound;
-      if (!pid) co_return fail(std::move(pid).error());
-    } else {
-      auto spawned = co_await supervisor.spawn(std::move(launch->process));
-      process_missing_ = !spawned && spawned.error().code() == Code::kNotFound;
-      if (!spawned) co_return fail(std::move(spawned).error());
-      pipes_ = std::move(spawned->pipes);
-    }
+    sandbox.ephemeral = true;
+    sandbox.labels["io.mcpbox.kind"] = "run";
+    sandbox.labels[box::kOwnerLabel] = sys::own_process();
+    sandbox.profile.mounts = provision::mounts_for(*plan);
+    start.sandbox = std::move(sandbox);
+    start.plan = std::move(*plan);
+    sandboxes_ = std::make_unique<provision::SandboxPool>(*setup_.engine, executor, std::chrono::milliseconds(0),
+                                                          provision::SandboxPool::LostCallback());
+    provision::SandboxedConnector connector(
+        {executor, runtime_.pool, *sandboxes_, *installer_, egress_.get(), "", setup_.info.one_server_per_sandbox});
+    auto process = co_await connector.start(std::move(start), *this);
+    process_missing_ =
+        !process && phase_ == provision::Phase::kProcessStart && process.error().code() == Code::kNotFound;
+    if (!process) co_return fail(std::move(process).error());
+    process_ = std::move(*process);
     progress_.done();
+    process_->on_change([this] { changed_.notify(); });
     tasks_.spawn("sweep", sweep(*setup_.engine, *instance));
     co_return Result<void>{};
+  }
+
+  void phase(provision::Phase now) override {
+    phase_ = now;
+    if (now == provision::Phase::kSessionCreate) progress_.step("making the sandbox");
+    if (now == provision::Phase::kDepInstall) progress_.step("preparing dependencies");
+    if (now == provision::Phase::kStage) progress_.step("staging");
+    if (now == provision::Phase::kProcessStart) progress_.step("starting " + options_.command.front());
+  }
+  void progress(std::string_view line) override { progress_.detail(line); }
+  void note(std::string_view line) override {
+    if (options_.verbose) say(line);
   }
 
   Result<void> start_egress(const Paths& paths, std::string directory) {
@@ -302,12 +266,7 @@ class Run {
     return {};
   }
 
-  bool over() const { return exit_ || lost_; }
-
-  // Waits until the server ended, `until` at the latest.
-  Task<void> wait_over(Clock::time_point until) {
-    while (!over() && Clock::now() < until) (void)co_await changed_.wait_until(until);
-  }
+  bool over() const { return process_->ended().has_value(); }
 
   Task<int> serve() {
     if (options_.direct) {
@@ -319,14 +278,10 @@ class Run {
     if (!over()) co_await end_server();
 
     // Children and detached helpers keep the pipes open: with them gone, the relay sees their end.
-    box::Supervisor& supervisor = session_->supervisor();
-    if (!lost_) (void)co_await supervisor.kill_uid(uid_, SIGKILL);
-    std::string how;
-    if (exit_) {
-      how = exit_->describe();
-    } else {
-      how = co_await session_->describe_loss();
-    }
+    co_await process_->stop({std::chrono::milliseconds(0), kGrace});
+    const auto* exit = over() ? std::get_if<box::ProcessExit>(&*process_->ended()) : nullptr;
+    const auto* lost = over() ? std::get_if<provision::SandboxLost>(&*process_->ended()) : nullptr;
+    const std::string how = exit != nullptr ? exit->describe() : lost != nullptr ? lost->how : "it does not end";
     if (relay_) {
       const auto until = Clock::now() + std::chrono::seconds(5);
       while (!relay_done_ && Clock::now() < until) (void)co_await changed_.wait_until(until);
@@ -335,41 +290,34 @@ class Run {
       relay_->fail_pending(fmt::format("the MCP server ended before it answered: {}", how));
     }
     close_direct_watch();
-    if (!exit_) {
+    if (exit == nullptr) {
       say(fmt::format("the server is gone: {}", how));
       co_return kRunCannotStart;
     }
     const bool wanted = stop_ || input_ended_;
-    if (exit_->killed_for_memory) {
+    if (exit->killed_for_memory) {
       say(fmt::format("the server ended: {}; raise --memory (now {} MiB)", how, options_.memory_mb));
-    } else if (!wanted && (exit_->code != 0 || exit_->signal != 0)) {
+    } else if (!wanted && (exit->code != 0 || exit->signal != 0)) {
       say(fmt::format("the server ended: {}", how));
     }
-    co_return exit_status(*exit_);
+    co_return exit_status(*exit);
   }
 
-  // End of input, or a signal: as the stdio transport prescribes.
+  // End of input, or a signal: as the stdio transport prescribes. What still runs then gets SIGTERM and SIGKILL.
   Task<void> end_server() {
-    box::Supervisor& supervisor = session_->supervisor();
-    (void)co_await supervisor.close_stdin("server");
-    if (!stop_) {
-      const auto until = Clock::now() + kAnswering;
-      while (!over() && !stop_ && !client_gone_ && relay_ && relay_->in_flight() > 0 && Clock::now() < until) {
-        (void)co_await changed_.wait_until(std::min(until, Clock::now() + std::chrono::milliseconds(50)));
-      }
-      const auto grace = Clock::now() + kGrace;
-      while (!over() && !stop_ && Clock::now() < grace) (void)co_await changed_.wait_until(grace);
+    co_await process_->close_stdin();
+    if (stop_) co_return;
+    const auto until = Clock::now() + kAnswering;
+    while (!over() && !stop_ && !client_gone_ && relay_ && relay_->in_flight() > 0 && Clock::now() < until) {
+      (void)co_await changed_.wait_until(std::min(until, Clock::now() + std::chrono::milliseconds(50)));
     }
-    if (over()) co_return;
-    (void)co_await supervisor.signal("server", SIGTERM);
-    co_await wait_over(Clock::now() + kGrace);
-    if (over()) co_return;
-    (void)co_await supervisor.signal("server", SIGKILL);
-    co_await wait_over(Clock::now() + kGrace);
+    const auto grace = Clock::now() + kGrace;
+    while (!over() && !stop_ && Clock::now() < grace) (void)co_await changed_.wait_until(grace);
   }
 
   Result<void> start_relay() {
     RelayEnds ends;
+    box::ProcessPipes pipes = process_->take_pipes();
     auto in = nonblocking_view(0, false);
     if (!in) return fail(std::move(in).error().with_context("stdin"));
     auto out = nonblocking_view(1, true);
@@ -379,9 +327,9 @@ class Run {
     ends.client_in = std::move(*in);
     ends.client_out = std::move(*out);
     ends.log = std::move(*log);
-    ends.server_in = std::move(pipes_.in);
-    ends.server_out = std::move(pipes_.out);
-    ends.server_err = std::move(pipes_.err);
+    ends.server_in = std::move(pipes.in);
+    ends.server_out = std::move(pipes.out);
+    ends.server_err = std::move(pipes.err);
     const auto on_loop = [this](bool Run::* flag) {
       boost::asio::post(runtime_.loop, [this, flag] {
         this->*flag = true;
@@ -434,23 +382,18 @@ class Run {
   net::TaskGroup tasks_;
   EngineSetup setup_;
   std::unique_ptr<egress::EgressService> egress_;
-  std::shared_ptr<egress::EgressGrant> grant_;
-  std::unique_ptr<box::Sandbox> session_;
-  std::shared_ptr<provision::UidHold> uids_;
-  std::shared_ptr<provision::EnvHold> environment_;
-  box::ProcessPipes pipes_;
+  std::unique_ptr<provision::Installer> installer_;
+  std::unique_ptr<provision::SandboxPool> sandboxes_;
+  std::unique_ptr<provision::SandboxedProcess> process_;
   std::unique_ptr<StdioRelay> relay_;
   std::thread relay_thread_;
   std::thread direct_thread_;
   UniqueFd direct_cancel_;
-  std::optional<box::ProcessExit> exit_;
-  uid_t uid_ = 0;
+  provision::Phase phase_ = provision::Phase::kNone;
   bool engine_found_ = false;
   bool process_missing_ = false;
-  std::string program_;  // that is started
   bool started_ = false;
   bool stop_ = false;
-  bool lost_ = false;
   bool input_ended_ = false;
   bool client_gone_ = false;
   bool relay_done_ = false;

@@ -139,9 +139,14 @@ std::string network_in_words(const egress::PolicyText& policy) {
 
 void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user,
                 bool as_json, const Redactor& redact) {
-  const egress::PolicyText running = provision::run_policy(network, user);
-  egress::PolicyText installing;
-  if (plan.install) installing = provision::install_policy(network, plan.install->manager, user);
+  auto running_policy = provision::run_policy(network, user);
+  auto installing_policy = plan.install ? provision::install_policy(network, plan.install->manager, user)
+                                        : Result<egress::PolicyText>(egress::PolicyText());
+  for (const auto* policy : {&running_policy, &installing_policy}) {
+    if (!*policy) fmt::print(stderr, "mcpbox: {}\n", policy->error().message());
+  }
+  const egress::PolicyText running = std::move(running_policy).value_or(egress::PolicyText());
+  const egress::PolicyText installing = std::move(installing_policy).value_or(egress::PolicyText());
   if (as_json) {
     json::Writer out;
     out.object().member("mode", running.mode).member("allow", running.allow);

@@ -293,8 +293,8 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
     auto plan = provision::plan_server(settings, policy, loaded->box.image);
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
     explain_toolchains(*plan);
-    std::map<std::string, std::string> install_env;
-    for (const auto& [name, value] : loaded->box.install_env) install_env[name] = std::string(value.text.reveal());
+    std::map<std::string, Secret> install_env;
+    for (const auto& [name, value] : loaded->box.install_env) install_env[name] = value.text;
     print_plan(*plan, settings.box.network,
                provision::settings_of_user(provision::install_variables(std::move(install_env))), as_json,
                provision::redactor_for(settings));

@@ -26,12 +26,12 @@ namespace {
 constexpr std::size_t kPackageJsonLimit = 1u << 20;
 constexpr std::size_t kOutputKept = 64u << 10;
 
-void add_offline(const OfflineSources& sources, std::map<std::string, std::string>& env) {
+void add_offline(const OfflineSources& sources, std::map<std::string, Secret>& env) {
   if (!sources.offline) return;
-  env["UV_OFFLINE"] = "1";
-  env["UV_NO_INDEX"] = "1";
-  env["npm_config_offline"] = "true";
-  if (!sources.wheelhouse.empty()) env["UV_FIND_LINKS"] = kWheelhouseMount;
+  env["UV_OFFLINE"] = Secret("1");
+  env["UV_NO_INDEX"] = Secret("1");
+  env["npm_config_offline"] = Secret("true");
+  if (!sources.wheelhouse.empty()) env["UV_FIND_LINKS"] = Secret(kWheelhouseMount);
 }
 
 }  // namespace
@@ -48,13 +48,13 @@ struct InstallRun::Output {
 };
 
 InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
-                       const InstallerOptions& options, const EnvLedger& ledger, box::Sandbox& session,
+                       const InstallerOptions& options, const EnvLedger& ledger, box::Sandbox& sandbox,
                        const InstallRequest& request, uid_t uid, Clock::time_point deadline, InstallProxy proxy)
     : executor_(executor),
       pool_(pool),
       options_(options),
-      session_(session),
-      supervisor_(session.supervisor()),
+      sandbox_(sandbox),
+      supervisor_(sandbox.supervisor()),
       request_(request),
       plan_(*request.plan.install),
       tree_(tree_of(plan_)),
@@ -112,15 +112,15 @@ Task<Result<void>> InstallRun::prepare() {
 box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::string id) const {
   EnvironmentInputs inputs;
   inputs.tree = tree_;
-  inputs.ca_bundle = !session_.options().ca_bundle.empty();
-  inputs.proxy_url = proxy_.url.reveal();
+  inputs.ca_bundle = !sandbox_.options().ca_bundle.empty();
+  inputs.proxy_url = proxy_.url;
   if (!inputs.proxy_url.empty()) inputs.node_preload = tree_ + std::string(kNodeProxyFile);
   for (const auto& [name, value] : options_.env) {
     if (!is_proxy_variable(name)) inputs.own[name] = value;
   }
-  const box::HostTools& tools = session_.options().tools;
+  const box::HostTools& tools = sandbox_.options().tools;
   inputs.path_prefix = tools.path;
-  for (const auto& [name, value] : step.env) inputs.own[name] = value;
+  for (const auto& [name, value] : step.env) inputs.own[name] = Secret(value);
   add_offline(options_.sources, inputs.own);
   box::ProcessSpec spec;
   spec.id = std::move(id);
@@ -135,7 +135,7 @@ box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::st
   for (const char* child : {"/env", "/home", "/tmp", "/cache"}) spec.confine.read_write.push_back(tree_ + child);
   spec.confine.read_only = tools.folders;
   if (inputs.ca_bundle) spec.confine.read_only.emplace_back(box::kCaBundleMount);
-  for (const box::Mount& mount : session_.options().profile.mounts) spec.confine.read_only.push_back(mount.target);
+  for (const box::Mount& mount : sandbox_.options().profile.mounts) spec.confine.read_only.push_back(mount.target);
   if (!inputs.proxy_url.empty()) {
     spec.confine.connect_ports = {kEgressPort};
     spec.confine.read_only.push_back(tree_ + std::string(kNodeProxyFile));
@@ -153,7 +153,7 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
     if (error.code() == Code::kNotFound) {
       error = Error(Code::kFailedPrecondition,
                     fmt::format("{}; {}", error.message(),
-                                missing_program_hint(step.argv.front(), session_.options().profile.image)));
+                                missing_program_hint(step.argv.front(), sandbox_.options().profile.image)));
     }
     co_return fail(std::move(error).with_context(step.title));
   }
@@ -180,7 +180,7 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
   const std::string printed = redact_(output->end);
   if (lost_) {
     downloads_ = Downloads::kKeep;
-    co_return fail(Code::kUnavailable, fmt::format("{}: {}", step.title, co_await session_.describe_loss()));
+    co_return fail(Code::kUnavailable, fmt::format("{}: {}", step.title, co_await sandbox_.describe_loss()));
   }
   if (!ended) {
     downloads_ = Downloads::kKeep;
@@ -252,7 +252,7 @@ Task<Result<void>> InstallRun::finish() {
   record.asked = plan_.asked;
   for (const workspace::InstallStep& step : plan_.steps) record.steps.push_back(step.title);
   record.server = request_.subject;
-  record.image = session_.options().profile.image;
+  record.image = sandbox_.options().profile.image;
   record.engine = options_.engine;
   record.made = static_cast<std::int64_t>(std::time(nullptr));
   record.took_ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_).count();

@@ -32,7 +32,7 @@ class InstallRun {
  public:
   using Clock = std::chrono::steady_clock;
   InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, const InstallerOptions& options,
-             const EnvLedger& ledger, box::Sandbox& session, const InstallRequest& request, uid_t uid,
+             const EnvLedger& ledger, box::Sandbox& sandbox, const InstallRequest& request, uid_t uid,
              Clock::time_point deadline, InstallProxy proxy);
   ~InstallRun();
 
@@ -56,7 +56,7 @@ class InstallRun {
   boost::asio::any_io_executor executor_;
   boost::asio::thread_pool& pool_;
   const InstallerOptions& options_;
-  box::Sandbox& session_;
+  box::Sandbox& sandbox_;
   box::Supervisor& supervisor_;
   const InstallRequest& request_;
   const workspace::InstallPlan& plan_;

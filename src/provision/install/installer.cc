@@ -16,7 +16,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string session_name(const workspace::InstallPlan& plan) {
+std::string install_name(const workspace::InstallPlan& plan) {
   return fmt::format("install-{}", plan.hash.substr(0, 16));
 }
 
@@ -86,7 +86,7 @@ Task<Result<InstalledEnvironment>> Installer::read_complete(box::Supervisor& rea
 std::string Installer::sandbox_name(const std::string& instance, const workspace::InstallPlan& plan) {
   box::SandboxOptions options;
   options.instance = instance;
-  options.name = session_name(plan);
+  options.name = install_name(plan);
   return box::Sandbox::sandbox_name(options);
 }
 
@@ -117,8 +117,8 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
                                                     : "box.npm_cache (--npm-cache) to an npm cache"));
   }
 
-  box::SandboxOptions options = options_.session;
-  options.name = session_name(plan);
+  box::SandboxOptions options = options_.sandbox;
+  options.name = install_name(plan);
   if (sources.offline) options.egress_dir.clear();
   options.profile.mounts.clear();
   if (sources.offline) {
@@ -132,12 +132,12 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   options.ephemeral = true;
   options.labels["io.mcpbox.kind"] = "install";
   options.labels[box::kOwnerLabel] = sys::own_process();
-  std::unique_ptr<box::Sandbox> session;
+  std::unique_ptr<box::Sandbox> sandbox;
   bool waited = false;
   for (;;) {
     auto opened = co_await box::Sandbox::open(engine_, executor_, options);
     if (opened) {
-      session = std::move(*opened);
+      sandbox = std::move(*opened);
       break;
     }
     if (opened.error().code() != Code::kAlreadyExists) co_return fail(std::move(opened).error());
@@ -152,16 +152,16 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   Result<void> outcome;
   if (waited) {
     // The other one may have finished it.
-    auto done = co_await read_complete(session->supervisor(), plan);
-    if (!done) outcome = co_await run_in(*session, request, deadline);
+    auto done = co_await read_complete(sandbox->supervisor(), plan);
+    if (!done) outcome = co_await run_in(*sandbox, request, deadline);
   } else {
-    outcome = co_await run_in(*session, request, deadline);
+    outcome = co_await run_in(*sandbox, request, deadline);
   }
-  (void)co_await session->close();
+  (void)co_await sandbox->close();
   co_return outcome;
 }
 
-Task<Result<void>> Installer::run_in(box::Sandbox& session, const InstallRequest& request, Clock::time_point deadline) {
+Task<Result<void>> Installer::run_in(box::Sandbox& sandbox, const InstallRequest& request, Clock::time_point deadline) {
   Result<void> outcome;
   {
     const workspace::InstallPlan& plan = *request.plan.install;
@@ -177,12 +177,14 @@ Task<Result<void>> Installer::run_in(box::Sandbox& session, const InstallRequest
       client.uid = *uid;
       client.phase = egress::Phase::kInstall;
       client.token = token;
-      client.policy = install_policy(request.network, plan.manager, settings_of_user(options_.env));
+      auto policy = install_policy(request.network, plan.manager, settings_of_user(options_.env));
+      if (!policy) co_return fail(std::move(policy).error());
+      client.policy = std::move(*policy);
       auto granted = co_await options_.egress->grant(std::move(client));
       if (!granted) co_return fail(std::move(granted).error());
       grant = std::move(*granted);
     }
-    InstallRun run(executor_, pool_, options_, ledger_, session, request, *uid, deadline,
+    InstallRun run(executor_, pool_, options_, ledger_, sandbox, request, *uid, deadline,
                    {grant ? grant->proxy_url() : Secret(), std::move(token)});
     outcome = co_await run.run();
     if (!outcome && run.left_nothing()) {
@@ -191,7 +193,7 @@ Task<Result<void>> Installer::run_in(box::Sandbox& session, const InstallRequest
     }
   }
   if (!outcome) co_return outcome;
-  auto removed = co_await EnvShelf(session.supervisor(), ledger_, options_.uids)
+  auto removed = co_await EnvShelf(sandbox.supervisor(), ledger_, options_.uids)
                      .enforce_quota(options_.quota_bytes, request.plan.install->hash);
   if (removed && !removed->hashes.empty() && request.progress) {
     request.progress(fmt::format("removed {} environments that were not used for longest ({}), because of the quota",

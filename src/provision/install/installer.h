@@ -40,8 +40,8 @@ struct OfflineSources {
 };
 
 struct InstallerOptions {
-  box::SandboxOptions session;  // instance, init_path, run_dir, ca_bundle, cache_volume, egress_dir; name is set here
-  std::map<std::string, std::string> env;  // box.install_env: PIP_INDEX_URL …
+  box::SandboxOptions sandbox;  // instance, init_path, run_dir, ca_bundle, cache_volume, egress_dir; name is set here
+  std::map<std::string, Secret> env;  // box.install_env: PIP_INDEX_URL …
   egress::EgressService* egress =
       nullptr;  // through which installations reach registries; outlives the installer. Null: they reach nothing
   StagePolicy policy;
@@ -71,7 +71,7 @@ class Installer {
   Installer(box::Engine& engine, boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
             InstallerOptions options);
 
-  // `reader` is any session that mounts the cache. Errors name the step, its exit code, the last lines that matter, and
+  // `reader` is any sandbox that mounts the cache. Errors name the step, its exit code, the last lines that matter, and
   // what to do.
   Task<Result<InstalledEnvironment>> ensure(box::Supervisor& reader, InstallRequest request);
 
@@ -88,8 +88,8 @@ class Installer {
   // removed.
   Task<bool> remove_abandoned(const box::SandboxOptions& options);
   Task<Result<std::shared_ptr<EnvHold>>> hold(const InstallRequest& request);
-  // In this session, which may write the cache.
-  Task<Result<void>> run_in(box::Sandbox& session, const InstallRequest& request,
+  // In this sandbox, which may write the cache.
+  Task<Result<void>> run_in(box::Sandbox& sandbox, const InstallRequest& request,
                             std::chrono::steady_clock::time_point deadline);
 
   box::Engine& engine_;

@@ -87,9 +87,11 @@ struct HostedServerTest : test::RealEngine {
     return server;
   }
   box::UidRange uids;
+  std::chrono::seconds idle{60};
   void start(std::vector<config::ServerSettings> servers) {
     HostOptions options;
     options.uids = uids;
+    options.settings.box.sandbox_idle = idle;
     options.instance = instance;
     options.init_path = init;
     options.run_dir = run_dir;
@@ -448,6 +450,82 @@ TEST_F(HostedServerTest, pull_brings_changes_back_from_a_running_and_from_a_stop
     co_return 0;
   };
   test::run_task(loop, body());
+}
+
+TEST_F(HostedServerTest, a_stopped_server_leaves_no_sandbox_beyond_the_idle_time) {
+  idle = seconds(2);
+  auto apart = python("apart");
+  apart.box.isolation = config::Isolation::kDedicated;
+  start({python("one"), python("two"), apart});
+  auto body = [this]() -> Task<int> {
+    for (const char* name : {"one", "two", "apart"}) {
+      if (!co_await connected(server(name))) co_return 1;
+    }
+    EXPECT_EQ(co_await sandboxes(), 2u);
+    const auto stop = [this](const char* name) -> Task<void> {
+      server(name).request_stop();
+      co_await server(name).settle(Clock::now() + seconds(30));
+    };
+    co_await stop("apart");
+    co_await stop("one");
+    EXPECT_TRUE(co_await sandboxes_become(1)) << "the sandbox that nobody uses stays";
+    co_await net::sleep_for(seconds(3));
+    EXPECT_EQ(co_await sandboxes(), 1u) << "one that is used was closed";
+    EXPECT_THAT(co_await call(server("two"), "pid"), testing::Not(HasSubstr("error")));
+    co_await stop("two");
+    EXPECT_EQ(co_await sandboxes(), 1u) << "a restart would need a new one";
+    EXPECT_TRUE(co_await sandboxes_become(0));
+    server("one").request_restart(false);
+    co_await server("one").settle(Clock::now() + seconds(30));
+    EXPECT_TRUE(co_await connected(server("one")));
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(HostedServerTest, a_pull_from_a_stopped_server_opens_a_sandbox_and_closes_it) {
+  idle = seconds(2);
+  auto settings = python("one");
+  settings.box.host_path_mode = config::Access::kReadWrite;
+  start({settings});
+  auto body = [this]() -> Task<int> {
+    HostedServer& one = server("one");
+    if (!co_await connected(one)) co_return 1;
+    EXPECT_EQ(co_await call(one, "write", R"({"path":"note","text":"new"})"), "written");
+    one.request_stop();
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_TRUE(co_await sandboxes_become(0));
+    auto pulled = co_await one.pull({"", "", {.dry_run = true}});
+    EXPECT_TRUE(pulled) << pulled.error().message();
+    if (pulled) EXPECT_EQ(pulled->front().report.items.size(), 1u);
+    EXPECT_TRUE(co_await sandboxes_become(0));
+    one.request_restart(false);
+    co_await one.settle(Clock::now() + seconds(30));
+    EXPECT_EQ(co_await call(one, "read", R"({"path":"note"})"), "new");
+    pulled = co_await one.pull({"", "", {.dry_run = true}});
+    EXPECT_TRUE(pulled);
+    EXPECT_EQ(co_await call(one, "read", R"({"path":"note"})"), "new") << "its sandbox was closed";
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(HostedServerTest, what_an_earlier_daemon_left_is_removed_when_nobody_asks_for_it) {
+  idle = seconds(1);
+  auto body = [this]() -> Task<int> {
+    auto left = co_await box::Sandbox::open(*setup.engine, loop.get_executor(), session_options("left"));
+    EXPECT_TRUE(left) << left.error().message();
+    co_return 0;
+  };
+  test::run_task(loop, body());
+  start({python("one")});
+  auto rest = [this]() -> Task<int> {
+    if (!co_await connected(server("one"))) co_return 1;
+    EXPECT_TRUE(co_await sandboxes_become(1));
+    EXPECT_THAT(co_await call(server("one"), "pid"), testing::Not(HasSubstr("error")));
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, rest()), 0);
 }
 
 // A copy belongs to a folder. Each start has the configuration of that moment, as after an edit and a restart.

@@ -116,19 +116,20 @@ TEST_F(SessionTest, one_that_is_removed_from_outside_says_so) {
 
 TEST_F(SessionTest, the_pool_opens_one_for_all_who_ask_at_once) {
   auto body = [this]() -> Task<int> {
-    provision::SandboxPool pool_of_sessions(*setup.engine, loop.get_executor(), {});
+    provision::SandboxPool pool_of_sessions(*setup.engine, loop.get_executor(), std::chrono::seconds(60), {});
     net::TaskGroup tasks(loop.get_executor(), "test");
-    std::vector<std::shared_ptr<provision::SharedSandbox>> got;
+    std::vector<provision::SandboxPool::Lease> got;
     const auto acquire = [](provision::SandboxPool& from, box::SandboxOptions options,
-                            std::vector<std::shared_ptr<provision::SharedSandbox>>& out) -> Task<void> {
+                            std::vector<provision::SandboxPool::Lease>& out) -> Task<void> {
       auto session = co_await from.acquire(std::move(options));
-      if (session) out.push_back(*session);
+      if (session) out.push_back(std::move(*session));
     };
     for (int i = 0; i < 3; ++i) tasks.spawn("acquire", acquire(pool_of_sessions, session_options("shared"), got));
     co_await tasks.join();
     EXPECT_EQ(got.size(), 3u);
-    EXPECT_TRUE(got.size() == 3 && got[0] == got[1] && got[1] == got[2]);
+    EXPECT_TRUE(got.size() == 3 && &*got[0] == &*got[1] && &*got[1] == &*got[2]);
     EXPECT_EQ(co_await sandboxes(), 1u);
+    got.clear();
     EXPECT_TRUE(co_await pool_of_sessions.close_all());
     EXPECT_EQ(co_await sandboxes(), 0u);
     co_return 0;

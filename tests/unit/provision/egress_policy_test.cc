@@ -29,38 +29,43 @@ TEST(EgressPolicy, installs_reach_the_registry_of_their_manager_and_nothing_of_t
   config::NetworkSettings network;
   network.allow = {"api.test"};
   network.install_allow = {"git.test"};
-  const auto uv = install_policy(network, "uv", user());
+  const auto uv = install_policy(network, "uv", user()).value();
   EXPECT_THAT(uv.registries, ElementsAre("pypi.org", "files.pythonhosted.org"));
   EXPECT_THAT(uv.install_allow, ElementsAre("git.test"));
   EXPECT_THAT(uv.allow, IsEmpty());
-  EXPECT_THAT(install_policy(network, "yarn", user()).registries,
+  EXPECT_THAT(install_policy(network, "yarn", user()).value().registries,
               ElementsAre("registry.npmjs.org", "registry.yarnpkg.com"));
   for (const char* manager : {"npm", "pnpm"})
-    EXPECT_THAT(install_policy(network, manager, user()).registries, ElementsAre("registry.npmjs.org")) << manager;
+    EXPECT_THAT(install_policy(network, manager, user()).value().registries, ElementsAre("registry.npmjs.org"))
+        << manager;
 }
 
 TEST(EgressPolicy, installs_follow_the_users_mirror) {
-  const auto policy = install_policy({}, "npm", user({{"npm_config_registry", "https://npm.corp.test:8443/repo/"}}));
+  const auto policy =
+      install_policy({}, "npm", user({{"npm_config_registry", "https://npm.corp.test:8443/repo/"}})).value();
   EXPECT_THAT(policy.registries, ElementsAre("npm.corp.test:8443"));
 }
 
 TEST(EgressPolicy, a_mirror_that_only_a_file_names_is_opened_beside_the_public_registry_which_the_installer_asks) {
-  const auto policy = install_policy(
-      {}, "uv", user({}, {{"/home/u/.config/pip/pip.conf", "[global]\nindex-url = https://pypi.corp.test/simple\n"}}));
+  const auto policy =
+      install_policy(
+          {}, "uv",
+          user({}, {{"/home/u/.config/pip/pip.conf", "[global]\nindex-url = https://pypi.corp.test/simple\n"}}))
+          .value();
   EXPECT_THAT(policy.registries, UnorderedElementsAre("pypi.corp.test", "pypi.org", "files.pythonhosted.org"));
 }
 
 TEST(EgressPolicy, a_server_without_network_has_its_dependencies_installed_all_the_same) {
   config::NetworkSettings network;
   network.mode = config::NetworkMode::kNone;
-  EXPECT_EQ(run_policy(network, user()).mode, "none");
-  EXPECT_EQ(install_policy(network, "uv", user()).mode, "allowlist");
+  EXPECT_EQ(run_policy(network, user()).value().mode, "none");
+  EXPECT_EQ(install_policy(network, "uv", user()).value().mode, "allowlist");
 }
 
 TEST(EgressPolicy, presets_in_rules_are_the_hosts_that_they_stand_for) {
   config::NetworkSettings network;
   network.allow = {"api.test", "npm"};
-  EXPECT_THAT(run_policy(network, user()).allow, ElementsAre("api.test", "registry.npmjs.org"));
+  EXPECT_THAT(run_policy(network, user()).value().allow, ElementsAre("api.test", "registry.npmjs.org"));
 }
 
 TEST(EgressPolicy, the_users_own_proxy_is_the_upstream_proxy_unless_the_configuration_says_otherwise) {

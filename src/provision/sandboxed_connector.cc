@@ -1,0 +1,189 @@
+#include "provision/sandboxed_connector.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <boost/asio/this_coro.hpp>
+#include <utility>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "provision/egress_policy.h"
+#include "provision/launch.h"
+#include "provision/missing_program.h"
+
+namespace mcpbox::provision {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Result<std::pair<uid_t, gid_t>> user_of(const SandboxedStart& start) {
+  if (!start.plan.refused.empty()) {
+    std::string text;
+    for (const workspace::Refusal& refusal : start.plan.refused)
+      text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", printable(refusal.path), refusal.reason);
+    return fail(Code::kPermissionDenied, std::move(text));
+  }
+  return user_for(start.plan, start.uids.server);
+}
+
+}  // namespace
+
+SandboxedProcess::SandboxedProcess(boost::asio::any_io_executor executor, SandboxPool& pool, std::string process_id,
+                                   uid_t uid)
+    : pool_(pool), changed_(std::move(executor)), process_id_(std::move(process_id)), uid_(uid) {}
+
+SandboxedProcess::~SandboxedProcess() {
+  if (!holds_.sandbox) return;
+  holds_.sandbox->unwatch(process_id_);
+  if (may_live_ && !lost()) pool_.finish_later(process_id_, end(std::move(holds_), process_id_, uid_));
+}
+
+// Children, detached helpers, and the server itself if it is still there. Also for a start whose outcome is not known.
+Task<void> SandboxedProcess::end(Holds holds, std::string process_id, uid_t uid) {
+  box::Supervisor& supervisor = holds.sandbox->sandbox().supervisor();
+  auto left = co_await supervisor.kill_uid(uid, SIGKILL);
+  if (left && *left > 0) log::error(process_id, "{} processes of uid {} survive SIGKILL", *left, uid);
+  (void)co_await supervisor.forget(process_id);
+}
+
+Task<void> SandboxedProcess::wait_until(Clock::time_point deadline) {
+  while (!ended_ && Clock::now() < deadline) (void)co_await changed_.wait_until(deadline);
+}
+
+Task<void> SandboxedProcess::close_stdin() {
+  if (holds_.sandbox && !ended_) (void)co_await supervisor().close_stdin(process_id_);
+}
+
+Task<void> SandboxedProcess::stop(Grace grace) {
+  if (!holds_.sandbox) co_return;
+  if (!ended_) {
+    co_await close_stdin();
+    co_await wait_until(Clock::now() + grace.after_stdin);
+  }
+  if (!ended_) {
+    (void)co_await supervisor().signal(process_id_, SIGTERM);
+    co_await wait_until(Clock::now() + grace.after_term);
+  }
+  if (!lost()) {
+    auto left = co_await supervisor().kill_uid(uid_, SIGKILL);
+    if (left && *left > 0) log::error(process_id_, "{} processes of uid {} survive SIGKILL", *left, uid_);
+    // Its exit is on its way by now.
+    co_await wait_until(Clock::now() + std::chrono::seconds(1));
+    if (!lost()) (void)co_await supervisor().forget(process_id_);
+  }
+  holds_.sandbox->unwatch(process_id_);
+  may_live_ = false;
+  holds_ = Holds();
+}
+
+Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(SandboxedStart start, StartReport& report) {
+  report.phase(Phase::kSessionCreate);
+  auto user = user_of(start);
+  if (!user) co_return fail(std::move(user).error());
+  std::unique_ptr<SandboxedProcess> process(
+      new SandboxedProcess(context_.executor, context_.sandboxes, start.process_id, user->first));
+  SandboxedProcess::Holds& holds = process->holds_;
+  holds.uids = std::move(start.uid_hold);
+  const std::string image = start.sandbox.profile.image;
+  auto lease = co_await context_.sandboxes.acquire(std::move(start.sandbox));
+  if (!lease) co_return fail(std::move(lease).error());
+  holds.sandbox = std::move(*lease);
+  process->sandbox_name_ = holds.sandbox->sandbox().state().name;
+
+  LaunchInputs inputs;
+  if (context_.egress != nullptr && start.network.mode != config::NetworkMode::kNone) {
+    egress::EgressClient client;
+    client.process = start.process_id;
+    client.server = start.server;
+    client.uid = user->first;
+    client.token = std::move(start.egress_token);
+    auto policy = run_policy(start.network, settings_of_user());
+    if (!policy) co_return fail(std::move(policy).error());
+    client.policy = std::move(*policy);
+    auto granted = co_await context_.egress->grant(std::move(client));
+    if (!granted) co_return fail(std::move(granted).error());
+    holds.egress = std::move(*granted);
+    inputs.proxy_url = holds.egress->proxy_url();
+  }
+  inputs.server = std::move(start.server);
+  inputs.process_id = start.process_id;
+  inputs.uid = user->first;
+  inputs.gid = user->second;
+  inputs.uids = start.uids;
+  inputs.plan = std::move(start.plan);
+  inputs.env = std::move(start.env);
+  inputs.policy = std::move(start.policy);
+  inputs.timeout = start.timeout;
+  inputs.restage = start.fresh;
+  inputs.one_id = context_.one_server_per_sandbox;
+  inputs.manifest_dir = context_.manifest_dir;
+  inputs.network = std::move(start.network);
+  inputs.on_phase = [&report](Phase phase) { report.phase(phase); };
+  inputs.on_progress = [&report](std::string_view line) { report.progress(line); };
+  auto launch = co_await prepare_launch(holds.sandbox->sandbox(), context_.installer, context_.pool, std::move(inputs));
+  if (!launch) co_return fail(std::move(launch).error());
+  for (const std::string& note : launch->notes) report.note(note);
+  if (launch->environment) {
+    holds.environment = std::move(launch->environment->hold);
+    process->environment_record_ = std::move(launch->environment->record);
+  }
+  launch->process.nice = start.nice;
+  process->program_ = launch->process.argv.front();
+
+  report.phase(Phase::kProcessStart);
+  SandboxedProcess* raw = process.get();
+  const auto ended = [raw](SandboxedProcess::End how) {
+    if (raw->ended_) return;
+    raw->ended_ = std::move(how);
+    raw->changed_.notify();
+    if (raw->on_change_) raw->on_change_();
+  };
+  holds.sandbox->watch(
+      start.process_id, [ended](const box::ProcessExit& how) { ended(how); },
+      [ended](const std::string& how) { ended(SandboxLost{how}); });
+  // From here on the process may be there, whatever becomes of the answer: ~SandboxedProcess ends it. Cancelled
+  // half-way, the request would be answered to nobody.
+  process->may_live_ = true;
+  co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
+  box::Supervisor& supervisor = holds.sandbox->sandbox().supervisor();
+  Result<void> spawned;
+  if (start.stdio) {
+    auto pid = co_await supervisor.spawn_direct(std::move(launch->process), *start.stdio);
+    if (pid) process->pid_ = *pid;
+    if (!pid) spawned = fail(std::move(pid).error());
+  } else {
+    auto made = co_await supervisor.spawn(std::move(launch->process));
+    if (made) process->pid_ = made->pid, process->pipes_ = std::move(made->pipes);
+    if (!made) spawned = fail(std::move(made).error());
+  }
+  if (spawned) co_return process;
+  Error error = std::move(spawned).error();
+  if (error.code() == Code::kNotFound) {
+    error =
+        Error(Code::kNotFound, fmt::format("{}; {}", error.message(), missing_program_hint(process->program_, image)));
+  }
+  co_return fail(std::move(error));
+}
+
+Task<Result<std::vector<PullOutcome>>> SandboxedConnector::pull(SandboxedStart start, PullOptions options) {
+  auto user = user_of(start);
+  if (!user) co_return fail(std::move(user).error());
+  auto lease = co_await context_.sandboxes.acquire(std::move(start.sandbox));
+  if (!lease) co_return fail(std::move(lease).error());
+  if (lease->opened()) lease->close_at_once();
+  LaunchInputs inputs;
+  inputs.process_id = start.process_id;
+  inputs.uid = user->first;
+  inputs.uids = start.uids;
+  inputs.one_id = context_.one_server_per_sandbox;
+  inputs.manifest_dir = context_.manifest_dir;
+  StageTarget target;
+  target.uid = user->first;
+  target.gid = user->second;
+  co_return co_await pull_copies(context_.pool, (*lease)->sandbox().supervisor(), start.server,
+                                 std::move(start.plan.roots), std::move(start.policy), target, place_of(inputs),
+                                 std::move(options));
+}
+
+}  // namespace mcpbox::provision

@@ -1,0 +1,72 @@
+#include "provision/server_start.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "net/offload.h"
+#include "provision/identity.h"
+#include "provision/launch.h"
+
+namespace mcpbox::provision {
+namespace {
+
+box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSettings& settings,
+                               const workspace::Plan& plan, std::string image) {
+  box::SandboxOptions options = host.sandbox;
+  box::SandboxProfile& profile = options.profile;
+  profile.image = std::move(image);
+  if (settings.box.cpus) profile.limits.cpus = *settings.box.cpus;
+  if (settings.box.memory_mb) profile.limits.memory_bytes = *settings.box.memory_mb << 20;
+  if (settings.box.pids_limit) profile.limits.processes = *settings.box.pids_limit;
+  if (settings.box.read_only_rootfs) profile.read_only_root = *settings.box.read_only_rootfs;
+  profile.mounts = mounts_for(plan);
+  const bool dedicated =
+      host.one_server_per_sandbox || settings.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
+  options.name =
+      dedicated ? process_id(settings.name).substr(0, 40) : fmt::format("shared-{}", profile.hash().substr(0, 8));
+  options.workspace_volume = box::Sandbox::sandbox_name(options).append(kWorkspaceSuffix);
+  return options;
+}
+
+}  // namespace
+
+Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSettings settings) {
+  std::string image = host.image;
+  if (settings.box.image) {
+    auto found = co_await host.engine.image(*settings.box.image);
+    if (!found) {
+      co_return fail(std::move(found).error().with_context(
+          fmt::format("image '{}'; pull it with `mcpbox image pull {}`", *settings.box.image, *settings.box.image)));
+    }
+    image = found->id;
+  }
+  SandboxedStart start;
+  start.server = settings.name;
+  start.process_id = process_id(settings.name);
+  struct Planned {
+    workspace::Plan plan;
+    ServerUids uids;
+  };
+  auto work = [settings, policy = host.policy, book = host.uids, image]() -> Result<Planned> {
+    auto plan = plan_server(settings, policy, image);
+    if (!plan) return fail(std::move(plan).error());
+    auto uids = book.server(settings.name);
+    if (!uids) return fail(std::move(uids).error());
+    return Planned{std::move(*plan), *uids};
+  };
+  auto planned = co_await net::offload(host.pool, std::move(work));
+  if (!planned) co_return fail(std::move(planned).error());
+  start.plan = std::move(planned->plan);
+  start.uids = planned->uids;
+  start.sandbox = sandbox_of(host, settings, start.plan, std::move(image));
+  start.network = std::move(settings.box.network);
+  for (const auto* values : {&settings.box.env, &settings.env}) {
+    for (const auto& [name, value] : *values) start.env[name] = value.text;
+  }
+  start.policy = host.policy.staging();
+  start.timeout = settings.box.startup_timeout;
+  co_return start;
+}
+
+}  // namespace mcpbox::provision

@@ -1,0 +1,31 @@
+// A configured server as a start: what the daemon tells the connector.
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <string>
+
+#include "base/result.h"
+#include "box/engine.h"
+#include "config/settings.h"
+#include "net/task.h"
+#include "provision/sandboxed_connector.h"
+#include "provision/server_plan.h"
+
+namespace mcpbox::provision {
+
+// What the servers of one daemon have in common. Refers to things that outlive it.
+struct ServerHost {
+  box::Engine& engine;
+  boost::asio::thread_pool& pool;
+  UidBook uids;
+  box::SandboxOptions sandbox;  // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
+  std::string image;            // engine id of the image that is used where a server names none
+  PlanPolicy policy;
+  bool one_server_per_sandbox = false;  // EngineInfo
+};
+
+// Servers with equal profiles are put into one sandbox, unless they have mounts or ask for one of their own. Plans on
+// the pool. kNotFound for an image that the engine does not have; what the plan refuses is the connector's to say.
+Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSettings settings);
+
+}  // namespace mcpbox::provision

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
+#include <exception>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "app/compose/run.h"
 #include "app/compose/serve.h"
 #include "app/exit_code.h"
+#include "app/output.h"
 #include "app/verbs/client_verbs.h"
 #include "app/verbs/doctor.h"
 #include "app/verbs/egress_verbs.h"
@@ -30,7 +32,7 @@ Start here:
   mcpbox egress tail                                               who asked for which host, allowed or refused
   mcpbox doctor                                                    what this machine can do
 
-Exit codes: 0 done; 1 failed; 2 wrong command line or configuration; 3 no daemon answers; 4 no engine answers;
+Exit codes: 0 done; 1 failed, or the output could not be written; 2 wrong command line or configuration; 3 no daemon answers; 4 no engine answers;
 5 the server is not connected; 6 the tool reported an error. `run` ends with the server's own code: 128+N for signal N,
 125 when the sandbox could not be made, 127 when the command is not in it.)";
 
@@ -296,13 +298,19 @@ int run_command_line(int argc, char** argv) {
   add_egress_verbs(app, code);
   add_env_verbs(app, code);
 
-  app.add_subcommand("version", "Print the version")->callback([] { fmt::print("mcpbox {}\n", MCPBOX_VERSION); });
+  app.add_subcommand("version", "Print the version")->callback([] { print_out("mcpbox {}\n", MCPBOX_VERSION); });
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int result = app.exit(error);
+    std::ostringstream out, err;
+    const int result = app.exit(error, out, err);
+    write_out(out.str());
+    write_err(err.str());
     return result == 0 ? kOk : kUsage;
+  } catch (const std::exception& error) {
+    print_err("mcpbox: internal error: {}\n", error.what());
+    return kFailed;
   }
   return code;
 }

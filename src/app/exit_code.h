@@ -7,7 +7,7 @@ namespace mcpbox::app {
 
 enum ExitCode : int {
   kOk = 0,
-  kFailed = 1,        // the operation failed; stderr says how
+  kFailed = 1,        // the operation failed, or its output could not be written; stderr says how
   kUsage = 2,         // the command line or the configuration is wrong
   kNoDaemon = 3,      // no daemon answers on the control socket
   kNoEngine = 4,      // no container engine answers
@@ -17,7 +17,7 @@ enum ExitCode : int {
 
 // `mcpbox run` ends with the server's own exit code, 128 + N when signal N ended it, and with these where there is
 // none:
-inline constexpr int kRunCannotStart = 125;  // mcpbox or the sandbox failed (as `docker run` has it)
+inline constexpr int kRunCannotStart = 125;  // mcpbox or the sandbox failed (as `docker run` has it), stdout included
 inline constexpr int kRunNotFound = 127;     // the command is not in the sandbox
 
 constexpr int exit_code_of(const Error& error) {

@@ -1,9 +1,6 @@
 #include "app/compose/progress.h"
 
-#include <fmt/core.h>
-
-#include <cstdio>
-
+#include "app/output.h"
 #include "base/text.h"
 
 namespace mcpbox::app {
@@ -19,7 +16,7 @@ void ProgressPrinter::step(std::string_view what) {
 void ProgressPrinter::show() {
   if (shown_ || what_.empty()) return;
   shown_ = true;
-  std::fputs(fmt::format("mcpbox: {} …\n", what_).c_str(), stderr);
+  print_err("mcpbox: {} …\n", what_);
 }
 
 void ProgressPrinter::detail(std::string_view line) {
@@ -30,17 +27,17 @@ void ProgressPrinter::detail(std::string_view line) {
   }
   last_detail_ = now;
   show();
-  std::fputs(fmt::format("mcpbox:   {}\n", printable(trim(line), 160)).c_str(), stderr);
+  print_err("mcpbox:   {}\n", printable(trim(line), 160));
 }
 
 void ProgressPrinter::note(std::string_view line) {
-  if (verbose_) std::fputs(fmt::format("mcpbox: {}\n", line).c_str(), stderr);
+  if (verbose_) print_err("mcpbox: {}\n", line);
 }
 
 void ProgressPrinter::done() {
   if (what_.empty()) return;
   const double ms = std::chrono::duration<double, std::milli>(Clock::now() - began_).count();
-  if (shown_ || ms > 1000) std::fputs(fmt::format("mcpbox: {}: {}\n", what_, human_milliseconds(ms)).c_str(), stderr);
+  if (shown_ || ms > 1000) print_err("mcpbox: {}: {}\n", what_, human_milliseconds(ms));
   what_.clear();
   shown_ = false;
 }

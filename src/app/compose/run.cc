@@ -9,7 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
-#include <cstdio>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -24,6 +24,7 @@
 #include "app/compose/runtime.h"
 #include "app/compose/stdio_relay.h"
 #include "app/exit_code.h"
+#include "app/output.h"
 #include "base/digest.h"
 #include "base/text.h"
 #include "box/sandbox.h"
@@ -38,6 +39,7 @@
 #include "provision/sandboxed_connector.h"
 #include "provision/uid_book.h"
 #include "sys/process_name.h"
+#include "sys/standard_descriptors.h"
 
 namespace mcpbox::app {
 namespace {
@@ -49,9 +51,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kAnswering{30};
 constexpr std::chrono::seconds kGrace{2};
 
-// Nothing here may throw: a client that closed our stderr still gets its server ended.
 void say(std::string_view text) {
-  std::fputs(fmt::format("mcpbox: {}\n", text).c_str(), stderr);
+  print_err("mcpbox: {}\n", text);
 }
 
 int exit_status(const box::ProcessExit& exit) {
@@ -294,6 +295,10 @@ class Run final : provision::StartReport {
       say(fmt::format("the server is gone: {}", how));
       co_return kRunCannotStart;
     }
+    if (const int error = relay_ ? relay_->client_error() : 0; error != 0) {
+      say(fmt::format("stdout: {}; what the server said did not arrive entire", std::strerror(error)));
+      co_return exit_status(*exit_) != kOk ? exit_status(*exit_) : kRunCannotStart;
+    }
     const bool wanted = stop_ || input_ended_;
     if (exit->killed_for_memory) {
       say(fmt::format("the server ended: {}; raise --memory (now {} MiB)", how, options_.memory_mb));
@@ -402,6 +407,10 @@ class Run final : provision::StartReport {
 }  // namespace
 
 int run_server(const RunOptions& options) {
+  if (!sys::is_writable(STDOUT_FILENO)) {
+    say("stdout is closed: nobody would hear the server");
+    return kRunCannotStart;
+  }
   Guardian guardian = Guardian::start();
   const int code = run_on_loop([&](Runtime& runtime) -> Task<int> {
     Run run(runtime, options, guardian);

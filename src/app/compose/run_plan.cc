@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <utility>
 
 #include "app/compose/engine_setup.h"
 #include "app/exit_code.h"
+#include "app/output.h"
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "egress/rules/policy.h"
@@ -143,7 +143,7 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
   auto installing_policy = plan.install ? provision::install_policy(network, plan.install->manager, user)
                                         : Result<egress::PolicyText>(egress::PolicyText());
   for (const auto* policy : {&running_policy, &installing_policy}) {
-    if (!*policy) fmt::print(stderr, "mcpbox: {}\n", policy->error().message());
+    if (!*policy) print_err("mcpbox: {}\n", policy->error().message());
   }
   const egress::PolicyText running = std::move(running_policy).value_or(egress::PolicyText());
   const egress::PolicyText installing = std::move(installing_policy).value_or(egress::PolicyText());
@@ -151,7 +151,7 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
     json::Writer out;
     out.object().member("mode", running.mode).member("allow", running.allow);
     out.member("install_allow", installing.install_allow).member("registries", installing.registries).end();
-    fmt::print("{}\n", redact(workspace::plan_to_json(plan, "network", out.take())));
+    print_out("{}\n", redact(workspace::plan_to_json(plan, "network", out.take())));
     return;
   }
   std::string text = fmt::format("runs      {}\n", display_command(plan.argv));
@@ -176,7 +176,7 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
     text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
   for (const std::string& hint : plan.hints) text += fmt::format("hint      {}\n", hint);
   for (const std::string& why : plan.why) text += fmt::format("because   {}\n", why);
-  fmt::print("{}", redact(text));
+  print_out("{}", redact(text));
 }
 
 void explain_toolchains(workspace::Plan& plan) {
@@ -189,17 +189,17 @@ void explain_toolchains(workspace::Plan& plan) {
 int explain_run(const RunOptions& options, bool as_json) {
   auto env = run_environment(options.env);
   if (!env) {
-    fmt::print(stderr, "mcpbox: {}\n", env.error().message());
+    print_err("mcpbox: {}\n", env.error().message());
     return kUsage;
   }
   const auto network = run_network(options);
   if (!network) {
-    fmt::print(stderr, "mcpbox: {}\n", network.error().message());
+    print_err("mcpbox: {}\n", network.error().message());
     return kUsage;
   }
   auto plan = run_plan(options, *env, options.image);
   if (!plan) {
-    fmt::print(stderr, "mcpbox: {}\n", plan.error().message());
+    print_err("mcpbox: {}\n", plan.error().message());
     return exit_code_of(plan.error());
   }
   Redactor redact;

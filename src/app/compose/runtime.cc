@@ -1,6 +1,5 @@
 #include "app/compose/runtime.h"
 
-#include <fmt/core.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -10,16 +9,14 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
-#include <cstdio>
 #include <exception>
 
 #include "app/exit_code.h"
+#include "app/output.h"
 
 namespace mcpbox::app {
 
 int run_on_loop(const std::function<Task<int>(Runtime&)>& main) {
-  // Pipes are not covered by MSG_NOSIGNAL.
-  ::signal(SIGPIPE, SIG_IGN);
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
     files.rlim_cur = files.rlim_max;
@@ -34,7 +31,7 @@ int run_on_loop(const std::function<Task<int>(Runtime&)>& main) {
       try {
         std::rethrow_exception(error);
       } catch (const std::exception& e) {
-        fmt::print(stderr, "mcpbox: internal error: {}\n", e.what());
+        print_err("mcpbox: internal error: {}\n", e.what());
       }
     }
     runtime.loop.stop();

@@ -14,9 +14,8 @@ struct Runtime {
   boost::asio::thread_pool pool{2};
 };
 
-// Runs `main` to its end and returns its result, kFailed if an exception left it. SIGPIPE is ignored, the limit of open
-// files raised. SIGINT, SIGTERM and SIGHUP go to the handler that on_stop_signal() set; without one they end the
-// program as usual.
+// Runs `main` to its end and returns its result, kFailed if an exception left it. The limit of open files is raised.
+// SIGINT, SIGTERM and SIGHUP go to the handler that on_stop_signal() set; without one they end the program as usual.
 int run_on_loop(const std::function<Task<int>(Runtime&)>& main);
 
 // Calls `handler` on the loop for each stop signal from now on. A second SIGINT within two seconds ends the program at

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,6 +15,7 @@
 #include "app/compose/run_plan.h"
 #include "app/compose/runtime.h"
 #include "app/exit_code.h"
+#include "app/output.h"
 #include "app/verbs/complain.h"
 #include "app/verbs/daemon_client.h"
 #include "base/log.h"
@@ -36,7 +36,7 @@ namespace mcpbox::app {
 namespace {
 
 void print_problems(const std::vector<config::Problem>& problems) {
-  for (const config::Problem& problem : problems) fmt::print(stderr, "{}\n", problem.text());
+  for (const config::Problem& problem : problems) print_err("{}\n", problem.text());
 }
 
 log::Level level_of(const std::string& name) {
@@ -235,7 +235,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
     provision::UidBook(paths->state_dir, *instance, located->info.kind, located->info.uids).clear();
   }
   remove_stale_files(*paths, *instance);
-  fmt::print(
+  print_out(
       "{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running",
       removed->sandboxes, removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",
       options.volumes ? "" : "; installed dependencies and the servers' copies are kept (--volumes removes them too)");
@@ -263,16 +263,15 @@ int check_config(const std::string& file, bool as_json) {
                                 problem.line, problem.column, json::quote(problem.what));
       }
     }
-    fmt::print("{{\"ok\":{},\"problems\":[{}]}}\n", loaded.has_value(), problems);
+    print_out("{{\"ok\":{},\"problems\":[{}]}}\n", loaded.has_value(), problems);
     return loaded ? kOk : kUsage;
   }
   if (!loaded) {
     print_problems(loaded.error());
-    fmt::print(stderr, "mcpbox: {} problem{} in {}\n", loaded.error().size(), loaded.error().size() == 1 ? "" : "s",
-               file);
+    print_err("mcpbox: {} problem{} in {}\n", loaded.error().size(), loaded.error().size() == 1 ? "" : "s", file);
     return kUsage;
   }
-  fmt::print("{}: ok, {} server{}\n", file, loaded->servers.size(), loaded->servers.size() == 1 ? "" : "s");
+  print_out("{}: ok, {} server{}\n", file, loaded->servers.size(), loaded->servers.size() == 1 ? "" : "s");
   return kOk;
 }
 

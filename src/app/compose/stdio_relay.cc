@@ -188,7 +188,7 @@ void StdioRelay::write_pieces(Outlet& outlet, const std::vector<std::string_view
     const ssize_t written = ::writev(outlet.fd.get(), vectors.data(), static_cast<int>(count));
     if (written < 0) {
       if (errno == EINTR) continue;
-      if (!would_block(errno)) outlet.broken = true;
+      if (!would_block(errno)) outlet.break_with(errno);
       break;
     }
     auto left = static_cast<std::size_t>(written);
@@ -212,7 +212,7 @@ void StdioRelay::write_text(Outlet& outlet, std::string_view text) {
   if (!outlet.waiting()) {
     const ssize_t written = ::write(outlet.fd.get(), text.data(), text.size());
     if (written < 0 && !would_block(errno)) {
-      outlet.broken = true;
+      outlet.break_with(errno);
       return;
     }
     if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
@@ -225,7 +225,7 @@ void StdioRelay::flush(Outlet& outlet) {
   const ssize_t written =
       ::write(outlet.fd.get(), outlet.pending.data() + outlet.sent, outlet.pending.size() - outlet.sent);
   if (written < 0) {
-    if (!would_block(errno)) outlet.broken = true;
+    if (!would_block(errno)) outlet.break_with(errno);
     return;
   }
   outlet.sent += static_cast<std::size_t>(written);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -43,6 +44,10 @@ class StdioRelay {
   // After run(): tells the client about the requests that will not be answered any more. Gives up after two seconds.
   void fail_pending(std::string_view message);
 
+  // After run(): errno when the client's side could not be written, 0 otherwise. A client that went away is no error:
+  // it is how most sessions end.
+  int client_error() const { return client_out_.error == EPIPE ? 0 : client_out_.error; }
+
   // From any thread: run() returns soon, with what can be written at once.
   void abandon();
   // From any thread: requests without an answer yet.
@@ -54,6 +59,11 @@ class StdioRelay {
     std::string pending;
     std::size_t sent = 0;  // of pending
     bool broken = false;
+    int error = 0;  // of the write that broke it
+    void break_with(int number) {
+      broken = true;
+      error = number;
+    }
     bool waiting() const { return !broken && sent < pending.size(); }
     bool full() const { return !broken && pending.size() - sent > (1u << 20); }
   };

@@ -1,5 +1,15 @@
+#include <signal.h>
+
 #include "app/cli.h"
+#include "app/exit_code.h"
+#include "app/output.h"
+#include "sys/standard_descriptors.h"
 
 int main(int argc, char** argv) {
-  return mcpbox::app::run_command_line(argc, argv);
+  if (!mcpbox::sys::open_standard_descriptors()) return mcpbox::app::kFailed;
+  // A reader that went away and a file that may not grow are errors of the write, for finish() to say. Programs that
+  // are started get the defaults back.
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
+  return mcpbox::app::finish(mcpbox::app::run_command_line(argc, argv));
 }

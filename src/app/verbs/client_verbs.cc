@@ -6,15 +6,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <ctime>
 #include <optional>
 #include <utility>
 
 #include "app/compose/runtime.h"
 #include "app/exit_code.h"
+#include "app/output.h"
 #include "app/verbs/daemon_client.h"
 #include "app/verbs/table.h"
+#include "base/errno_error.h"
 #include "base/text.h"
 #include "json/raw.h"
 #include "json/text.h"
@@ -28,7 +29,7 @@ using json::Value;
 using std::chrono::seconds;
 
 int report(const DaemonClient& client, const Error& error) {
-  fmt::print(stderr, "mcpbox: {}\n", error.message());
+  print_err("mcpbox: {}\n", error.message());
   return client.no_daemon() ? kNoDaemon : exit_code_of(error);
 }
 
@@ -57,7 +58,7 @@ void print_phases(const Value& servers) {
                       human_milliseconds(static_cast<double>(phase["ms"].integer_or(0)))});
     }
   }
-  fmt::print("\n{}", format_table({"SERVER", "PHASE", "TOOK"}, rows));
+  print_out("\n{}", format_table({"SERVER", "PHASE", "TOOK"}, rows));
 }
 
 void print_servers(const Value& servers) {
@@ -74,7 +75,7 @@ void print_servers(const Value& servers) {
                     fmt::format("{}", server["restarts"].integer_or(0)), age(server["uptime_ms"].integer_or(0)),
                     server["network"].string_or(), server["sandbox"].string_or(), what});
   }
-  fmt::print("{}", format_table({"SERVER", "STATE", "TOOLS", "RESTARTS", "UP", "NETWORK", "SANDBOX", "WHAT"}, rows));
+  print_out("{}", format_table({"SERVER", "STATE", "TOOLS", "RESTARTS", "UP", "NETWORK", "SANDBOX", "WHAT"}, rows));
 }
 
 // A tool's answer for people: text blocks as text, others by kind and size.
@@ -83,42 +84,42 @@ void print_result(const Value& result) {
     const std::string type = block["type"].string_or();
     if (type == "text") {
       for (const std::string_view line : split(block["text"].string_or(), '\n'))
-        fmt::print("{}\n", printable(line, 1u << 20));
+        print_out("{}\n", printable(line, 1u << 20));
     } else if (type == "image" || type == "audio") {
-      fmt::print("[{}: {}, {} of base64]\n", type, printable(block["mimeType"].string_or()),
-                 human_bytes(block["data"].string_or().size()));
+      print_out("[{}: {}, {} of base64]\n", type, printable(block["mimeType"].string_or()),
+                human_bytes(block["data"].string_or().size()));
     } else {
-      fmt::print("[{}] {}\n", printable(type), printable(block.dump(), 1u << 16));
+      print_out("[{}] {}\n", printable(type), printable(block.dump(), 1u << 16));
     }
   }
-  if (!result["content"].present()) fmt::print("{}\n", printable(result.dump(2), 1u << 20));
+  if (!result["content"].present()) print_out("{}\n", printable(result.dump(2), 1u << 20));
 }
 
 void print_log_line(const std::string& text, bool as_json) {
   if (as_json) {
-    fmt::print("{}\n", text);
+    print_out("{}\n", text);
     return;
   }
   const auto line = Value::parse(text);
   if (!line) return;
   const std::int64_t millis = (*line)["time_ms"].integer_or(0);
   const std::string source = (*line)["source"].string_or();
-  fmt::print("{:%H:%M:%S}.{:03d} {:<6} {}\n", fmt::localtime(static_cast<std::time_t>(millis / 1000)), millis % 1000,
-             source, printable((*line)["text"].string_or(), 1u << 14));
+  print_out("{:%H:%M:%S}.{:03d} {:<6} {}\n", fmt::localtime(static_cast<std::time_t>(millis / 1000)), millis % 1000,
+            source, printable((*line)["text"].string_or(), 1u << 14));
 }
 
 Task<int> change_server(DaemonClient& client, const ClientOptions& options, std::string path) {
   auto body = co_await client.post(std::move(path), "{}", seconds(360));
   if (!body) co_return report(client, body.error());
   if (options.json) {
-    fmt::print("{}", *body);
+    print_out("{}", *body);
     co_return kOk;
   }
   const auto server = Value::parse(*body);
   if (!server) co_return report(client, server.error());
   const std::string error = (*server)["error"].string_or();
   const std::string state = (*server)["state"].string_or();
-  fmt::print("{}: {}{}{}\n", (*server)["name"].string_or(), state, error.empty() ? "" : ": ", printable(error));
+  print_out("{}: {}{}{}\n", (*server)["name"].string_or(), state, error.empty() ? "" : ": ", printable(error));
   co_return state == "connected" || state == "stopped" ? kOk : kNotConnected;
 }
 
@@ -130,11 +131,13 @@ Result<std::string> call_arguments(const CallOptions& call) {
     if (text == "-") {
       text.clear();
       char buffer[4096];
-      for (ssize_t size = 0; (size = ::read(0, buffer, sizeof buffer)) > 0;) {
+      ssize_t size = 0;
+      while ((size = ::read(0, buffer, sizeof buffer)) > 0) {
         text.append(buffer, static_cast<std::size_t>(size));
         if (text.size() > (4u << 20))
           return fail(Code::kInvalidArgument, "the arguments on stdin are larger than 4 MiB");
       }
+      if (size < 0) return fail(errno_error(errno, "the arguments on stdin cannot be read"));
     }
     if (!json::valid_object(text)) return fail(Code::kInvalidArgument, "--json needs a JSON object, like '{\"a\": 1}'");
     return json::on_one_line(text);
@@ -183,14 +186,14 @@ int list_servers(const ClientOptions& options, const ListOptions& list) {
       all = all && (state == "connected" || state == "stopped");
     }
     if (options.json) {
-      fmt::print("{}", *body);
+      print_out("{}", *body);
     } else {
       print_servers((*parsed)["servers"]);
       const Value& engine = (*parsed)["engine"];
       const std::string kind = engine["kind"].string_or(), address = engine["address"].string_or();
       if (!kind.empty())
-        fmt::print("engine: {} {}{}\n", printable(kind), printable(engine["version"].string_or()),
-                   address == kind ? "" : " at " + printable(address));
+        print_out("engine: {} {}{}\n", printable(kind), printable(engine["version"].string_or()),
+                  address == kind ? "" : " at " + printable(address));
       if (list.phases) print_phases((*parsed)["servers"]);
     }
     co_return list.wait == 0 || all ? kOk : kNotConnected;
@@ -230,9 +233,9 @@ int list_tools(const ClientOptions& options, const std::string& server) {
       }
     }
     if (options.json) {
-      fmt::print("{}}}\n", all);
+      print_out("{}}}\n", all);
     } else {
-      fmt::print("{}", format_table({"SERVER", "TOOL", "DESCRIPTION"}, rows));
+      print_out("{}", format_table({"SERVER", "TOOL", "DESCRIPTION"}, rows));
     }
     co_return kOk;
   });
@@ -241,7 +244,7 @@ int list_tools(const ClientOptions& options, const std::string& server) {
 int call_tool(const ClientOptions& options, const CallOptions& call) {
   auto arguments = call_arguments(call);
   if (!arguments) {
-    fmt::print(stderr, "mcpbox: {}\n", arguments.error().message());
+    print_err("mcpbox: {}\n", arguments.error().message());
     return kUsage;
   }
   return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
@@ -252,13 +255,13 @@ int call_tool(const ClientOptions& options, const CallOptions& call) {
     const auto parsed = Value::parse(*body);
     if (!parsed) co_return report(client, parsed.error());
     if (const Value error = (*parsed)["rpc_error"]; error.present()) {
-      fmt::print(stderr, "mcpbox: server '{}' refused the call: {} (code {})\n", call.server,
-                 printable(error["message"].string_or()), error["code"].integer_or(0));
+      print_err("mcpbox: server '{}' refused the call: {} (code {})\n", call.server,
+                printable(error["message"].string_or()), error["code"].integer_or(0));
       co_return kToolError;
     }
     const Value result = (*parsed)["result"];
     if (options.json) {
-      fmt::print("{}\n", json::raw_member(*body, "result").value_or("null"));
+      print_out("{}\n", json::raw_member(*body, "result").value_or("null"));
     } else {
       print_result(result);
     }
@@ -276,12 +279,13 @@ int show_logs(const ClientOptions& options, const std::string& server, bool foll
         if (end > begin) print_log_line(partial.substr(begin, end - begin), options.json);
       }
       partial.erase(0, begin);
-      std::fflush(stdout);
+      if (!flush_out()) return fail(Code::kCancelled, "nobody reads the log");
       return {};
     };
     const std::string path = "/v1/servers/" + net::url_encode(server) + "/logs" + (follow ? "?follow=1" : "");
     auto done = co_await client.stream(path, on_bytes);
     (void)runtime;
+    if (!flush_out()) co_return kFailed;  // which is said at the end
     if (!done) co_return report(client, done.error());
     co_return kOk;
   });

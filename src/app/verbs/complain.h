@@ -1,15 +1,14 @@
 // How a verb says that it failed.
 #pragma once
 
-#include <cstdio>
-
+#include "app/output.h"
 #include "base/result.h"
 
 namespace mcpbox::app {
 
 // One line to stderr; returns `code`, for `return complain(…)`.
 inline int complain(const Error& error, int code) {
-  std::fprintf(stderr, "mcpbox: %s\n", error.message().c_str());
+  print_err("mcpbox: {}\n", error.message());
   return code;
 }
 

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdio>
 #include <ctime>
 #include <string>
 #include <utility>
@@ -17,6 +16,7 @@
 #include "app/compose/progress.h"
 #include "app/compose/runtime.h"
 #include "app/exit_code.h"
+#include "app/output.h"
 #include "app/verbs/complain.h"
 #include "app/verbs/table.h"
 #include "base/digest.h"
@@ -210,9 +210,9 @@ int doctor(const std::string& engine, bool as_json) {
   items.end();
   if (as_json) {
     const std::string list = items.take();
-    fmt::print("{}", json::Writer().object().member("ok", !bad).member("findings", json::Raw{list}).end().take_line());
+    print_out("{}", json::Writer().object().member("ok", !bad).member("findings", json::Raw{list}).end().take_line());
   } else {
-    fmt::print("{}", format_table({"VERDICT", "WHAT", "DETAIL"}, rows));
+    print_out("{}", format_table({"VERDICT", "WHAT", "DETAIL"}, rows));
   }
   return bad ? kFailed : kOk;
 }
@@ -225,7 +225,7 @@ int build_image(const std::string& engine, const std::string& ca_bundle) {
     auto setup = co_await set_up_engine(runtime.loop.get_executor(), engine, "", *bundle, progress);
     progress.done();
     if (!setup) co_return complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);
-    fmt::print("{}\n", setup->image_reference);
+    print_out("{}\n", setup->image_reference);
     co_return kOk;
   });
 }
@@ -253,9 +253,9 @@ int list_images(const std::string& engine, bool as_json) {
     }
     items.end().end();
     if (as_json) {
-      fmt::print("{}", items.take_line());
+      print_out("{}", items.take_line());
     } else {
-      fmt::print("{}", format_table({"IMAGE", "ID", "SIZE", "MADE", ""}, rows));
+      print_out("{}", format_table({"IMAGE", "ID", "SIZE", "MADE", ""}, rows));
     }
     co_return kOk;
   });
@@ -269,7 +269,7 @@ int pull_image(const std::string& engine, const std::string& reference) {
     auto image = co_await located.engine->pull(reference, on_line);
     progress.done();
     if (!image) co_return complain(image.error(), kFailed);
-    fmt::print("{}\n", image->id);
+    print_out("{}\n", image->id);
     co_return kOk;
   });
 }

@@ -13,6 +13,7 @@
 
 #include "app/compose/paths.h"
 #include "app/exit_code.h"
+#include "app/output.h"
 #include "base/text.h"
 #include "egress/proxy/audit_reader.h"
 #include "egress/proxy/run_egress.h"
@@ -26,7 +27,7 @@ void show(const std::string& line, const EgressLogOptions& options) {
   const auto seen = egress::parse_audit_line(line);
   if (!seen || (!options.server.empty() && seen->record.server != options.server)) return;
   if (options.json) {
-    fmt::print("{}\n", line);
+    print_out("{}\n", line);
     return;
   }
   const egress::AuditRecord& r = seen->record;
@@ -37,9 +38,9 @@ void show(const std::string& line, const EgressLogOptions& options) {
                                            : "";
   if (!r.reason.empty()) detail += (detail.empty() ? "" : "; ") + r.reason;
   // What is in the file was escaped when it was written; the file itself may have been changed since.
-  fmt::print("{}\n", printable(fmt::format("{}  {:<7} {:<8} {}  {}:{}  {}", seen->time, r.event,
-                                           r.phase.empty() ? "-" : r.phase, r.server.empty() ? "-" : r.server,
-                                           r.host.empty() ? "-" : r.host, r.port, detail)));
+  print_out("{}\n",
+            printable(fmt::format("{}  {:<7} {:<8} {}  {}:{}  {}", seen->time, r.event, r.phase.empty() ? "-" : r.phase,
+                                  r.server.empty() ? "-" : r.server, r.host.empty() ? "-" : r.host, r.port, detail)));
 }
 
 // Prints what is appended, through rotations, until stdout is closed.
@@ -49,7 +50,7 @@ int follow(const EgressLogOptions& options) {
   struct stat open{}, now{};
   ::stat(path.c_str(), &open);
   std::string line;
-  while (std::fflush(stdout) == 0) {
+  while (flush_out()) {
     for (char c; file.get(c);) {
       if (c != '\n') {
         line += c;
@@ -75,7 +76,7 @@ int with_directory(EgressLogOptions options, int (*verb)(const EgressLogOptions&
   if (options.audit_dir.empty()) {
     const auto paths = make_paths("", "");
     if (!paths) {
-      fmt::print(stderr, "mcpbox egress: {}\n", paths.error().message());
+      print_err("mcpbox egress: {}\n", paths.error().message());
       return kFailed;
     }
     options.audit_dir = paths->state_dir + "/egress";
@@ -122,7 +123,7 @@ int egress_serve(const EgressServeOptions& options) {
   const char* end = options.socket_mode.data() + options.socket_mode.size();
   const auto [last, error] = std::from_chars(options.socket_mode.data(), end, mode, 8);
   if (error != std::errc() || last != end || mode > 0777) {
-    fmt::print(stderr, "mcpbox egress: '{}' is no mode; write it in octal, as 600\n", printable(options.socket_mode));
+    print_err("mcpbox egress: '{}' is no mode; write it in octal, as 600\n", printable(options.socket_mode));
     return kUsage;
   }
   out.proxy.socket_mode = static_cast<mode_t>(mode);
@@ -147,8 +148,8 @@ int egress_suggest(const EgressLogOptions& options) {
   const egress::Suggestion found =
       egress::suggest(egress::read_audit({.directory = options.audit_dir}), options.server);
   if (found.allow.empty() && found.install_allow.empty()) {
-    fmt::print(stderr, "nothing was asked for yet{}; let the server run, then ask again\n",
-               options.server.empty() ? "" : " by server '" + printable(options.server) + "'");
+    print_err("nothing was asked for yet{}; let the server run, then ask again\n",
+              options.server.empty() ? "" : " by server '" + printable(options.server) + "'");
     return kOk;
   }
   // YAML on one line: its strings are JSON's.
@@ -160,14 +161,14 @@ int egress_suggest(const EgressLogOptions& options) {
   if (options.json) {
     json::Writer out;
     out.object().member("mode", "allowlist").member("allow", found.allow).member("install_allow", found.install_allow);
-    fmt::print("{}", out.end().take_line());
+    print_out("{}", out.end().take_line());
     return kOk;
   }
-  fmt::print(
+  print_out(
       "# Everything that was asked for, allowed or not: delete what should stay closed.\nbox:\n  network:\n    mode: "
       "allowlist\n    allow: {}\n",
       list(found.allow));
-  if (!found.install_allow.empty()) fmt::print("    install_allow: {}\n", list(found.install_allow));
+  if (!found.install_allow.empty()) print_out("    install_allow: {}\n", list(found.install_allow));
   return kOk;
 }
 

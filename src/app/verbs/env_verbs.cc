@@ -15,6 +15,7 @@
 #include "app/compose/paths.h"
 #include "app/compose/runtime.h"
 #include "app/exit_code.h"
+#include "app/output.h"
 #include "app/verbs/complain.h"
 #include "app/verbs/daemon_client.h"
 #include "app/verbs/table.h"
@@ -149,11 +150,11 @@ void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
   }
   if (as_json) {
     const std::string list = all.end().take();
-    fmt::print(
+    print_out(
         "{}", json::Writer().object().member("bytes", bytes).member("environments", json::Raw{list}).end().take_line());
   } else {
-    fmt::print("{}", format_table({"ENVIRONMENT", "STATE", "SIZE", "USED", "SERVERS", "PACKAGES"}, rows));
-    if (entries.size() > 1) fmt::print("{} environments, {}\n", entries.size(), human_bytes(bytes));
+    print_out("{}", format_table({"ENVIRONMENT", "STATE", "SIZE", "USED", "SERVERS", "PACKAGES"}, rows));
+    if (entries.size() > 1) print_out("{} environments, {}\n", entries.size(), human_bytes(bytes));
   }
 }
 
@@ -237,13 +238,13 @@ int prune_environments(const EnvOptions& options) {
           .member("in_use", removed.in_use)
           .member("bytes", removed.bytes)
           .end();
-      fmt::print("{}", out.take_line());
+      print_out("{}", out.take_line());
     } else {
-      fmt::print("removed {} environment{}, {}", removed.hashes.size(), removed.hashes.size() == 1 ? "" : "s",
-                 human_bytes(removed.bytes));
+      print_out("removed {} environment{}, {}", removed.hashes.size(), removed.hashes.size() == 1 ? "" : "s",
+                human_bytes(removed.bytes));
       if (!removed.in_use.empty())
-        fmt::print("; {} in use stay{}", removed.in_use.size(), removed.in_use.size() == 1 ? "s" : "");
-      fmt::print("\n");
+        print_out("; {} in use stay{}", removed.in_use.size(), removed.in_use.size() == 1 ? "s" : "");
+      print_out("\n");
     }
     co_return options.names.empty() || removed.in_use.empty() ? kOk : kFailed;
   });
@@ -292,18 +293,18 @@ int refresh_environment(const EnvOptions& options) {
       if (failed && *failed) {
         const auto salt = before.find(usage.asked_hash);
         ledger.restore(usage.asked_hash, salt == before.end() ? "" : salt->second);
-        fmt::print(stderr, "mcpbox: {}\n", said);
+        print_err("mcpbox: {}\n", said);
         (void)co_await restart_refreshed(runtime, *place, name, said);
-        fmt::print(stderr, "mcpbox: the environment as it was is used again. {}\n", said);
+        print_err("mcpbox: the environment as it was is used again. {}\n", said);
         co_return kFailed;
       }
       if (failed) {
-        fmt::print("{}\n", said);
+        print_out("{}\n", said);
         co_return kOk;
       }
     }
-    fmt::print("{} is resolved anew when {} starts the next time; what runs keeps what it has\n", hash.substr(0, 12),
-               usage.servers.empty() ? "a server that uses it" : join(usage.servers, ", "));
+    print_out("{} is resolved anew when {} starts the next time; what runs keeps what it has\n", hash.substr(0, 12),
+              usage.servers.empty() ? "a server that uses it" : join(usage.servers, ", "));
     co_return kOk;
   });
 }
@@ -339,9 +340,9 @@ int show_install_log(const std::string& server, bool as_json) {
   for (const std::string_view line : split(*log, '\n')) {
     if (line.empty()) continue;
     if (as_json) {
-      fmt::print("{}", json::Writer().object().member("environment", hash).member("text", line).end().take_line());
+      print_out("{}", json::Writer().object().member("environment", hash).member("text", line).end().take_line());
     } else {
-      fmt::print("{}\n", line);
+      print_out("{}\n", line);
     }
   }
   return kOk;

@@ -8,6 +8,7 @@
 
 #include "app/compose/runtime.h"
 #include "app/exit_code.h"
+#include "app/output.h"
 #include "app/verbs/daemon_client.h"
 #include "app/verbs/table.h"
 #include "base/text.h"
@@ -31,33 +32,32 @@ int show_pulled(const Value& root, const PullVerb& pull) {
                     item["note"].string_or()});
   }
   const std::string target = printable(root["target"].string_or());
-  if (!rows.empty()) fmt::print("{}", format_table({"WHAT", "FILE", "SIZE", "NOTE"}, rows));
+  if (!rows.empty()) print_out("{}", format_table({"WHAT", "FILE", "SIZE", "NOTE"}, rows));
   const auto total = static_cast<std::size_t>(root["count"].integer_or(0));
-  if (total > rows.size()) fmt::print("and {} more\n", total - rows.size());
+  if (total > rows.size()) print_out("and {} more\n", total - rows.size());
   if (!root["base_known"].bool_or(true)) {
-    fmt::print(stderr,
-               "mcpbox: what was staged from {} is not known any more, so every difference counts as a conflict\n",
-               target);
+    print_err("mcpbox: what was staged from {} is not known any more, so every difference counts as a conflict\n",
+              target);
   }
   const unsigned changes =
       counts["added"] + counts["changed"] + counts["conflict"] + (pull.delete_missing ? counts["deleted"] : 0);
   if (changes == 0) {
-    fmt::print("{}: nothing to bring back\n", target);
+    print_out("{}: nothing to bring back\n", target);
     return kOk;
   }
   if (root["applied"].bool_or(false)) {
-    fmt::print("{}: {} files brought back\n", target, changes);
+    print_out("{}: {} files brought back\n", target, changes);
     return kOk;
   }
   if (pull.dry_run) {
-    fmt::print("{}: nothing was written (--dry-run)\n", target);
+    print_out("{}: nothing was written (--dry-run)\n", target);
     return kOk;
   }
-  fmt::print(stderr,
-             "mcpbox: nothing was written, because of {} conflicts. Look at them with `mcpbox pull {} --to DIR`, or "
-             "take the server's files with "
-             "--force: what is here then stays beside them as NAME.before-pull-N\n",
-             counts["conflict"], pull.server);
+  print_err(
+      "mcpbox: nothing was written, because of {} conflicts. Look at them with `mcpbox pull {} --to DIR`, or "
+      "take the server's files with "
+      "--force: what is here then stays beside them as NAME.before-pull-N\n",
+      counts["conflict"], pull.server);
   return kFailed;
 }
 
@@ -69,7 +69,7 @@ int pull_changes(const ClientOptions& options, const PullVerb& pull) {
     std::error_code problem;
     to = std::filesystem::canonical(pull.to, problem).string();
     if (problem) {
-      fmt::print(stderr, "mcpbox: --to {}: {}; make the folder first\n", printable(pull.to), problem.message());
+      print_err("mcpbox: --to {}: {}; make the folder first\n", printable(pull.to), problem.message());
       return kUsage;
     }
   }
@@ -88,11 +88,11 @@ int pull_changes(const ClientOptions& options, const PullVerb& pull) {
     auto body = co_await client.post("/v1/servers/" + net::url_encode(pull.server) + "/pull", request.take(),
                                      std::chrono::seconds(360));
     const auto failed = [&](const Error& error) {
-      fmt::print(stderr, "mcpbox: {}\n", error.message());
+      print_err("mcpbox: {}\n", error.message());
       return client.no_daemon() ? kNoDaemon : error.code() == Code::kInvalidArgument ? kUsage : kFailed;
     };
     if (!body) co_return failed(body.error());
-    if (options.json) fmt::print("{}", *body);
+    if (options.json) print_out("{}", *body);
     const auto answer = Value::parse(*body);
     if (!answer) co_return failed(answer.error());
     int code = kOk;

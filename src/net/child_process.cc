@@ -1,10 +1,6 @@
 #include "net/child_process.h"
 
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +15,7 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "net/wait.h"
 
 namespace mcpbox::net {
 namespace {
@@ -27,41 +24,6 @@ namespace asio = boost::asio;
 using Descriptor = asio::posix::stream_descriptor;
 
 constexpr std::chrono::seconds kPipeGrace{1};
-
-// The child as a resource: destroyed before it was reaped, it is killed and waited for (SIGKILL makes that prompt).
-class Child {
- public:
-  Child(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
-  ~Child() {
-    if (reaped_) return;
-    kill_group();
-    reap(0);
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-
-  // The leader is not reaped yet, so its group's number cannot belong to somebody else.
-  void kill_group() const { ::kill(-pid_, SIGKILL); }
-  bool reap(int flags) {
-    siginfo_t info{};
-    int result = 0;
-    while ((result = ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | flags)) != 0 && errno == EINTR) {
-    }
-    if (result == 0 && info.si_pid == 0) return false;  // WNOHANG, still running
-    reaped_ = true;
-    if (result == 0 && info.si_code == CLD_EXITED) exit_.code = info.si_status;
-    if (result == 0 && info.si_code != CLD_EXITED) exit_.signal = info.si_status;
-    return true;
-  }
-  const ChildExit& exit() const { return exit_; }
-  int pidfd() const { return pidfd_.get(); }
-
- private:
-  pid_t pid_;
-  UniqueFd pidfd_;
-  bool reaped_ = false;
-  ChildExit exit_;
-};
 
 // Splits what a pipe delivers into lines.
 struct LinePipe {
@@ -93,51 +55,6 @@ struct LinePipe {
   std::array<char, 16384> buffer;
   bool open = true;
 };
-
-struct SpawnActions {
-  SpawnActions() {
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attributes);
-  }
-  ~SpawnActions() {
-    posix_spawn_file_actions_destroy(&files);
-    posix_spawnattr_destroy(&attributes);
-  }
-  posix_spawn_file_actions_t files;
-  posix_spawnattr_t attributes;
-};
-
-std::vector<char*> pointers(std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  for (auto& text : strings) out.push_back(text.data());
-  out.push_back(nullptr);
-  return out;
-}
-
-Result<std::unique_ptr<Child>> spawn(ChildOptions& options, int out, int err) {
-  SpawnActions actions;
-  posix_spawn_file_actions_addopen(&actions.files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions.files, out, 1);
-  posix_spawn_file_actions_adddup2(&actions.files, err, 2);
-  posix_spawn_file_actions_addclosefrom_np(&actions.files, 3);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&actions.attributes, &none);
-  posix_spawnattr_setsigdefault(&actions.attributes, &all);  // above all SIGPIPE, which we ignore
-  posix_spawnattr_setpgroup(&actions.attributes, 0);
-  posix_spawnattr_setflags(&actions.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, options.argv[0].c_str(), &actions.files, &actions.attributes,
-                                  pointers(options.argv).data(), pointers(options.env).data());
-  if (error != 0) return fail(errno_error(error, "start " + printable(options.argv[0], 300)));
-  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  const int pidfd_error = errno;
-  const bool watched = static_cast<bool>(pidfd);
-  auto child = std::make_unique<Child>(pid, std::move(pidfd));
-  if (!watched) return fail(errno_error(pidfd_error, "watch " + printable(options.argv[0], 300)));
-  return child;
-}
 
 // Reads on by itself until the end of the pipe; `changed` is cancelled whenever something ended.
 void pump(std::shared_ptr<LinePipe> pipe, std::shared_ptr<asio::steady_timer> changed) {
@@ -180,11 +97,15 @@ Task<Result<ChildExit>> run_child(ChildOptions options) {
   UniqueFd out_read(out_pipe[0]), out_write(out_pipe[1]);
   if (::pipe2(err_pipe.data(), O_CLOEXEC) != 0) co_return fail(errno_error(errno, "pipe"));
   UniqueFd err_read(err_pipe[0]), err_write(err_pipe[1]);
-  auto spawned = spawn(options, out_write.get(), err_write.get());
+  sys::SpawnOptions spawning;
+  spawning.program = options.argv.front();
+  spawning.argv = std::move(options.argv);
+  spawning.env = std::move(options.env);
+  spawning.descriptors = {{out_write.get(), 1}, {err_write.get(), 2}};
+  auto child = sys::spawn(spawning);
   out_write.reset();
   err_write.reset();
-  if (!spawned) co_return fail(std::move(spawned).error());
-  auto& child = *spawned;
+  if (!child) co_return fail(std::move(child).error());
 
   auto changed = std::make_shared<asio::steady_timer>(executor);
   auto out = std::make_shared<LinePipe>(executor, std::move(out_read), options.on_stdout_line, options.max_line_bytes);
@@ -207,7 +128,7 @@ Task<Result<ChildExit>> run_child(ChildOptions options) {
     if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) {
       co_return fail(Code::kCancelled, name + " was stopped");  // Child's destructor kills
     }
-    if (!exited && *ended && child->reap(WNOHANG)) {
+    if (!exited && *ended && child->reap()) {
       exited = true;
       deadline = std::chrono::steady_clock::now() + kPipeGrace;
       continue;
@@ -218,6 +139,29 @@ Task<Result<ChildExit>> run_child(ChildOptions options) {
                    name + " did not end within " + human_milliseconds(static_cast<double>(options.timeout.count())));
   }
   co_return child->exit();
+}
+
+Task<bool> wait_for_end(sys::Child& child, std::chrono::steady_clock::time_point until) {
+  auto executor = co_await asio::this_coro::executor;
+  UniqueFd copy(::fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 3));  // others may wait at the same time
+  while (!copy && !child.reap() && std::chrono::steady_clock::now() < until) {
+    co_await sleep_for(std::chrono::milliseconds(50));  // no descriptor is left
+  }
+  if (!copy) co_return child.reap();
+  Descriptor pidfd(executor, copy.release());
+  asio::steady_timer timer(executor, until);
+  // The timer's handler may run a turn of the loop after this has returned.
+  const auto waiting = std::make_shared<Descriptor*>(&pidfd);
+  struct Left {
+    std::shared_ptr<Descriptor*> waiting;
+    ~Left() { *waiting = nullptr; }
+  } const left{waiting};
+  timer.async_wait([waiting](boost::system::error_code error) {
+    boost::system::error_code ignored;
+    if (!error && *waiting != nullptr) (*waiting)->cancel(ignored);
+  });
+  co_await pidfd.async_wait(Descriptor::wait_read, asio::as_tuple(asio::use_awaitable));
+  co_return child.reap();
 }
 
 }  // namespace mcpbox::net

@@ -1,8 +1,8 @@
 // Runs a helper program on the host (an image build script) and reads its output line by line, without blocking the
 // loop.
 //
-// The program is started with posix_spawn in a process group of its own, with stdin from /dev/null and no descriptors
-// but 0, 1 and 2. Nothing passes through a shell.
+// It is started by sys::spawn() in a process group of its own, with stdin from /dev/null and no descriptors but 0, 1
+// and 2.
 #pragma once
 
 #include <chrono>
@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "net/task.h"
+#include "sys/child.h"
 
 namespace mcpbox::net {
 
@@ -26,14 +27,15 @@ struct ChildOptions {
   std::size_t max_line_bytes = 64 << 10;  // longer lines are handed over in pieces of this size
 };
 
-struct ChildExit {
-  int code = -1;   // exit code; -1 when a signal ended it
-  int signal = 0;  // the signal; 0 when it exited
-};
+using sys::ChildExit;
 
 // Waits for the end of the program and of its output (for at most a second longer, should a grandchild keep the pipes
-// open). Errors: what posix_spawn said, kTimeout, kCancelled. After an error, and after cancellation, the whole process
-// group has been sent SIGKILL and the program has been reaped.
+// open). Errors: what sys::spawn() said, kTimeout, kCancelled. After an error, and after cancellation, the whole
+// process group has been sent SIGKILL and the program has been reaped.
 Task<Result<ChildExit>> run_child(ChildOptions options);
+
+// Waits until `child` has ended, `until` at the latest. True when it has: then it was reaped. Returns early when it is
+// cancelled. The child outlives it.
+Task<bool> wait_for_end(sys::Child& child, std::chrono::steady_clock::time_point until);
 
 }  // namespace mcpbox::net

@@ -11,5 +11,7 @@ int main(int argc, char** argv) {
   // are started get the defaults back.
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);
+  // Ignored by our caller, the kernel would reap children that we wait for, and give their numbers away.
+  ::signal(SIGCHLD, SIG_DFL);
   return mcpbox::app::finish(mcpbox::app::run_command_line(argc, argv));
 }

@@ -1,10 +1,6 @@
 #include "box/native/builder.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -23,6 +19,8 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "box/native/record.h"
+#include "net/child_process.h"
+#include "sys/child.h"
 
 namespace mcpbox::box {
 namespace {
@@ -40,42 +38,6 @@ Result<Pipe> make_pipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errno_error(errno, "a pipe for mcpbox-init"));
   return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-// Descriptors above 9, so that none of them is one of the numbers that they are duplicated to.
-Result<UniqueFd> out_of_the_way(UniqueFd fd) {
-  UniqueFd moved(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 10));
-  if (!moved) return fail(errno_error(errno, "a pipe for mcpbox-init"));
-  return moved;
-}
-
-Result<pid_t> start(const std::string& init_path, UniqueFd spec_end, UniqueFd reply_end) {
-  auto in = out_of_the_way(std::move(spec_end));
-  auto out = out_of_the_way(std::move(reply_end));
-  if (!in || !out) return fail(Code::kResourceExhausted, "no descriptors left for mcpbox-init");
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawnattr_init(&attributes);
-  for (int fd = 0; fd < 3; ++fd) ::posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, in->get(), 3);
-  ::posix_spawn_file_actions_adddup2(&actions, out->get(), 4);
-  sigset_t none, all;
-  ::sigemptyset(&none);
-  ::sigfillset(&all);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setflags(&attributes,
-                             static_cast<short>(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
-  std::string program = init_path, option = "--build";
-  char* argv[] = {program.data(), option.data(), nullptr};
-  char* environment[] = {nullptr};
-  pid_t pid = -1;
-  const int error = ::posix_spawn(&pid, init_path.c_str(), &actions, &attributes, argv, environment);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (error != 0) return fail(errno_error(error, fmt::format("start {}", printable(init_path))));
-  return pid;
 }
 
 Error error_of(const wire::ErrorReply& reply) {
@@ -120,18 +82,25 @@ Task<Result<void>> run_builder(std::string init_path, wire::BuildSpec spec) {
     auto down = make_pipe();
     auto up = make_pipe();
     if (!down || !up) co_return fail(Code::kResourceExhausted, "no descriptors left for mcpbox-init");
-    auto pid = start(path, std::move(down->read), std::move(up->write));
-    if (!pid) co_return fail(std::move(pid).error());
+    sys::SpawnOptions options;
+    options.program = path;
+    options.argv = {path, "--build"};
+    options.descriptors = {{down->read.get(), 3}, {up->write.get(), 4}};
+    options.session = true;
+    auto spawned = sys::spawn(options);
+    if (!spawned) co_return fail(std::move(spawned).error());
+    const auto child = std::make_shared<sys::Child>(std::move(*spawned));
+    down->read.reset();
+    up->write.reset();
 
     const auto executor = co_await asio::this_coro::executor;
     asio::posix::stream_descriptor out(executor, down->write.release());
     asio::posix::stream_descriptor in(executor, up->read.release());
     asio::steady_timer timer(executor, kLimit);
-    const auto late = std::make_shared<bool>(false);  // the handler can outlive this function by a turn of the loop
-    timer.async_wait([late, group = *pid](const boost::system::error_code& error) {
-      if (error) return;
-      *late = true;
-      ::kill(-group, SIGKILL);  // its pipes break, and with them the waits below
+    const auto until = std::chrono::steady_clock::now() + kLimit;
+    // Its pipes break, and with them the waits below. The handler can outlive this function by a turn of the loop.
+    timer.async_wait([weak = std::weak_ptr(child)](const boost::system::error_code& error) {
+      if (const auto still = weak.lock(); still && !error) still->kill_group();
     });
     // A broken pipe here is explained by the reply.
     (void)co_await asio::async_write(out, asio::buffer(bytes), kTuple);
@@ -144,11 +113,9 @@ Task<Result<void>> run_builder(std::string init_path, wire::BuildSpec spec) {
       reply.append(buffer.data(), got);
       if (wire::decode<wire::BuildReply>(reply)) break;  // PID 1 holds the other end for a moment longer
     }
+    const bool ended = co_await net::wait_for_end(*child, until);
     timer.cancel();
-    int status = 0;
-    while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (*late)
+    if (!ended || std::chrono::steady_clock::now() >= until)
       co_return fail(Code::kTimeout, fmt::format("mcpbox-init did not make the sandbox within {} s", kLimit.count()));
     auto decoded = wire::decode<wire::BuildReply>(reply);
     if (!decoded)

@@ -1,51 +1,34 @@
 #include "egress/control/egress_process.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/write.hpp>
 
 #include "base/errno_error.h"
 #include "base/unique_fd.h"
 #include "egress/control/stream.h"
+#include "net/child_process.h"
 #include "net/wait.h"
+#include "sys/child.h"
 
 namespace mcpbox::egress {
 
 namespace asio = boost::asio;
+using Clock = std::chrono::steady_clock;
 
 struct EgressProcess::Impl {
-  explicit Impl(asio::any_io_executor e) : executor(e), control(e), exit(e), changed(e) {}
-  ~Impl() {
-    if (!reaped && pid > 0) {
-      ::kill(pid, SIGKILL);
-      reap();
-    }
-  }
-
-  void reap() {
-    siginfo_t info{};
-    // The descriptor, not the number: the number may have been given to another process.
-    ::waitid(P_PIDFD, static_cast<id_t>(exit.is_open() ? exit.native_handle() : -1), &info, WEXITED);
-    reaped = true;
-  }
+  Impl(asio::any_io_executor e, sys::Child started) : executor(e), control(e), changed(e), child(std::move(started)) {}
 
   Task<Result<void>> call(std::string line);
   Task<Result<void>> exchange(const std::string& line);
 
   asio::any_io_executor executor;
   Stream control;
-  asio::posix::stream_descriptor exit;  // a pidfd: readable when the process has ended
   net::Signal changed;
-  pid_t pid = -1;
-  bool reaped = false, busy = false;
+  sys::Child child;
+  bool busy = false;
   std::string unread;
 };
 
@@ -68,49 +51,18 @@ Result<std::unique_ptr<EgressProcess>> EgressProcess::start(asio::any_io_executo
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
     return fail(errno_error(errno, "make the egress proxy's control channel"));
   UniqueFd ours(pair[0]), theirs(pair[1]);
-  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawnattr_init(&attributes);
-  // A dup onto itself would keep close-on-exec on 3; move it out of the way first.
-  const UniqueFd high(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 10));
-  ::posix_spawn_file_actions_adddup2(&actions, null.get(), 0);
-  ::posix_spawn_file_actions_adddup2(&actions, high.get(), 3);
-  ::posix_spawn_file_actions_addclosefrom_np(&actions, 4);
-  // Its own process group: a signal to ours is not for it. Default signals, none blocked.
-  sigset_t all, none;
-  ::sigfillset(&all);
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setpgroup(&attributes, 0);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-  std::vector<char*> argv;
-  std::vector<std::string> words = launch.argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  char* environment[] = {nullptr};
-  pid_t pid = -1;
-  const int error = ::posix_spawn(&pid, launch.program.c_str(), &actions, &attributes, argv.data(), environment);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (error != 0) return fail(errno_error(error, fmt::format("start the egress proxy '{}'", launch.program)));
-
-  auto impl = std::make_shared<Impl>(executor);
-  impl->pid = pid;
-  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  sys::SpawnOptions spawning;
+  spawning.program = launch.program;
+  spawning.argv = launch.argv;
+  spawning.descriptors = {{STDOUT_FILENO, STDOUT_FILENO}, {STDERR_FILENO, STDERR_FILENO}, {theirs.get(), 3}};
+  auto child = sys::spawn(spawning);
+  if (!child) return fail(std::move(child).error().with_context("the egress proxy"));
+  auto impl = std::make_shared<Impl>(executor, std::move(*child));
   boost::system::error_code failed;
-  if (pidfd >= 0) (void)impl->exit.assign(pidfd, failed);
-  if (pidfd >= 0 && !failed)
-    (void)impl->control.assign(asio::generic::stream_protocol(AF_UNIX, 0), ours.release(), failed);
-  if (pidfd < 0 || failed) {
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, nullptr, 0);
-    impl->reaped = true;
-    return fail(Code::kInternal, "the egress proxy cannot be watched (Linux 5.3 is needed for pidfd_open)");
-  }
+  (void)impl->control.assign(asio::generic::stream_protocol(AF_UNIX, 0), ours.get(), failed);
+  if (failed)
+    return fail(Code::kInternal, fmt::format("the egress proxy cannot be told anything: {}", failed.message()));
+  (void)ours.release();
   return std::unique_ptr<EgressProcess>(new EgressProcess(std::move(impl)));
 }
 
@@ -174,33 +126,20 @@ Task<Result<void>> EgressProcess::ping() {
 
 Task<void> EgressProcess::ended() {
   const auto impl = impl_;
-  if (impl->reaped) co_return;
-  auto [error] = co_await impl->exit.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
-  if (!error && !impl->reaped) impl->reap();
+  (void)co_await net::wait_for_end(impl->child, Clock::time_point::max());
 }
 
 Task<void> EgressProcess::stop() {
   const auto impl = impl_;
   boost::system::error_code ignored;
   (void)impl->control.close(ignored);
-  if (impl->reaped) co_return;
-  {
-    asio::steady_timer timer(impl->executor, std::chrono::seconds(2));
-    timer.async_wait([weak = std::weak_ptr(impl)](boost::system::error_code error) {
-      const auto self = weak.lock();
-      if (!error && self && !self->reaped) ::kill(self->pid, SIGKILL);
-    });
-    auto [error] = co_await impl->exit.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
-    (void)error;
-  }
-  if (!impl->reaped) {
-    ::kill(impl->pid, SIGKILL);
-    impl->reap();
-  }
+  if (co_await net::wait_for_end(impl->child, Clock::now() + std::chrono::seconds(2))) co_return;
+  impl->child.kill_group();
+  (void)co_await net::wait_for_end(impl->child, Clock::now() + std::chrono::seconds(2));
 }
 
 pid_t EgressProcess::pid() const {
-  return impl_->pid;
+  return impl_->child.pid();
 }
 
 }  // namespace mcpbox::egress

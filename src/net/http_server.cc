@@ -1,10 +1,15 @@
 #include "net/http_server.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -145,6 +150,28 @@ class StreamResponder final : public Responder {
   bool broken_ = false;
 };
 
+// Returns when nobody can take an answer any more. Reading would not tell: a client may shut its writing side down
+// after its request and still wait for the answer, and what it sends meanwhile belongs to its next request.
+Task<void> until_gone(Stream& stream) {
+  for (;;) {
+    co_await stream.async_wait(Stream::wait_error, asio::use_awaitable);
+    pollfd now{stream.native_handle(), 0, 0};
+    if (::poll(&now, 1, 0) != 0) co_return;
+    co_await sleep_for(std::chrono::seconds(1));  // urgent data (MSG_OOB) wakes the wait as well, again and again
+  }
+}
+
+// Runs `handler`; cancels it when the client goes away meanwhile. True when the handler came to its end.
+Task<bool> while_connected(Stream& stream, Task<void> handler) {
+  auto executor = co_await asio::this_coro::executor;
+  auto [order, failure, lost] =
+      co_await asio::experimental::make_parallel_group(asio::co_spawn(executor, std::move(handler), asio::deferred),
+                                                       asio::co_spawn(executor, until_gone(stream), asio::deferred))
+          .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+  if (order[0] != 0) co_return false;
+  if (failure) std::rethrow_exception(failure);
+  co_return true;
+}
 }  // namespace
 
 struct HttpServer::Impl {
@@ -223,7 +250,7 @@ struct HttpServer::Impl {
         (void)co_await responder.send(400, "text/plain", "the request target cannot be read\n");
         co_return;
       }
-      co_await handler(std::move(request), responder);
+      if (!co_await while_connected(stream, handler(std::move(request), responder))) co_return;
       if (!responder.answered()) (void)co_await responder.send(500, "text/plain", "no answer was made\n");
       if (!keep || responder.broken()) co_return;
     }

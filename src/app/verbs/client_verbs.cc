@@ -20,6 +20,7 @@
 #include "json/raw.h"
 #include "json/text.h"
 #include "json/value.h"
+#include "net/task_group.h"
 #include "net/wait.h"
 
 namespace mcpbox::app {
@@ -29,16 +30,44 @@ using json::Value;
 using std::chrono::seconds;
 
 int report(const DaemonClient& client, const Error& error) {
-  print_err("mcpbox: {}\n", error.message());
+  if (client.cancelled()) return kFailed;  // a stop signal ended the verb: nobody needs to be told
+  print_err("mcpbox: {}
+", error.message());
   return client.no_daemon() ? kNoDaemon : exit_code_of(error);
 }
 
-// Runs a verb with a client on the loop.
+// Runs a verb with a client on the loop. A stop signal closes its connection, by which the daemon gives up what it does
+// for it, and ends the verb as the signal would have ended it: with 128 and its number.
 template <class Verb>
 int with_client(const ClientOptions& options, Verb verb) {
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
-    DaemonClient client(runtime.loop.get_executor(), options.socket);
-    co_return co_await verb(runtime, client);
+    const auto executor = runtime.loop.get_executor();
+    DaemonClient client(executor, options.socket);
+    net::Signal changed(executor);
+    net::TaskGroup running(executor, "verb"), signals(executor, "signals");
+    std::optional<int> code;
+    bool over = false;
+    signals.spawn("stop", on_stop_signal(runtime, [&](int number) {
+                    if (!code) code = 128 + number;
+                    changed.notify();
+                  }));
+    auto run = [&]() -> Task<void> {
+      struct Over {
+        bool& over;
+        net::Signal& changed;
+        ~Over() {
+          over = true;
+          changed.notify();
+        }
+      } const at_end{over, changed};
+      const int result = co_await verb(runtime, client);
+      if (!code) code = result;
+    };
+    running.spawn("verb", run());
+    while (!over && !code) co_await changed.wait();
+    co_await running.stop();
+    co_await signals.stop();
+    co_return code.value_or(kFailed);
   });
 }
 

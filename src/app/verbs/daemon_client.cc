@@ -54,6 +54,7 @@ Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
   auto response = co_await client_.fetch(std::move(request));
   no_daemon_ = false;
   if (!response) {
+    cancelled_ = cancelled_ || response.error().code() == Code::kCancelled;
     no_daemon_ = response.error().code() == Code::kUnavailable;
     if (!no_daemon_) co_return fail(std::move(response).error());
     co_return fail(Code::kUnavailable,

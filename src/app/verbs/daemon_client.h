@@ -28,6 +28,8 @@ class DaemonClient {
 
   // True after a call that failed because nobody listens.
   bool no_daemon() const { return no_daemon_; }
+  // True once the awaiting coroutine was cancelled in a call. The daemon sees the connection close and gives up too.
+  bool cancelled() const { return cancelled_; }
 
  private:
   Task<Result<std::string>> send(net::HttpRequest request);
@@ -35,6 +37,7 @@ class DaemonClient {
   net::HttpClient client_;
   std::string socket_;
   bool no_daemon_ = false;
+  bool cancelled_ = false;
 };
 
 }  // namespace mcpbox::app

@@ -1,10 +1,11 @@
 // The daemon: the quickstart with all verbs, then everything that can be killed.
+import { spawn } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { assert, begin, check, until } from '../support/check.mjs';
 import { connected, restarted, serve, server } from '../support/daemon.mjs';
 import { containers, removeContainer, volumes } from '../support/engine.mjs';
 import { nothingLeft } from '../support/leftovers.mjs';
-import { json, repository, runDir, servers, verb, work } from '../support/mcpbox.mjs';
+import { json, repository, runDir, servers, start, verb, work } from '../support/mcpbox.mjs';
 
 const quickstart = `${repository}/examples/quickstart.yaml`;
 
@@ -96,9 +97,38 @@ servers:
   neighbour: {command: python, args: [pond.py], box: {host_path: ${servers}}}
 `);
   let daemon;
-  await check('a killed server: the call fails in words, it is restarted, its neighbour is untouched', async () => {
+  await check('who goes away cancels: mcpbox call with SIGINT and SIGTERM, a killed curl; a neighbour reads its log on', async () => {
     daemon = await serve(config);
     await connected('pond', 'neighbour');
+    const cancelled = async () => JSON.parse((await verb(['call', 'pond', 'cancelled'])).stdout);
+    const follower = start(['logs', '-f', 'neighbour']);
+    let known = 0;
+    const leave = async (child, signal, ended) => {
+      // The call that asks is answered after the one that waits, so that one has reached the server.
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      assert.equal((await cancelled()).length, known);
+      const began = Date.now();
+      child.kill(signal);
+      const how = await ended;
+      const took = Date.now() - began;
+      assert.ok(took < 2000, `${signal} took ${took} ms`);
+      ++known;
+      await until('the server is told', async () => (await cancelled()).length === known, 5000);
+      return how;
+    };
+    for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) {
+      const call = start(['call', 'pond', 'never']);
+      const ended = await leave(call.child, signal, call.end());
+      assert.deepEqual([ended.code, ended.stdout, ended.stderr], [code, '', '']);
+    }
+    const curl = spawn('curl', ['-s', '--unix-socket', `${runDir}/control.sock`, '-H', 'Content-Type: application/json',
+      '-d', '{"tool":"never","arguments":{}}', 'http://mcpbox/v1/servers/pond/call'], { stdio: 'ignore' });
+    await leave(curl, 'SIGKILL', new Promise((resolve) => curl.on('close', resolve)));
+    assert.equal(follower.child.exitCode, null);
+    follower.child.kill('SIGINT');
+    assert.equal((await follower.end(2000)).code, 130);
+  });
+  await check('a killed server: the call fails in words, it is restarted, its neighbour is untouched', async () => {
     const before = await server('pond');
     const neighbour = await server('neighbour');
     const call = await verb(['call', 'pond', 'die']);

@@ -7,7 +7,8 @@ import time
 
 OUT = sys.stdout.buffer
 MISBEHAVE = os.environ.get("MISBEHAVE", "")
-TOOLS = ["echo", "die", "exit", "hang", "who", "spawn"]
+TOOLS = ["echo", "die", "exit", "hang", "who", "spawn", "never", "cancelled"]
+CANCELLED = []  # the requests that the client gave up, in their order
 
 
 def raw(data: bytes) -> None:
@@ -51,6 +52,8 @@ def call(name: str, arguments: dict) -> dict:
     if name == "spawn":  # a helper that outlives its parent and holds its pipes
         helper = subprocess.Popen(["sleep", "3600"], start_new_session=True)
         return text(str(helper.pid))
+    if name == "cancelled":
+        return text(json.dumps(CANCELLED))
     return text(json.dumps({"pid": os.getpid(), "uid": os.getuid(), "cwd": os.getcwd()}))
 
 
@@ -62,6 +65,8 @@ def main() -> None:
     noise()
     for line in sys.stdin.buffer:
         message = json.loads(line)
+        if message.get("method") == "notifications/cancelled":
+            CANCELLED.append(message["params"]["requestId"])
         if "id" not in message or "method" not in message:
             continue
         method, params = message["method"], message.get("params", {})
@@ -70,6 +75,8 @@ def main() -> None:
                       "serverInfo": {"name": "pond", "version": "1"}}
         elif method == "tools/list":
             result = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]}
+        elif method == "tools/call" and params["name"] == "never":
+            continue  # no answer, and unlike "hang" it goes on reading
         elif method == "tools/call":
             noise()
             result = call(params["name"], params.get("arguments", {}))

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstring>
 #include <future>
+#include <thread>
 
 #include "base/unique_fd.h"
 #include "net/task_group.h"
@@ -176,6 +177,78 @@ TEST_F(HttpServerTest, tells_the_handler_that_the_reader_of_a_stream_is_gone) {
     return talk(options.socket_path, "nonsense\r\n\r\n");
   });
   EXPECT_TRUE(told);
+}
+
+// What the handlers of the next tests tell of themselves to the clients' threads.
+struct Seen {
+  std::atomic<int> running = 0, cancelled = 0;
+  bool wait_for(const std::atomic<int>& count, int wanted) const {
+    for (int i = 0; i < 5000 && count != wanted; ++i) std::this_thread::sleep_for(milliseconds(1));
+    return count == wanted;
+  }
+};
+HttpHandler hanging(Seen& seen) {
+  return [&seen](ServedRequest request, Responder& out) -> Task<void> {
+    if (request.path == "/streamed") (void)co_await out.begin(200, "text/plain");
+    struct Counted {
+      Seen& seen;
+      bool ended = false;
+      explicit Counted(Seen& s) : seen(s) { ++seen.running; }
+      ~Counted() {
+        --seen.running;
+        if (!ended) ++seen.cancelled;
+      }
+    } counted{seen};
+    co_await sleep_for(request.path == "/soon" ? milliseconds(100) : milliseconds(hours(1)));
+    counted.ended = true;
+    (void)co_await out.send(200, "text/plain", "done");
+  };
+}
+
+TEST_F(HttpServerTest, a_client_that_closes_cancels_its_handler_and_nothing_else) {
+  Seen seen;
+  handler = hanging(seen);
+  const std::string answer = with_server([&] {
+    UniqueFd first = connect_to(options.socket_path), second = connect_to(options.socket_path);
+    put(first.get(), get("/1"));
+    put(second.get(), get("/streamed"));
+    const UniqueFd third = connect_to(options.socket_path);
+    put(third.get(), get("/soon"));
+    EXPECT_TRUE(seen.wait_for(seen.running, 3));
+    first.reset();
+    EXPECT_TRUE(seen.wait_for(seen.cancelled, 1));
+    second.reset();
+    EXPECT_TRUE(seen.wait_for(seen.cancelled, 2));
+    return read_to_end(third.get());
+  });
+  EXPECT_THAT(answer, HasSubstr("done"));
+  EXPECT_EQ(seen.cancelled, 2);
+}
+
+TEST_F(HttpServerTest, a_client_that_pipelined_more_and_closes_cancels_its_handler) {
+  Seen seen;
+  handler = hanging(seen);
+  with_server([&] {
+    UniqueFd client = connect_to(options.socket_path);
+    put(client.get(), "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n" + get("/2") + std::string(100'000, 'x'));
+    EXPECT_TRUE(seen.wait_for(seen.running, 1));
+    client.reset();
+    EXPECT_TRUE(seen.wait_for(seen.cancelled, 1));
+    return std::string();
+  });
+}
+
+TEST_F(HttpServerTest, a_client_that_only_shut_its_writing_side_down_gets_its_answer) {
+  Seen seen;
+  handler = hanging(seen);
+  const std::string answer = with_server([&] {
+    const UniqueFd client = connect_to(options.socket_path);
+    put(client.get(), "GET /soon HTTP/1.1\r\nHost: x\r\n\r\n");
+    ::shutdown(client.get(), SHUT_WR);
+    return read_to_end(client.get());
+  });
+  EXPECT_THAT(answer, HasSubstr("done"));
+  EXPECT_EQ(seen.cancelled, 0);
 }
 
 TEST_F(HttpServerTest, a_handler_that_answers_nothing_becomes_a_500) {

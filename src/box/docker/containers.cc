@@ -1,5 +1,6 @@
 #include "box/docker/containers.h"
 
+#include <algorithm>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
 #include <exception>
@@ -17,6 +18,11 @@ namespace {
 
 namespace asio = boost::asio;
 using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+// Between two tries of what an ending sandbox stands in the way of.
+constexpr std::chrono::milliseconds kShortestPause(10);
+constexpr std::chrono::milliseconds kLongestPause(200);
 
 Labels our_labels(const json& object, std::initializer_list<const char*> path) {
   Labels out;
@@ -73,6 +79,30 @@ Task<Result<void>> start(DockerClient& client, std::string id) {
   co_return Result<void>();
 }
 
+// True while the engine is removing what had the name, or is about to: its PID 1 has ended and AutoRemove is set.
+Task<bool> name_becomes_free(DockerClient& client, std::string name) {
+  auto description = co_await describe(client, std::move(name));
+  if (!description) co_return description.error().code() == Code::kNotFound;
+  auto parsed = parse_docker_json(*description, "the container's description");
+  if (!parsed) co_return false;
+  const auto status = string_at(*parsed, {"State", "Status"});
+  co_return status == "removing" || status == "dead" ||
+      (status == "exited" && bool_at(*parsed, {"HostConfig", "AutoRemove"}));
+}
+
+// A name stays taken for a moment after its sandbox ended.
+Task<Result<std::string>> make_when_free(DockerClient& client, std::string name, std::string body) {
+  const auto deadline = Clock::now() + client.options().start_timeout;
+  auto pause = kShortestPause;
+  while (true) {
+    auto made = co_await make(client, name, body);
+    if (made || made.error().code() != Code::kAlreadyExists || Clock::now() + pause >= deadline) co_return made;
+    if (!co_await name_becomes_free(client, name)) co_return made;
+    co_await net::sleep_for(pause);
+    pause = std::min(pause * 2, kLongestPause);
+  }
+}
+
 // Makes, compares and starts; `id` is filled in as soon as there is something to remove.
 Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec& spec, std::string nonce,
                                         std::string& id) {
@@ -86,7 +116,7 @@ Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec&
   if (!image) co_return fail(std::move(image).error().with_context("image '" + spec.profile.image + "'"));
 
   const std::string body = docker_create_body(spec, *facts, *image, nonce);
-  auto made = co_await make(client, spec.name, body);
+  auto made = co_await make_when_free(client, spec.name, body);
   if (!made) co_return fail(std::move(made).error());
   id = std::move(*made);
   // Before it starts: a container that is not what was asked for never runs.
@@ -193,7 +223,8 @@ Task<Result<std::vector<SandboxState>>> docker_list(DockerClient& client, Labels
 
 Task<Result<void>> docker_remove(DockerClient& client, std::string id) {
   if (!is_docker_id(id)) co_return fail(Code::kInvalidArgument, "'" + printable(id, 80) + "' is not a sandbox id");
-  const auto deadline = std::chrono::steady_clock::now() + client.options().start_timeout;
+  const auto deadline = Clock::now() + client.options().start_timeout;
+  auto pause = kShortestPause;
   while (true) {
     DockerClient::Call call;
     call.method = "DELETE";
@@ -202,12 +233,15 @@ Task<Result<void>> docker_remove(DockerClient& client, std::string id) {
     call.timeout = client.options().start_timeout;
     auto answer = co_await client.call(std::move(call));
     if (answer || answer.error().code() == Code::kNotFound) co_return Result<void>();
-    // 409: a removal (its own, with remove_on_exit) is under way. Gone is what the caller waits for.
-    const bool under_way = answer.error().code() == Code::kAlreadyExists;
-    if (!under_way || std::chrono::steady_clock::now() >= deadline) {
+    // Gone is what the caller waits for. An engine answers 409 while a removal is under way (its own, with
+    // remove_on_exit), and 500 when PID 1 ended between its look and its kill. It does not say which 500 will pass.
+    const Code code = answer.error().code();
+    const bool may_pass = code == Code::kAlreadyExists || code == Code::kFailedPrecondition;
+    if (!may_pass || Clock::now() + pause >= deadline) {
       co_return fail(std::move(answer).error().with_context("remove the sandbox " + id.substr(0, 12)));
     }
-    co_await net::sleep_for(std::chrono::milliseconds(50));
+    co_await net::sleep_for(pause);
+    pause = std::min(pause * 2, kLongestPause);
   }
 }
 

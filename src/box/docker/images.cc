@@ -11,6 +11,7 @@
 #include "box/docker/json.h"
 #include "box/docker/profile.h"
 #include "box/docker/progress.h"
+#include "net/wait.h"
 
 namespace mcpbox::box {
 namespace {
@@ -195,16 +196,24 @@ Task<Result<std::vector<std::string>>> docker_list_volumes(DockerClient& client,
 
 Task<Result<void>> docker_remove_volume(DockerClient& client, std::string name) {
   if (!is_volume_name(name)) co_return bad_volume(name);
-  DockerClient::Call call;
-  call.method = "DELETE";
-  call.path = "/volumes/" + name;
-  call.timeout = client.options().start_timeout;
-  auto answer = co_await client.call(std::move(call));
-  if (answer || answer.error().code() == Code::kNotFound) co_return Result<void>();
-  if (answer.error().code() == Code::kAlreadyExists) {
-    co_return fail(Code::kFailedPrecondition, "volume '" + name + "' is in use: " + answer.error().message());
+  // The engine lets go of an ended sandbox's volumes after it has stopped showing the sandbox.
+  const auto patience = std::min<std::chrono::milliseconds>(client.options().start_timeout, std::chrono::seconds(3));
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (true) {
+    DockerClient::Call call;
+    call.method = "DELETE";
+    call.path = "/volumes/" + name;
+    call.timeout = client.options().start_timeout;
+    auto answer = co_await client.call(std::move(call));
+    if (answer || answer.error().code() == Code::kNotFound) co_return Result<void>();
+    if (answer.error().code() != Code::kAlreadyExists) {
+      co_return fail(std::move(answer).error().with_context("volume '" + name + "'"));
+    }
+    if (std::chrono::steady_clock::now() >= deadline) {
+      co_return fail(Code::kFailedPrecondition, "volume '" + name + "' is in use: " + answer.error().message());
+    }
+    co_await net::sleep_for(std::chrono::milliseconds(50));
   }
-  co_return fail(std::move(answer).error().with_context("volume '" + name + "'"));
 }
 
 }  // namespace mcpbox::box

@@ -15,6 +15,7 @@
 #include "box/engines/locator.h"
 #include "net/http_client.h"
 #include "net/wait.h"
+#include "support/result_matcher.h"
 #include "support/run_task.h"
 
 namespace mcpbox::box {
@@ -22,6 +23,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using test::fails;
+using test::succeeds;
 using Clock = std::chrono::steady_clock;
 
 // A POSIX ustar archive of empty folders.
@@ -109,6 +112,11 @@ struct RealEngineTest : testing::Test {
   T run(Task<T> task) {
     return test::run_task(loop, std::move(task));
   }
+  void pause(std::chrono::milliseconds duration) {
+    loop.restart();
+    boost::asio::co_spawn(loop, net::sleep_for(duration), [](std::exception_ptr) {});
+    loop.run();
+  }
   static net::HttpRequest raw(const EngineInfo& info, const std::string& path) {
     auto address = parse_docker_address(info.address);
     net::HttpRequest request;
@@ -139,9 +147,7 @@ struct RealEngineTest : testing::Test {
     const auto path = folder / "out" / name;
     const auto deadline = Clock::now() + std::chrono::seconds(20);
     while (!fs::exists(path) && Clock::now() < deadline) {
-      loop.restart();
-      boost::asio::co_spawn(loop, net::sleep_for(std::chrono::milliseconds(5)), [](std::exception_ptr) {});
-      loop.run();
+      pause(std::chrono::milliseconds(5));
     }
     std::ifstream file(path);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -254,6 +260,34 @@ TEST_F(RealEngineTest, a_sandbox_that_asked_for_it_goes_when_pid_1_ends) {
   while (run(engine->inspect(made->id)) && Clock::now() < deadline) {
   }
   EXPECT_EQ(run(engine->inspect(made->id)).error().code(), Code::kNotFound);
+}
+
+// An engine that is asked while PID 1 ends answers 409 or 500, and its names and volumes stay taken for a moment. Many
+// small steps of time, so that some meet that moment.
+TEST_F(RealEngineTest, an_end_and_a_removal_at_the_same_time_are_a_removal) {
+  const std::string volume = "mcpbox-test-" + suffix + "-ending";
+  for (int i = 0; i < 20; ++i) {
+    auto wanted = spec("ending", {"exit", "0"});
+    wanted.remove_on_exit = i % 2 == 1;
+    wanted.profile.mounts.push_back({Mount::Kind::kVolume, volume, "/volume", false, 0});
+    auto made = run(engine->create(wanted));
+    ASSERT_THAT(made, succeeds()) << "round " << i;
+    pause(std::chrono::milliseconds(3 * (i / 2)));
+    ASSERT_THAT(run(engine->remove(made->id)), succeeds()) << "round " << i;
+    EXPECT_THAT(run(engine->inspect(made->id)), fails(Code::kNotFound)) << "round " << i;
+    if (i % 3 == 0) ASSERT_THAT(run(engine->remove_volume(volume)), succeeds()) << "round " << i;
+  }
+}
+
+TEST_F(RealEngineTest, a_name_is_free_as_soon_as_what_had_it_has_ended) {
+  for (int i = 0; i < 10; ++i) {
+    auto wanted = spec("again", {"exit", "0"});
+    wanted.remove_on_exit = true;
+    auto made = run(engine->create(wanted));
+    ASSERT_THAT(made, succeeds()) << "round " << i;
+    auto state = run(engine->inspect(made->id));
+    while (state && state->running) state = run(engine->inspect(made->id));
+  }
 }
 
 TEST_F(RealEngineTest, inspect_tells_how_it_ended) {

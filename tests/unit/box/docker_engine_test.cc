@@ -5,13 +5,16 @@
 
 #include "box/docker/engine.h"
 #include "support/fake_engine.h"
+#include "support/result_matcher.h"
 #include "support/run_task.h"
 
 namespace mcpbox::box {
 namespace {
 
 using nlohmann::json;
+using test::fails;
 using test::FakeEngine;
+using test::succeeds;
 using Then = FakeEngine::Reply::Then;
 using std::chrono::milliseconds;
 
@@ -290,6 +293,91 @@ TEST_F(DockerEngineTest, removing_waits_for_a_removal_under_way) {
   }));
   EXPECT_TRUE(run(connect(server)->remove(kId)));
   EXPECT_EQ(asked, 3);
+}
+
+// What Docker 20.10 says when PID 1 ends while a forced removal kills it.
+TEST_F(DockerEngineTest, removing_goes_on_when_pid_1_ends_meanwhile) {
+  std::atomic<int> asked = 0;
+  FakeEngine server(FakeEngine::docker([&](const FakeEngine::Request& request) {
+    if (!request.is("DELETE", kId)) return FakeEngine::json(404, R"({"message":"page not found"})");
+    return ++asked < 3 ? FakeEngine::json(500, R"({"message":"Could not kill running container )" + kId +
+                                                   R"(, cannot remove - Container )" + kId + R"( is not running"})")
+                       : FakeEngine::raw("HTTP/1.1 204 No Content\r\n\r\n", Then::kKeep);
+  }));
+  EXPECT_THAT(run(connect(server)->remove(kId)), succeeds());
+  EXPECT_EQ(asked, 3);
+}
+
+TEST_F(DockerEngineTest, what_cannot_be_removed_is_said_in_the_engines_words_at_the_deadline) {
+  FakeEngine server(FakeEngine::docker([](const auto&) {
+    return FakeEngine::json(500, R"({"message":"driver \"overlay2\" failed to remove root filesystem"})");
+  }));
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_THAT(run(connect(server)->remove(kId)), fails(Code::kFailedPrecondition, "root filesystem"));
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, quick().start_timeout / 2);
+  EXPECT_GT(server.count("DELETE", kId), 1u);
+}
+
+TEST_F(DockerEngineTest, a_removal_that_is_forbidden_is_not_asked_for_twice) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(403, R"({"message":"denied"})"); }));
+  EXPECT_THAT(run(connect(server)->remove(kId)), fails(Code::kPermissionDenied));
+  EXPECT_EQ(server.count("DELETE", kId), 1u);
+}
+
+// The engine lets go of the volumes after it has stopped showing the container.
+TEST_F(DockerEngineTest, removing_a_volume_waits_for_the_end_of_its_sandbox) {
+  std::atomic<int> asked = 0;
+  FakeEngine server(FakeEngine::docker([&](const FakeEngine::Request&) {
+    return ++asked < 3 ? FakeEngine::json(409, R"({"message":"remove v: volume is in use - [)" + kId + R"(]"})")
+                       : FakeEngine::raw("HTTP/1.1 204 No Content\r\n\r\n", Then::kKeep);
+  }));
+  EXPECT_THAT(run(connect(server)->remove_volume("v")), succeeds());
+  EXPECT_EQ(asked, 3);
+}
+
+TEST_F(DockerEngineTest, a_volume_that_stays_in_use_is_not_removed) {
+  FakeEngine server(FakeEngine::docker([](const auto&) {
+    return FakeEngine::json(409, R"({"message":"remove v: volume is in use - [)" + kId + R"(]"})");
+  }));
+  EXPECT_THAT(run(connect(server)->remove_volume("v")), fails(Code::kFailedPrecondition, "is in use"));
+}
+
+// A name stays taken for a moment after PID 1 ended: until the engine has removed what it was.
+TEST_F(DockerEngineTest, a_name_that_is_just_becoming_free_is_waited_for) {
+  HonestEngine honest;
+  std::atomic<int> asked = 0, looked = 0;
+  FakeEngine server([&, handle = honest.handler()](const FakeEngine::Request& request) {
+    if (request.is("POST", "/containers/create") && ++asked < 4) {
+      return FakeEngine::json(409, R"({"message":"Conflict. The container name \"/test\" is already in use"})");
+    }
+    if (request.is("GET", "/containers/test/json")) {
+      switch (++looked) {
+        case 1:
+          return FakeEngine::json(200, R"({"State":{"Status":"exited"},"HostConfig":{"AutoRemove":true}})");
+        case 2:
+          return FakeEngine::json(200, R"({"State":{"Status":"removing"}})");
+        default:
+          return FakeEngine::json(404, R"({"message":"No such container"})");
+      }
+    }
+    return handle(request);
+  });
+  EXPECT_THAT(run(connect(server)->create(spec())), succeeds());
+  EXPECT_EQ(asked, 4);
+}
+
+TEST_F(DockerEngineTest, a_name_that_lives_on_is_taken) {
+  for (const char* state : {R"("running"},"HostConfig":{"AutoRemove":true)", R"("created")", R"("exited")"}) {
+    HonestEngine honest;
+    FakeEngine server([&, handle = honest.handler()](const FakeEngine::Request& request) {
+      if (request.is("POST", "/containers/create")) return FakeEngine::json(409, R"({"message":"Conflict."})");
+      if (request.is("GET", "/containers/test/json"))
+        return FakeEngine::json(200, std::string(R"({"State":{"Status":)") + state + "}}");
+      return handle(request);
+    });
+    EXPECT_THAT(run(connect(server)->create(spec())), fails(Code::kAlreadyExists)) << state;
+    EXPECT_EQ(server.count("POST", "/containers/create"), 1u) << state;
+  }
 }
 
 TEST_F(DockerEngineTest, an_id_that_is_none_never_reaches_the_engine) {

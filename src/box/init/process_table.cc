@@ -108,8 +108,16 @@ Op<void> ProcessTable::forget(const std::string& id) {
 
 void ProcessTable::mark_killed(uid_t uid) {
   for (auto& [id, process] : processes_) {
-    if (process->uid == uid && process->running) process->killed_by_us = true;
+    if (process->uid != uid || !process->running) continue;
+    process->killed_by_us = true;
+    if (process->starting) ::kill(process->pid, SIGKILL);  // not reaped yet, so the pid is still its own
   }
+}
+
+unsigned ProcessTable::starting(uid_t uid) const {
+  unsigned count = 0;
+  for (const auto& [id, process] : processes_) count += process->uid == uid && process->starting ? 1 : 0;
+  return count;
 }
 
 std::vector<wire::Listed> ProcessTable::list() const {

@@ -41,7 +41,10 @@ class ProcessTable {
 
   Op<Process*> find(const std::string& id);
   Op<void> forget(const std::string& id);
+  // Before everything of the uid is killed: says that it was us, and kills what has not taken its uid yet.
   void mark_killed(uid_t uid);
+  // How many of the uid's processes are on their way to exec.
+  unsigned starting(uid_t uid) const;
   std::vector<wire::Listed> list() const;
   const std::map<std::string, std::unique_ptr<Process>>& all() const { return processes_; }
 

@@ -138,7 +138,8 @@ int become_process(const wire::Spawn& spec, std::string& step) {
     if (int error = enter_own_namespace(spec.uid, spec.gid, step)) return error;
   }
   step = "set the priority";
-  if (spec.nice != 0 && ::setpriority(PRIO_PROCESS, 0, spec.nice) != 0) return errno;
+  // Who was started with a lower priority cannot raise it, and would have failed for it.
+  if (spec.nice > ::getpriority(PRIO_PROCESS, 0) && ::setpriority(PRIO_PROCESS, 0, spec.nice) != 0) return errno;
   if (int error = drop_bounding_set(step)) return error;
   if (int error = drop_identity(spec.uid, spec.gid, step)) return error;
   step = "close inherited descriptors";

@@ -155,7 +155,7 @@ void Server::kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::
 }
 
 void Server::kill_check(Origin origin, const wire::KillUid& request, EventLoop::Clock::time_point deadline) {
-  const unsigned alive = count_of_uid(request.uid);
+  const unsigned alive = std::max(count_of_uid(request.uid), table_.starting(request.uid));
   if (request.signal != SIGKILL || alive == 0 || EventLoop::Clock::now() >= deadline) {
     return reply(origin, wire::KillUidReply{alive});
   }

@@ -7,13 +7,14 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <map>
 #include <utility>
 
 #include "base/text.h"
+#include "box/link/exchange.h"
 #include "box/link/supervisor_convert.h"
-#include "box/link/supervisor_link.h"
 #include "box/link/supervisor_socket.h"
+#include "box/link/take_back.h"
+#include "box/link/times.h"
 
 namespace mcpbox::box {
 namespace {
@@ -21,155 +22,24 @@ namespace {
 namespace asio = boost::asio;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kRequestTime = std::chrono::seconds(30);
-// Trees can be large; mcpbox-init gives up by itself after 15 minutes.
-constexpr milliseconds kTreeTime = std::chrono::minutes(16);
-constexpr milliseconds kKillTime = std::chrono::seconds(10);
-
-struct Answer {
-  std::string payload;
-  std::vector<UniqueFd> fds;
-};
-
-// The connection and whoever waits on it. Held by the socket's handlers, so it can outlive the Supervisor by a moment.
-class Channel : public std::enable_shared_from_this<Channel> {
- public:
-  Channel(asio::any_io_executor executor, UniqueFd socket)
-      : executor_(std::move(executor)), socket_(std::make_shared<SupervisorSocket>(executor_, std::move(socket))) {}
-
-  void start() {
-    socket_->start(
-        [weak = weak_from_this()](std::string_view bytes, std::vector<UniqueFd> fds) {
-          if (auto self = weak.lock()) self->received(bytes, std::move(fds));
-        },
-        [weak = weak_from_this()](const Error& error) {
-          if (auto self = weak.lock()) self->lose(error);
-        });
-  }
-
-  template <class Message>
-  Task<Result<Answer>> call(Message message, milliseconds timeout, std::vector<UniqueFd> fds = {}) {
-    if (lost_) co_return fail(*lost_);
-    auto request = link_.request(message, fds.size());
-    if (!request) co_return fail(request.error());
-    // The timer is the deadline and the bell at once: whoever has the answer moves it to the past.
-    auto waiter = std::make_shared<Waiter>(executor_);
-    waiter->timer.expires_after(timeout);
-    waiters_[request->id] = waiter;
-    if (auto sent = socket_->send(std::move(request->bytes), std::move(fds)); !sent) {
-      waiters_.erase(request->id);
-      co_return fail(sent.error());
-    }
-    const Remove remove{shared_from_this(), request->id};  // also when this coroutine is cancelled
-    boost::system::error_code ended;
-    co_await waiter->timer.async_wait(asio::redirect_error(asio::use_awaitable, ended));
-    if (waiter->result) co_return std::move(*waiter->result);
-    if (ended) co_return fail(Code::kCancelled, "the request to the sandbox's supervisor was cancelled");
-    co_return fail(Code::kTimeout, fmt::format("the sandbox's supervisor did not answer within {}",
-                                               human_milliseconds(static_cast<double>(timeout.count()))));
-  }
-
-  void on_exit(Supervisor::ExitHandler handler) {
-    exit_handler_ = std::move(handler);
-    if (!exit_handler_) return;
-    for (auto& event : std::exchange(early_exits_, {})) deliver(event);
-  }
-  void on_lost(Supervisor::LostHandler handler) {
-    if (lost_ && handler) return handler(*lost_);
-    lost_handler_ = std::move(handler);
-  }
-  // No handler is called any more; what waits fails.
-  void close() {
-    exit_handler_ = nullptr;
-    lost_handler_ = nullptr;
-    socket_->close();
-    if (!lost_) lose(Error(Code::kUnavailable, "the link to the sandbox's supervisor was closed"));
-  }
-
- private:
-  struct Waiter {
-    explicit Waiter(const asio::any_io_executor& executor) : timer(executor) {}
-    asio::steady_timer timer;
-    std::optional<Result<Answer>> result;
-  };
-  struct Remove {
-    std::shared_ptr<Channel> channel;
-    std::uint64_t id;
-    ~Remove() { channel->waiters_.erase(id); }
-  };
-
-  void received(std::string_view bytes, std::vector<UniqueFd> fds) {
-    if (auto fed = link_.feed(bytes, std::move(fds)); !fed) {
-      socket_->close();
-      return lose(fed.error());
-    }
-    while (auto event = link_.next()) {
-      if (auto* exited = std::get_if<wire::Exited>(&*event)) {
-        deliver(*exited);
-      } else {
-        answer(std::get<SupervisorLink::Reply>(*event));
-      }
-      if (lost_) return;
-    }
-  }
-  void answer(SupervisorLink::Reply& reply) {
-    const auto found = waiters_.find(reply.id);
-    if (found == waiters_.end()) return;  // timed out or cancelled: its descriptors are closed here
-    const auto waiter = std::move(found->second);
-    waiters_.erase(found);
-    if (reply.payload) {
-      waiter->result = Answer{std::move(*reply.payload), std::move(reply.fds)};
-    } else {
-      waiter->result = fail(reply.payload.error());
-    }
-    waiter->timer.expires_at(asio::steady_timer::time_point::min());
-  }
-  void deliver(const wire::Exited& exited) {
-    if (!exit_handler_) {
-      early_exits_.push_back(exited);
-      return;
-    }
-    const auto handler = exit_handler_;  // it may replace itself
-    handler(exited.id, to_exit(exited.exit));
-  }
-  void lose(const Error& error) {
-    if (lost_) return;
-    lost_ = error;
-    for (auto& [id, waiter] : std::exchange(waiters_, {})) {
-      waiter->result = fail(error);
-      waiter->timer.expires_at(asio::steady_timer::time_point::min());
-    }
-    if (auto handler = std::exchange(lost_handler_, nullptr)) handler(error);
-  }
-
-  asio::any_io_executor executor_;
-  std::shared_ptr<SupervisorSocket> socket_;
-  SupervisorLink link_;
-  std::map<std::uint64_t, std::shared_ptr<Waiter>> waiters_;
-  std::vector<wire::Exited> early_exits_;
-  Supervisor::ExitHandler exit_handler_;
-  Supervisor::LostHandler lost_handler_;
-  std::optional<Error> lost_;
-};
-
 class WireSupervisor final : public Supervisor {
  public:
-  WireSupervisor(std::shared_ptr<Channel> channel, SupervisorInfo info)
-      : channel_(std::move(channel)), info_(std::move(info)) {}
-  ~WireSupervisor() override { channel_->close(); }
+  WireSupervisor(std::shared_ptr<Exchange> exchange, SupervisorInfo info, milliseconds request_time)
+      : request_time_(request_time),
+        exchange_(std::move(exchange)),
+        take_back_(std::make_shared<TakeBack>(exchange_, request_time)),
+        info_(std::move(info)) {}
+  ~WireSupervisor() override { exchange_->close(); }
 
   const SupervisorInfo& info() const override { return info_; }
-  void on_exit(ExitHandler handler) override { channel_->on_exit(std::move(handler)); }
-  void on_lost(LostHandler handler) override { channel_->on_lost(std::move(handler)); }
+  void on_exit(ExitHandler handler) override { exchange_->on_exit(std::move(handler)); }
+  void on_lost(LostHandler handler) override { exchange_->on_lost(std::move(handler)); }
 
   Task<Result<Spawned>> spawn(ProcessSpec spec) override {
-    auto answer = co_await channel_->call(to_wire(std::move(spec)), kRequestTime);
-    if (!answer) co_return fail(answer.error());
-    auto reply = wire::decode<wire::SpawnReply>(answer->payload);
-    if (!reply) co_return fail(reply.error());
-    if (answer->fds.size() != 3)
-      co_return fail(Code::kDataLoss, "supervisor link: a new process came without its pipes");
-    co_return Spawned{reply->pid, {std::move(answer->fds[0]), std::move(answer->fds[1]), std::move(answer->fds[2])}};
+    auto answer = co_await start(std::move(spec), {}, 3);
+    if (!answer) co_return fail(std::move(answer).error());
+    auto& fds = answer->fds;
+    co_return Spawned{answer->pid, {std::move(fds[0]), std::move(fds[1]), std::move(fds[2])}};
   }
   Task<Result<pid_t>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) override {
     std::vector<UniqueFd> fds;
@@ -178,15 +48,13 @@ class WireSupervisor final : public Supervisor {
       if (!copy) co_return fail(copy.error());
       fds.push_back(std::move(*copy));
     }
-    auto answer = co_await channel_->call(to_wire(std::move(spec)), kRequestTime, std::move(fds));
-    if (!answer) co_return fail(answer.error());
-    auto reply = wire::decode<wire::SpawnReply>(answer->payload);
-    if (!reply) co_return fail(reply.error());
-    co_return reply->pid;
+    auto answer = co_await start(std::move(spec), std::move(fds), 0);
+    if (!answer) co_return fail(std::move(answer).error());
+    co_return answer->pid;
   }
   Task<Result<ProcessPipes>> attach(std::string process_id) override {
-    auto answer = co_await channel_->call(wire::Attach{std::move(process_id)}, kRequestTime);
-    if (!answer) co_return fail(answer.error());
+    auto answer = co_await exchange_->call(wire::Attach{std::move(process_id)}, request_time_);
+    if (!answer) co_return fail(std::move(answer).error().error);
     auto reply = wire::decode<wire::AttachReply>(answer->payload);
     if (!reply) co_return fail(reply.error());
     ProcessPipes pipes;
@@ -207,12 +75,12 @@ class WireSupervisor final : public Supervisor {
   }
   Task<Result<unsigned>> kill_uid(uid_t uid, int signal_number) override {
     wire::KillUid request{uid, signal_number, static_cast<std::uint32_t>(kKillTime.count())};
-    auto reply = co_await ask<wire::KillUidReply>(request, kKillTime + kRequestTime);
+    auto reply = co_await ask<wire::KillUidReply>(request, kKillTime + request_time_);
     if (!reply) co_return fail(reply.error());
     co_return reply->alive;
   }
   Task<Result<std::vector<ProcessStatus>>> list() override {
-    auto reply = co_await ask<wire::ListReply>(wire::List{}, kRequestTime);
+    auto reply = co_await ask<wire::ListReply>(wire::List{}, request_time_);
     if (!reply) co_return fail(reply.error());
     std::vector<ProcessStatus> out;
     for (wire::Listed& process : reply->processes) out.push_back(to_status(std::move(process)));
@@ -238,8 +106,8 @@ class WireSupervisor final : public Supervisor {
                          what.group_reads,
                          std::move(what.previous)};
     // mcpbox-init keeps the time, and cleans up when it is over.
-    auto answer = co_await channel_->call(std::move(request), limit + std::chrono::minutes(2), std::move(fds));
-    if (!answer) co_return fail(answer.error());
+    auto answer = co_await exchange_->call(std::move(request), limit + std::chrono::minutes(2), std::move(fds));
+    if (!answer) co_return fail(std::move(answer).error().error);
     auto reply = wire::decode<wire::UnpackReply>(answer->payload);
     if (!reply) co_return fail(reply.error());
     co_return UnpackTotals{reply->entries, reply->bytes};
@@ -250,8 +118,8 @@ class WireSupervisor final : public Supervisor {
     const auto limit = std::clamp<milliseconds>(what.timeout, milliseconds(1), std::chrono::hours(1));
     wire::Pack request{std::move(what.path), what.uid,   what.gid,        std::move(what.skip),
                        what.entries,         what.bytes, what.file_bytes, static_cast<std::uint32_t>(limit.count())};
-    auto answer = co_await channel_->call(std::move(request), limit + std::chrono::minutes(1), std::move(fds));
-    if (!answer) co_return fail(answer.error());
+    auto answer = co_await exchange_->call(std::move(request), limit + std::chrono::minutes(1), std::move(fds));
+    if (!answer) co_return fail(std::move(answer).error().error);
     auto reply = wire::decode<wire::PackReply>(answer->payload);
     if (!reply) co_return fail(reply.error());
     co_return PackTotals{reply->entries, reply->bytes, reply->skipped};
@@ -270,60 +138,89 @@ class WireSupervisor final : public Supervisor {
   }
   Task<Result<std::string>> read_file(std::string path, std::size_t limit) override {
     wire::ReadFile request{std::move(path), static_cast<std::uint32_t>(std::min(limit, wire::kMaxBlob))};
-    auto reply = co_await ask<wire::ReadFileReply>(std::move(request), kRequestTime);
+    auto reply = co_await ask<wire::ReadFileReply>(std::move(request), request_time_);
     if (!reply) co_return fail(reply.error());
     co_return std::move(reply->content.bytes);
   }
   Task<Result<std::vector<std::string>>> list_directory(std::string path) override {
-    auto reply = co_await ask<wire::ListDirectoryReply>(wire::ListDirectory{std::move(path)}, kRequestTime);
+    auto reply = co_await ask<wire::ListDirectoryReply>(wire::ListDirectory{std::move(path)}, request_time_);
     if (!reply) co_return fail(reply.error());
     co_return std::move(reply->names);
   }
   Task<Result<void>> shutdown() override { return done(wire::Shutdown{}); }
 
  private:
+  struct Started {
+    pid_t pid = 0;
+    std::vector<UniqueFd> fds;
+  };
+  Task<Result<Started>> start(ProcessSpec spec, std::vector<UniqueFd> stdio, std::size_t fds_expected) {
+    const std::string id = spec.id;
+    const uid_t uid = spec.uid;
+    co_await take_back_->wait(id, uid);
+    auto answer = co_await exchange_->call(to_wire(std::move(spec)), request_time_, std::move(stdio));
+    if (!answer && answer.error().refused) co_return fail(std::move(answer).error().error);
+    Error error(Code::kDataLoss, "supervisor link: a new process came without its pipes");
+    if (answer) {
+      auto reply = wire::decode<wire::SpawnReply>(answer->payload);
+      if (reply && answer->fds.size() == fds_expected) co_return Started{reply->pid, std::move(answer->fds)};
+      if (!reply) error = std::move(reply).error();
+    } else {
+      error = std::move(answer).error().error;
+    }
+    take_back_->begin(id, uid);
+    // A cancelled coroutine cannot wait; the next start does.
+    if (error.code() != Code::kCancelled) co_await take_back_->wait(id, uid);
+    co_return fail(std::move(error));
+  }
   template <class Reply, class Message>
   Task<Result<Reply>> ask(Message message, milliseconds timeout) {
-    auto answer = co_await channel_->call(std::move(message), timeout);
-    if (!answer) co_return fail(answer.error());
+    auto answer = co_await exchange_->call(std::move(message), timeout);
+    if (!answer) co_return fail(std::move(answer).error().error);
     co_return wire::decode<Reply>(answer->payload);
   }
   template <class Message>
-  Task<Result<void>> done(Message message, milliseconds timeout = kRequestTime) {
+  Task<Result<void>> done(Message message) {
+    co_return co_await done(std::move(message), request_time_);
+  }
+  template <class Message>
+  Task<Result<void>> done(Message message, milliseconds timeout) {
     auto reply = co_await ask<wire::Done>(std::move(message), timeout);
     if (!reply) co_return fail(reply.error());
     co_return Result<void>{};
   }
 
-  std::shared_ptr<Channel> channel_;
+  const milliseconds request_time_;
+  std::shared_ptr<Exchange> exchange_;
+  std::shared_ptr<TakeBack> take_back_;
   SupervisorInfo info_;
 };
 
 }  // namespace
 
 Task<Result<std::unique_ptr<Supervisor>>> Supervisor::connect(asio::any_io_executor executor, std::string socket_path,
-                                                              milliseconds timeout) {
+                                                              milliseconds timeout, milliseconds request_time) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   auto pause = milliseconds(2);
   while (true) {
     auto socket = connect_unix(socket_path);
     if (socket) {
-      auto channel = std::make_shared<Channel>(executor, std::move(*socket));
-      channel->start();
+      auto exchange = std::make_shared<Exchange>(executor, std::move(*socket));
+      exchange->start();
       const auto left = std::chrono::duration_cast<milliseconds>(deadline - std::chrono::steady_clock::now());
-      auto answer = co_await channel->call(wire::Hello{}, std::max(left, milliseconds(1)));
+      auto answer = co_await exchange->call(wire::Hello{}, std::max(left, milliseconds(1)));
       if (!answer) {
-        channel->close();
-        co_return fail(answer.error().with_context(fmt::format("control socket '{}'", socket_path)));
+        exchange->close();
+        co_return fail(std::move(answer).error().error.with_context(fmt::format("control socket '{}'", socket_path)));
       }
       auto reply = wire::decode<wire::HelloReply>(answer->payload);
       if (!reply) {
-        channel->close();
+        exchange->close();
         co_return fail(reply.error());
       }
       SupervisorInfo info{reply->version, reply->landlock_abi, reply->seccomp, reply->boot_token,
                           printable(reply->kernel, 64)};
-      co_return std::make_unique<WireSupervisor>(std::move(channel), std::move(info));
+      co_return std::make_unique<WireSupervisor>(std::move(exchange), std::move(info), request_time);
     }
     // Not there yet, or left over from a sandbox that is gone.
     const bool may_come = socket.error().code() == Code::kNotFound || socket.error().code() == Code::kUnavailable;

@@ -43,8 +43,9 @@ class Supervisor {
   // Connects to the control socket (host path; at most 107 bytes is sun_path's limit, longer ones go through a
   // directory descriptor), retrying until it exists, and exchanges versions. A second controller takes over: the first
   // is disconnected.
-  static Task<Result<std::unique_ptr<Supervisor>>> connect(boost::asio::any_io_executor executor,
-                                                           std::string socket_path, std::chrono::milliseconds timeout);
+  static Task<Result<std::unique_ptr<Supervisor>>> connect(
+      boost::asio::any_io_executor executor, std::string socket_path, std::chrono::milliseconds timeout,
+      std::chrono::milliseconds request_time = std::chrono::seconds(30));
   virtual ~Supervisor() = default;
 
   virtual const SupervisorInfo& info() const = 0;
@@ -57,6 +58,9 @@ class Supervisor {
   };
   // Starts a process with pipes of its own. Errors name the step that failed in the child ("exec 'foo': No such file or
   // directory", kNotFound for a missing program or directory).
+  // After a failure nothing of the process is left, and its id is free. When PID 1 did not say no but its answer is
+  // missing, everything of the uid is killed and the id forgotten before this returns; a cancelled call returns at
+  // once, and the next spawn with that id or uid waits for it.
   virtual Task<Result<Spawned>> spawn(ProcessSpec spec) = 0;
   // Starts a process on the caller's descriptors {stdin, stdout, stderr}: no copy, no hop, no filter. They are
   // duplicated; the supervisor keeps none of them.

@@ -14,6 +14,7 @@
 
 #include "box/link/supervisor.h"
 #include "support/init_sandbox.h"
+#include "support/result_matcher.h"
 #include "support/run_task.h"
 
 namespace mcpbox::test {
@@ -34,8 +35,9 @@ class Init : public ::testing::Test {
     ASSERT_TRUE(supervisor);
     supervisor->on_exit([this](const std::string& id, const box::ProcessExit& how) { exits[id] = how; });
   }
-  std::unique_ptr<box::Supervisor> connect() {
-    auto connected = run(box::Supervisor::connect(loop.get_executor(), sandbox->socket(), std::chrono::seconds(20)));
+  std::unique_ptr<box::Supervisor> connect(std::chrono::milliseconds request_time = std::chrono::seconds(30)) {
+    auto connected =
+        run(box::Supervisor::connect(loop.get_executor(), sandbox->socket(), std::chrono::seconds(20), request_time));
     if (!connected) {
       ADD_FAILURE() << connected.error().message();
       return nullptr;

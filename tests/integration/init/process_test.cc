@@ -2,6 +2,9 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <boost/asio/co_spawn.hpp>
+#include <thread>
+
 #include "integration/init/fixture.h"
 
 namespace mcpbox::test {
@@ -145,6 +148,42 @@ TEST_F(InitProcess, never_runs_a_shell_for_a_file_without_an_interpreter) {
   auto spawned = run(supervisor->spawn(again));
   ASSERT_FALSE(spawned);
   EXPECT_EQ(spawned.error().message(), "exec './t': Exec format error");
+}
+
+// PID 1 starts a process whose starter has given up on it: nothing of it is left, and its id and uid can be used again.
+TEST_F(InitProcess, whose_start_was_not_confirmed_in_time_is_gone) {
+  supervisor = connect(std::chrono::milliseconds(200));
+  ASSERT_TRUE(supervisor);
+  for (int round = 0; round < 5; ++round) {
+    ASSERT_EQ(::kill(sandbox->pid(), SIGSTOP), 0);
+    std::thread later([pid = sandbox->pid()] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(400));
+      ::kill(pid, SIGCONT);
+    });
+    EXPECT_THAT(run(supervisor->spawn(spec("slow", {"sleep", "1000"}))), fails(Code::kTimeout));
+    later.join();
+    auto listed = run(supervisor->list());
+    ASSERT_THAT(listed, succeeds());
+    EXPECT_TRUE(listed->empty());
+    auto again = run(supervisor->spawn(spec("slow", {"sleep", "1000"})));
+    ASSERT_THAT(again, succeeds());
+    ASSERT_THAT(run(supervisor->kill_uid(kAlice, SIGKILL)), succeeds());
+    ASSERT_THAT(run(supervisor->forget("slow")), succeeds());
+  }
+}
+
+// A start that was asked for just before: its child has not taken the uid yet when PID 1 looks for the uid.
+TEST_F(InitProcess, that_is_only_starting_is_killed_with_its_uid) {
+  for (int round = 0; round < 20; ++round) {
+    boost::asio::co_spawn(loop, supervisor->spawn(spec("early", {"sleep", "1000"})), [](auto, auto) {});
+    boost::asio::co_spawn(loop, supervisor->kill_uid(kAlice, SIGKILL), [](auto, auto) {});
+    loop.restart();
+    loop.poll();  // both are on their way
+    ASSERT_THAT(run(supervisor->list()), succeeds());
+    exit_of("early");
+    exits.clear();
+    ASSERT_THAT(run(supervisor->forget("early")), succeeds()) << "round " << round;
+  }
 }
 
 }  // namespace

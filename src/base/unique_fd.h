@@ -1,6 +1,7 @@
 // An owned file descriptor, closed when it goes out of scope. Header-only: mcpbox-init uses it too.
 #pragma once
 
+#include <errno.h>
 #include <unistd.h>
 
 #include <utility>
@@ -28,6 +29,8 @@ class UniqueFd {
     if (fd_ >= 0) ::close(fd_);
     fd_ = fd;
   }
+  // Closes what was written to: some file systems tell only now that it could not be stored. Returns 0 or errno.
+  [[nodiscard]] int close() { return ::close(release()) == 0 ? 0 : errno; }
 
  private:
   int fd_ = -1;

@@ -108,7 +108,7 @@ void reduce_capabilities() {
 
 }  // namespace
 
-InitSandbox::InitSandbox(std::vector<std::string> extra) {
+InitSandbox::InitSandbox(std::vector<std::string> extra, bool closed_stdio) {
   if (::geteuid() != 0) throw std::runtime_error("this test makes namespaces and needs root");
   const std::string build = required("MCPBOX_BUILD_DIR");
   char pattern[] = "/tmp/mcpbox-init-XXXXXX";
@@ -142,6 +142,7 @@ InitSandbox::InitSandbox(std::vector<std::string> extra) {
     bring_up_loopback();
     reduce_capabilities();
     char* const env[] = {nullptr};
+    for (int fd = 0; closed_stdio && fd < 3; ++fd) ::close(fd);
     ::execve(argv[0], argv.data(), env);
     check(false, "exec mcpbox-init");
   }

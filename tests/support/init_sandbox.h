@@ -15,7 +15,8 @@ class InitSandbox {
   static constexpr uid_t kOwner = 4242;  // owns the control directory, as the operator of mcpbox would
 
   // `extra`: more arguments for mcpbox-init. Programs under test are in /opt/tests of the sandbox.
-  explicit InitSandbox(std::vector<std::string> extra = {});
+  // `closed_stdio`: it is started without descriptors 0, 1 and 2.
+  explicit InitSandbox(std::vector<std::string> extra = {}, bool closed_stdio = false);
   ~InitSandbox();  // kills it and removes its directory
   InitSandbox(const InitSandbox&) = delete;
   InitSandbox& operator=(const InitSandbox&) = delete;

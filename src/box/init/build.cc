@@ -61,6 +61,7 @@ Op<void> write_whole(const std::string& path, std::string_view content) {
   if (!file) return failed("write '" + path + "'");
   if (::write(file.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()))
     return failed("write '" + path + "'");
+  if (const int error = file.close()) return failed("write '" + path + "'", error);
   if (::rename(fresh.c_str(), path.c_str()) != 0) return failed("write '" + path + "'");
   return {};
 }
@@ -322,9 +323,12 @@ int build_sandbox(Options& supervisor) {
   if (keeper > 0) return 0;
   ::close(kBuildSpecFd);
   ::fcntl(kBuildReplyFd, F_SETFD, FD_CLOEXEC);
-  ::syscall(SYS_close_range, static_cast<unsigned>(kBuildReplyFd + 1), ~0u, 0u);
+  const bool closed = ::syscall(SYS_close_range, static_cast<unsigned>(kBuildReplyFd + 1), ~0u, 0u) == 0;
   ::umask(077);
-  if (::chdir("/") != 0) ::_exit(1);
+  if (!closed || ::chdir("/") != 0) {
+    answer(failed("leave what was inherited behind"));
+    ::_exit(1);
+  }
   auto prepared = make_directories(*spec);
   if (!prepared) {
     const bool exists = prepared.error().error_number == EEXIST;

@@ -31,7 +31,8 @@ Connection::~Connection() {
 void Connection::update_watch() {
   if (closed_) return;
   const unsigned events = EPOLLIN | (out_.empty() ? 0u : static_cast<unsigned>(EPOLLOUT));
-  loop_.watch(socket_.get(), events, [this](unsigned ready) { on_ready(ready); });
+  if (loop_.watch(socket_.get(), events, [this](unsigned ready) { on_ready(ready); }) != 0)
+    close("the kernel cannot watch it");
 }
 
 void Connection::close(const char* why) {

@@ -16,7 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "box/init/helper.h"
+#include <optional>
+
+#include "box/init/descriptors.h"
 #include "box/init/landlock.h"
 #include "box/init/relay_loop.h"
 #include "box/init/sandbox_child.h"
@@ -101,11 +103,15 @@ void EgressRelay::be_relay() {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  close_all_but({listener_.get(), directory_.get()});
+  std::string step = "close inherited descriptors";
+  int error = close_all_but({listener_.get(), directory_.get()});
   ::prctl(PR_SET_NAME, "mcpbox-relay", 0, 0, 0);
-  auto uids = PeerUids::open();
-  std::string step = "ask the kernel whose a connection is";
-  int error = uids ? confine(directory_.get(), owner_, step) : errno;
+  std::optional<PeerUids> uids;
+  if (error == 0) {
+    step = "ask the kernel whose a connection is";
+    uids = PeerUids::open();
+    error = uids ? confine(directory_.get(), owner_, step) : errno;
+  }
   if (error == 0) {
     directory_.reset();
     RelayLoop(listener_.get(), socket_name_, std::move(*uids)).run();

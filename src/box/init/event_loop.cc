@@ -1,6 +1,7 @@
 #include "box/init/event_loop.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -10,7 +11,7 @@ namespace mcpbox::box::init {
 
 EventLoop::EventLoop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
 
-void EventLoop::watch(int fd, unsigned events, Ready ready) {
+int EventLoop::watch(int fd, unsigned events, Ready ready) {
   auto& slot = watches_[fd];
   const bool known = slot != nullptr;
   // The serial tells a late event of a closed descriptor from one of its successor with the same number.
@@ -19,11 +20,17 @@ void EventLoop::watch(int fd, unsigned events, Ready ready) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = (static_cast<std::uint64_t>(serial) << 32) | static_cast<std::uint32_t>(fd);
-  ::epoll_ctl(epoll_.get(), known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
+  if (::epoll_ctl(epoll_.get(), known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+  const int error = errno;
+  if (known) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  watches_.erase(fd);
+  return error;
 }
 
 void EventLoop::unwatch(int fd) {
-  if (watches_.erase(fd) > 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  if (watches_.erase(fd) == 0 || ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr) == 0) return;
+  // It was closed before: its events do no harm, because nobody is called for them.
+  ::dprintf(2, "mcpbox-init: descriptor %d cannot be unwatched (errno %d)\n", fd, errno);
 }
 
 EventLoop::Timer EventLoop::at(Clock::time_point when, std::function<void()> call) {
@@ -61,10 +68,11 @@ void EventLoop::run_due() {
   for (auto& call : std::exchange(deferred_, {})) call();
 }
 
-void EventLoop::run() {
+int EventLoop::run() {
   epoll_event events[64];
   while (!stopped_) {
     const int count = ::epoll_wait(epoll_.get(), events, 64, wait_ms());
+    if (count < 0 && errno != EINTR) return errno;
     for (int i = 0; i < count && !stopped_; ++i) {
       const int fd = static_cast<int>(static_cast<std::uint32_t>(events[i].data.u64));
       const auto serial = static_cast<std::uint32_t>(events[i].data.u64 >> 32);
@@ -75,6 +83,7 @@ void EventLoop::run() {
     }
     run_due();
   }
+  return 0;
 }
 
 }  // namespace mcpbox::box::init

@@ -23,14 +23,15 @@ class EventLoop {
 
   EventLoop();
   // Level-triggered. The descriptor stays the caller's; unwatch() it before closing. Watching it again replaces events
-  // and callback.
-  void watch(int fd, unsigned events, Ready ready);
+  // and callback. Returns 0, or errno (of epoll_ctl(2)): the descriptor is not watched then.
+  [[nodiscard]] int watch(int fd, unsigned events, Ready ready);
   void unwatch(int fd);
   Timer at(Clock::time_point when, std::function<void()> call);
   void cancel(Timer timer);
   // After the current callback: for objects that end in their own callback.
   void defer(std::function<void()> call);
-  void run();
+  // Until stop(); returns 0, or errno when it cannot wait any more.
+  [[nodiscard]] int run();
   void stop() { stopped_ = true; }
 
  private:

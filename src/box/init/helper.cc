@@ -4,11 +4,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
-
+#include "box/init/descriptors.h"
 #include "box/init/run_as.h"
 
 namespace mcpbox::box::init {
@@ -22,7 +20,10 @@ constexpr std::size_t kMaxWaiting = 1024;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   keep.push_back(out.get());
-  close_all_but(std::move(keep));
+  if (const int error = close_all_but(std::move(keep))) {
+    write_all(out.get(), pack_answer(failed("close inherited descriptors", error)));
+    ::_exit(1);
+  }
   work([&](const Op<std::string>& answer) {
     if (!out) return;
     write_all(out.get(), pack_answer(answer));
@@ -33,18 +34,6 @@ constexpr std::size_t kMaxWaiting = 1024;
 
 }  // namespace
 
-void close_all_but(std::vector<int> keep) {
-  std::sort(keep.begin(), keep.end());
-  unsigned first = 3;
-  for (const int fd : keep) {
-    const auto number = static_cast<unsigned>(fd);
-    if (number < first) continue;
-    if (number > first) ::syscall(SYS_close_range, first, number - 1, 0u);
-    first = number + 1;
-  }
-  ::syscall(SYS_close_range, first, ~0u, 0u);
-}
-
 void Helpers::start(Work work, std::vector<int> keep, std::chrono::milliseconds limit,
                     std::function<void(Op<std::string>)> done) {
   auto job = std::make_shared<Job>();
@@ -52,31 +41,45 @@ void Helpers::start(Work work, std::vector<int> keep, std::chrono::milliseconds 
   job->keep = std::move(keep);
   job->limit = limit;
   job->done = std::move(done);
-  if (running_.size() < kMaxRunning) return launch(std::move(job));
   if (waiting_.size() >= kMaxWaiting) {
     return finish(*job, refuse(Code::kResourceExhausted, "start an operation", "too many are waiting in the sandbox"));
   }
   waiting_.push_back(std::move(job));
+  launch_waiting();
 }
 
-void Helpers::launch(std::shared_ptr<Job> job) {
+void Helpers::launch_waiting() {
+  while (!waiting_.empty() && running_.size() < kMaxRunning) {
+    const std::shared_ptr<Job> job = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (auto launched = launch(job); !launched) finish(*job, std::unexpected(std::move(launched.error())));
+  }
+}
+
+Op<void> Helpers::launch(const std::shared_ptr<Job>& job) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return finish(*job, failed("make a pipe"));
+  if (::pipe2(ends, O_CLOEXEC) != 0) return failed("make a pipe");
   job->answer.reset(ends[0]);
   UniqueFd out(ends[1]);
-  ::fcntl(job->answer.get(), F_SETFL, O_NONBLOCK);
+  if (::fcntl(job->answer.get(), F_SETFL, O_NONBLOCK) != 0) return failed("make a pipe");
+  if (const int error = loop_.watch(job->answer.get(), EPOLLIN, [this, job](unsigned) { collect(job); }))
+    return failed("watch a helper", error);
   job->pid = ::fork();
-  if (job->pid < 0) return finish(*job, failed("start a helper: fork"));
   if (job->pid == 0) be_helper(job->work, job->keep, std::move(out));
+  if (job->pid < 0) {
+    const int error = errno;
+    loop_.unwatch(job->answer.get());
+    return failed("start a helper: fork", error);
+  }
   job->work = {};  // with the descriptors that it may own
   running_.emplace(job->pid, job);
-  loop_.watch(job->answer.get(), EPOLLIN, [this, job](unsigned) { collect(job); });
   job->timer = loop_.at(EventLoop::Clock::now() + job->limit, [this, job] {
     ::kill(job->pid, SIGKILL);
     if (job->answer) loop_.unwatch(job->answer.get());
     job->answer.reset();
     finish(*job, refuse(Code::kTimeout, "wait for an operation", "it took too long and was stopped"));
   });
+  return {};
 }
 
 void Helpers::collect(const std::shared_ptr<Job>& job) {
@@ -105,11 +108,7 @@ bool Helpers::reaped(pid_t pid) {
   const std::shared_ptr<Job> job = found->second;
   loop_.cancel(job->timer);
   running_.erase(found);
-  if (!waiting_.empty()) {
-    auto next = std::move(waiting_.front());
-    waiting_.erase(waiting_.begin());
-    launch(std::move(next));
-  }
+  launch_waiting();
   return true;
 }
 

@@ -1,6 +1,7 @@
 // Long operations run in forked children of PID 1, so that it answers at any time.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -37,16 +38,15 @@ class Helpers {
     std::string bytes;
     EventLoop::Timer timer = 0;
   };
-  void launch(std::shared_ptr<Job> job);
+  // Starts jobs that wait, as long as there is room.
+  void launch_waiting();
+  Op<void> launch(const std::shared_ptr<Job>& job);
   void collect(const std::shared_ptr<Job>& job);
   void finish(Job& job, Op<std::string> result);
 
   EventLoop& loop_;
   std::map<pid_t, std::shared_ptr<Job>> running_;
-  std::vector<std::shared_ptr<Job>> waiting_;
+  std::deque<std::shared_ptr<Job>> waiting_;
 };
-
-// Closes everything above 2 but `keep`.
-void close_all_but(std::vector<int> keep);
 
 }  // namespace mcpbox::box::init

@@ -14,7 +14,7 @@
 #include <string>
 
 #include "box/init/build.h"
-#include "box/init/helper.h"
+#include "box/init/descriptors.h"
 #include "box/init/listen.h"
 #include "box/init/one_id.h"
 #include "box/init/options.h"
@@ -38,22 +38,13 @@ int die(const std::string& what, int error) {
   return 1;
 }
 
-// Descriptors 0 to 2 exist, so that no pipe ever gets one of these numbers; nothing else is inherited but what is meant
-// to be.
-void tidy_descriptors(const Options& options) {
-  while (true) {
-    const int fd = ::open("/dev/null", O_RDWR);
-    if (fd < 0) break;
-    if (fd > 2) {
-      ::close(fd);
-      break;
-    }
-  }
+// Nothing is inherited but what is meant to be.
+int tidy_descriptors(const Options& options) {
   std::vector<int> keep;
   for (const int fd : {options.listener, options.egress_directory}) {
     if (fd >= 0) keep.push_back(fd);
   }
-  close_all_but(std::move(keep));
+  return close_all_but(std::move(keep));
 }
 
 // The last one to be killed when memory is short; how far down it may go depends on the capabilities.
@@ -69,7 +60,7 @@ int run(const Options& options) {
     ::dprintf(2, "mcpbox-init: runs as PID 1 of a sandbox only; mcpbox starts it there\n");
     return 2;
   }
-  tidy_descriptors(options);
+  if (const int error = tidy_descriptors(options)) return die("close inherited descriptors", error);
   if (::geteuid() != 0) return die("must be root inside of the sandbox; check its user", EPERM);
   // Groups that the image's /etc/group gives to root are none of ours.
   if (options.one_id) set_one_id();
@@ -115,6 +106,7 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace mcpbox::box::init;
+  if (const int error = open_missing_stdio()) return die("open /dev/null for a closed stdin, stdout or stderr", error);
   auto options = parse_options(argc, argv);
   if (!options) {
     ::dprintf(2, "mcpbox-init: %s\n%s", options.error().c_str(), kUsage);

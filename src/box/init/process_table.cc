@@ -29,6 +29,11 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
   memory_.sample();
   auto started = start_process(spec, stdio);
   if (!started) return done(std::unexpected(started.error()));
+  const int report = started->report.get();
+  if (const int error = loop_.watch(report, EPOLLIN, [this, id = spec.id](unsigned) { read_report_of(id, false); })) {
+    ::kill(started->pid, SIGKILL);  // reaped as an orphan
+    return done(failed("watch the start of process '" + spec.id + "'", error));
+  }
   auto process = std::make_unique<Process>();
   process->id = spec.id;
   process->pid = started->pid;
@@ -36,9 +41,7 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
   process->pipes = std::move(started->pipes);
   by_pid_[process->pid] = spec.id;
   processes_.emplace(spec.id, std::move(process));
-  const int report = started->report.get();
   starts_.emplace(spec.id, Start{std::move(started->report), {}, std::move(done)});
-  loop_.watch(report, EPOLLIN, [this, id = spec.id](unsigned) { read_report_of(id, false); });
 }
 
 void ProcessTable::read_report_of(const std::string& process_id, bool must_end) {

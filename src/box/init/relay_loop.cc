@@ -127,21 +127,24 @@ bool RelayLoop::reach(Connection& connection) {
 void RelayLoop::carry(Connection& connection) {
   if (!connection.up.pump(pipes_) || !connection.down.pump(pipes_)) return end(connection.number);
   if (connection.up.finished() && connection.down.finished()) return end(connection.number);
-  watch(connection, connection.client.get(), kClientSide, connection.client_events,
-        (connection.up.wants_read() ? EPOLLIN : 0u) | (connection.down.wants_write() ? EPOLLOUT : 0u));
-  watch(connection, connection.proxy.get(), kProxySide, connection.proxy_events,
-        (connection.down.wants_read() ? EPOLLIN : 0u) | (connection.up.wants_write() ? EPOLLOUT : 0u));
+  const bool watched =
+      watch(connection, connection.client.get(), kClientSide, connection.client_events,
+            (connection.up.wants_read() ? EPOLLIN : 0u) | (connection.down.wants_write() ? EPOLLOUT : 0u)) &&
+      watch(connection, connection.proxy.get(), kProxySide, connection.proxy_events,
+            (connection.down.wants_read() ? EPOLLIN : 0u) | (connection.up.wants_write() ? EPOLLOUT : 0u));
+  if (!watched) end(connection.number);
 }
 
 // A descriptor of which nothing is wanted is not watched: that its peer has gone would be reported without end.
-void RelayLoop::watch(Connection& connection, int fd, unsigned side, unsigned& now, unsigned wanted) {
-  if (now == wanted) return;
+bool RelayLoop::watch(Connection& connection, int fd, unsigned side, unsigned& now, unsigned wanted) {
+  if (now == wanted) return true;
   epoll_event event{};
   event.events = wanted;
   event.data.u64 = connection.number * 2 + side;
   const int what = wanted == 0 ? EPOLL_CTL_DEL : now == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-  ::epoll_ctl(epoll_.get(), what, fd, &event);
+  if (::epoll_ctl(epoll_.get(), what, fd, &event) != 0) return false;
   now = wanted;
+  return true;
 }
 
 // Closing with unread bytes would reset the connection, and the answer with it.
@@ -150,7 +153,8 @@ void RelayLoop::refuse(Connection& connection) {
   ::shutdown(connection.client.get(), SHUT_WR);
   connection.state = State::kDraining;
   connection.until = Clock::now() + kDrainTime;
-  watch(connection, connection.client.get(), kClientSide, connection.client_events, EPOLLIN);
+  if (!watch(connection, connection.client.get(), kClientSide, connection.client_events, EPOLLIN))
+    end(connection.number);
 }
 
 void RelayLoop::drain(Connection& connection) {

@@ -46,7 +46,8 @@ class RelayLoop {
   void carry(Connection& connection);
   void drain(Connection& connection);
   void refuse(Connection& connection);
-  void watch(Connection& connection, int fd, unsigned side, unsigned& now, unsigned wanted);
+  // False when the kernel refuses: the connection must end, nobody would look after it.
+  bool watch(Connection& connection, int fd, unsigned side, unsigned& now, unsigned wanted);
   void end(std::uint64_t number);
   void run_due();
 

@@ -45,15 +45,17 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
 
 int Server::run() {
   if (relay_) relay_->start(loop_);
-  loop_.watch(listener_.get(), EPOLLIN, [this](unsigned) { accept_controller(); });
-  loop_.watch(signals_.get(), EPOLLIN, [this](unsigned) { on_signals(); });
+  int error = loop_.watch(listener_.get(), EPOLLIN, [this](unsigned) { accept_controller(); });
+  if (error == 0) error = loop_.watch(signals_.get(), EPOLLIN, [this](unsigned) { on_signals(); });
   if (options_.ephemeral) {
     loop_.at(EventLoop::Clock::now() + kLonelyTime, [this] {
       if (active_ == 0) end_sandbox();
     });
   }
-  loop_.run();
-  return 0;
+  if (error == 0) error = loop_.run();
+  if (error == 0) return 0;
+  ::dprintf(2, "mcpbox-init: cannot wait for controllers (errno %d)\n", error);
+  return 1;
 }
 
 void Server::accept_controller() {

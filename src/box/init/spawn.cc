@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "box/init/descriptors.h"
 #include "box/init/run_as.h"
 #include "box/init/sandbox_child.h"
 
@@ -31,15 +32,7 @@ Op<void> make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
 
 [[noreturn]] void be_child(const wire::Spawn& spec, const int (&stdio)[3], int report) {
   std::string step = "connect stdin, stdout and stderr";
-  int error = 0;
-  // PID 1 keeps 0, 1 and 2 open itself, so none of the sources is one of the targets.
-  for (int target = 0; target < 3 && error == 0; ++target) {
-    if (::dup2(stdio[target], target) < 0) error = errno;
-  }
-  if (error == 0 && report != 3) {
-    if (::dup3(report, 3, O_CLOEXEC) < 0) ::_exit(127);
-    report = 3;
-  }
+  int error = take_stdio(stdio, report);
   if (error == 0) error = become_process(spec, step);
   wire::Encoder encoder;
   encoder(wire::make_errno_error(error, step));

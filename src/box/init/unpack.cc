@@ -127,7 +127,10 @@ Result<void> TreeWriter::data(std::string_view bytes) {
 Result<void> TreeWriter::file_end() {
   if (ends_in_hole_ && ::ftruncate(file_.get(), static_cast<off_t>(offset_)) != 0)
     return trouble("set the size of", file_path_);
-  file_.reset();
+  if (const int error = file_.close()) {
+    errno = error;
+    return trouble("write", file_path_);
+  }
   return {};
 }
 

@@ -201,7 +201,7 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   session_options.client_version = MCPBOX_VERSION;
   session_options.initialize_timeout = settings_.box.startup_timeout;
   running->driver =
-      std::make_unique<McpDriver>(context_.executor, running->process->take_pipes(), std::move(session_options), log_);
+      std::make_unique<McpDriver>(context_.executor, context_.pool, running->process->take_pipes(), std::move(session_options), log_);
   running->driver->start([this] { changed_.notify(); });
   co_return running;
 }

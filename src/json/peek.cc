@@ -91,18 +91,21 @@ Message classify(const Members& m) {
     if (m.id.data() != nullptr && !is_id(m.id)) return invalid("a request whose id is neither a string nor a number");
     message.method = m.method.substr(1, m.method.size() - 2);
     message.kind = m.id.data() != nullptr ? MessageKind::kRequest : MessageKind::kNotification;
+    message.body = m.params;
     return message;
   }
   if (has_result && has_error) return invalid("both a result and an error", m.id);
   if (has_result) {
     if (!is_id(m.id)) return invalid("a result without an id");
     message.kind = MessageKind::kResponse;
+    message.body = m.result;
     return message;
   }
   if (has_error) {
     if (m.id.data() != nullptr && m.id != "null" && !is_id(m.id)) return invalid("an error with a bad id");
     if (m.error.front() != '{') return invalid("the error is no object", m.id);
     message.kind = MessageKind::kError;
+    message.body = m.error;
     return message;
   }
   return invalid("neither method, result nor error", m.id);
@@ -122,11 +125,13 @@ Message Peeker::peek(std::string_view line) const {
     return message;
   }
   if (first == '[') {
-    const auto elements = raw_elements(line);
-    if (!elements || elements->empty()) return invalid("no JSON-RPC batch");
-    for (const std::string_view element : *elements) {
-      if (element.front() != '{') return invalid("no JSON-RPC batch");
+    ElementWalk walk(line);
+    unsigned count = 0;
+    while (const auto element = walk.next()) {
+      if (element->front() != '{') return invalid("no JSON-RPC batch");
+      if (++count > kMaxBatch) return invalid("a batch of more than 1000 messages");
     }
+    if (!walk.complete() || count == 0) return invalid("no JSON-RPC batch");
     Message message;
     message.kind = MessageKind::kBatch;
     return message;

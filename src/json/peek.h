@@ -5,13 +5,16 @@
 
 namespace mcpbox::json {
 
+// No peer sends as many messages in one line; more are no message.
+inline constexpr unsigned kMaxBatch = 1000;
+
 enum class MessageKind {
   kInvalid,       // no JSON object, no JSON-RPC message, or invalid UTF-8
   kRequest,       // method and id
   kNotification,  // method, no id
   kResponse,      // id and result
   kError,         // id (or null) and error
-  kBatch,         // a JSON array (2025-03-26 only)
+  kBatch,         // a JSON array of objects (2025-03-26 only), at most kMaxBatch
 };
 
 // Views point into the line that was peeked at. An invalid message has its id when the line is a JSON object that has
@@ -20,6 +23,7 @@ struct Message {
   MessageKind kind = MessageKind::kInvalid;
   std::string_view id;      // raw JSON of the id: `7`, `"a"`, `null`; empty when absent
   std::string_view method;  // raw text between the quotes, escapes unresolved; empty when absent
+  std::string_view body;    // raw JSON of params, result or error, by the kind; empty when absent
   std::string_view error;   // why it is invalid, for the server's log; a static text
   bool bad_utf8 = false;    // kInvalid because of its bytes: repair_utf8() may make a message of it
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "json/scanner.h"
 #include "json/text.h"
 
 namespace mcpbox::json {
@@ -74,26 +73,40 @@ std::optional<std::vector<RawMember>> raw_members(std::string_view object) {
   return members;
 }
 
+std::optional<std::string_view> ElementWalk::broken() {
+  state_ = State::kBroken;
+  return std::nullopt;
+}
+
+std::optional<std::string_view> ElementWalk::next() {
+  if (state_ == State::kComplete || state_ == State::kBroken) return std::nullopt;
+  scan_.skip_space();
+  bool ended = false;
+  if (state_ == State::kStart) {
+    if (!scan_.eat('[')) return broken();
+    scan_.skip_space();
+    ended = scan_.eat(']');
+    state_ = State::kInside;
+  } else {
+    ended = scan_.eat(']');
+    if (!ended && !scan_.eat(',')) return broken();
+  }
+  scan_.skip_space();
+  if (ended) {
+    if (!scan_.at_end()) return broken();
+    state_ = State::kComplete;
+    return std::nullopt;
+  }
+  const std::size_t start = scan_.offset();
+  if (!scan_.skip_value(kMaxDepth - 1)) return broken();
+  return array_.substr(start, scan_.offset() - start);
+}
+
 std::optional<std::vector<std::string_view>> raw_elements(std::string_view array) {
   std::vector<std::string_view> elements;
-  Scanner scan(array);
-  scan.skip_space();
-  if (!scan.eat('[')) return std::nullopt;
-  scan.skip_space();
-  if (!scan.eat(']')) {
-    for (;;) {
-      scan.skip_space();
-      const std::size_t start = scan.offset();
-      if (!scan.skip_value(kMaxDepth - 1)) return std::nullopt;
-      elements.push_back(array.substr(start, scan.offset() - start));
-      scan.skip_space();
-      if (scan.eat(',')) continue;
-      if (scan.eat(']')) break;
-      return std::nullopt;
-    }
-  }
-  scan.skip_space();
-  if (!scan.at_end()) return std::nullopt;
+  ElementWalk walk(array);
+  while (const auto element = walk.next()) elements.push_back(*element);
+  if (!walk.complete()) return std::nullopt;
   return elements;
 }
 

@@ -2,6 +2,7 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace mcpbox::json {
@@ -79,20 +80,22 @@ bool valid_utf8(std::string_view text) {
   return simdjson::validate_utf8(text.data(), text.size());
 }
 
-std::string repair_utf8(std::string_view text) {
+std::optional<std::string> repair_utf8(std::string_view text, std::size_t limit) {
   std::string out;
-  out.reserve(text.size() + 16);
+  out.reserve(std::min(text.size() + 16, limit));
   for (std::size_t at = 0; at < text.size();) {
     const int length = sequence(text, at);
-    if (length > 0) {
-      out.append(text, at, static_cast<std::size_t>(length));
-      at += static_cast<std::size_t>(length);
-    } else {
-      out += kReplacement;
-      at += static_cast<std::size_t>(-length);
-    }
+    const std::string_view piece =
+        length > 0 ? text.substr(at, static_cast<std::size_t>(length)) : std::string_view(kReplacement);
+    if (out.size() + piece.size() > limit) return std::nullopt;
+    out += piece;
+    at += static_cast<std::size_t>(length > 0 ? length : -length);
   }
   return out;
+}
+
+std::string repair_utf8(std::string_view text) {
+  return *repair_utf8(text, std::string::npos);
 }
 
 std::string quote(std::string_view text) {

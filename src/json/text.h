@@ -23,5 +23,7 @@ bool valid_utf8(std::string_view text);
 
 // Every invalid byte sequence becomes U+FFFD, as browsers do it (maximal subparts).
 std::string repair_utf8(std::string_view text);
+// The same, unless the result would be longer than `limit`: a replacement has three bytes.
+std::optional<std::string> repair_utf8(std::string_view text, std::size_t limit);
 
 }  // namespace mcpbox::json

@@ -1,9 +1,8 @@
 #include "mcp/jsonrpc.h"
 
-#include <fmt/format.h>
-
 #include "json/scanner.h"
 #include "json/text.h"
+#include "json/writer.h"
 
 namespace mcpbox::mcp {
 namespace {
@@ -73,24 +72,34 @@ std::string read_tail(std::string_view tail) {
 
 }  // namespace
 
-std::string request_line(std::uint64_t id, std::string_view method, std::string_view params) {
-  if (params.empty()) return fmt::format("{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":{}}}\n", id, json::quote(method));
-  return fmt::format("{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":{},\"params\":{}}}\n", id, json::quote(method),
-                     params);
+std::string request_text(std::uint64_t id, std::string_view method, std::string_view params) {
+  json::Writer out;
+  out.object().member("jsonrpc", "2.0").member("id", id).member("method", method);
+  if (!params.empty()) out.member("params", json::Raw{params});
+  return out.end().take();
 }
 
-std::string notification_line(std::string_view method, std::string_view params) {
-  if (params.empty()) return fmt::format("{{\"jsonrpc\":\"2.0\",\"method\":{}}}\n", json::quote(method));
-  return fmt::format("{{\"jsonrpc\":\"2.0\",\"method\":{},\"params\":{}}}\n", json::quote(method), params);
+std::string notification_text(std::string_view method, std::string_view params) {
+  json::Writer out;
+  out.object().member("jsonrpc", "2.0").member("method", method);
+  if (!params.empty()) out.member("params", json::Raw{params});
+  return out.end().take();
 }
 
-std::string result_line(std::string_view raw_id, std::string_view result) {
-  return fmt::format("{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{}}}\n", raw_id, result);
+std::string result_text(std::string_view raw_id, std::string_view result) {
+  json::Writer out;
+  return out.object()
+      .member("jsonrpc", "2.0")
+      .member("id", json::Raw{raw_id})
+      .member("result", json::Raw{result})
+      .end()
+      .take();
 }
 
-std::string error_line(std::string_view raw_id, int code, std::string_view message) {
-  return fmt::format("{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{{\"code\":{},\"message\":{}}}}}\n", raw_id, code,
-                     json::quote(message));
+std::string error_text(std::string_view raw_id, int code, std::string_view message) {
+  json::Writer out;
+  out.object().member("jsonrpc", "2.0").member("id", json::Raw{raw_id});
+  return out.object("error").member("code", code).member("message", message).end().end().take();
 }
 
 std::string canonical_id(std::string_view raw_id) {

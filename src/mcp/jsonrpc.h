@@ -1,4 +1,4 @@
-// JSON-RPC 2.0 lines as we write them, and what can be saved of one that was too long to read.
+// JSON-RPC 2.0 messages as we write them, and what can be saved of one that was too long to read.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@ inline constexpr int kMethodNotFound = -32601;
 inline constexpr int kInternalError = -32603;
 inline constexpr int kServerGone = -32000;  // what the SDKs use for "connection closed"
 
-// All end with "\n" and hold no other. `params`, `result` and `raw_id` are raw JSON on one line; empty params are left
-// out.
-std::string request_line(std::uint64_t id, std::string_view method, std::string_view params);
-std::string notification_line(std::string_view method, std::string_view params);
-std::string result_line(std::string_view raw_id, std::string_view result);
-std::string error_line(std::string_view raw_id, int code, std::string_view message);
+// One JSON object on one line, without an end of line. `params`, `result` and `raw_id` are raw JSON on one line; empty
+// params are left out.
+std::string request_text(std::uint64_t id, std::string_view method, std::string_view params);
+std::string notification_text(std::string_view method, std::string_view params);
+std::string result_text(std::string_view raw_id, std::string_view result);
+std::string error_text(std::string_view raw_id, int code, std::string_view message);
 
 // Two spellings of one id compare equal: "\u0061" and "a". Numbers keep their text.
 std::string canonical_id(std::string_view raw_id);

@@ -33,6 +33,8 @@ class LineFramer {
 
   // What came after the last end of line, for end of file. At most max_line bytes; the head of a line that is too long.
   std::string_view rest() const;
+  // The line that comes is too long already: what it has is dropped until its end.
+  bool dropping() const { return dropping_; }
   std::size_t buffered() const { return buffer_.size() - begin_; }
 
  private:

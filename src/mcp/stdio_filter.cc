@@ -204,7 +204,7 @@ void StdioFilter::make_noise(std::string_view line) {
 }
 
 void StdioFilter::answer_with_error(std::string_view raw_id, int code, std::string_view message) {
-  owned_.push_back(error_line(raw_id, code, message));
+  owned_.push_back(error_text(raw_id, code, message) + "\n");
   out_.client.push_back(owned_.back());
 }
 
@@ -270,7 +270,7 @@ std::string StdioFilter::take_error_replies(std::string_view message) {
   for (const auto& [id, request] : in_flight_) waiting.push_back(&request);
   std::sort(waiting.begin(), waiting.end(), [](const Request* a, const Request* b) { return a->order < b->order; });
   std::string out;
-  for (const Request* request : waiting) out += error_line(request->raw_id, kServerGone, message);
+  for (const Request* request : waiting) out += error_text(request->raw_id, kServerGone, message) + "\n";
   in_flight_.clear();
   return out;
 }

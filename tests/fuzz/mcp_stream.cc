@@ -47,7 +47,7 @@ Output relay(std::string_view bytes, std::size_t step) {
 
 void check_session(std::string_view bytes, std::size_t step) {
   mcp::LineFramer framer(kMaxLine);
-  mcp::ClientSession session({.max_tools = 8});
+  mcp::ClientSession session({.lists = {.max_items = 8}});
   auto now = mcp::Clock::time_point{};
   session.start(now);
   std::size_t at = 0;
@@ -58,7 +58,7 @@ void check_session(std::string_view bytes, std::size_t step) {
       now += std::chrono::milliseconds(100);
       if (next.item == mcp::LineFramer::Item::kLine) {
         must(next.line.size() <= kMaxLine && next.line.find('\n') == std::string_view::npos);
-        session.on_line(next.line, now);
+        session.on_message(next.line, now);
       } else {
         must(next.length > kMaxLine);
         session.on_too_long(next.line, next.tail, next.length, now);
@@ -66,10 +66,9 @@ void check_session(std::string_view bytes, std::size_t step) {
       session.on_time(now);
       if (session.state() == mcp::SessionState::kReady)
         session.request("tools/call", "{}", std::chrono::milliseconds(250), now);
-      for (const std::string& line : session.take_output()) {
-        must(line.ends_with('\n') && line.find('\n') == line.size() - 1);
-        must(json::Peeker().peek(std::string_view(line).substr(0, line.size() - 1)).kind !=
-             json::MessageKind::kInvalid);
+      while (const auto line = session.take_output()) {
+        must(line->find('\n') == std::string::npos);
+        must(json::Peeker().peek(*line).kind != json::MessageKind::kInvalid);
       }
       for (const auto& done : session.take_completions()) {
         if (done.reply && !done.reply->error_code) must(json::valid(done.reply->result));

@@ -1,6 +1,7 @@
 // The driver with a scripted peer in a thread, over real pipes.
 #include "hosting/mcp_driver.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -41,6 +42,20 @@ class Peer {
   void write(const std::string& text) { put(out_.get(), text); }
   void complain(const std::string& text) { put(err_.get(), text); }
   void close_input() { in_.reset(); }
+  // Writes `text` again and again until nobody has taken a byte for `patience`, or `limit` bytes are written: how many.
+  std::size_t flood(const std::string& text, std::size_t limit, milliseconds patience) {
+    ::fcntl(out_.get(), F_SETFL, O_NONBLOCK);
+    std::size_t written = 0;
+    while (written < limit) {
+      pollfd polled{out_.get(), POLLOUT, 0};
+      if (::poll(&polled, 1, static_cast<int>(patience.count())) != 1 || (polled.revents & POLLERR) != 0) break;
+      const std::size_t at = written % text.size();
+      const ssize_t size = ::write(out_.get(), text.data() + at, text.size() - at);
+      if (size > 0) written += static_cast<std::size_t>(size);
+    }
+    ::fcntl(out_.get(), F_SETFL, 0);
+    return written;
+  }
   void wait_until_nobody_reads() {
     pollfd polled{out_.get(), 0, 0};
     ::poll(&polled, 1, 60'000);
@@ -83,10 +98,12 @@ class Peer {
 
 struct McpDriverTest : testing::Test {
   boost::asio::io_context loop;
+  boost::asio::thread_pool pool{1};
   provision::ServerLog log{loop.get_executor(), Redactor{}};
   std::thread peer;
   std::unique_ptr<McpDriver> driver;
   std::unique_ptr<net::Signal> changed;
+  int changes = 0;
 
   void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }
   void TearDown() override {
@@ -102,8 +119,11 @@ struct McpDriverTest : testing::Test {
     peer = std::thread([script = std::move(script), p = Peer(std::move(in.read), std::move(out.write),
                                                              std::move(err.write))]() mutable { script(p); });
     changed = std::make_unique<net::Signal>(loop.get_executor());
-    driver = std::make_unique<McpDriver>(loop.get_executor(), std::move(pipes), mcp::SessionOptions{}, log);
-    driver->start([this] { changed->notify(); });
+    driver = std::make_unique<McpDriver>(loop.get_executor(), pool, std::move(pipes), mcp::SessionOptions{}, log);
+    driver->start([this] {
+      ++changes;
+      changed->notify();
+    });
   }
   Task<bool> until(std::function<bool()> condition) {
     const auto deadline = std::chrono::steady_clock::now() + seconds(30);
@@ -276,6 +296,87 @@ TEST_F(McpDriverTest, a_megabyte_each_way_does_not_deadlock) {
     for (int i = 0; i < 8; ++i) calls.spawn("call", call(*driver, R"({"text":")" + blob + R"("})", good));
     co_await calls.join();
     EXPECT_EQ(good, 8);
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(McpDriverTest, a_peer_that_asks_and_never_reads_is_read_up_to_its_mark_and_no_further) {
+  std::size_t taken = 0;
+  bool answered = false;
+  const std::string ping = R"({"jsonrpc":"2.0","method":"ping","id":")" + std::string(900, 'i') + "\"}\n";
+  start([&](Peer& p) {
+    if (!p.shake_hands()) return;
+    taken = p.flood(ping, 64u << 20, milliseconds(400));
+    // Reading again what waits for it lets it go on; what it wrote before comes first.
+    p.write(std::string());
+    for (std::string line = p.line(); !line.empty(); line = p.line()) {
+      if (line.find("tools/call") == std::string::npos) continue;
+      p.write(std::string(ping.size() - taken % ping.size(), ' ') + "\n");
+      p.answer(line, "{}");
+      answered = true;
+    }
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    auto reply = co_await driver->call("tools/call", "{}", seconds(30));
+    EXPECT_TRUE(reply);
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+  peer.join();
+  EXPECT_GT(taken, 512u << 10);
+  EXPECT_LT(taken, 2u << 20);
+  EXPECT_TRUE(answered);
+}
+
+TEST_F(McpDriverTest, notifications_without_end_wait_in_the_pipe) {
+  std::size_t taken = 0;
+  start([&](Peer& p) {
+    if (!p.shake_hands()) return;
+    const std::string changed = R"({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})"
+                                "\n";
+    const auto began = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - began < milliseconds(700))
+      taken += p.flood(changed, 64u << 10, milliseconds(20));
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    EXPECT_TRUE(co_await until([this] { return driver->output_ended(); }));
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+  peer.join();
+  EXPECT_LT(taken, 3u << 20);  // hundreds of MiB without a bound
+}
+
+TEST_F(McpDriverTest, a_flood_of_stderr_is_left_out_of_the_log_and_does_not_stop_the_peer) {
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    const std::string line(1023, 'e');
+    for (int i = 0; i < 6 << 10; ++i) p.complain(line + "\n");
+    p.complain("the end\n");
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    EXPECT_TRUE(co_await until([this] { return driver->drained(); }));
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+  EXPECT_THAT(log_text(), HasSubstr("of stderr were left out: the server writes faster than its log takes"));
+}
+
+TEST_F(McpDriverTest, an_answer_wakes_its_own_caller_and_nobody_else) {
+  constexpr int kCalls = 100;
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    for (std::string line = p.line(); !line.empty(); line = p.line()) p.answer(line, "{}");
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    const int before = changes;
+    for (int i = 0; i < kCalls; ++i) EXPECT_TRUE(co_await driver->call("tools/call", "{}", seconds(20)));
+    EXPECT_EQ(changes, before);
     co_return co_await stopped();
   };
   test::run_task(loop, body());

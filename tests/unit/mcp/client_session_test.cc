@@ -15,14 +15,14 @@ struct Fixture {
   ClientSession session;
   Clock::time_point now{};
 
-  void say(std::string_view line) { session.on_line(line, now); }
+  void say(std::string_view line) { session.on_message(line, now); }
   void pass(milliseconds time) {
     now += time;
     session.on_time(now);
   }
   std::string sent() {
     std::string out;
-    for (const auto& line : session.take_output()) out += line;
+    while (auto line = session.take_output()) out += *line + "\n";
     return out;
   }
   // Through initialize; the next thing sent was the first tools/list with id 2.
@@ -100,7 +100,7 @@ TEST(ClientSession, ends_a_list_whose_cursors_go_in_circles_or_never_end) {
   EXPECT_EQ(f.session.state(), SessionState::kReady);
   EXPECT_EQ(f.session.take_log().at(0), "tools/list: the server gave the cursor \"x\" twice; its list ends here");
 
-  Fixture g({.max_pages = 3});
+  Fixture g({.lists = {.max_pages = 3}});
   g.initialize();
   for (int id = 2; id <= 4; ++id) {
     g.say(R"({"jsonrpc":"2.0","id":)" + std::to_string(id) + R"(,"result":{"tools":[{"name":"t)" + std::to_string(id) +
@@ -111,10 +111,10 @@ TEST(ClientSession, ends_a_list_whose_cursors_go_in_circles_or_never_end) {
 }
 
 TEST(ClientSession, bounds_the_number_and_size_of_tools) {
-  Fixture f({.max_tools = 2});
+  Fixture f({.lists = {.max_items = 2}});
   f.ready(R"([{"name":"a"},{"name":"b"},{"name":"c"}])");
   EXPECT_EQ(f.session.tools().size(), 2u);
-  Fixture g({.max_list_bytes = 30});
+  Fixture g({.lists = {.max_bytes = 30}});
   g.ready(R"([{"name":"a"},{"name":"b"},{"name":"c"}])");
   EXPECT_EQ(g.session.tools().size(), 2u);
 }
@@ -200,11 +200,11 @@ TEST(ClientSession, completes_calls_with_the_raw_result_or_error) {
   auto all = f.session.take_completions();
   ASSERT_EQ(all.size(), 2u);
   EXPECT_EQ(all[0].id, second);
-  EXPECT_EQ(all[0].reply->error_code, -32602);
-  EXPECT_EQ(all[0].reply->error_message, "no such tool");
-  EXPECT_EQ(all[0].reply->error, R"({"code":-32602,"message":"no such tool","data":1.0})");
+  EXPECT_EQ(all[0].outcome->error_code, -32602);
+  EXPECT_EQ(all[0].outcome->error_message, "no such tool");
+  EXPECT_EQ(all[0].outcome->error, R"({"code":-32602,"message":"no such tool","data":1.0})");
   EXPECT_EQ(all[1].id, first);
-  EXPECT_EQ(all[1].reply->result, R"({"content":[ {"type":"new"} ],"n":9007199254740993})");
+  EXPECT_EQ(all[1].outcome->result, R"({"content":[ {"type":"new"} ],"n":9007199254740993})");
 }
 
 TEST(ClientSession, puts_parameters_on_one_line_and_refuses_what_is_no_object) {
@@ -213,7 +213,7 @@ TEST(ClientSession, puts_parameters_on_one_line_and_refuses_what_is_no_object) {
   f.session.request("tools/call", "{\n\"name\": \"a\\n\"\n}", milliseconds(0), f.now);
   EXPECT_EQ(f.sent(), "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{ \"name\": \"a\\n\" }}\n");
   f.session.request("tools/call", "[1]", milliseconds(0), f.now);
-  EXPECT_EQ(f.completion().reply.error().message(), "tools/call: the parameters are no JSON object");
+  EXPECT_EQ(f.completion().outcome.error().message(), "tools/call: the parameters are no JSON object");
 }
 
 TEST(ClientSession, cancels_a_call_that_takes_too_long_and_drops_its_late_answer) {
@@ -223,8 +223,8 @@ TEST(ClientSession, cancels_a_call_that_takes_too_long_and_drops_its_late_answer
   f.sent();
   f.pass(milliseconds(1500));
   const Completion done = f.completion();
-  EXPECT_EQ(done.reply.error().code(), Code::kTimeout);
-  EXPECT_EQ(done.reply.error().message(), "tools/call: no answer within 1.5 s");
+  EXPECT_EQ(done.outcome.error().code(), Code::kTimeout);
+  EXPECT_EQ(done.outcome.error().message(), "tools/call: no answer within 1.5 s");
   EXPECT_EQ(f.sent(),
             "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/"
             "cancelled\",\"params\":{\"requestId\":3,\"reason\":\"timed out\"}}\n");
@@ -248,7 +248,7 @@ TEST(ClientSession, cancels_on_request_but_never_its_own_handshake) {
   const CallId id = g.call();
   g.sent();
   g.session.cancel(id, "user went away");
-  EXPECT_EQ(g.completion().reply.error().code(), Code::kCancelled);
+  EXPECT_EQ(g.completion().outcome.error().code(), Code::kCancelled);
   EXPECT_EQ(g.sent(),
             "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":3,\"reason\":\"user "
             "went away\"}}\n");
@@ -273,14 +273,78 @@ TEST(ClientSession, answers_the_servers_requests_at_once_with_their_own_ids) {
 TEST(ClientSession, does_not_let_a_flood_of_requests_or_noise_fill_its_memory) {
   Fixture f;
   f.ready();
-  for (int i = 0; i < 5000; ++i) f.say(R"({"jsonrpc":"2.0","id":1,"method":"ping"})");
+  const std::string id = "\"" + std::string(1000, 'i') + "\"";
+  int read = 0;
+  for (; f.session.wants_input(); ++read) f.say(R"({"jsonrpc":"2.0","method":"ping","id":)" + id + "}");
+  EXPECT_NEAR(read, 1013, 40);  // 1 MiB of answers
+  // Not even an owner that goes on reading is filled.
+  for (int i = 0; i < 10'000; ++i) f.say(R"({"jsonrpc":"2.0","method":"ping","id":)" + id + "}");
+  std::size_t bytes = 0, answers = 0;
+  while (const auto line = f.session.take_output()) {
+    bytes += line->size();
+    if (f.session.wants_input() && answers == 0) answers = bytes;
+  }
+  EXPECT_LT(bytes, 2'200'000u);
+  EXPECT_GT(answers, 1'500'000u);  // read on when less than half a MiB waits, not at once
+  EXPECT_GT(f.session.counters().dropped_answers, 8000u);
+
   for (int i = 0; i < 5000; ++i) f.say(std::string(100'000, 'x'));
-  EXPECT_EQ(f.session.take_output().size(), 1024u);
-  EXPECT_EQ(f.session.counters().dropped_replies, 3976u);
   const auto log = f.session.take_log();
   EXPECT_EQ(log.size(), 1001u);
   EXPECT_EQ(log.back(), "4000 more lines were dropped");
   EXPECT_EQ(log.front().size(), 8192u);
+}
+
+TEST(ClientSession, refuses_ids_and_methods_that_are_longer_than_a_kibibyte) {
+  Fixture f;
+  f.ready();
+  const std::string longest = std::string(1022, 'i'), longer = std::string(1023, 'i');
+  f.say(R"({"jsonrpc":"2.0","method":"ping","id":")" + longest + "\"}");
+  EXPECT_EQ(f.sent(), R"({"jsonrpc":"2.0","id":")" + longest + "\",\"result\":{}}\n");
+  f.say(R"({"jsonrpc":"2.0","method":"ping","id":")" + longer + "\"}");
+  f.say(R"({"jsonrpc":"2.0","result":{},"id":")" + longer + "\"}");
+  f.say(R"({"jsonrpc":"2.0","id":1,"method":")" + std::string(1025, 'm') + "\"}");
+  EXPECT_EQ(f.sent(), "");
+  EXPECT_EQ(f.session.take_log(),
+            (std::vector<std::string>{"a message whose id has 1.0 KiB was dropped: at most 1.0 KiB are allowed",
+                                      "a message whose id has 1.0 KiB was dropped: at most 1.0 KiB are allowed",
+                                      "a message whose method has 1.0 KiB was dropped: at most 1.0 KiB are allowed"}));
+}
+
+TEST(ClientSession, keeps_little_of_what_a_server_says_of_itself) {
+  Fixture f;
+  f.session.start(f.now);
+  const std::string big(1u << 20, 'b');
+  f.say(
+      R"({"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":")" +
+      big + R"(","version":")" + big + R"("},"instructions":")" + big + "\"}}");
+  EXPECT_EQ(f.session.server().name.size(), 1024u);
+  EXPECT_EQ(f.session.server().version.size(), 1024u);
+  EXPECT_EQ(f.session.server().instructions.size(), 256u << 10);
+  Fixture g;
+  g.session.start(g.now);
+  g.say(R"({"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{"x":")" + big + "\"}}}");
+  ASSERT_EQ(g.session.state(), SessionState::kFailed);
+  EXPECT_EQ(g.session.failure()->message(),
+            "initialize: the server's capabilities have 1.0 MiB, at most 64 KiB are allowed; use another version of "
+            "the server");
+}
+
+TEST(ClientSession, refuses_requests_for_a_server_that_does_not_read_and_forgets_those_that_time_out_unsent) {
+  Fixture f({.limits = {.max_queued = 7u << 19}});
+  f.ready();
+  const std::string params = R"({"text":")" + std::string(1u << 20, 'x') + "\"}";
+  for (int i = 0; i < 3; ++i) f.session.request("tools/call", params, milliseconds(10), f.now);
+  EXPECT_TRUE(f.session.take_completions().empty());
+  f.session.request("tools/call", params, milliseconds(10), f.now);
+  const Completion refused = f.completion();
+  ASSERT_FALSE(refused.outcome);
+  EXPECT_EQ(refused.outcome.error().code(), Code::kResourceExhausted);
+  EXPECT_EQ(refused.outcome.error().message().substr(0, 57),
+            "tools/call: the server does not read what it is sent, and");
+  f.pass(milliseconds(10));
+  EXPECT_EQ(f.session.take_completions().size(), 3u);
+  EXPECT_EQ(f.sent(), "");  // nothing of them was sent, so there is nothing to cancel
 }
 
 TEST(ClientSession, lists_again_once_after_a_storm_of_list_changed) {
@@ -295,7 +359,9 @@ TEST(ClientSession, lists_again_once_after_a_storm_of_list_changed) {
   f.say(R"({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})");
   f.say(R"({"jsonrpc":"2.0","id":3,"result":{"tools":[{"name":"new"}]}})");
   EXPECT_EQ(f.session.tools()[0].name, "new");
-  f.pass(milliseconds(250));
+  f.pass(milliseconds(499));
+  EXPECT_EQ(f.sent(), "");
+  f.pass(milliseconds(1));
   EXPECT_EQ(f.sent(), "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"tools/list\"}\n");
 }
 
@@ -328,7 +394,7 @@ TEST(ClientSession, hands_noise_to_the_log_and_goes_on) {
   f.call();
   f.say("npm notice New version available");
   f.say("{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":\"\xff\"}");
-  EXPECT_EQ(f.completion().reply->result, "\"\xEF\xBF\xBD\"");
+  EXPECT_EQ(f.completion().outcome->result, "\"\xEF\xBF\xBD\"");
   EXPECT_EQ(f.session.take_log().at(0), "npm notice New version available");
   EXPECT_EQ(f.session.counters().invalid_lines, 1u);
 }
@@ -338,7 +404,7 @@ TEST(ClientSession, fails_a_call_whose_answer_is_broken_or_too_long) {
   f.ready();
   f.call();
   f.say(R"({"jsonrpc":"2.0","id":3,"result":{},"error":{}})");
-  EXPECT_EQ(f.completion().reply.error().message(),
+  EXPECT_EQ(f.completion().outcome.error().message(),
             "tools/call: the server sent something that cannot be used: its answer is no valid JSON-RPC message: both "
             "a result and an error");
   f.call();
@@ -346,7 +412,7 @@ TEST(ClientSession, fails_a_call_whose_answer_is_broken_or_too_long) {
   f.session.on_too_long(R"({"result":{"conte)", R"(xx"},"jsonrpc":"2.0","id":5})", 20u << 20, f.now);
   const Completion done = f.completion();
   EXPECT_EQ(done.id, 5u);
-  EXPECT_EQ(done.reply.error().code(), Code::kDataLoss);
+  EXPECT_EQ(done.outcome.error().code(), Code::kDataLoss);
 }
 
 TEST(ClientSession, completes_everything_with_the_reason_when_the_server_ends) {
@@ -354,10 +420,10 @@ TEST(ClientSession, completes_everything_with_the_reason_when_the_server_ends) {
   f.ready();
   f.call();
   f.session.on_closed(Error(Code::kUnavailable, "server 's' was killed by signal 9"));
-  EXPECT_EQ(f.completion().reply.error().message(), "server 's' was killed by signal 9");
+  EXPECT_EQ(f.completion().outcome.error().message(), "server 's' was killed by signal 9");
   EXPECT_EQ(f.session.state(), SessionState::kClosed);
   f.call();
-  EXPECT_EQ(f.completion().reply.error().message(), "server 's' was killed by signal 9");
+  EXPECT_EQ(f.completion().outcome.error().message(), "server 's' was killed by signal 9");
   EXPECT_EQ(f.session.next_deadline(), std::nullopt);
 
   Fixture g;
@@ -367,15 +433,15 @@ TEST(ClientSession, completes_everything_with_the_reason_when_the_server_ends) {
 }
 
 TEST(ClientSession, refuses_calls_before_initialize_and_over_the_limit) {
-  Fixture f({.max_in_flight = 2});
+  Fixture f({.limits = {.max_in_flight = 2}});
   f.call();
-  EXPECT_EQ(f.completion().reply.error().code(), Code::kFailedPrecondition);
-  Fixture g({.max_in_flight = 2});
+  EXPECT_EQ(f.completion().outcome.error().code(), Code::kFailedPrecondition);
+  Fixture g({.limits = {.max_in_flight = 2}});
   g.ready();
   g.call();
   g.call();
   g.call();
-  EXPECT_EQ(g.completion().reply.error().code(), Code::kResourceExhausted);
+  EXPECT_EQ(g.completion().outcome.error().code(), Code::kResourceExhausted);
 }
 
 }  // namespace

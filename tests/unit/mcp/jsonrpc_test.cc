@@ -6,13 +6,13 @@ namespace mcpbox::mcp {
 namespace {
 
 TEST(JsonRpc, writes_one_line_per_message) {
-  EXPECT_EQ(request_line(1, "tools/call", R"({"name":"a"})"),
-            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"a\"}}\n");
-  EXPECT_EQ(request_line(2, "ping", ""), "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ping\"}\n");
-  EXPECT_EQ(notification_line("notifications/initialized", ""),
-            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n");
-  EXPECT_EQ(error_line("\"a\"", -32000, "x\ny"),
-            "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"error\":{\"code\":-32000,\"message\":\"x\\ny\"}}\n");
+  EXPECT_EQ(request_text(1, "tools/call", R"({"name":"a"})"),
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"a\"}}");
+  EXPECT_EQ(request_text(2, "ping", ""), "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ping\"}");
+  EXPECT_EQ(notification_text("notifications/initialized", ""),
+            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}");
+  EXPECT_EQ(error_text("\"a\"", -32000, "x\ny"),
+            "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"error\":{\"code\":-32000,\"message\":\"x\\ny\"}}");
 }
 
 TEST(JsonRpc, compares_ids_by_what_they_mean) {

@@ -1,0 +1,185 @@
+#include "hosting/session_loop.h"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <utility>
+#include <variant>
+
+#include "json/peek.h"
+#include "net/offload.h"
+
+namespace mcpbox::hosting {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kUnaskedPerSecond = 2 << 20;
+constexpr double kUnaskedBurst = 4 << 20;
+constexpr std::size_t kMessageCost = 256;  // what a message costs beside its bytes
+constexpr std::size_t kLong = 128u << 10;  // from here on a message is parsed on the pool: it takes 0.1 ms and more
+constexpr std::chrono::microseconds kTurn{500};
+
+}  // namespace
+
+SessionLoop::SessionLoop(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
+                         std::unique_ptr<channel::Channel> channel, mcp::SessionOptions options,
+                         provision::ServerLog& log)
+    : executor_(executor),
+      pool_(pool),
+      channel_(std::move(channel)),
+      session_(std::move(options)),
+      log_(log),
+      unasked_(kUnaskedPerSecond, kUnaskedBurst),
+      readable_(executor),
+      writable_(executor),
+      rearmed_(executor),
+      callers_left_(executor),
+      tasks_(executor, "mcp") {}
+
+SessionLoop::~SessionLoop() = default;
+
+void SessionLoop::start(std::function<void()> on_change) {
+  on_change_ = std::move(on_change);
+  session_.start(Clock::now());
+  tasks_.spawn("receive", read());
+  tasks_.spawn("send", write());
+  tasks_.spawn("timer", run_timer());
+  pump();
+}
+
+Task<void> SessionLoop::stop(Error reason) {
+  session_.on_closed(reason);
+  pump();
+  close_write();
+  co_await tasks_.stop();
+  while (callers_ > 0) co_await callers_left_.wait();
+  co_await channel_->close();
+}
+
+void SessionLoop::close_write() {
+  input_closed_ = true;
+  channel_->close_write();
+  writable_.notify();
+}
+
+void SessionLoop::refresh_tools() {
+  session_.refresh_tools(Clock::now());
+  pump();
+}
+
+Task<Result<mcp::CallReply>> SessionLoop::call(std::string method, std::string params,
+                                               std::chrono::milliseconds timeout) {
+  Waiter waiter(executor_);
+  const mcp::CallId id = session_.request(method, params, timeout, Clock::now());
+  waiters_.emplace(id, &waiter);
+  // Gives the request up when the caller is cancelled while it waits.
+  struct Guard {
+    SessionLoop& loop;
+    mcp::CallId id;
+    ~Guard() {
+      if (loop.waiters_.erase(id) > 0) {
+        loop.session_.cancel(id, "the client went away");
+        loop.pump();
+      }
+      if (--loop.callers_ == 0) loop.callers_left_.notify();
+    }
+  } const guard{*this, id};
+  ++callers_;
+  params = std::string();  // the session has its copy
+  pump();
+  while (!waiter.outcome) co_await waiter.done.wait();
+  co_return std::move(*waiter.outcome);
+}
+
+void SessionLoop::pump() {
+  for (mcp::Completion& completion : session_.take_completions()) {
+    const auto found = waiters_.find(completion.id);
+    if (found == waiters_.end()) continue;  // its caller went away
+    Waiter& waiter = *found->second;
+    waiters_.erase(found);
+    waiter.outcome = std::move(completion.outcome);
+    waiter.done.notify();
+  }
+  for (const std::string& line : session_.take_log()) log_.line(provision::LogSource::kStdout, line);
+  if (input_closed_) {
+    while (session_.take_output()) {
+    }
+  }
+  writable_.notify();
+  if (session_.wants_input()) readable_.notify();
+  if (const auto next = session_.next_deadline(); next && (!armed_ || *next < *armed_)) rearmed_.notify();
+  const Seen now{session_.state(), session_.tools_version(), output_ended_};
+  if (now == seen_) return;
+  seen_ = now;
+  if (on_change_) on_change_();
+}
+
+Task<void> SessionLoop::read() {
+  auto turn = Clock::now();
+  for (;;) {
+    while (!session_.wants_input()) co_await readable_.wait();
+    const auto got = co_await channel_->receive();
+    const auto now = Clock::now();
+    const std::size_t waiting = session_.in_flight();
+    std::size_t cost = kMessageCost;
+    if (const auto* message = std::get_if<channel::Message>(&got)) {
+      cost += message->text.size();
+      json::Message peeked;
+      if (message->text.size() < kLong) {
+        peeked = json::Peeker().peek(message->text);
+      } else {
+        peeked = co_await net::offload(pool_, [text = message->text] { return json::Peeker().peek(text); });
+      }
+      session_.on_message(message->text, peeked, now);
+    } else if (const auto* dropped = std::get_if<channel::TooLong>(&got)) {
+      session_.on_too_long(dropped->head, dropped->tail, dropped->length, now);
+    } else {
+      break;
+    }
+    const bool answer = session_.in_flight() < waiting;
+    pump();
+    if (!answer) {
+      unasked_.charge(cost, now);
+      if (const auto wait = unasked_.wait(now); wait.count() > 0) {
+        co_await net::sleep_for(std::chrono::ceil<std::chrono::milliseconds>(wait));
+        turn = Clock::now();
+      }
+    }
+    if (Clock::now() - turn > kTurn) {
+      co_await boost::asio::post(executor_, boost::asio::use_awaitable);
+      turn = Clock::now();
+    }
+  }
+  output_ended_ = true;
+  pump();
+}
+
+Task<void> SessionLoop::write() {
+  while (!input_closed_) {
+    auto message = session_.take_output();
+    if (!message) {
+      co_await writable_.wait();
+      continue;
+    }
+    if (session_.wants_input()) readable_.notify();
+    // An error: the server is going away; its end says how.
+    if (!co_await channel_->send(*message)) input_closed_ = true;
+  }
+  pump();
+}
+
+Task<void> SessionLoop::run_timer() {
+  for (;;) {
+    armed_ = session_.next_deadline();
+    if (!armed_) {
+      co_await rearmed_.wait();
+      continue;
+    }
+    if (!co_await rearmed_.wait_until(*armed_) && Clock::now() >= *armed_) {
+      session_.on_time(Clock::now());
+      pump();
+    }
+  }
+}
+
+}  // namespace mcpbox::hosting

@@ -1,0 +1,181 @@
+#include "mcp/catalog.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/text.h"
+#include "json/raw.h"
+#include "json/text.h"
+#include "json/writer.h"
+#include "mcp/jsonrpc.h"
+
+namespace mcpbox::mcp {
+namespace {
+
+constexpr std::size_t kMaxNotes = 100;  // of one run: a list of a million nameless items says so a hundred times
+
+}  // namespace
+
+void Catalog::refresh(Clock::time_point now) {
+  if (run_) {
+    again_ = true;
+    return;
+  }
+  refresh_at_.reset();
+  run_.emplace();
+  run_->deadline = now + limits_.list_timeout;
+  run_->pages = 1;
+}
+
+std::optional<std::string> Catalog::next_page() {
+  if (!run_ || std::exchange(run_->asked, true)) return std::nullopt;
+  if (run_->cursor.empty()) return std::string();
+  json::Writer params;
+  return params.object().member("cursor", json::Raw{json::on_one_line(run_->cursor)}).end().take();
+}
+
+std::chrono::milliseconds Catalog::page_timeout(Clock::time_point now) const {
+  if (!run_) return limits_.list_timeout;
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(run_->deadline - now);
+  return std::max(left, std::chrono::milliseconds(1));
+}
+
+void Catalog::on_page(const Result<CallReply>& answer, Clock::time_point now) {
+  if (!run_) return;
+  run_->asked = false;
+  if (!answer) return fail_run(answer.error(), now);
+  if (answer->error_code) {
+    // A server without such a list may say so like this, also one that declares the capability.
+    if (*answer->error_code == kMethodNotFound) return finish(now);
+    return fail_run(
+        Error(Code::kDataLoss, fmt::format("{}: the server answered with {}", kind_.method, describe_error(*answer))),
+        now);
+  }
+  take(answer->result, now);
+}
+
+void Catalog::take(std::string_view result, Clock::time_point now) {
+  run_->bytes += result.size();
+  const auto list = json::raw_member(result, kind_.member);
+  if (!list || list->empty() || list->front() != '[') {
+    return fail_run(
+        Error(Code::kDataLoss, fmt::format("{}: the server's answer holds no list of {}s", kind_.method, kind_.one)),
+        now);
+  }
+  json::ElementWalk walk(*list);
+  while (!run_->full) {
+    const auto item = walk.next();
+    if (!item) break;
+    add(*item);
+  }
+  if (run_->bytes > limits_.max_answer_bytes && !run_->full) leave_out_rest();
+  // An empty string is a cursor like any other; only its absence or null ends the list.
+  const auto cursor = json::raw_member(result, "nextCursor");
+  if (!cursor || *cursor == "null" || run_->full) return finish(now);
+  if (cursor->size() > limits_.max_cursor) {
+    note(fmt::format("{}: the server gave a cursor of {}; its list ends here", kind_.method,
+                     human_bytes(cursor->size())));
+    return finish(now);
+  }
+  if (!run_->cursors.emplace(*cursor).second) {
+    note(fmt::format("{}: the server gave the cursor {} twice; its list ends here", kind_.method,
+                     printable(*cursor, 80)));
+    return finish(now);
+  }
+  if (run_->pages >= limits_.max_pages) {
+    note(fmt::format("{}: more than {} pages; the rest is left out", kind_.method, limits_.max_pages));
+    return finish(now);
+  }
+  ++run_->pages;
+  run_->cursor = *cursor;
+}
+
+void Catalog::add(std::string_view raw) {
+  const auto text_of = [&](std::string_view key) {
+    const auto value = json::raw_member(raw, key);
+    return value ? json::string_of(*value).value_or("") : std::string();
+  };
+  if (run_->items.size() >= limits_.max_items || run_->kept + raw.size() > limits_.max_bytes) return leave_out_rest();
+  CatalogItem item;
+  item.name = text_of(kind_.key);
+  const bool may_say = notes_.size() < kMaxNotes;
+  if (item.name.empty()) {
+    if (may_say) {
+      note(fmt::format("{}: a {} without a {} was left out: {}", kind_.method, kind_.one, kind_.key,
+                       printable(raw, 100)));
+    }
+    return;
+  }
+  if (!run_->names.insert(item.name).second) {
+    if (may_say) {
+      note(fmt::format("{}: a second {} named '{}' was left out", kind_.method, kind_.one, printable(item.name, 80)));
+    }
+    return;
+  }
+  item.description = text_of("description");
+  item.json = std::string(raw);
+  // The name is kept twice; all of it together must not pass the limit by more than one item's worth of texts.
+  run_->kept += raw.size() + item.description.size() + 2 * item.name.size();
+  run_->items.push_back(std::move(item));
+}
+
+void Catalog::leave_out_rest() {
+  run_->full = true;
+  note(fmt::format("{}: more than {} {}s or {}; the rest is left out", kind_.method, limits_.max_items, kind_.one,
+                   human_bytes(limits_.max_bytes)));
+}
+
+void Catalog::finish(Clock::time_point now) {
+  items_ = std::move(run_->items);
+  items_.shrink_to_fit();
+  known_ = true;
+  ++version_;
+  run_.reset();
+  if (std::exchange(again_, false)) schedule(now);
+}
+
+// The first list is needed: without it a server is not usable. A later one replaces a list that was good.
+void Catalog::fail_run(Error error, Clock::time_point now) {
+  run_.reset();
+  if (!known_) {
+    failure_ = std::move(error);
+    return;
+  }
+  note(fmt::format("the {}s could not be listed again: {}", kind_.one, error.message()));
+  if (std::exchange(again_, false)) schedule(now);
+}
+
+void Catalog::on_changed(Clock::time_point now) {
+  const bool storm = now - last_change_ < limits_.max_refresh_delay;
+  if (!storm) delay_ = std::chrono::milliseconds(0);
+  last_change_ = now;
+  if (run_) {
+    again_ = true;
+  } else if (known_ && !refresh_at_) {
+    schedule(now);
+  }
+}
+
+void Catalog::schedule(Clock::time_point now) {
+  delay_ = delay_.count() == 0 ? limits_.refresh_delay : std::min(delay_ * 2, limits_.max_refresh_delay);
+  refresh_at_ = now + delay_;
+}
+
+void Catalog::on_time(Clock::time_point now) {
+  if (refresh_at_ && *refresh_at_ <= now) refresh(now);
+}
+
+void Catalog::give_up() {
+  known_ = true;
+  ++version_;
+}
+
+void Catalog::stop() {
+  run_.reset();
+  refresh_at_.reset();
+  again_ = false;
+}
+
+}  // namespace mcpbox::mcp

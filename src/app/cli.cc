@@ -41,10 +41,11 @@ Examples:
   mcpbox run -- npx -y @modelcontextprotocol/server-everything
   mcpbox run --stage ~/proj -- python ~/proj/server.py             a copy of ~/proj, requirements.txt installed once
   mcpbox run --mount ~/notes:rw -- npx -y @modelcontextprotocol/server-filesystem ~/notes
-  mcpbox run --env API_KEY --allow api.example.com -- uvx some-server   API_KEY is passed on from here; the only host it may talk to
+  mcpbox run --env API_KEY --allow api.example.com -- uvx some-server   passes API_KEY on; opens this host and no other
 
 In a client's configuration:
-  {"mcpServers": {"everything": {"command": "mcpbox", "args": ["run", "--", "npx", "-y", "@modelcontextprotocol/server-everything"]}}})";
+  {"mcpServers": {"everything": {"command": "mcpbox",
+                                 "args": ["run", "--", "npx", "-y", "@modelcontextprotocol/server-everything"]}}})";
 
 struct Common {
   std::string engine;

@@ -52,13 +52,15 @@ for line in sys.stdin:
     if "id" not in message: continue
     method, result = message["method"], {}
     if method == "initialize":
-        result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "plain", "version": "1"}}
+        result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "plain", "version": "1"}}
     elif method == "tools/list":
         names = ["home", "pid", "uid", "write", "read", "crash", "close_stdout", "hang"]
         result = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in names]}
     elif method == "tools/call":
         try:
-            result = {"content": [{"type": "text", "text": call(message["params"]["name"], message["params"]["arguments"])}]}
+            text = call(message["params"]["name"], message["params"]["arguments"])
+            result = {"content": [{"type": "text", "text": text}]}
         except Exception as error:
             result = {"isError": True, "content": [{"type": "text", "text": repr(error)}]}
     send({"jsonrpc": "2.0", "id": message["id"], "result": result})

@@ -421,8 +421,8 @@ TEST_F(DockerEngineTest, a_foreign_volume_of_the_same_name_is_refused) {
   EXPECT_TRUE(run(engine->ensure_volume("v", labels)));
   answer = R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"two","io.mcpbox.managed":"1"}})";
   EXPECT_EQ(code_of(run(engine->ensure_volume("v", labels))), Code::kAlreadyExists);
-  answer =
-      R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"one","io.mcpbox.managed":"1"},"Options":{"device":"/","o":"bind"}})";
+  answer = R"({"Name":"v","Driver":"local","Labels":{"io.mcpbox.instance":"one","io.mcpbox.managed":"1"},)"
+           R"("Options":{"device":"/","o":"bind"}})";
   EXPECT_EQ(code_of(run(engine->ensure_volume("v", labels))), Code::kAlreadyExists);
 }
 

@@ -99,15 +99,19 @@ TEST(DockerProfile, golden_body) {
     "Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
     "Tty":false,"OpenStdin":false,"StopSignal":"SIGKILL","Healthcheck":{"Test":["NONE"]},
     "Labels":{"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" +
-                                    profile + R"("},
+                                    profile +
+                                    R"("},
     "HostConfig":{
       "NetworkMode":"none","IpcMode":"private","PidMode":"","UTSMode":"","UsernsMode":"","CgroupnsMode":"private",
       "Privileged":false,"CapDrop":["ALL"],"CapAdd":["KILL","SETGID","SETPCAP","SETUID"],
-      "SecurityOpt":["no-new-privileges:true"],"ReadonlyRootfs":true,"PublishAllPorts":false,"Init":false,"AutoRemove":false,
+      "SecurityOpt":["no-new-privileges:true"],"ReadonlyRootfs":true,"PublishAllPorts":false,"Init":false,)"
+                                    R"("AutoRemove":false,
       "RestartPolicy":{"Name":"no"},
       "Mounts":[
-        {"Type":"bind","Source":"/opt/mcpbox-init","Target":"/.box/mcpbox-init","ReadOnly":true,"BindOptions":{"Propagation":"rprivate"}},
-        {"Type":"volume","Source":"mcpbox-1-cache","Target":"/cache","ReadOnly":false,"VolumeOptions":{"NoCopy":true,"Labels":
+        {"Type":"bind","Source":"/opt/mcpbox-init","Target":"/.box/mcpbox-init","ReadOnly":true,)"
+                                    R"("BindOptions":{"Propagation":"rprivate"}},
+        {"Type":"volume","Source":"mcpbox-1-cache","Target":"/cache","ReadOnly":false,)"
+                                    R"("VolumeOptions":{"NoCopy":true,"Labels":
           {"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" +
                                     profile + R"("}}},
         {"Type":"volume","Target":"/workspace","ReadOnly":false,"VolumeOptions":{"NoCopy":true,"Labels":

@@ -200,7 +200,8 @@ servers:
     command: [npx]
     env: {1A: x, OK: [x], REF: "${env:UNSET} ${file:none} ${TOKEN} ${env:TOKEN", N: }
     tool_call_timeout_sec: 1.5
-    box: {network: of, isolation: shared, mounts: [outside, {mode: ro}], read_only_rootfs: "true", host_path: project2, zzz: 1}
+    box: {network: of, isolation: shared, mounts: [outside, {mode: ro}], read_only_rootfs: "true", host_path: )"
+                     R"(project2, zzz: 1}
   b: {}
 )"),
             R"(1:10: version: this mcpbox reads version 1, not '2'
@@ -231,8 +232,10 @@ servers:
 19:35: servers.b.box.isolation: a server with mounts gets a sandbox of its own; remove 'isolation: shared'
 19:61: servers.b.box.mounts[1]: 'host_path' is missing
 19:92: servers.b.box.read_only_rootfs: expected true or false without quotes, not 'true'
-19:111: servers.b.box.host_path: 'DIR/project2' is outside workspace.allowed_roots; add 'DIR/project2' (or a directory above it) there to allow it
-19:121: unknown key 'zzz'; known here: image, network, host_path, host_path_mode, env, startup_timeout_sec, cpus, memory_mb, pids_limit, read_only_rootfs, isolation, mounts
+19:111: servers.b.box.host_path: 'DIR/project2' is outside workspace.allowed_roots; add 'DIR/project2' (or a )"
+            R"(directory above it) there to allow it
+19:121: unknown key 'zzz'; known here: image, network, host_path, host_path_mode, env, startup_timeout_sec, )"
+            R"(cpus, memory_mb, pids_limit, read_only_rootfs, isolation, mounts
 20:3: duplicate key 'b'; it is already in line 15
 )");
 }
@@ -278,12 +281,16 @@ servers:
         install_allow: pypi
 )"),
             R"(4:19: egress.hosts: 'nowhere' is no IP address
-5:19: egress.allow_private[0]: '10.0.0.1/8' is no address range: bits are set after the prefix; write 10.1.0.0/16, fd00::/8 or one address
+5:19: egress.allow_private[0]: '10.0.0.1/8' is no address range: bits are set after the prefix; write )"
+            R"(10.1.0.0/16, fd00::/8 or one address
 6:19: egress.upstream_proxy: only http:// proxies are supported; write http://HOST:PORT
 7:14: egress.ca_bundle: it is the same setting as box.ca_bundle; write one of them
-14:16: servers.a.box.network.allow: with 'mode: none' nothing is allowed while the server runs; remove the list, or write 'mode: allowlist'
-14:28: servers.a.box.network.allow[1]: the rule '*' is wrong: '*' would allow everything; use `mode: public` for that, or name the hosts
-14:33: servers.a.box.network.allow[2]: the rule 'https://x.test/' is wrong: write the host alone, without scheme and path: api.example.com or api.example.com:8443
+14:16: servers.a.box.network.allow: with 'mode: none' nothing is allowed while the server runs; remove the list, )"
+            R"(or write 'mode: allowlist'
+14:28: servers.a.box.network.allow[1]: the rule '*' is wrong: '*' would allow everything; use `mode: public` for )"
+            R"(that, or name the hosts
+14:33: servers.a.box.network.allow[2]: the rule 'https://x.test/' is wrong: write the host alone, without scheme )"
+            R"(and path: api.example.com or api.example.com:8443
 15:24: servers.a.box.network.install_allow: expected a list ('- item' lines or [a, b]), found a single value
 )");
 }

@@ -74,9 +74,8 @@ class Peer {
       const std::string request = line();
       if (request.empty()) return false;
       if (request.find("\"initialize\"") != std::string::npos) {
-        answer(
-            request,
-            R"({"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"peer","version":"1"}})");
+        answer(request, R"({"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"peer",)"
+                        R"("version":"1"}})");
       } else if (request.find("tools/list") != std::string::npos) {
         answer(request, R"({"tools":[{"name":"echo","inputSchema":{"type":"object"}}]})");
         return true;

@@ -29,7 +29,8 @@ struct Fixture {
   void initialize(std::string_view capabilities = R"({"tools":{"listChanged":true}})") {
     session.start(now);
     sent();
-    say(R"({"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","serverInfo":{"name":"s","version":"1"},"capabilities":)" +
+    say(R"({"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","serverInfo":{"name":"s",)"
+        R"("version":"1"},"capabilities":)" +
         std::string(capabilities) + "}}");
   }
   void ready(std::string_view tools = "[]") {
@@ -52,14 +53,14 @@ struct Fixture {
 TEST(ClientSession, initializes_then_lists_tools) {
   Fixture f;
   f.session.start(f.now);
-  EXPECT_EQ(
-      f.sent(),
-      R"({"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"mcpbox","version":""}}})"
-      "\n");
+  EXPECT_EQ(f.sent(), R"({"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",)"
+                      R"("capabilities":{},"clientInfo":{"name":"mcpbox","version":""}}})"
+                      "\n");
   EXPECT_EQ(f.session.state(), SessionState::kInitializing);
   f.say(
       "\xEF\xBB\xBF"
-      R"({"result":{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"every\"thing","version":"2"},"instructions":"hi"},"jsonrpc":"2.0","id":1})");
+      R"({"result":{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},)"
+      R"("serverInfo":{"name":"every\"thing","version":"2"},"instructions":"hi"},"jsonrpc":"2.0","id":1})");
   EXPECT_EQ(f.sent(),
             "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/"
             "initialized\"}\n{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"tools/list\"}\n");
@@ -382,8 +383,8 @@ TEST(ClientSession, reads_batches) {
   f.call();
   f.call();
   f.sent();
-  f.say(
-      R"([{"jsonrpc":"2.0","id":4,"result":{"b":1}},{"jsonrpc":"2.0","id":3,"result":{"a":1}},{"jsonrpc":"2.0","id":1,"method":"ping"},{}])");
+  f.say(R"([{"jsonrpc":"2.0","id":4,"result":{"b":1}},{"jsonrpc":"2.0","id":3,"result":{"a":1}},{"jsonrpc":"2.0",)"
+        R"("id":1,"method":"ping"},{}])");
   EXPECT_EQ(f.session.take_completions().size(), 2u);
   EXPECT_EQ(f.sent(), "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n");
 }

@@ -55,11 +55,10 @@ TEST(StdioFilter, gives_the_same_however_the_stream_is_cut) {
     return seen;
   };
   const Seen whole = run([&](std::size_t) { return bytes.size(); });
-  EXPECT_EQ(
-      whole.client,
-      kAnswer + "\n" + R"({"jsonrpc":"2.0","method":"é"})" + "\n" +
-          R"({"jsonrpc":"2.0","id":2,"error":{"code":-32603,"message":"mcpbox: the server's answer has 336 B; at most 200 B are passed on"}})" +
-          "\n[" + kAnswer + "]\n" + kAnswer + "\n");
+  EXPECT_EQ(whole.client, kAnswer + "\n" + R"({"jsonrpc":"2.0","method":"é"})" + "\n" +
+                              R"({"jsonrpc":"2.0","id":2,"error":{"code":-32603,)"
+                              R"("message":"mcpbox: the server's answer has 336 B; at most 200 B are passed on"}})" +
+                              "\n[" + kAnswer + "]\n" + kAnswer + "\n");
   std::mt19937 random(3);
   for (int round = 0; round < 300; ++round) {
     const Seen cut = run([&](std::size_t) { return 1 + random() % 40; });

@@ -62,11 +62,10 @@ TEST(Resolved, names_of_distributions) {
 }
 
 TEST(Resolved, names_of_npm_and_pnpm_packages) {
-  EXPECT_THAT(
-      npm_packages_of(
-          R"({"packages":{"":{"version":"0"},"node_modules/@a/b":{"version":"1.0.0"},"node_modules/@a/b/node_modules/c":{"version":"2.0.0-rc.1"},
+  EXPECT_THAT(npm_packages_of(R"({"packages":{"":{"version":"0"},"node_modules/@a/b":{"version":"1.0.0"},)"
+                              R"("node_modules/@a/b/node_modules/c":{"version":"2.0.0-rc.1"},
     "node_modules/bad":{"version":"1\u001b"},"node_modules/none":{},"../up":{"version":"1"}}})"),
-      ElementsAre("@a/b@1.0.0", "c@2.0.0-rc.1"));
+              ElementsAre("@a/b@1.0.0", "c@2.0.0-rc.1"));
   EXPECT_TRUE(npm_packages_of("{").empty());
   EXPECT_TRUE(npm_packages_of("[1]").empty());
   EXPECT_EQ(pnpm_package_of("@modelcontextprotocol+sdk@1.2.3_zod@3.0.0"), "@modelcontextprotocol/sdk@1.2.3");

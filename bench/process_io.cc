@@ -1,6 +1,5 @@
 // Round trip, throughput and start of a process: raw pipe (the limit), pipe ends passed out of a sandbox, `mcpbox run`
-// with and without
-// --direct, and the engine's own exec. All in one run; what counts is the ratio to the raw pipe.
+// with and without --direct, and the engine's own exec. All in one run; what counts is the ratio to the raw pipe.
 //
 // usage: process_io [ROUNDS]   needs an engine (scripts/engine start) and the runner image (mcpbox image build)
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // landlock(7) as the kernel has it up to ABI 7, spelled out: Debian 12's <linux/landlock.h> ends at ABI 2.
 //
-// Functions return what the system call does, with errno. A kernel takes a shorter structure than it knows, and a
-// longer one as long as the bits that it does not know are zero: ask for what abi() has only.
+// Functions return what the system call does, with errno. A kernel takes a structure that is shorter or longer than its
+// own as long as the bits that it does not know are zero: ask only for what abi() has.
 #pragma once
 
 #include <sys/syscall.h>

@@ -17,8 +17,8 @@ std::string printable(std::string_view text, std::size_t limit = 2048);
 // True when `text` is valid UTF-8 without overlong forms or surrogates (RFC 3629).
 bool is_valid_utf8(std::string_view text);
 
-// The candidate nearest to `word` by edit distance, for "did you mean"; empty when none is near enough
-// (distance ≤ 2 and less than half of the word).
+// The candidate nearest to `word` by edit distance, for "did you mean"; empty when none is near enough (distance ≤ 2
+// and less than half of the word).
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
 
 std::vector<std::string_view> split(std::string_view text, char separator);

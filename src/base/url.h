@@ -25,9 +25,9 @@ struct Url {
   std::string authority() const;  // host and port
 };
 
-// kInvalidArgument when there is no scheme or the authority is none; the message repeats nothing of the text, which may
-// hold a password. Characters that should have been escaped are taken as they are before the last "@", as installers
-// and curl take them, and nowhere else.
+// kInvalidArgument when the scheme is missing or the authority cannot be read; the message repeats nothing of the text,
+// which may hold a password. Characters that should have been escaped are taken as they are before the last "@", as
+// installers and curl take them, and nowhere else.
 Result<Url> parse_url(std::string_view text);
 
 enum class Plain {

@@ -27,8 +27,8 @@ struct ProcessLimits {
 // has it (ABI ≥ 1 files, ≥ 4 TCP, ≥ 6 scopes). The read-only system (/usr, /lib*, /bin, /sbin, /etc, /proc, /dev/null
 // …) is always readable and executable.
 struct Confinement {
-  std::vector<std::string>
-      read_write;  // absolute paths inside the sandbox; executable too (HOME must be, real-servers.md)
+  // Absolute paths inside the sandbox; what lies there may be run too, as programs in HOME must be.
+  std::vector<std::string> read_write;
   std::vector<std::string> read_only;        // absolute paths, readable and executable
   std::vector<std::uint16_t> connect_ports;  // TCP ports it may connect to; kEgressPort is the way out
   std::vector<std::uint16_t> bind_ports;

@@ -1,9 +1,7 @@
-// The tools that the sections of mcpbox.yaml are decoded with: strict scalars, references to secrets, paths, key
-// checks.
+// What the sections of mcpbox.yaml are decoded with: strict scalars, references to secrets, paths, key checks.
 //
-// Nothing here prints a value that may be secret: problems quote numbers, switches and paths as they stand in the file,
-// never what
-// `${env:…}` or `${file:…}` gave, and never the value of an environment variable.
+// No problem names a value that may be secret: it quotes numbers, switches and paths as they stand in the file, never
+// what `${env:…}` or `${file:…}` gave, and never the value of an environment variable.
 #pragma once
 
 #include <cstdint>

@@ -72,8 +72,8 @@ struct BoxSettings {
 struct ServerBoxSettings {
   std::optional<std::string> image;
   NetworkSettings network;
-  std::optional<std::string>
-      host_path;  // canonical (absolute, no links) after loading; relative ones are relative to the file
+  // Canonical (absolute, no links) after loading; relative ones are relative to the file.
+  std::optional<std::string> host_path;
   Access host_path_mode = Access::kReadOnly;  // ro | rw
   std::map<std::string, Value> env;           // reaches installs and the server
   std::chrono::seconds startup_timeout{300};
@@ -95,8 +95,8 @@ struct ServerSettings {
   std::optional<std::string> cwd;               // host path; canonical after loading
   std::chrono::seconds tool_call_timeout{300};  // 0 = none
   ServerBoxSettings box;
-  std::vector<Secret>
-      secrets;   // what ${env:…} and ${file:…} gave anywhere in this server: to be redacted from what is printed
+  // What ${env:…} and ${file:…} gave anywhere in this server: to be redacted from what is printed.
+  std::vector<Secret> secrets;
   int line = 0;  // where the server stands in the file, for messages
 };
 

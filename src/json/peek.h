@@ -30,8 +30,8 @@ struct Message {
 
 // Strict (json/scanner.h): what is a message here is one for every client. Depth is limited to 64; a duplicate of
 // jsonrpc, id, method, result, error or params, also in another spelling (`"\u0069d"`), makes the message invalid
-// (security.md §3, Go SDK incident), and keys are case-sensitive. Beside a result, `"error": null` counts as absent
-// (JSON-RPC 1.0 habit).
+// (parsers disagree on which of the two counts), and keys are case-sensitive. Beside a result, `"error": null` counts
+// as absent (JSON-RPC 1.0 habit).
 class Peeker {
  public:
   // `line` without its newline, at most 64 MiB.

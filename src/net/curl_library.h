@@ -1,5 +1,5 @@
-// libcurl, loaded when the first request is made: it brings 28 libraries, which cost every start of mcpbox more than
-// the rest of it, and neither native sandboxes nor the egress proxy need it.
+// libcurl, loaded when the first request is made. It brings 28 libraries, and loading them takes longer than all the
+// rest of a start of mcpbox; native sandboxes and the egress proxy do not need it.
 #pragma once
 
 #include <curl/curl.h>
@@ -25,7 +25,7 @@ struct CurlLibrary {
   decltype(&::curl_slist_free_all) slist_free_all;
 };
 
-// Initialised; from any thread. nullptr when libcurl.so.4 is missing or too old. It stays loaded.
+// The initialised library, for any thread; it stays loaded. nullptr when libcurl.so.4 is missing or too old.
 const CurlLibrary* curl_library();
 
 }  // namespace mcpbox::net

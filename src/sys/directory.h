@@ -10,7 +10,7 @@
 namespace mcpbox::sys {
 
 // The names in the open directory `fd` without "." and "..", in byte order, so that every reader of one tree sees one
-// order. Consumes the descriptor's position, not the descriptor. kResourceExhausted when there are more than `limit`.
+// order. Moves the position of `fd` and leaves it open. kResourceExhausted when there are more than `limit`.
 Result<std::vector<std::string>> read_names(int fd, std::size_t limit);
 
 // The whole content of the regular file behind `fd`, from its start. kResourceExhausted when it has more than `limit`

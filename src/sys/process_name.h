@@ -1,13 +1,15 @@
-// Names a process, so that what a killed mcpbox left on the engine can be told from what a living one uses.
+// Names of processes. Sandboxes carry the name of the mcpbox that made them, so that one that was killed can be told
+// from one that still uses them.
 #pragma once
 
 #include <string>
 
 namespace mcpbox::sys {
 
-// "<boot id>:<pid>:<start time>": another process that gets the same pid later has another name.
+// This process as "<boot id>:<pid>:<start time>": another process that gets the same pid later has another name.
 std::string own_process();
-// Whether the process with this name lives on this host. False for everything that own_process() never gives.
+// Whether the process with this name lives on this host. A text that own_process() cannot have made names nobody:
+// false.
 bool process_is_alive(const std::string& name);
 
 }  // namespace mcpbox::sys

@@ -24,12 +24,12 @@ struct Command {
   std::string program;            // argv[0] as the operator wrote it
   std::vector<std::string> args;  // the server's own arguments, behind everything that the runner takes for itself
 
-  std::vector<std::string>
-      packages;  // kNpmPackage: specs. kPythonTool: the one spec; kPythonRun and kPythonTool: more below
+  // kNpmPackage: specs. kPythonTool: the one spec; kPythonRun and kPythonTool: more below.
+  std::vector<std::string> packages;
   std::vector<std::string> with;               // --with
   std::vector<std::string> requirement_files;  // --with-requirements
-  std::string
-      executable;  // asked for by name: --package X NAME, --from X NAME, uv run NAME; empty = the package's default
+  // Asked for by name: --package X NAME, --from X NAME, uv run NAME; empty = the package's default.
+  std::string executable;
   bool module = false;                       // uv run -m NAME
   bool script = false;                       // uv run NAME is a script file
   std::string python;                        // --python 3.12; or "3.12" of python3.12

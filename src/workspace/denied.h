@@ -1,5 +1,4 @@
-// Places of a host that are never staged or mounted, whoever asks, both as the folder itself and as
-// a parent of it.
+// Places of a host that are never staged or mounted, whoever asks: neither they nor a folder that contains one.
 //
 // Compared by identity (device, inode), so that a link or a bind mount of such a place is refused as well.
 #pragma once
@@ -42,7 +41,8 @@ class DeniedPlaces {
 // absolute; its last component decides, for ".config/gcloud" the last two.
 bool is_credential_name(std::string_view path);
 
-// Is this the system's own part of a file tree, which a sandbox has its own of: /usr, /etc, /proc, /tmp …? Lexical.
+// Whether the path lies in a part of the tree that every sandbox has of its own: /usr, /etc, /proc, /tmp … Compares
+// text.
 bool is_system_path(std::string_view path);
 
 }  // namespace mcpbox::workspace

@@ -48,8 +48,8 @@ struct Site {
   const Policy& policy;
   const std::vector<Root>& roots;
   std::string start;  // host folder in which the program starts; empty when that is none
-  std::string
-      project_start;  // host folder in which the search for the project's manifest begins; empty when there is none
+  // Host folder in which the search for the project's manifest begins; empty when there is none.
+  std::string project_start;
 
   // The root that covers a canonical host path; nullptr when none does.
   const Root* root_of(const std::string& path) const;

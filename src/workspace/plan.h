@@ -34,8 +34,8 @@ struct LaunchSpec {
   std::vector<std::string> args;
   std::map<std::string, std::string> env;
   std::optional<std::string> cwd;  // host path; relative to it nothing is guessed
-  std::optional<std::string>
-      host_path;  // box.host_path or --stage: stage this folder; else inferred from command and args
+  // box.host_path or --stage: stage this folder; else inferred from command and args.
+  std::optional<std::string> host_path;
   std::vector<std::string> more_stage;        // further --stage folders
   Access host_path_mode = Access::kReadOnly;  // may the server write to its copy?
   std::vector<MountRequest> mounts;
@@ -50,10 +50,10 @@ struct Policy {
   std::string cache = "/cache/env";      // content-addressed environments, "<cache>/<hash>/env"
   std::string image_id;                  // part of every environment's hash
   std::string home;                      // the operator's home directory; never staged as a whole
-  std::vector<std::string>
-      denied;  // the engine's socket, mcpbox's state folders: nothing of them, above or beneath is a root
-  unsigned python_minor =
-      11;  // the image's /usr/bin/python3 is 3.<this>; another version is fetched where a project asks for one
+  // The engine's socket, mcpbox's state folders: nothing of them, above or beneath is a root.
+  std::vector<std::string> denied;
+  // The image's /usr/bin/python3 is 3.<this>; another version is fetched where a project asks for one.
+  unsigned python_minor = 11;
   // Only what a lock file, hashes or exact versions name may be installed; what is missing is in Plan::refused.
   bool locked = false;
   // What is to be resolved anew: asked_hash → a salt that gives the result another hash. What was resolved before stays
@@ -134,13 +134,13 @@ struct Plan {
   std::vector<Root> roots;
   std::vector<std::string> argv;  // in sandbox paths
   std::string cwd;                // in the sandbox
-  std::map<std::string, std::string>
-      env;  // the server's own variables with paths rewritten, plus PATH prefix, VIRTUAL_ENV …
+  // The server's own variables with paths rewritten, plus PATH prefix, VIRTUAL_ENV …
+  std::map<std::string, std::string> env;
   std::vector<std::string> path_prefix;  // directories to put in front of PATH
   std::optional<InstallPlan> install;
   std::vector<Refusal> refused;  // not empty: the server must not be started; make_plan still returns the whole picture
-  std::vector<std::string>
-      hints;  // for `mcpbox run`: "'/home/u/notes' exists on this host and is not in the sandbox; add --mount …"
+  // For `mcpbox run`: "'/home/u/notes' exists on this host and is not in the sandbox; add --mount …".
+  std::vector<std::string> hints;
   std::vector<std::string> why;  // one sentence per decision
 };
 

@@ -1,6 +1,6 @@
 // What a planner needs to know of Python's TOML files: pyproject.toml, script headers (PEP 723), uv.lock, poetry.lock.
-// Hostile text. One that is no TOML 1.0, or that names twice what it says once, is an error with its line: whoever
-// installs from it would take it for another one than we do.
+// Hostile text. One that is no TOML 1.0, or that defines a key twice, is an error with its line: an installer could
+// read something else in it than we do.
 //
 // Errors: kDataLoss, "line 3: why" where the text is wrong; kResourceExhausted past a limit (1 MiB and 200,000 values
 // for a manifest, 16 MiB and 1,000,000 values for a lock file, 32 levels, 16 parts of a key).

@@ -1,7 +1,7 @@
 // Walks a host folder that is to be staged, without ever leaving it, and hands what it finds to a sink.
 //
-// openat2 beneath, no links followed, no other mounts, types allowed: directory, regular file,
-// symlink that stays inside. Modes are reduced to "executable or not". Blocking: run it on a pool thread.
+// Everything is opened beneath the folder, through no link and on no other mount. Directories, regular files and links
+// that stay inside are handed over; of a mode only "executable or not". Blocking: run it on a pool thread.
 #pragma once
 
 #include <sys/stat.h>
@@ -75,11 +75,11 @@ struct StageReport {
   std::uint64_t skipped_total = 0;  // all counted
 };
 
-// `host` must lie beneath one of `allowed_roots` (by identity) and contain or be none of the denied places (`/`, home
-// directories, /etc, engine and credential folders …): kPermissionDenied says which. `host` is a canonical
-// absolute path; a link in it is refused. kResourceExhausted names the quota and what was counted. kAborted: a file
-// changed while it was read; walking once more usually helps. `stop` set to true ends the walk with kCancelled. A link
-// is handed over only when its target is relative, has ".." only in front, and stays in the folder.
+// `host` is a canonical absolute path; a link in it is refused. It must lie beneath one of `allowed_roots` (compared by
+// identity), and must neither be nor contain a denied place (`/`, home directories, /etc, engine and credential folders
+// …): kPermissionDenied says which. kResourceExhausted names the quota and what was counted. kAborted: a file changed
+// while it was read; walking once more usually helps. `stop` set to true ends the walk with kCancelled. A link is
+// handed over only when its target is relative, has ".." only in front, and stays in the folder.
 Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
                          const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop = nullptr,
                          const StageRules& rules = {});

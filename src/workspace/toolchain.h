@@ -2,8 +2,8 @@
 // Homebrew, /opt, single binaries.
 //
 // What is found may be shown to sandboxes read-only. It is never a home directory or anything above one: only the
-// prefix of one version
-// (".nvm/versions/node/v22.1.0"), the parts of a Homebrew prefix that hold programs, or a single executable file.
+// prefix of one version (".nvm/versions/node/v22.1.0"), the parts of a Homebrew prefix that hold programs, or a single
+// executable file.
 #pragma once
 
 #include <string>

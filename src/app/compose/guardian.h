@@ -18,8 +18,8 @@ class Guardian {
   // Forks, so call it before the first thread exists. Where that fails, the guardian does nothing.
   static Guardian start();
 
-  // From here on these go with us: sandboxes of `instance` that carry our owner label, and the control directories
-  // run_dir/NAME of `names`. To be called once, before the first of them is made.
+  // From now on the guardian removes, when we end: the sandboxes of `instance` that carry our owner label, and the
+  // control directories run_dir/NAME of `names`. Call it once, before the first of them is made.
   void watch(std::string_view engine_address, std::string_view instance, std::string_view run_dir,
              const std::vector<std::string>& names);
 

@@ -1,4 +1,4 @@
-// What is happening, on stderr: a line when a step begins to take longer than a second, and how long it took.
+// Says on stderr what is happening: a line when a step takes longer than a second, and how long it took in the end.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

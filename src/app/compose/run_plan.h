@@ -1,5 +1,5 @@
-// The pure part of `mcpbox run` and `mcpbox explain -- …`: options → what the workspace module is asked, and what it
-// answered.
+// The pure part of `mcpbox run` and `mcpbox explain -- …`: makes the planner's question of the options, and prints its
+// answer.
 #pragma once
 
 #include <map>
@@ -18,8 +18,8 @@ namespace mcpbox::app {
 // "NAME=value" entries; a bare "NAME" passes our own value on, and is an error when it is not set.
 Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries);
 
-// --network, --allow and --install-allow as a configuration has them. kInvalidArgument names the rule that cannot be
-// read.
+// The settings that a configuration with the same --network, --allow and --install-allow has. kInvalidArgument names
+// the rule that cannot be read.
 Result<config::NetworkSettings> run_network(const RunOptions& options);
 
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,

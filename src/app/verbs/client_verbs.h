@@ -15,8 +15,8 @@ struct ClientOptions {
 
 struct ListOptions {
   bool phases = false;  // how long each phase of the start took
-  unsigned wait =
-      0;  // seconds to wait until every server is connected, stopped or failed; also for the daemon itself to come up
+  // Seconds to wait until every server is connected, stopped or failed; also for the daemon itself to come up.
+  unsigned wait = 0;
 };
 // With `wait`: kNotConnected when a server that should run does not.
 int list_servers(const ClientOptions& options, const ListOptions& list);

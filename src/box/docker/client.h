@@ -1,5 +1,4 @@
-// One engine's REST API: versioned paths, time-outs, and errors that say what the engine said. Used by the docker_*.cc
-// files.
+// One engine's REST API: versioned paths, time-outs, and errors that say what the engine said. For this folder alone.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

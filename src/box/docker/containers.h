@@ -1,4 +1,4 @@
-// Life cycle of one engine's containers, for docker_engine.cc.
+// Life cycle of one engine's containers, for engine.cc.
 #pragma once
 
 #include <string>

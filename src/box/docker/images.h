@@ -1,4 +1,4 @@
-// Images and volumes of a Docker-compatible engine, for docker_engine.cc.
+// Images and volumes of a Docker-compatible engine, for engine.cc.
 #pragma once
 
 #include <string>
@@ -22,7 +22,7 @@ Task<Result<void>> docker_ensure_volume(DockerClient& client, std::string name, 
 Task<Result<std::vector<std::string>>> docker_list_volumes(DockerClient& client, Labels labels);
 Task<Result<void>> docker_remove_volume(DockerClient& client, std::string name);
 
-// "name", "tag or digest" of a reference; the tag defaults to "latest".
+// Splits a reference into its name and its tag or digest; a missing tag is "latest".
 std::pair<std::string, std::string> split_reference(std::string_view reference);
 
 }  // namespace mcpbox::box

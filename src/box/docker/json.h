@@ -1,5 +1,5 @@
 // Reads what an engine answered: a bounded parse, and access that takes every missing or mistyped member for its
-// default. For the docker_*.cc files, which include nlohmann/json.hpp themselves.
+// default. For the .cc files of this folder, which include nlohmann/json.hpp themselves.
 #pragma once
 
 #include <cstdint>

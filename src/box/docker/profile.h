@@ -1,8 +1,8 @@
 // What we ask a Docker-compatible engine for, and whether that is what it made. Pure: text in, text out.
 //
-// There is one builder and it only says yes to what it knows: a field that is not in it is never sent, and a test
-// compares its key set with a list. Rules: no capabilities but those of PID 1, no-new-privileges, the engine's default
-// seccomp filter, a read-only root, private namespaces, bounded memory, processors and processes, no log, no restart.
+// docker_create_body() sends the fields that it names and no others; a test compares their names with a list. Rules: no
+// capabilities but those of PID 1, no-new-privileges, the engine's default seccomp filter, a read-only root, private
+// namespaces, bounded memory, processors and processes, no log, no restart.
 #pragma once
 
 #include <string>

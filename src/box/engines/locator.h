@@ -20,8 +20,8 @@ struct LocatorOptions {
   std::function<std::string(const char* name)> environment;  // empty = the process's own
   std::string root;                                          // where /run and /var are looked for; for tests
   DockerOptions docker;
-  NativeOptions native;  // for the address "native", and where no container engine answers; without an init_path it is
-                         // not tried then
+  // For the address "native", and where no container engine answers: then only with an init_path.
+  NativeOptions native;
 };
 
 struct EngineCandidate {
@@ -32,8 +32,9 @@ struct EngineCandidate {
 // The address that selects the native engine.
 inline constexpr std::string_view kNativeAddress = "native";
 
-// What would be tried, in order, unless the address is "native": a given address alone; else DOCKER_HOST alone, when
-// set; else the sockets of rootless Docker, Docker, mcpbox's own engine (scripts/engine), rootless Podman and Podman.
+// What locate_engine() tries, in this order, unless the address is "native". A given address is the only candidate;
+// else DOCKER_HOST is, when set; else the candidates are the sockets of rootless Docker, Docker, mcpbox's own engine
+// (scripts/engine), rootless Podman and Podman.
 std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options);
 
 struct LocatedEngine {

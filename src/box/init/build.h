@@ -14,11 +14,12 @@
 namespace mcpbox::box::init {
 
 inline constexpr int kBuildSpecFd = 3;  // read: the encoded wire::BuildSpec, until end of file
-inline constexpr int kBuildReplyFd =
-    4;  // write: the encoded wire::BuildReply, once the supervisor's code takes over or something failed
+// Write: the encoded wire::BuildReply, once the supervisor's code takes over or something failed.
+inline constexpr int kBuildReplyFd = 4;
 
-// Returns in the process that is PID 1 of the new sandbox, with 0 and the supervisor's options, and nowhere else but on
-// a failure before anything was made: then the exit code.
+// Returns in up to two processes. The calling process gets its exit code: 0 once a keeper was forked or only `sweep`
+// was asked for, else what failed before anything was made. PID 1 of the new sandbox gets 0 and `supervisor`, the
+// options to go on with. The keeper never returns.
 int build_sandbox(Options& supervisor);
 
 }  // namespace mcpbox::box::init

@@ -18,12 +18,14 @@ namespace mcpbox::box::init {
 
 class EgressRelay {
  public:
-  // Binds 127.0.0.1:port. `socket`: absolute; its directory must exist, the socket may come later, and again.
-  // `directory` is that directory, opened before; invalid = it is opened now.
+  // Binds 127.0.0.1:port. `socket` is the proxy's absolute path: its directory must exist now, the socket itself may
+  // appear later and be replaced. `directory` is that directory where the caller opened it before; an invalid one is
+  // opened here.
   static Op<std::unique_ptr<EgressRelay>> open(std::uint16_t port, const std::string& socket, uid_t owner,
                                                UniqueFd directory);
   void start(EventLoop& loop);
-  // True when the pid was the relay's; another one is started, after a second when it lived no longer than that.
+  // Call it for every reaped pid. True when it was the relay: another one is started, at once, or a second later when
+  // the old one lived for less than a second.
   bool reaped(pid_t pid, int status);
 
  private:

@@ -1,4 +1,4 @@
-// The command line of mcpbox-init.
+// The command line of mcpbox-init, and what `--build` puts in its place for the PID 1 of a native sandbox.
 #pragma once
 
 #include <sys/types.h>
@@ -11,22 +11,25 @@
 namespace mcpbox::box::init {
 
 struct Options {
-  bool version = false;
-  std::string control;             // path of the control socket
-  uid_t owner = 0;                 // owns the directory of the socket; the uid of controllers
-  std::vector<std::string> roots;  // directories that file operations may work in
-  std::uint16_t egress_port = 0;   // 0: no relay
-  std::string egress_socket;
-  bool ephemeral = false;
-  bool one_id = false;  // the sandbox has a single id (one_id.h)
-  // Never from the command line: what is open already, because its place in the sandbox is gone.
+  bool version = false;            // --version: print it and end
+  bool build = false;              // --build: make the sandbox first (build.h); no other option goes with it
+  std::string control;             // --control: absolute path of the control socket
+  uid_t owner = 0;                 // --owner: owns the socket's directory; controllers have this uid, or 0
+  std::vector<std::string> roots;  // --root: directories that file operations may work in
+  std::uint16_t egress_port = 0;   // --egress: the relay's port on loopback; 0: there is no relay
+  std::string egress_socket;       // --egress: absolute path of the proxy's socket
+  bool ephemeral = false;          // --ephemeral: PID 1 ends with its controller
+  bool one_id = false;             // --one-id: the sandbox has a single user id (one_id.h)
+
+  // build_sandbox() sets these and no option does. It opens both descriptors before it takes their places out of the
+  // sandbox's tree; -1: PID 1 opens them itself, by their paths.
   int listener = -1;
   int egress_directory = -1;
-  bool build = false;            // make the sandbox first; nothing else may be given then
-  bool die_with_parent = false;  // never from the command line: the keeper of build.h is our parent
+  // Our parent is the keeper (build.h): the kernel kills us when it dies.
+  bool die_with_parent = false;
 };
 
-// The error is one line for people.
+// Reads the command line. The error is one line for people.
 std::expected<Options, std::string> parse_options(int argc, const char* const* argv);
 
 }  // namespace mcpbox::box::init

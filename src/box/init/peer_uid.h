@@ -10,8 +10,8 @@
 
 namespace mcpbox::box::init {
 
-// One descriptor for all questions; each is answered by the kernel at once, however many connections there are, which
-// /proc/net/tcp is not.
+// Holds one netlink socket. The kernel looks up one connection for each query, so the cost does not grow with the
+// number of connections; reading /proc/net/tcp would list them all.
 class PeerUids {
  public:
   // Works in the network namespace and for the user namespace of the caller.

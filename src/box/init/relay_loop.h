@@ -1,9 +1,9 @@
 // The egress relay's work: takes connections of managed processes, says whose they are, passes them on to the proxy's
 // socket.
 //
-// To the proxy each begins with "MCPBOX1 <uid>\n"; from there on bytes are carried both ways until both sides have
-// ended. 512 connections at once, 64 of one uid. While the proxy is not there, connections wait up to five seconds for
-// the next one.
+// Each connection to the proxy begins with "MCPBOX1 <uid>\n"; after that, bytes are carried both ways until both sides
+// have ended. 512 connections at once, 64 of one uid. While the proxy is not there, connections wait up to five seconds
+// for the next one.
 #pragma once
 
 #include <sys/types.h>

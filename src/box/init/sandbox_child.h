@@ -7,9 +7,9 @@
 
 namespace mcpbox::box::init {
 
-// Never returns on success: the program runs. On failure returns errno and `step` says what failed
-// ("exec 'foo'", "enter '/workspace/x'"). The order of the steps is that of security.md §4.11; each needs what the next
-// takes away. Descriptor 3, close-on-exec, is the caller's until exec; all above it are closed.
+// Never returns on success: the program runs. On failure returns errno, and `step` says what failed ("exec 'foo'",
+// "enter '/workspace/x'"). Each step needs what the next ones take away, so their order matters. Descriptor 3,
+// close-on-exec, is the caller's until exec; all above it are closed.
 int become_process(const wire::Spawn& spec, std::string& step);
 
 // Drops root for good: no groups, uid:gid in all three places, no capability in any set, and no way to get one back.

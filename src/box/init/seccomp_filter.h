@@ -1,7 +1,7 @@
 // The seccomp filter of managed processes: a deny-list on top of what the engine filters.
 //
-// It does not rely on the engine, whose own filter allows io_uring or AF_VSOCK in some versions (security.md §2, §4.11,
-// §9). Built as plain instructions, so that a unit test can evaluate every verdict in user space.
+// It does not rely on the engine, whose own filter allows io_uring or AF_VSOCK in some versions. Built as plain
+// instructions, so that a unit test can evaluate every verdict in user space.
 #pragma once
 
 #include <linux/filter.h>

@@ -7,10 +7,10 @@ namespace mcpbox::box::init {
 
 constexpr std::size_t kMaxListedNames = 10'000;
 
-// 0444, written next to its place and renamed over it, in a directory of root.
+// Writes a file of mode 0444 in a directory of root: next to its place, then renamed over it.
 Op<void> write_file(const Roots& roots, const wire::WriteFile& request);
-// Regular files only. PID 1 has no right to read others' files, so the helper becomes the owner of the first directory
-// on the way that is not root's, for good: nothing is read that this uid could not read itself.
+// Reads a regular file. PID 1 may not read the files of others, so this process becomes, for good, the owner of the
+// first directory on the way that does not belong to root: it reads nothing that this uid could not read itself.
 Op<wire::ReadFileReply> read_file(const Roots& roots, const wire::ReadFile& request);
 Op<wire::ListDirectoryReply> list_directory(const Roots& roots, const wire::ListDirectory& request);
 

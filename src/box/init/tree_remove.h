@@ -17,8 +17,8 @@ Op<void> remove_entry(int parent, const std::string& name, uid_t uid, Clock::tim
 Op<void> remove_tree(const Roots& roots, const wire::RemoveTree& request, Clock::time_point deadline);
 Op<void> seal(const Roots& roots, const wire::Seal& request, Clock::time_point deadline);
 
-// The first half renames; the second, which the requester need not wait for, removes what publish() has put aside in
-// `parent`.
+// publish() renames the new tree into place and the old one aside, in `parent`. remove_put_aside() then removes what
+// was put aside: the requester has its answer before that.
 struct Published {
   UniqueFd parent;
 };

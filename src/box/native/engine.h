@@ -16,8 +16,8 @@ struct NativeOptions {
   std::string state_dir;  // ours, 0700; sandboxes and volumes live in its folder "native"
   std::string init_path;  // mcpbox-init on the host
   std::string cgroup_root = "/sys/fs/cgroup";
-  std::vector<std::pair<std::string, std::string>>
-      tools;  // host paths without links and where they are shown, read-only, with the host's own system
+  // Host paths without links and where they are shown, read-only, with the host's own system.
+  std::vector<std::pair<std::string, std::string>> tools;
   std::vector<std::string> tool_path;  // EngineInfo::tools
   bool only_one_id = false;            // as if an ordinary user had no newuidmap(1) (native_ids.h); for tests
 };

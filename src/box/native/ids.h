@@ -1,8 +1,8 @@
 // Which ids a native sandbox can have, and what it takes to give them to it.
 //
 // Root maps what it needs. An ordinary user maps itself and its range of /etc/subuid and /etc/subgid with newuidmap(1)
-// and newgidmap(1). In both cases ids mean inside what they mean outside wherever a sandbox's user can meet them: the
-// user itself, and as root the owners of bound folders; root inside is root's 0 or the first id of the range.
+// and newgidmap(1). An id that owns files of the host has the same number inside and outside: that of the user, and for
+// root those of the owners of bound folders. Root inside is 0 outside for root, for a user the first id of its range.
 #pragma once
 
 #include <sys/types.h>
@@ -26,8 +26,10 @@ struct NativeIds {
   std::string newuidmap;  // empty as root
   std::string newgidmap;
   UidRange servers;  // the ids that servers and installers can have
-  bool one = false;  // one id each, and `servers` are names in namespaces of the servers' own: one server per sandbox
-  std::string why_one;  // what is missing for more, for people
+  // Only one user id and one group id are to be had: a sandbox takes one server, and `servers` are its ids in a user
+  // namespace of its own (init/one_id.h).
+  bool one = false;
+  std::string why_one;  // for people: what is missing for more than one
 };
 
 // The first range of /etc/subuid or /etc/subgid for the user, by name or number; empty when there is none (subuid(5)).
@@ -43,8 +45,8 @@ NativeIds ids_for_root(const std::vector<std::pair<uid_t, gid_t>>& owners);
 NativeIds ids_for_one(uid_t uid, gid_t gid);
 NativeIds ids_for_user(uid_t uid, gid_t gid, SubRange uids, SubRange gids);
 
-// For this process. Without newuidmap(1) or a range an ordinary user has one id; kFailedPrecondition where the kernel
-// has no Landlock either, which that needs. `only_one` is for tests.
+// The ids that this process can give. An ordinary user without newuidmap(1) or without a range has one; that needs
+// Landlock, so kFailedPrecondition where the kernel has none. `only_one` is for tests.
 Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners, bool only_one = false);
 
 }  // namespace mcpbox::box

@@ -1,7 +1,7 @@
 // What is on disk about native sandboxes and volumes, and what it says about the processes that are alive.
 //
-//   <state>/native/sandboxes/NAME/   one sandbox; made and kept by mcpbox-init (init/build.h): record, pid, exit,
-//   root/, scratch/ <state>/native/volumes/NAME/     one volume: labels, data/
+//   <state>/native/sandboxes/NAME/  one sandbox, made by mcpbox-init (init/build.h): record, pid, exit, root/, scratch/
+//   <state>/native/volumes/NAME/    one volume: labels, data/
 #pragma once
 
 #include <sys/types.h>

@@ -77,8 +77,8 @@ struct BuildSpec {
   std::string newgidmap;
   std::vector<BuildNode> nodes;
   std::vector<BuildCgroup> cgroups;
-  std::vector<std::string>
-      scratch;  // names below <directory>/scratch, made before and removed with all content afterwards
+  // Names below <directory>/scratch, made before and removed with all content afterwards.
+  std::vector<std::string> scratch;
   std::vector<std::string> argv;   // of the supervisor; empty = nothing is built, only `sweep` is done
   std::vector<std::string> sweep;  // trees to remove, with whatever ids of the sandbox own what is in them
   std::uint64_t processes = 0;     // RLIMIT_NPROC of each of its uids

@@ -26,9 +26,8 @@ std::string_view mode_name(Mode mode);
 Result<Mode> parse_mode(std::string_view text);
 Result<Phase> parse_phase(std::string_view text);
 
-// "api.example.com", "*.example.com" (any depth below, never example.com itself), "10.0.0.7", "[2001:db8::1]"; with
-// ":PORT" or
-// ":PORT,PORT" other ports than 443 and 80.
+// "api.example.com", "*.example.com" (any depth below, never example.com itself), "10.0.0.7", "[2001:db8::1]". Allows
+// the ports 443 and 80, or those that follow: ":PORT", ":PORT,PORT".
 class Rule {
  public:
   // kInvalidArgument says what is wrong and what to write instead; "*", "*.com" and a "*" elsewhere are refused.

@@ -13,12 +13,12 @@ namespace mcpbox::provision {
 
 struct EnvRecord {
   std::string hash;
-  std::string asked_hash;          // without a refresh the same
+  std::string asked_hash;          // the hash of the same request without a refresh
   std::string program;             // what to start instead of argv[0]; empty = argv as planned
   std::string manager;             // "uv", "npm", "pnpm", "yarn"
   std::vector<std::string> asked;  // what the plan named: packages, or the files that name them
-  std::vector<std::string>
-      resolved;  // "name==1.2" or "name@1.2"; as many as fit, in the order of their names, what was asked for first
+  // "name==1.2" or "name@1.2": first what was asked for, then the rest by name; as many as fit.
+  std::vector<std::string> resolved;
   std::uint64_t packages = 0;      // how many there are
   std::vector<std::string> steps;  // titles
   std::string server;              // who asked first

@@ -29,7 +29,7 @@ class EnvShelf {
   EnvShelf(box::Supervisor& supervisor, const EnvLedger& ledger, UidBook uids)
       : supervisor_(supervisor), ledger_(ledger), uids_(std::move(uids)) {}
 
-  // Newest use first. Hashes only, no user: records are read, the packages are not.
+  // Newest use first. Reads the records and none of the packages.
   Task<Result<std::vector<EnvEntry>>> list();
 
   struct Removed {

@@ -23,7 +23,7 @@ namespace mcpbox::provision {
 inline constexpr const char* kWheelhouseMount = "/.box/wheelhouse";
 inline constexpr const char* kNpmCacheMount = "/.box/npm-cache";
 
-// How the steps reach registries: nothing in `url` = they do not. The token is taken out of what they print.
+// How the steps reach registries; with an empty `url` they do not. The token is taken out of what they print.
 struct InstallProxy {
   Secret url, token;
 };

@@ -1,4 +1,5 @@
-// One attack of security.md §4.2 on a neighbour: prints "HIT" when it works, otherwise "blocked" and errno.
+// One attack on a neighbour (docs/security.md, "What was measured"): prints "HIT" when it works, otherwise "blocked"
+// and errno.
 //
 // usage: attack NAME [PID | PATH | PORT]
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SandboxProfile::hash(): which servers may share a sandbox.
+// Part of engine.h: SandboxProfile::hash(), which servers may share a sandbox.
 #include <algorithm>
 #include <cmath>
 

@@ -1,4 +1,4 @@
-// Decodes what servers may reach: `box.network` of a server, and `egress:` for all of them.
+// Part of sections.h: decodes what servers may reach: `box.network` of a server, and `egress:` for all of them.
 #include <fmt/format.h>
 
 #include "base/text.h"

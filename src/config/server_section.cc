@@ -1,4 +1,4 @@
-// Decodes one entry of `servers:`.
+// Part of sections.h: decodes one entry of `servers:`.
 #include <fmt/format.h>
 
 #include <algorithm>

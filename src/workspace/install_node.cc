@@ -1,3 +1,4 @@
+// Part of install.h: what Node projects and npm packages need.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 

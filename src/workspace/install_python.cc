@@ -1,3 +1,4 @@
+// Part of install.h: what Python projects and tools need.
 #include <algorithm>
 #include <optional>
 #include <set>

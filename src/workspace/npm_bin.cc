@@ -1,3 +1,4 @@
+// Part of plan.h: which executable an installed npm package declares.
 #include <set>
 
 #include "base/text.h"

@@ -1,3 +1,4 @@
+// Part of plan.h: a plan as JSON.
 #include <nlohmann/json.hpp>
 
 #include "workspace/plan.h"

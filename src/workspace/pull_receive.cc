@@ -1,3 +1,4 @@
+// Part of pull.h: takes the server's tree in.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

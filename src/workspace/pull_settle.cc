@@ -1,3 +1,4 @@
+// Part of pull.h: compares what was received with the host, and writes it.
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <linux/fs.h>

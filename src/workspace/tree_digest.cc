@@ -1,3 +1,4 @@
+// Part of stage.h: the digest of a tree.
 #include <unistd.h>
 
 #include <array>

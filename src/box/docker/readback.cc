@@ -1,4 +1,4 @@
-// check_docker_container(): is what the engine made what it was asked for?
+// Part of profile.h: is what the engine made what it was asked for?
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>

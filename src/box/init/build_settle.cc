@@ -1,3 +1,4 @@
+// Part of build_root.h: what is left to do once the new root stands.
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <net/if.h>

@@ -1,8 +1,8 @@
+#include "box/init/seal.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "box/init/tree_remove.h"
 
 namespace mcpbox::box::init {
 namespace {

@@ -1,7 +1,8 @@
-// What each request does.
+// Part of server.h: what each request does.
 #include <signal.h>
 
 #include "box/init/pack.h"
+#include "box/init/seal.h"
 #include "box/init/server.h"
 #include "box/init/small_files.h"
 #include "box/init/tree_make.h"

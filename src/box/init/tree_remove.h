@@ -1,4 +1,4 @@
-// Removes, publishes and seals trees whose content belongs to a server. All functions run in helpers, as root; what
+// Removes and publishes trees whose content belongs to a server. All functions run in helpers, as root; what
 // lies in a server's directory is only touched by a child that is that server.
 #pragma once
 
@@ -15,7 +15,6 @@ Op<void> empty_directory(int path_fd);
 Op<void> remove_entry(int parent, const std::string& name, uid_t uid, Clock::time_point deadline);
 
 Op<void> remove_tree(const Roots& roots, const wire::RemoveTree& request, Clock::time_point deadline);
-Op<void> seal(const Roots& roots, const wire::Seal& request, Clock::time_point deadline);
 
 // publish() renames the new tree into place and the old one aside, in `parent`. remove_put_aside() then removes what
 // was put aside: the requester has its answer before that.

@@ -1,4 +1,4 @@
-// From a request to a connected socket: names, the judgement of addresses, the further proxy.
+// Part of proxy_impl.h, from a request to a connected socket: names, the judgement of addresses, the further proxy.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Part of http_head.h: the credential that a client sends.
 #include <optional>
 #include <string>
 #include <string_view>

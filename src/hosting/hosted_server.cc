@@ -200,8 +200,8 @@ Task<Result<std::unique_ptr<HostedServer::Running>>> HostedServer::start() {
   mcp::SessionOptions session_options;
   session_options.client_version = MCPBOX_VERSION;
   session_options.initialize_timeout = settings_.box.startup_timeout;
-  running->driver =
-      std::make_unique<McpDriver>(context_.executor, context_.pool, running->process->take_pipes(), std::move(session_options), log_);
+  running->driver = std::make_unique<McpDriver>(context_.executor, context_.host.pool, running->process->take_pipes(),
+                                                std::move(session_options), log_);
   running->driver->start([this] { changed_.notify(); });
   co_return running;
 }

@@ -27,9 +27,9 @@ struct ServedRequest {
   uid_t peer_uid = 0;  // SO_PEERCRED
 };
 
-// Answers one request. Exactly one of send() or begin() must be called; errors mean that the client is gone. The handler
-// is cancelled (Asio's terminal cancellation) when the client goes away before it ended: what it does then must be safe
-// to cut short wherever it suspends. A client that only shut its writing side down is still there.
+// Answers one request. Exactly one of send() or begin() must be called; errors mean that the client is gone. The
+// handler is cancelled (Asio's terminal cancellation) when the client goes away before it ended: what it does then must
+// be safe to cut short wherever it suspends. A client that only shut its writing side down is still there.
 class Responder {
  public:
   virtual ~Responder() = default;

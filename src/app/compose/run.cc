@@ -297,7 +297,7 @@ class Run final : provision::StartReport {
     }
     if (const int error = relay_ ? relay_->client_error() : 0; error != 0) {
       say(fmt::format("stdout: {}; what the server said did not arrive entire", std::strerror(error)));
-      co_return exit_status(*exit_) != kOk ? exit_status(*exit_) : kRunCannotStart;
+      co_return exit_status(*exit) != kOk ? exit_status(*exit) : kRunCannotStart;
     }
     const bool wanted = stop_ || input_ended_;
     if (exit->killed_for_memory) {

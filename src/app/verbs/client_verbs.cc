@@ -31,8 +31,7 @@ using std::chrono::seconds;
 
 int report(const DaemonClient& client, const Error& error) {
   if (client.cancelled()) return kFailed;  // a stop signal ended the verb: nobody needs to be told
-  print_err("mcpbox: {}
-", error.message());
+  print_err("mcpbox: {}\n", error.message());
   return client.no_daemon() ? kNoDaemon : exit_code_of(error);
 }
 

@@ -150,8 +150,8 @@ void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
   }
   if (as_json) {
     const std::string list = all.end().take();
-    print_out(
-        "{}", json::Writer().object().member("bytes", bytes).member("environments", json::Raw{list}).end().take_line());
+    print_out("{}",
+              json::Writer().object().member("bytes", bytes).member("environments", json::Raw{list}).end().take_line());
   } else {
     print_out("{}", format_table({"ENVIRONMENT", "STATE", "SIZE", "USED", "SERVERS", "PACKAGES"}, rows));
     if (entries.size() > 1) print_out("{} environments, {}\n", entries.size(), human_bytes(bytes));

@@ -1,7 +1,7 @@
 // One thread's epoll loop: descriptors, timers, deferred calls.
 //
-// By hand and not Asio's: mcpbox-init is static, is PID 1 of every sandbox, and its loop must be small enough to be read
-// whole; it has no names to resolve and nothing to run in parallel.
+// By hand and not Asio's: mcpbox-init is static, is PID 1 of every sandbox, and its loop must be small enough to be
+// read whole; it has no names to resolve and nothing to run in parallel.
 #pragma once
 
 #include <chrono>

@@ -1,7 +1,7 @@
 // Finds the server name in the first bytes that a TLS client sends. No I/O, nothing is decrypted.
 //
-// By hand and not by OpenSSL: that reads a ClientHello only as the server of a handshake, with a state for each connection
-// and an answer of its own. The name stands in clear text behind four lengths.
+// By hand and not by OpenSSL: that reads a ClientHello only as the server of a handshake, with a state for each
+// connection and an answer of its own. The name stands in clear text behind four lengths.
 #pragma once
 
 #include <cstddef>

@@ -3,8 +3,8 @@
 // Strict where two readers could differ (RFC 9112 §11): CRLF only, no folding, one Host, one way of framing a body, no
 // target but visible ASCII. What leaves for the server is written anew from what was understood.
 //
-// By hand and not by Beast's parser: that joins folded lines, takes several Hosts and a target with bytes above ASCII, and
-// the server behind may read those otherwise than we judged them.
+// By hand and not by Beast's parser: that joins folded lines, takes several Hosts and a target with bytes above ASCII,
+// and the server behind may read those otherwise than we judged them.
 #pragma once
 
 #include <cstddef>

@@ -53,14 +53,22 @@ AddressClass classify_v4(const ip::address_v4& address) {
       {net4("192.0.0.192/32"), AddressClass::kMetadata},      // Oracle
       {net4("168.63.129.16/32"), AddressClass::kMetadata},    // Azure's WireServer: a public address that only guests
                                                               // reach
-      {net4("0.0.0.0/8"), AddressClass::kUnspecified},        {net4("10.0.0.0/8"), AddressClass::kPrivate},
-      {net4("100.64.0.0/10"), AddressClass::kCgnat},          {net4("127.0.0.0/8"), AddressClass::kLoopback},
-      {net4("169.254.0.0/16"), AddressClass::kLinkLocal},     {net4("172.16.0.0/12"), AddressClass::kPrivate},
-      {net4("192.0.0.0/24"), AddressClass::kReserved},        {net4("192.0.2.0/24"), AddressClass::kDocumentation},
-      {net4("192.88.99.0/24"), AddressClass::kReserved},      {net4("192.168.0.0/16"), AddressClass::kPrivate},
-      {net4("198.18.0.0/15"), AddressClass::kBenchmark},      {net4("198.51.100.0/24"), AddressClass::kDocumentation},
-      {net4("203.0.113.0/24"), AddressClass::kDocumentation}, {net4("224.0.0.0/4"), AddressClass::kMulticast},
-      {net4("255.255.255.255/32"), AddressClass::kMulticast}, {net4("240.0.0.0/4"), AddressClass::kReserved},
+      {net4("0.0.0.0/8"), AddressClass::kUnspecified},
+      {net4("10.0.0.0/8"), AddressClass::kPrivate},
+      {net4("100.64.0.0/10"), AddressClass::kCgnat},
+      {net4("127.0.0.0/8"), AddressClass::kLoopback},
+      {net4("169.254.0.0/16"), AddressClass::kLinkLocal},
+      {net4("172.16.0.0/12"), AddressClass::kPrivate},
+      {net4("192.0.0.0/24"), AddressClass::kReserved},
+      {net4("192.0.2.0/24"), AddressClass::kDocumentation},
+      {net4("192.88.99.0/24"), AddressClass::kReserved},
+      {net4("192.168.0.0/16"), AddressClass::kPrivate},
+      {net4("198.18.0.0/15"), AddressClass::kBenchmark},
+      {net4("198.51.100.0/24"), AddressClass::kDocumentation},
+      {net4("203.0.113.0/24"), AddressClass::kDocumentation},
+      {net4("224.0.0.0/4"), AddressClass::kMulticast},
+      {net4("255.255.255.255/32"), AddressClass::kMulticast},
+      {net4("240.0.0.0/4"), AddressClass::kReserved},
   };
   for (const auto& range : kRanges) {
     if (contains(range.network, address)) return range.kind;

@@ -1,3 +1,4 @@
+// Part of copies.h: brings the copies that a server has in line with what it is to have.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>

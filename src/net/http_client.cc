@@ -361,8 +361,4 @@ Task<Result<HttpResponse>> HttpClient::fetch(HttpRequest request) {
   co_return co_await transfer.run();
 }
 
-std::string url_encode(std::string_view text) {
-  return percent_encode(text);
-}
-
 }  // namespace mcpbox::net

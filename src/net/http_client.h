@@ -85,7 +85,4 @@ class HttpClient {
   std::shared_ptr<Driver> driver_;
 };
 
-// Percent-encodes everything but RFC 3986's unreserved characters: for a query value or a path segment.
-std::string url_encode(std::string_view text);
-
 }  // namespace mcpbox::net

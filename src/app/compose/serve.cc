@@ -25,7 +25,7 @@
 #include "egress/control/service.h"
 #include "gateway/control_api.h"
 #include "hosting/host.h"
-#include "json/text.h"
+#include "json/writer.h"
 #include "net/http_server.h"
 #include "net/task_group.h"
 #include "net/wait.h"
@@ -255,15 +255,13 @@ int down(const DownOptions& options) {
 int check_config(const std::string& file, bool as_json) {
   auto loaded = config::load(file);
   if (as_json) {
-    std::string problems;
-    if (!loaded) {
-      for (const config::Problem& problem : loaded.error()) {
-        if (!problems.empty()) problems += ',';
-        problems += fmt::format(R"({{"file":{},"line":{},"column":{},"what":{}}})", json::quote(problem.file),
-                                problem.line, problem.column, json::quote(problem.what));
-      }
+    json::Writer out;
+    out.object().member("ok", loaded.has_value()).array("problems");
+    for (const config::Problem& problem : loaded ? std::vector<config::Problem>() : loaded.error()) {
+      out.object().member("file", problem.file).member("line", problem.line).member("column", problem.column);
+      out.member("what", problem.what).end();
     }
-    print_out("{{\"ok\":{},\"problems\":[{}]}}\n", loaded.has_value(), problems);
+    print_out("{}", out.end().end().take_line());
     return loaded ? kOk : kUsage;
   }
   if (!loaded) {

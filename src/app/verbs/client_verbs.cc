@@ -17,9 +17,11 @@
 #include "app/verbs/table.h"
 #include "base/errno_error.h"
 #include "base/text.h"
+#include "base/url.h"
 #include "json/raw.h"
 #include "json/text.h"
 #include "json/value.h"
+#include "json/writer.h"
 #include "net/task_group.h"
 #include "net/wait.h"
 
@@ -244,7 +246,7 @@ int list_tools(const ClientOptions& options, const std::string& server) {
     std::string all = "{";
     std::vector<std::vector<std::string>> rows;
     for (const std::string& name : names) {
-      auto body = co_await client.get("/v1/servers/" + net::url_encode(name) + "/tools");
+      auto body = co_await client.get("/v1/servers/" + percent_encode(name) + "/tools");
       if (!body) co_return report(client, body.error());
       if (options.json) {
         const auto tools = json::raw_member(*body, "tools");
@@ -276,9 +278,10 @@ int call_tool(const ClientOptions& options, const CallOptions& call) {
     return kUsage;
   }
   return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
-    std::string request = fmt::format(R"({{"tool":{},"arguments":{}}})", json::quote(call.tool), *arguments);
+    json::Writer request;
+    request.object().member("tool", call.tool).member("arguments", json::Raw{*arguments}).end();
     auto body =
-        co_await client.post("/v1/servers/" + net::url_encode(call.server) + "/call", std::move(request), seconds(0));
+        co_await client.post("/v1/servers/" + percent_encode(call.server) + "/call", request.take(), seconds(0));
     if (!body) co_return report(client, body.error());
     const auto parsed = Value::parse(*body);
     if (!parsed) co_return report(client, parsed.error());
@@ -310,7 +313,7 @@ int show_logs(const ClientOptions& options, const std::string& server, bool foll
       if (!flush_out()) return fail(Code::kCancelled, "nobody reads the log");
       return {};
     };
-    const std::string path = "/v1/servers/" + net::url_encode(server) + "/logs" + (follow ? "?follow=1" : "");
+    const std::string path = "/v1/servers/" + percent_encode(server) + "/logs" + (follow ? "?follow=1" : "");
     auto done = co_await client.stream(path, on_bytes);
     (void)runtime;
     if (!flush_out()) co_return kFailed;  // which is said at the end
@@ -322,13 +325,13 @@ int show_logs(const ClientOptions& options, const std::string& server, bool foll
 int restart_server(const ClientOptions& options, const std::string& server, bool fresh) {
   return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
     co_return co_await change_server(client, options,
-                                     "/v1/servers/" + net::url_encode(server) + "/restart" + (fresh ? "?fresh=1" : ""));
+                                     "/v1/servers/" + percent_encode(server) + "/restart" + (fresh ? "?fresh=1" : ""));
   });
 }
 
 int stop_server(const ClientOptions& options, const std::string& server) {
   return with_client(options, [&](Runtime&, DaemonClient& client) -> Task<int> {
-    co_return co_await change_server(client, options, "/v1/servers/" + net::url_encode(server) + "/stop");
+    co_return co_await change_server(client, options, "/v1/servers/" + percent_encode(server) + "/stop");
   });
 }
 

@@ -21,6 +21,7 @@
 #include "app/verbs/table.h"
 #include "base/digest.h"
 #include "base/text.h"
+#include "base/url.h"
 #include "box/sandbox.h"
 #include "config/load.h"
 #include "hosting/host.h"
@@ -255,7 +256,7 @@ Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place
                                             std::string& said) {
   DaemonClient client(runtime.loop.get_executor(), place.paths.socket);
   auto body =
-      co_await client.post("/v1/servers/" + net::url_encode(server) + "/restart", "{}", std::chrono::seconds(360));
+      co_await client.post("/v1/servers/" + percent_encode(server) + "/restart", "{}", std::chrono::seconds(360));
   if (!body) co_return std::nullopt;
   const auto view = json::Value::parse(*body);
   if (!view) co_return std::nullopt;

@@ -12,6 +12,7 @@
 #include "app/verbs/daemon_client.h"
 #include "app/verbs/table.h"
 #include "base/text.h"
+#include "base/url.h"
 #include "json/value.h"
 #include "json/writer.h"
 
@@ -85,7 +86,7 @@ int pull_changes(const ClientOptions& options, const PullVerb& pull) {
     json::Writer request;
     request.object().member("of", of).member("to", to).member("dry_run", pull.dry_run).member("force", pull.force);
     request.member("delete", pull.delete_missing).end();
-    auto body = co_await client.post("/v1/servers/" + net::url_encode(pull.server) + "/pull", request.take(),
+    auto body = co_await client.post("/v1/servers/" + percent_encode(pull.server) + "/pull", request.take(),
                                      std::chrono::seconds(360));
     const auto failed = [&](const Error& error) {
       print_err("mcpbox: {}\n", error.message());

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "base/url.h"
 #include "box/docker/json.h"
 
 namespace mcpbox::box {
@@ -26,7 +27,7 @@ std::string target_of(const DockerClient::Call& call) {
   std::string out = call.path;
   char separator = '?';
   for (const auto& [name, value] : call.query) {
-    out += separator + net::url_encode(name) + "=" + net::url_encode(value);
+    out += separator + percent_encode(name) + "=" + percent_encode(value);
     separator = '&';
   }
   return out;

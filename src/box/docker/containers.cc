@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/url.h"
 #include "box/docker/json.h"
 #include "box/docker/profile.h"
 #include "net/wait.h"
@@ -49,7 +50,7 @@ SandboxState read_state(const json& container) {
 
 Task<Result<std::string>> describe(DockerClient& client, std::string id_or_name) {
   DockerClient::Call call;
-  call.path = "/containers/" + net::url_encode(id_or_name) + "/json";
+  call.path = "/containers/" + percent_encode(id_or_name) + "/json";
   co_return co_await client.call(std::move(call));
 }
 

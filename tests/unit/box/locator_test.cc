@@ -37,13 +37,15 @@ TEST(DockerAddress, reads_every_spelling) {
   EXPECT_EQ(parse_docker_address("http://10.0.0.5:99")->text, "tcp://10.0.0.5:99");
   EXPECT_EQ(parse_docker_address("tcp://10.0.0.5:99", "", true)->base_url, "https://10.0.0.5:99");
   EXPECT_EQ(parse_docker_address("tcp://[::1]", "/certs")->base_url, "https://[::1]:2376");
+  EXPECT_EQ(parse_docker_address("TCP://my_host:1/")->text, "tcp://my_host:1");
   EXPECT_EQ(parse_docker_address("https://h:1/", "/certs")->tls.client_key, "/certs/key.pem");
   EXPECT_EQ(parse_docker_address("http://h:1", "/certs")->tls.client_key, "");
 }
 
 TEST(DockerAddress, refuses_what_it_cannot_use) {
-  for (const char* text : {"", "docker.sock", "unix://relative", "ssh://host", "npipe:////./pipe/x", "tcp://",
-                           "tcp://host/path?x", "tcp://a b"}) {
+  for (const char* text :
+       {"", "docker.sock", "unix://relative", "ssh://host", "npipe:////./pipe/x", "tcp://", "tcp://host/path?x",
+        "tcp://a b", "tcp://u:p@host:1", "tcp://h:1:2", "tcp://h:x", "tcp://[::1", "tcp://h?x"}) {
     auto parsed = parse_docker_address(text);
     ASSERT_FALSE(parsed) << text;
     EXPECT_EQ(parsed.error().code(), Code::kInvalidArgument);

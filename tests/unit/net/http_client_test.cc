@@ -307,11 +307,5 @@ TEST_F(HttpClientTest, twenty_requests_run_at_once) {
   EXPECT_EQ(wrong, 0);
 }
 
-TEST(UrlEncode, escapes_everything_that_is_reserved) {
-  EXPECT_EQ(url_encode("aZ9-._~"), "aZ9-._~");
-  EXPECT_EQ(url_encode("a b/{\"c\":1}&="), "a%20b%2F%7B%22c%22%3A1%7D%26%3D");
-  EXPECT_EQ(url_encode("\xc3\xa4"), "%C3%A4");
-}
-
 }  // namespace
 }  // namespace mcpbox::net

@@ -10,26 +10,13 @@
 #include "base/errno_error.h"
 #include "base/log.h"
 #include "net/wait.h"
+#include "sys/private_directory.h"
 
 namespace mcpbox::box {
 namespace {
 
 constexpr std::string_view kControlMount = "/.boxrun";
 constexpr std::string_view kInitMount = "/.box/mcpbox-init";
-
-// True when it was not there before.
-Result<bool> make_private_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0) return true;
-  if (errno != EEXIST) return fail(errno_error(errno, fmt::format("cannot make the control directory {}", path)));
-  struct stat status{};
-  // lstat: a link here could point the control socket anywhere.
-  if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, fmt::format("stat {}", path)));
-  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
-    return fail(Code::kPermissionDenied,
-                fmt::format("{} is not a private directory of this user; remove it and start again", path));
-  }
-  return false;
-}
 
 }  // namespace
 
@@ -125,7 +112,7 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio
     if (opened->adopted_) co_return opened;
   }
 
-  auto made = make_private_directory(opened->control_dir_);
+  auto made = sys::make_private_directory(opened->control_dir_);
   if (!made) co_return fail(std::move(made).error());
   opened->made_control_dir_ = *made;
   for (const Mount& mount : mounts) {

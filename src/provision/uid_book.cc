@@ -20,7 +20,7 @@
 #include "base/unique_fd.h"
 #include "provision/identity.h"
 #include "provision/install/env_ledger.h"
-#include "sys/directory.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::provision {
 namespace {
@@ -50,17 +50,6 @@ class RunHold final : public UidHold {
  private:
   std::unique_ptr<UidHold> server_, code_;
 };
-
-Result<void> write_synced(int file, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(file, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail(errno_error(errno, "write"));
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  if (::fsync(file) != 0) return fail(errno_error(errno, "fsync"));
-  return {};
-}
 
 }  // namespace
 
@@ -155,21 +144,8 @@ class UidBook::Open {
     std::string text(kHead);
     for (const Entry& entry : entries_) text += fmt::format("{} {} {}\n", entry.uid, entry.kind, entry.name);
     text += fmt::format("sha256 {}\n", sha256_hex(text));
-    const std::string path = book_->file("book");
-    const std::string fresh = fmt::format("{}.{}", path, random_hex(4));
-    Result<void> outcome;
-    {
-      UniqueFd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-      outcome = file ? write_synced(file.get(), text) : fail(errno_error(errno, "make"));
-      if (outcome && ::close(file.release()) != 0) outcome = fail(errno_error(errno, "close"));
-    }
-    if (outcome && ::rename(fresh.c_str(), path.c_str()) != 0) outcome = fail(errno_error(errno, "rename"));
-    if (!outcome) {
-      ::unlink(fresh.c_str());
-      return fail(std::move(outcome).error().with_context(fmt::format("cannot note a user id in {}", path)));
-    }
-    const UniqueFd folder(::open(book_->dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (folder) (void)::fsync(folder.get());
+    auto written = sys::replace_file(book_->file("book"), text, sys::Durable::kYes);
+    if (!written) return fail(std::move(written).error().with_context("cannot note a user id"));
     // From now on a book that is not there was lost.
     if (::ftruncate(lock_.get(), 1) != 0) return fail(errno_error(errno, book_->file("lock")));
     return {};

@@ -54,19 +54,4 @@ Result<std::vector<std::string>> read_names(int fd, std::size_t limit) {
   return names;
 }
 
-Result<std::string> read_all(int fd, std::size_t limit) {
-  std::string content;
-  char buffer[16 * 1024];
-  for (;;) {
-    ssize_t got = ::pread(fd, buffer, sizeof buffer, static_cast<off_t>(content.size()));
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      return fail(errno_error(errno, "read"));
-    }
-    if (got == 0) return content;
-    content.append(buffer, static_cast<std::size_t>(got));
-    if (content.size() > limit) return fail(Code::kResourceExhausted, "more than " + std::to_string(limit) + " bytes");
-  }
-}
-
 }  // namespace mcpbox::sys

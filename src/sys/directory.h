@@ -13,8 +13,4 @@ namespace mcpbox::sys {
 // order. Moves the position of `fd` and leaves it open. kResourceExhausted when there are more than `limit`.
 Result<std::vector<std::string>> read_names(int fd, std::size_t limit);
 
-// The whole content of the regular file behind `fd`, from its start. kResourceExhausted when it has more than `limit`
-// bytes.
-Result<std::string> read_all(int fd, std::size_t limit);
-
 }  // namespace mcpbox::sys

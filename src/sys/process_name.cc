@@ -3,44 +3,50 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <fstream>
+#include <charconv>
+#include <optional>
+#include <string_view>
 
 #include "base/text.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::sys {
 namespace {
 
-std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-// Field 22 of /proc/PID/stat (proc(5)): start time in clock ticks since boot. The name in field 2 may hold anything, so
-// count from its end.
-std::string start_time_of(const std::string& pid) {
-  const std::string line = first_line("/proc/" + pid + "/stat");
-  const std::size_t close = line.rfind(')');
-  if (close == std::string::npos) return {};
-  const auto fields = split(std::string_view(line).substr(close + 1), ' ');
-  return fields.size() > 20 ? std::string(fields[20]) : std::string();
+template <class Number>
+std::optional<Number> number_in(std::string_view text) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
 }
 
 }  // namespace
 
+std::string boot_id() {
+  return std::string(trim(read_file("/proc/sys/kernel/random/boot_id").value_or("")));
+}
+
+std::uint64_t start_of_process(pid_t pid) {
+  const std::string text = read_file(fmt::format("/proc/{}/stat", pid)).value_or("");
+  // Fields 3 and 22, counted from the end of the name, which may hold anything.
+  const std::size_t close = text.rfind(')');
+  if (close == std::string::npos || close + 2 >= text.size()) return 0;
+  const auto fields = split(std::string_view(text).substr(close + 2), ' ');
+  if (fields.size() < 20 || fields[0] == "Z" || fields[0] == "X") return 0;
+  return number_in<std::uint64_t>(fields[19]).value_or(0);
+}
+
 std::string own_process() {
-  const std::string pid = fmt::format("{}", ::getpid());
-  return fmt::format("{}:{}:{}", first_line("/proc/sys/kernel/random/boot_id"), pid, start_time_of(pid));
+  return fmt::format("{}:{}:{}", boot_id(), ::getpid(), start_of_process(::getpid()));
 }
 
 bool process_is_alive(const std::string& name) {
   const auto parts = split(name, ':');
-  if (parts.size() != 3 || parts[2].empty()) return false;
-  if (parts[0] != first_line("/proc/sys/kernel/random/boot_id")) return false;
-  const std::string pid(parts[1]);
-  if (pid.empty() || pid.find_first_not_of("0123456789") != std::string::npos) return false;
-  return start_time_of(pid) == parts[2];
+  if (parts.size() != 3 || parts[0] != boot_id()) return false;
+  const auto pid = number_in<pid_t>(parts[1]);
+  const auto start = number_in<std::uint64_t>(parts[2]);
+  return pid && start && *pid > 0 && *start != 0 && start_of_process(*pid) == *start;
 }
 
 }  // namespace mcpbox::sys

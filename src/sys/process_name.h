@@ -2,9 +2,19 @@
 // from one that still uses them.
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstdint>
 #include <string>
 
 namespace mcpbox::sys {
+
+// Names this start of the machine: /proc/sys/kernel/random/boot_id.
+std::string boot_id();
+
+// When the process started, in clock ticks since the machine did: boot, number and start together name a process.
+// 0 when it is gone or a zombie (proc(5), /proc/PID/stat).
+std::uint64_t start_of_process(pid_t pid);
 
 // This process as "<boot id>:<pid>:<start time>": another process that gets the same pid later has another name.
 std::string own_process();

@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "base/text.h"
-#include "sys/directory.h"
+#include "sys/small_file.h"
 #include "workspace/path_text.h"
 
 namespace mcpbox::workspace {

@@ -9,7 +9,7 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
-#include "sys/directory.h"
+#include "sys/small_file.h"
 #include "workspace/path_text.h"
 
 namespace mcpbox::workspace {

@@ -7,8 +7,8 @@
 
 #include "base/errno_error.h"
 #include "base/text.h"
-#include "sys/directory.h"
 #include "sys/path_guard.h"
+#include "sys/small_file.h"
 #include "workspace/pull.h"
 
 namespace mcpbox::workspace {
@@ -138,18 +138,15 @@ Result<void> PullReceiver::file(std::string_view path, std::uint64_t size, bool 
 Result<void> PullReceiver::data(std::string_view bytes) {
   if (!content_) return {};
   content_->update(bytes);
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(out_.get(), bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail(errno_error(errno, "write '" + now_.spooled + "'"));
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
+  auto written = sys::write_all(out_.get(), bytes);
+  if (!written) return fail(std::move(written).error().with_context("'" + now_.spooled + "'"));
   return {};
 }
 
 Result<void> PullReceiver::file_end() {
   if (!content_) return {};
-  out_.reset();
+  if (auto closed = sys::close_written(std::move(out_)); !closed)
+    return fail(std::move(closed).error().with_context("'" + now_.spooled + "'"));
   now_.digest = content_->hex();
   content_.reset();
   const StageManifest::Entry* staged = index_.find(now_.path);

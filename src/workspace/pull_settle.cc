@@ -11,6 +11,7 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "sys/path_guard.h"
+#include "sys/small_file.h"
 #include "workspace/pull.h"
 
 namespace mcpbox::workspace {
@@ -160,12 +161,8 @@ Result<void> Writer::fill(const PullReceiver::Received& file, int out) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return fail(errno_error(errno, "read '" + file.spooled + "'"));
     if (got == 0) return {};
-    for (std::string_view rest(buffer.data(), static_cast<std::size_t>(got)); !rest.empty();) {
-      const ssize_t written = ::write(out, rest.data(), rest.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return fail(errno_error(errno, "write '" + printable(file.path) + "'"));
-      rest.remove_prefix(static_cast<std::size_t>(written));
-    }
+    auto written = sys::write_all(out, {buffer.data(), static_cast<std::size_t>(got)});
+    if (!written) return fail(std::move(written).error().with_context("'" + printable(file.path) + "'"));
   }
 }
 
@@ -191,6 +188,9 @@ Result<void> Writer::write(const Step& step, PullItem& item) {
                                 : 0644;
     if (::fchmod(out.get(), wanted & 0755) != 0)
       return fail(errno_error(errno, "set the mode of '" + printable(step.file->path) + "'"));
+    // Before it gets its name: what the disk had no room for must not replace what is there.
+    if (auto closed = sys::close_written(std::move(out)); !closed)
+      return fail(std::move(closed).error().with_context("'" + printable(step.file->path) + "'"));
     if (auto same = still_as_compared(parent->get(), name, step); !same) return same;
     if (step.backup && replaces) {
       if (auto kept = keep_backup(parent->get(), name, item); !kept) return kept;

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "sys/directory.h"
 #include "sys/path_guard.h"
+#include "sys/small_file.h"
 #include "workspace/denied.h"
 #include "workspace/host_view.h"
 #include "workspace/ignore.h"

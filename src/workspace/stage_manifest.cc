@@ -10,7 +10,7 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
-#include "sys/directory.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -144,24 +144,7 @@ Result<void> save_manifest(const std::string& path, const StageManifest& manifes
   const std::string directory = path.substr(0, path.rfind('/'));
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
     return fail(errno_error(errno, "make '" + directory + "'"));
-  const std::string fresh = path + "." + random_hex(4);
-  UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd) return fail(errno_error(errno, "make '" + fresh + "'"));
-  const std::string bytes = encode_manifest(manifest);
-  std::string_view rest = bytes;
-  int error = 0;
-  while (!rest.empty() && error == 0) {
-    const ssize_t written = ::write(fd.get(), rest.data(), rest.size());
-    if (written >= 0) {
-      rest.remove_prefix(static_cast<std::size_t>(written));
-    } else if (errno != EINTR) {
-      error = errno;
-    }
-  }
-  if (error == 0 && ::rename(fresh.c_str(), path.c_str()) != 0) error = errno;
-  if (error == 0) return {};
-  ::unlink(fresh.c_str());
-  return fail(errno_error(error, "write '" + path + "'"));
+  return sys::replace_file(path, encode_manifest(manifest));
 }
 
 ManifestIndex::ManifestIndex(const StageManifest& manifest) {

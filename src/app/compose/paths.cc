@@ -1,12 +1,9 @@
 #include "app/compose/paths.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <pwd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
@@ -17,7 +14,8 @@
 #include "base/digest.h"
 #include "base/errno_error.h"
 #include "base/text.h"
-#include "base/unique_fd.h"
+#include "sys/private_directory.h"
+#include "sys/small_file.h"
 #include "sys/unix_listener.h"
 
 namespace mcpbox::app {
@@ -48,25 +46,6 @@ std::string default_run_dir() {
   return fmt::format("/tmp/mcpbox-{}", ::geteuid());
 }
 
-// Like mkdir -p with 0700 for what is missing; the last one must be a directory of ours that nobody else can enter.
-Result<void> make_private(const std::string& path) {
-  for (std::size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
-    if (::mkdir(path.substr(0, slash).c_str(), 0700) != 0 && errno != EEXIST) {
-      return fail(errno_error(errno, "cannot make " + path.substr(0, slash)));
-    }
-  }
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail(errno_error(errno, "cannot make " + path));
-  struct stat status{};
-  if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, path));
-  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
-    return fail(
-        Code::kPermissionDenied,
-        fmt::format("{} must be a directory of this user that nobody else can enter (chmod 700); mend or remove it",
-                    path));
-  }
-  return {};
-}
-
 std::string executable_directory() {
   std::array<char, 4096> buffer{};
   const ssize_t size = ::readlink("/proc/self/exe", buffer.data(), buffer.size());
@@ -89,7 +68,7 @@ Result<Paths> make_paths(const std::string& state_dir, const std::string& socket
   paths.socket = socket.empty() ? default_socket() : socket;
   paths.home = home_directory();
   for (const std::string& dir : {paths.state_dir, paths.run_dir}) {
-    if (auto made = make_private(dir); !made) return fail(std::move(made).error());
+    if (auto made = sys::make_private_path(dir); !made) return fail(std::move(made).error());
   }
   return paths;
 }
@@ -97,11 +76,9 @@ Result<Paths> make_paths(const std::string& state_dir, const std::string& socket
 Result<std::string> instance_id(const std::string& state_dir) {
   const std::string path = state_dir + "/instance";
   for (int attempt = 0; attempt < 2; ++attempt) {
-    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (file) {
-      std::array<char, 64> buffer{};
-      const ssize_t size = ::read(file.get(), buffer.data(), buffer.size());
-      const std::string id(trim({buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))}));
+    if (auto text = sys::read_file(path); text || text.error().code() != Code::kNotFound) {
+      if (!text) return fail(std::move(text).error());
+      const std::string id(trim(*text));
       if (id.size() == 32 && id.find_first_not_of("0123456789abcdef") == std::string::npos) return id;
       return fail(
           Code::kDataLoss,
@@ -109,18 +86,11 @@ Result<std::string> instance_id(const std::string& state_dir) {
                       "old id with `docker ps --filter label=io.mcpbox.managed=1`",
                       path));
     }
-    if (errno != ENOENT) return fail(errno_error(errno, path));
     // Written beside and linked into place, so that two first starts agree on one id.
     const std::string id = random_hex(16);
     const std::string fresh = fmt::format("{}.{}", path, id.substr(0, 8));
-    const UniqueFd out(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!out) return fail(errno_error(errno, fresh));
-    const std::string text = id + "\n";
-    if (::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(out.get()) != 0) {
-      const int number = errno;
-      ::unlink(fresh.c_str());
-      return fail(errno_error(number, fresh));
-    }
+    if (auto written = sys::replace_file(fresh, id + "\n", sys::Durable::kYes); !written)
+      return fail(std::move(written).error());
     const int linked = ::link(fresh.c_str(), path.c_str());
     const int number = errno;
     ::unlink(fresh.c_str());

@@ -18,9 +18,9 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
-#include "box/native/record.h"
 #include "net/child_process.h"
 #include "sys/child.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::box {
 namespace {
@@ -55,7 +55,9 @@ Error error_of(const wire::ErrorReply& reply) {
 }  // namespace
 
 std::string namespace_hint() {
-  const auto is = [](const char* path, std::string_view value) { return trim(read_small_file(path)) == value; };
+  const auto is = [](const char* path, std::string_view value) {
+    return trim(sys::read_file(path).value_or("")) == value;
+  };
   if (is("/proc/sys/user/max_user_namespaces", "0"))
     return "user namespaces are switched off: set sysctl user.max_user_namespaces=10000";
   if (::geteuid() == 0) return {};

@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::box {
 namespace {
@@ -32,10 +32,8 @@ bool usable(const std::string& directory) {
 }
 
 std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
+  const std::string text = sys::read_file(path).value_or("");
+  return text.substr(0, text.find('\n'));
 }
 
 long quota(const SandboxLimits& limits) {

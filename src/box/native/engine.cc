@@ -15,7 +15,6 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <optional>
 
@@ -30,6 +29,8 @@
 #include "box/native/record.h"
 #include "box/sandbox_spec.h"
 #include "net/wait.h"
+#include "sys/process_name.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::box {
 namespace {
@@ -41,16 +42,16 @@ constexpr std::chrono::seconds kEnding{15};
 constexpr std::chrono::seconds kWatchRound{30};  // a sandbox that another process made is noticed by then
 
 std::string os_name() {
-  std::ifstream file("/etc/os-release");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("PRETTY_NAME=")) return printable(std::string(trim(line.substr(12))).substr(0, 120));
+  const std::string facts = sys::read_file("/etc/os-release", 64u << 10, sys::Links::kFollow).value_or("");
+  for (const std::string_view line : split(facts, '\n')) {
+    if (line.starts_with("PRETTY_NAME=")) return printable(trim(line.substr(12)).substr(0, 120));
   }
   return "Linux";
 }
 
 // Says when the host's own system is another one: environments that were installed with it are not used with the next.
 std::string host_image(const NativeOptions& options) {
-  std::string facts = read_small_file("/usr/lib/os-release");
+  std::string facts = sys::read_file("/usr/lib/os-release").value_or("");
   for (const char* path :
        {"/usr/bin/python3", "/usr/bin/node", "/usr/bin/npm", "/usr/local/bin/node", "/usr/local/bin/uv"}) {
     struct stat info{};
@@ -65,14 +66,6 @@ Result<void> make_directories(const std::string& path) {
   fs::create_directories(path, error);
   if (error) return fail(errno_error(error.value(), fmt::format("cannot make {}", path)));
   if (::chmod(path.c_str(), 0700) != 0) return fail(errno_error(errno, path));
-  return {};
-}
-
-Result<void> write_whole(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file) return fail(Code::kResourceExhausted, fmt::format("cannot write {}", path));
   return {};
 }
 
@@ -152,7 +145,8 @@ class NativeEngine final : public Engine {
     }
     const auto until = Clock::now() + kEnding;
     // The record is there before PID 1 is: a sandbox that is being made right now is waited for.
-    while (found->keeper.pid == 0 && found->record.boot == boot_id() && Clock::now() < until && just_made(*found)) {
+    while (found->keeper.pid == 0 && found->record.boot == sys::boot_id() && Clock::now() < until &&
+           just_made(*found)) {
       co_await net::sleep_for(std::chrono::milliseconds(5));
       found = find(id);
       if (!found) co_return Result<void>{};
@@ -212,7 +206,7 @@ class NativeEngine final : public Engine {
     // Made beside and renamed, so that there is never half a volume.
     const std::string fresh = fmt::format("{}/.new-{}", volumes_, random_hex(8));
     if (auto made = make_directories(fresh); !made) co_return made;
-    auto written = write_whole(fresh + "/labels", write_labels(labels));
+    auto written = sys::replace_file(fresh + "/labels", write_labels(labels));
     if (written && (::mkdir((fresh + "/data").c_str(), 0711) != 0 || ::chmod((fresh + "/data").c_str(), 0711) != 0)) {
       written = fail(errno_error(errno, fresh));
     }
@@ -227,7 +221,7 @@ class NativeEngine final : public Engine {
     std::vector<std::string> out;
     std::error_code error;
     for (fs::directory_iterator at(volumes_, error), end; !error && at != end; at.increment(error)) {
-      const auto found = read_labels(read_small_file(at->path().string() + "/labels"));
+      const auto found = read_labels(sys::read_file(at->path().string() + "/labels").value_or(""));
       const std::string name = at->path().filename().string();
       if (found && is_volume_name(name) && labels_match(labels, *found)) out.push_back(name);
     }
@@ -320,7 +314,7 @@ class NativeEngine final : public Engine {
     NativeRecord record;
     record.name = spec.name;
     record.id = fmt::format("{}.{}", spec.name, random_hex(4));
-    record.boot = boot_id();
+    record.boot = sys::boot_id();
     record.labels = spec.labels;
     record.labels["io.mcpbox.managed"] = "1";
     record.labels["io.mcpbox.profile"] = spec.profile.hash();

@@ -7,12 +7,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "base/landlock.h"
 #include "base/text.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::box {
 namespace {
@@ -27,11 +26,8 @@ std::optional<std::uint32_t> number(std::string_view text) {
   return value;
 }
 
-std::string read_file(const char* path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
+std::string administrators_file(const char* path) {
+  return sys::read_file(path, 1u << 20, sys::Links::kFollow).value_or("");
 }
 
 std::string find_program(const char* name) {
@@ -104,8 +100,8 @@ Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners,
   const std::string user = entry != nullptr ? entry->pw_name : std::to_string(uid);
   const std::string newuidmap = find_program("newuidmap");
   const std::string newgidmap = find_program("newgidmap");
-  const auto uids = find_sub_range(read_file("/etc/subuid"), user, uid);
-  const auto gids = find_sub_range(read_file("/etc/subgid"), user, uid);
+  const auto uids = find_sub_range(administrators_file("/etc/subuid"), user, uid);
+  const auto gids = find_sub_range(administrators_file("/etc/subgid"), user, uid);
   std::string missing;
   if (newuidmap.empty() || newgidmap.empty()) {
     missing =

@@ -11,6 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "sys/process_name.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::box {
 namespace {
@@ -28,20 +30,8 @@ std::vector<std::uint64_t> numbers_in(const std::string& text) {
   return out;
 }
 
-// Field 3 and 22 of /proc/PID/stat (proc(5)), counted from the end of the name, which may hold anything. 0 when it is
-// gone or a zombie.
-std::uint64_t start_of(pid_t pid) {
-  const std::string text = read_small_file(fmt::format("/proc/{}/stat", pid));
-  const std::size_t close = text.rfind(')');
-  if (close == std::string::npos || close + 2 >= text.size()) return 0;
-  const auto fields = split(std::string_view(text).substr(close + 2), ' ');
-  if (fields.size() < 20 || fields[0] == "Z" || fields[0] == "X") return 0;
-  const auto numbers = numbers_in(std::string(fields[19]));
-  return numbers.empty() ? 0 : numbers[0];
-}
-
 bool alive(const NativeProcess& process) {
-  return process.pid > 1 && process.start != 0 && start_of(process.pid) == process.start;
+  return process.pid > 1 && process.start != 0 && sys::start_of_process(process.pid) == process.start;
 }
 
 std::vector<std::string> strings(const json& list) {
@@ -53,22 +43,6 @@ std::vector<std::string> strings(const json& list) {
 }
 
 }  // namespace
-
-std::string read_small_file(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  std::string out;
-  std::array<char, 8192> buffer;
-  while (file && out.size() < (64 << 10)) {
-    const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
-    if (got <= 0) break;
-    out.append(buffer.data(), static_cast<std::size_t>(got));
-  }
-  return out;
-}
-
-std::string boot_id() {
-  return std::string(trim(read_small_file("/proc/sys/kernel/random/boot_id")));
-}
 
 std::string write_labels(const Labels& labels) {
   json out = json::object();
@@ -121,7 +95,7 @@ Result<NativeRecord> read_record(std::string_view text) {
 Result<NativeSandbox> read_sandbox(const std::string& directory) {
   NativeSandbox out;
   out.directory = directory;
-  const std::string text = read_small_file(directory + "/record");
+  const std::string text = sys::read_file(directory + "/record").value_or("");
   if (text.empty()) return fail(Code::kNotFound, fmt::format("no native sandbox in {}", printable(directory)));
   auto record = read_record(text);
   if (!record) return fail(std::move(record).error());
@@ -129,13 +103,13 @@ Result<NativeSandbox> read_sandbox(const std::string& directory) {
   out.state.id = out.record.id;
   out.state.name = out.record.name;
   out.state.labels = out.record.labels;
-  if (const auto numbers = numbers_in(read_small_file(directory + "/pid")); numbers.size() == 4) {
+  if (const auto numbers = numbers_in(sys::read_file(directory + "/pid").value_or("")); numbers.size() == 4) {
     out.keeper = {static_cast<pid_t>(numbers[0]), numbers[1]};
     out.first = {static_cast<pid_t>(numbers[2]), numbers[3]};
   }
-  out.state.running = out.record.boot == boot_id() && alive(out.first);
+  out.state.running = out.record.boot == sys::boot_id() && alive(out.first);
   if (out.state.running) return out;
-  if (const auto numbers = numbers_in(read_small_file(directory + "/exit")); numbers.size() == 3) {
+  if (const auto numbers = numbers_in(sys::read_file(directory + "/exit").value_or("")); numbers.size() == 3) {
     const auto code = static_cast<int>(numbers[0]);
     out.state.exit_code = code >= 0 ? code : 128 + static_cast<int>(numbers[1]);
     out.state.killed_for_memory = numbers[1] == 9 && numbers[2] > 0;

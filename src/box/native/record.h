@@ -51,9 +51,6 @@ std::vector<NativeSandbox> read_sandboxes(const std::string& sandboxes);
 // A descriptor of the process, if it still is that one.
 UniqueFd open_process(const NativeProcess& process);
 
-std::string boot_id();
-// At most 64 KiB; empty when it cannot be read.
-std::string read_small_file(const std::string& path);
 std::string write_labels(const Labels& labels);
 std::optional<Labels> read_labels(std::string_view text);
 

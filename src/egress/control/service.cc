@@ -1,8 +1,6 @@
 #include "egress/control/service.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,11 +9,11 @@
 #include <utility>
 
 #include "base/digest.h"
-#include "base/errno_error.h"
 #include "base/log.h"
 #include "base/way_out.h"
 #include "net/task_group.h"
 #include "net/wait.h"
+#include "sys/private_directory.h"
 #include "sys/unix_listener.h"
 
 namespace mcpbox::egress {
@@ -53,19 +51,6 @@ struct EgressState {
 namespace {
 
 constexpr std::chrono::seconds kGrantTime{10};
-
-Result<void> make_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail(errno_error(errno, "cannot make " + path));
-  struct stat status{};
-  if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, path));
-  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
-    return fail(
-        Code::kPermissionDenied,
-        fmt::format("{} must be a directory of this user that nobody else can enter (chmod 700); mend or remove it",
-                    path));
-  }
-  return {};
-}
 
 // Makes what the proxy was told like what is wanted. False when the proxy has gone.
 Task<bool> reconcile(std::shared_ptr<EgressState> state) {
@@ -185,7 +170,7 @@ EgressService::~EgressService() {
 Result<std::unique_ptr<EgressService>> EgressService::start(boost::asio::any_io_executor executor,
                                                             EgressServiceOptions options) {
   if (auto read = parse_network(options.network); !read) return fail(std::move(read).error());
-  if (auto made = make_directory(options.directory); !made) return fail(std::move(made).error());
+  if (auto made = sys::make_private_directory(options.directory); !made) return fail(std::move(made).error());
   auto state = std::make_shared<EgressState>(executor, std::move(options));
   if (state->socket().size() > 107) {  // sun_path, unix(7)
     return fail(

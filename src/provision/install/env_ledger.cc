@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,47 +15,13 @@
 #include "base/text.h"
 #include "json/value.h"
 #include "json/writer.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::provision {
 namespace {
 
 constexpr std::size_t kMaxServers = 50;
 constexpr std::size_t kMaxLog = 1u << 20;
-
-std::string read_whole(const std::string& path, std::size_t limit) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  std::string text;
-  char buffer[16384];
-  ssize_t got = 0;
-  while (file && text.size() < limit && (got = ::read(file.get(), buffer, sizeof buffer)) > 0)
-    text.append(buffer, static_cast<std::size_t>(got));
-  return text;
-}
-
-// By rename, so that a reader never sees half of it. Failing is the ledger's business alone.
-bool write_whole(const std::string& path, std::string_view text) {
-  const std::string fresh = fmt::format("{}.{}", path, random_hex(4));
-  const UniqueFd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return false;
-  const bool whole = ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  if (whole && ::rename(fresh.c_str(), path.c_str()) == 0) return true;
-  ::unlink(fresh.c_str());
-  return false;
-}
-
-// Opens the file and locks it; the file may be unlinked by the one who held it before, so what is locked must still be
-// what the name leads to.
-std::optional<UniqueFd> lock_file(const std::string& path, int how) {
-  for (int attempt = 0; attempt < 100; ++attempt) {
-    UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!file || ::flock(file.get(), how) != 0) return std::nullopt;
-    struct stat held{}, named{};
-    if (::fstat(file.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
-        held.st_dev == named.st_dev)
-      return file;
-  }
-  return std::nullopt;
-}
 
 std::int64_t now_seconds() {
   return static_cast<std::int64_t>(std::time(nullptr));
@@ -79,16 +44,16 @@ std::string EnvLedger::file(const std::string& hash, std::string_view kind) cons
 }
 
 Result<std::shared_ptr<EnvHold>> EnvLedger::hold(const std::string& hash) const {
-  if (dir_.empty()) return std::make_shared<EnvHold>(UniqueFd());
-  auto lock = lock_file(file(hash, "lock"), LOCK_SH | LOCK_NB);
+  if (dir_.empty()) return std::make_shared<EnvHold>(sys::FileLock());
+  auto lock = sys::FileLock::take(file(hash, "lock"), sys::LockMode::kShared, sys::LockWait::kNo);
   if (lock) return std::make_shared<EnvHold>(std::move(*lock));
-  if (errno == EWOULDBLOCK) return fail(Code::kAborted, fmt::format("environment {} is being removed", hash));
-  return fail(errno_error(errno, fmt::format("cannot note the use of an environment in {}", dir_)));
+  if (lock.error() == EWOULDBLOCK) return fail(Code::kAborted, fmt::format("environment {} is being removed", hash));
+  return fail(errno_error(lock.error(), fmt::format("cannot note the use of an environment in {}", dir_)));
 }
 
 std::optional<EnvHold> EnvLedger::hold_alone(const std::string& hash) const {
-  if (dir_.empty()) return EnvHold(UniqueFd());
-  auto lock = lock_file(file(hash, "lock"), LOCK_EX | LOCK_NB);
+  if (dir_.empty()) return EnvHold(sys::FileLock());
+  auto lock = sys::FileLock::take(file(hash, "lock"), sys::LockMode::kExclusive, sys::LockWait::kNo);
   if (!lock) return std::nullopt;
   return EnvHold(std::move(*lock));
 }
@@ -96,7 +61,7 @@ std::optional<EnvHold> EnvLedger::hold_alone(const std::string& hash) const {
 EnvUsage EnvLedger::usage(const std::string& hash) const {
   EnvUsage usage;
   if (dir_.empty()) return usage;
-  const auto noted = json::Value::parse(read_whole(file(hash, "json"), 64u << 10));
+  const auto noted = json::Value::parse(sys::read_file(file(hash, "json")).value_or(""));
   if (!noted) return usage;
   usage.asked_hash = (*noted)["asked_hash"].string_or(hash);
   usage.last_used = (*noted)["last_used"].integer_or(0);
@@ -107,7 +72,7 @@ EnvUsage EnvLedger::usage(const std::string& hash) const {
 void EnvLedger::note_use(const std::string& hash, const std::string& asked_hash, std::string_view server) const {
   if (dir_.empty()) return;
   // Held for a moment by whoever writes: two that start at once both stay noted.
-  const auto lock = lock_file(dir_ + "/ledger.lock", LOCK_EX);
+  const auto lock = sys::FileLock::take(dir_ + "/ledger.lock", sys::LockMode::kExclusive, sys::LockWait::kYes);
   EnvUsage noted = usage(hash);
   const std::string name = printable(server, 100);
   std::erase(noted.servers, name);
@@ -116,7 +81,7 @@ void EnvLedger::note_use(const std::string& hash, const std::string& asked_hash,
   json::Writer out;
   out.object().member("last_used", now_seconds()).member("asked_hash", asked_hash);
   out.member("servers", noted.servers).end();
-  (void)write_whole(file(hash, "json"), out.take_line());
+  (void)sys::replace_file(file(hash, "json"), out.take_line());
 }
 
 std::vector<std::string> EnvLedger::known() const {
@@ -164,7 +129,7 @@ std::map<std::string, std::string> EnvLedger::refreshed() const {
   while (const dirent* entry = open != nullptr ? ::readdir(open) : nullptr) {
     const std::string name = entry->d_name;
     if (!name.ends_with(".fresh") || !is_env_hash(name.substr(0, name.size() - 6))) continue;
-    if (std::string salt = read_whole(dir_ + "/" + name, 64); !salt.empty())
+    if (std::string salt = sys::read_file(dir_ + "/" + name, 64).value_or(""); !salt.empty())
       salts[name.substr(0, 32)] = std::move(salt);
   }
   if (open != nullptr) ::closedir(open);
@@ -172,9 +137,11 @@ std::map<std::string, std::string> EnvLedger::refreshed() const {
 }
 
 Result<void> EnvLedger::refresh(const std::string& asked_hash) const {
-  if (!dir_.empty() && write_whole(file(asked_hash, "fresh"), random_hex(8))) return {};
-  return fail(
-      errno_error(errno, fmt::format("cannot note in {} that environment {} is to be made anew", dir_, asked_hash)));
+  const std::string what = fmt::format("cannot note that environment {} is to be made anew", asked_hash);
+  if (dir_.empty()) return fail(Code::kFailedPrecondition, what + ": there is no state directory");
+  auto written = sys::replace_file(file(asked_hash, "fresh"), random_hex(8));
+  if (!written) return fail(std::move(written).error().with_context(what));
+  return {};
 }
 
 void EnvLedger::restore(const std::string& asked_hash, const std::string& salt) const {
@@ -182,7 +149,7 @@ void EnvLedger::restore(const std::string& asked_hash, const std::string& salt) 
   if (salt.empty()) {
     ::unlink(file(asked_hash, "fresh").c_str());
   } else {
-    (void)write_whole(file(asked_hash, "fresh"), salt);
+    (void)sys::replace_file(file(asked_hash, "fresh"), salt);
   }
 }
 
@@ -196,12 +163,12 @@ void EnvLedger::Log::line(std::string_view text) {
   const std::string whole =
       (written_ + text.size() + 64 >= kMaxLog ? std::string("… the rest was not kept") : printable(text, 4096)) + "\n";
   written_ = written_ + text.size() + 64 >= kMaxLog ? kMaxLog : written_ + whole.size();
-  (void)!::write(file_.get(), whole.data(), whole.size());
+  (void)sys::write_all(file_.get(), whole);
 }
 
 std::optional<std::string> EnvLedger::log(const std::string& hash) const {
   if (dir_.empty() || ::access(file(hash, "log").c_str(), R_OK) != 0) return std::nullopt;
-  return read_whole(file(hash, "log"), kMaxLog + 4096);
+  return sys::read_file(file(hash, "log"), 2 * kMaxLog).value_or("");
 }
 
 }  // namespace mcpbox::provision

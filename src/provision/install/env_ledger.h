@@ -17,16 +17,17 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "sys/file_lock.h"
 
 namespace mcpbox::provision {
 
 // As long as it lives, nobody removes the environment.
 class EnvHold {
  public:
-  explicit EnvHold(UniqueFd lock) : lock_(std::move(lock)) {}
+  explicit EnvHold(sys::FileLock lock) : lock_(std::move(lock)) {}
 
  private:
-  UniqueFd lock_;
+  sys::FileLock lock_;
 };
 
 struct EnvUsage {

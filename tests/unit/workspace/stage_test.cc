@@ -14,6 +14,7 @@
 
 #include "support/temp_tree.h"
 #include "sys/directory.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::workspace {
 namespace {

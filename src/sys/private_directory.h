@@ -1,0 +1,17 @@
+// Directories that only this user can enter.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+
+namespace mcpbox::sys {
+
+// Makes the directory 0700, or takes the one that is there if it is ours, no link, and nobody else can enter it; else
+// kPermissionDenied. True when it was made. Its parent must be there.
+Result<bool> make_private_directory(const std::string& path);
+
+// The same, with the parents that are missing (0700 too).
+Result<void> make_private_path(const std::string& path);
+
+}  // namespace mcpbox::sys

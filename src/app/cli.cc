@@ -32,9 +32,10 @@ Start here:
   mcpbox egress tail                                               who asked for which host, allowed or refused
   mcpbox doctor                                                    what this machine can do
 
-Exit codes: 0 done; 1 failed, or the output could not be written; 2 wrong command line or configuration; 3 no daemon answers; 4 no engine answers;
-5 the server is not connected; 6 the tool reported an error. `run` ends with the server's own code: 128+N for signal N,
-125 when the sandbox could not be made, 127 when the command is not in it.)";
+Exit codes: 0 done; 1 failed, or the output could not be written; 2 wrong command line or configuration;
+3 no daemon answers; 4 no engine answers; 5 the server is not connected; 6 the tool reported an error.
+`run` ends with the server's own code: 128+N for signal N, 125 when the sandbox could not be made, 127 when the command
+is not in it.)";
 
 constexpr const char* kRunFooter = R"(
 Examples:

@@ -200,10 +200,9 @@ Task<void> pull(HostedServer& server, ServedRequest request, Responder& out) {
   };
   if (!request.content_type.starts_with("application/json") || !body.is_object()) {
     co_await refuse(
-        out,
-        Error(
-            Code::kInvalidArgument,
-            R"(send application/json: {"of": "/folder", "to": "/folder", "dry_run": true, "force": false, "delete": false})"));
+        out, Error(Code::kInvalidArgument,
+                   R"(send application/json: {"of": "/folder", "to": "/folder", "dry_run": true, "force": false, )"
+                   R"("delete": false})"));
     co_return;
   }
   if (body.contains("of") && body["of"].is_string()) options.of = body["of"].get<std::string>();

@@ -316,9 +316,9 @@ TEST(ClientSession, keeps_little_of_what_a_server_says_of_itself) {
   Fixture f;
   f.session.start(f.now);
   const std::string big(1u << 20, 'b');
-  f.say(
-      R"({"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":")" +
-      big + R"(","version":")" + big + R"("},"instructions":")" + big + "\"}}");
+  f.say(R"({"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},)"
+        R"("serverInfo":{"name":")" +
+        big + R"(","version":")" + big + R"("},"instructions":")" + big + "\"}}");
   EXPECT_EQ(f.session.server().name.size(), 1024u);
   EXPECT_EQ(f.session.server().version.size(), 1024u);
   EXPECT_EQ(f.session.server().instructions.size(), 256u << 10);

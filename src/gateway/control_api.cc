@@ -17,7 +17,7 @@ namespace mcpbox::gateway {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using hosting::HostedServer;
+using hosting::Server;
 using net::Responder;
 using net::ServedRequest;
 
@@ -130,7 +130,7 @@ Task<void> send_status(ControlContext& context, Responder& out) {
   (void)co_await out.send(200, "application/json", dump(body));
 }
 
-Task<void> send_tools(HostedServer& server, Responder& out) {
+Task<void> send_tools(Server& server, Responder& out) {
   auto tools = server.tools();
   if (!tools) {
     co_await refuse(out, tools.error());
@@ -146,7 +146,7 @@ Task<void> send_tools(HostedServer& server, Responder& out) {
   (void)co_await out.send(200, "application/json", std::move(body));
 }
 
-Task<void> call_tool(HostedServer& server, ServedRequest request, Responder& out) {
+Task<void> call_tool(Server& server, ServedRequest request, Responder& out) {
   if (!request.content_type.starts_with("application/json")) {
     (void)co_await out.send(415, "application/json",
                             dump({{"error", {{"code", "invalid_argument"}, {"message", "send application/json"}}}}));
@@ -169,7 +169,7 @@ Task<void> call_tool(HostedServer& server, ServedRequest request, Responder& out
   (void)co_await out.send(200, "application/json", std::move(body) + "}\n");
 }
 
-Task<void> send_logs(HostedServer& server, ServedRequest request, Responder& out) {
+Task<void> send_logs(Server& server, ServedRequest request, Responder& out) {
   std::uint64_t after = number_or(request.query, "after", 0);
   const bool follow = request.query.contains("follow");
   if (!co_await out.begin(200, "application/x-ndjson")) co_return;
@@ -191,7 +191,7 @@ Task<void> send_logs(HostedServer& server, ServedRequest request, Responder& out
   (void)co_await out.end();
 }
 
-Task<void> pull(HostedServer& server, ServedRequest request, Responder& out) {
+Task<void> pull(Server& server, ServedRequest request, Responder& out) {
   constexpr std::size_t kMaxItems = 5000;
   provision::PullOptions options;
   const Json body = Json::parse(request.body, nullptr, false);
@@ -264,7 +264,7 @@ Task<void> route(ControlContext& context, ServedRequest request, Responder& out)
   if (parts.size() == 4 && parts[1] == "servers") {
     auto server = context.host.find(parts[2]);
     if (!server) co_return co_await refuse(out, server.error());
-    HostedServer& found = **server;
+    Server& found = **server;
     const std::string& verb = parts[3];
     if (get && verb == "tools") co_return co_await send_tools(found, out);
     if (get && verb == "logs") co_return co_await send_logs(found, std::move(request), out);

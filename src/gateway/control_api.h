@@ -18,15 +18,19 @@
 #include <functional>
 #include <string>
 
-#include "box/engine.h"
 #include "hosting/host.h"
 #include "net/http_server.h"
 
 namespace mcpbox::gateway {
 
+// What clients are told of the engine.
+struct EngineView {
+  std::string kind, version, api_version, address;
+};
+
 struct ControlContext {
   hosting::Host& host;
-  box::EngineInfo engine;
+  EngineView engine;
   std::string image_reference;
   std::string config_file;
   std::function<void()> request_shutdown;  // returns at once; the daemon ends after the reply was sent

@@ -43,7 +43,7 @@ Lifecycle::Action Lifecycle::on(const Event& event, Clock::time_point now) {
           [&](const ShutDownAsked&) { return want(Wanted::kShutDown, now); },
           [&](const Begin&) { return step_ == Step::kNew ? next(now) : Action{}; },
           [&](const PhaseReached& reached) {
-            if (step_ != Step::kStarting) return Action{};
+            if (step_ != Step::kStarting || reached.phase == phase_) return Action{};
             if (state_in(reached.phase) == ServerState::kConnecting) fresh_ = false;
             enter(state_in(reached.phase), reached.phase, now);
             return Action{};

@@ -30,7 +30,7 @@
 #include "box/sandbox.h"
 #include "config/settings.h"
 #include "egress/control/service.h"
-#include "hosting/host.h"
+#include "hosting/sandbox_backend.h"
 #include "net/task_group.h"
 #include "net/wait.h"
 #include "provision/egress_policy.h"

@@ -25,6 +25,7 @@
 #include "egress/control/service.h"
 #include "gateway/control_api.h"
 #include "hosting/host.h"
+#include "hosting/sandbox_backend.h"
 #include "json/writer.h"
 #include "net/http_server.h"
 #include "net/task_group.h"
@@ -136,7 +137,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   } else {
     log::info("engine", "{}, image {}", describe_engine(setup->info), setup->image_reference);
     for (const std::string& warning : setup->info.warnings) log::warning("engine", "{}", warning);
-    hosting::HostOptions hosting;
+    hosting::SandboxBackendOptions hosting;
     hosting.instance = *instance;
     hosting.init_path = *init;
     hosting.run_dir = paths->run_dir;
@@ -167,10 +168,12 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
       co_return code;
     }
     hosting.egress = egress->get();
-    hosting.settings = std::move(settings);
-    hosting::Host host(*setup->engine, executor, runtime.pool, std::move(hosting));
-    gateway::ControlContext made{host,           setup->info,  setup->image_reference,
-                                 options.config, request_stop, std::chrono::steady_clock::now()};
+    hosting.box = settings.box;
+    hosting::SandboxBackend backend(*setup->engine, executor, runtime.pool, std::move(hosting));
+    hosting::Host host(executor, runtime.pool, std::move(settings.servers), backend);
+    gateway::EngineView engine{setup->info.kind, setup->info.version, setup->info.api_version, setup->info.address};
+    gateway::ControlContext made{host,           std::move(engine), setup->image_reference,
+                                 options.config, request_stop,      std::chrono::steady_clock::now()};
     context = &made;
     control = gateway::control_handler(*context);
     host.start();

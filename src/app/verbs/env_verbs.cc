@@ -24,7 +24,7 @@
 #include "base/url.h"
 #include "box/sandbox.h"
 #include "config/load.h"
-#include "hosting/host.h"
+#include "hosting/sandbox_backend.h"
 #include "json/value.h"
 #include "json/writer.h"
 #include "provision/install/env_shelf.h"

@@ -16,7 +16,7 @@
 #include "app/compose/engine_setup.h"
 #include "base/digest.h"
 #include "box/sandbox.h"
-#include "hosting/host.h"
+#include "hosting/sandbox_backend.h"
 #include "net/wait.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"

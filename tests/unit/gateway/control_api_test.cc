@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "hosting/sandbox_backend.h"
 #include "support/no_engine.h"
 #include "support/run_task.h"
 
@@ -49,13 +50,15 @@ struct ControlApiTest : testing::Test {
   boost::asio::io_context loop;
   boost::asio::thread_pool pool{1};
   test::NoEngine engine;
+  std::unique_ptr<hosting::SandboxBackend> backend;
   std::unique_ptr<hosting::Host> host;
   std::unique_ptr<ControlContext> context;
   net::HttpHandler handler;
   bool shutdown_asked = false;
 
   void SetUp() override {
-    hosting::HostOptions options;
+    hosting::SandboxBackendOptions options;
+    std::vector<config::ServerSettings> servers;
     options.instance = std::string(32, 'a');
     options.image = "sha256:1";
     for (const char* name : {"off", "We.ird_1"}) {
@@ -63,13 +66,14 @@ struct ControlApiTest : testing::Test {
       server.name = name;
       server.enable = false;
       server.command = "true";
-      options.settings.servers.push_back(std::move(server));
+      servers.push_back(std::move(server));
     }
     config::ServerSettings failing;
     failing.name = "failing";
     failing.command = "true";
-    options.settings.servers.push_back(std::move(failing));
-    host = std::make_unique<hosting::Host>(engine, loop.get_executor(), pool, std::move(options));
+    servers.push_back(std::move(failing));
+    backend = std::make_unique<hosting::SandboxBackend>(engine, loop.get_executor(), pool, std::move(options));
+    host = std::make_unique<hosting::Host>(loop.get_executor(), pool, std::move(servers), *backend);
     context = std::make_unique<ControlContext>(ControlContext{
         *host, {}, "image:tag", "mcpbox.yaml", [this] { shutdown_asked = true; }, std::chrono::steady_clock::now()});
     context->engine.kind = "docker";
@@ -158,7 +162,7 @@ TEST_F(ControlApiTest, a_call_needs_json_with_a_tool_and_an_object) {
 
 TEST_F(ControlApiTest, an_engine_that_is_down_is_in_the_servers_error_and_a_stop_ends_the_retries) {
   auto failed = [this]() -> Task<int> {
-    hosting::HostedServer& server = **host->find("failing");
+    hosting::Server& server = **host->find("failing");
     while (server.view().error.empty()) co_await server.changed().wait();
     co_return 0;
   };

@@ -1,11 +1,12 @@
 // Whole servers: staged, started, called, killed, stopped. The server is a few lines of Python without any SDK.
-#include "hosting/hosted_server.h"
+#include "hosting/server.h"
 
 #include <gmock/gmock.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "hosting/host.h"
 #include "json/value.h"
 #include "net/task_group.h"
 #include "provision/identity.h"
@@ -67,6 +68,7 @@ for line in sys.stdin:
 )py";
 
 struct HostedServerTest : test::RealEngine {
+  std::unique_ptr<SandboxBackend> backend;
   std::unique_ptr<Host> host;
 
   void TearDown() override {
@@ -74,6 +76,7 @@ struct HostedServerTest : test::RealEngine {
       auto stop = [this]() -> Task<bool> { co_return (co_await host->stop()).has_value(); };
       EXPECT_TRUE(test::run_task(loop, stop()));
       host.reset();
+      backend.reset();
     }
     test::RealEngine::TearDown();
   }
@@ -91,39 +94,39 @@ struct HostedServerTest : test::RealEngine {
   box::UidRange uids;
   std::chrono::seconds idle{60};
   void start(std::vector<config::ServerSettings> servers) {
-    HostOptions options;
+    SandboxBackendOptions options;
     options.uids = uids;
-    options.settings.box.sandbox_idle = idle;
+    options.box.sandbox_idle = idle;
     options.instance = instance;
     options.init_path = init;
     options.run_dir = run_dir;
     options.state_dir = tree.dir("state");
     options.image = setup.image_id;
     options.policy.allowed_roots = {tree.root()};
-    options.settings.servers = std::move(servers);
-    host = std::make_unique<Host>(*setup.engine, loop.get_executor(), pool, std::move(options));
+    backend = std::make_unique<SandboxBackend>(*setup.engine, loop.get_executor(), pool, std::move(options));
+    host = std::make_unique<Host>(loop.get_executor(), pool, std::move(servers), *backend);
     host->start();
   }
-  HostedServer& server(const std::string& name) { return **host->find(name); }
+  Server& server(const std::string& name) { return **host->find(name); }
 
-  Task<bool> until(HostedServer& which, std::function<bool(const ServerView&)> condition) {
+  Task<bool> until(Server& which, std::function<bool(const ServerView&)> condition) {
     const auto deadline = Clock::now() + seconds(50);
     while (!condition(which.view()) && Clock::now() < deadline) (void)co_await which.changed().wait_until(deadline);
     co_return condition(which.view());
   }
-  Task<bool> connected(HostedServer& which) {
+  Task<bool> connected(Server& which) {
     const bool good =
         co_await until(which, [](const ServerView& view) { return view.state == ServerState::kConnected; });
     EXPECT_TRUE(good) << which.view().error;
     co_return good;
   }
-  static std::string log_of(HostedServer& which) {
+  static std::string log_of(Server& which) {
     std::string text;
     for (const provision::LogLine& line : which.log().since(0)) text += line.text + "\n";
     return text;
   }
   // The text of the answer; "error: …" where the call failed, "refused: …" where the tool did.
-  Task<std::string> call(HostedServer& which, std::string tool, std::string arguments = "{}") {
+  Task<std::string> call(Server& which, std::string tool, std::string arguments = "{}") {
     auto reply = co_await which.call_tool(std::move(tool), std::move(arguments));
     if (!reply) co_return "error: " + reply.error().message();
     const auto value = json::Value::parse(reply->result);
@@ -137,7 +140,7 @@ struct HostedServerTest : test::RealEngine {
 TEST_F(HostedServerTest, connects_lists_its_tools_and_answers_as_its_own_user) {
   start({python("one")});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     if (!co_await connected(one)) co_return 1;
     EXPECT_EQ(one.tools().value().size(), 8u);
     EXPECT_EQ(co_await call(one, "uid"), std::to_string(one.view().uid));
@@ -152,7 +155,7 @@ TEST_F(HostedServerTest, connects_lists_its_tools_and_answers_as_its_own_user) {
 TEST_F(HostedServerTest, a_crash_fails_the_call_once_and_the_server_comes_back) {
   start({python("one")});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     if (!co_await connected(one)) co_return 1;
     const std::string home = co_await call(one, "home");
     const std::string died = co_await call(one, "crash");
@@ -174,7 +177,7 @@ TEST_F(HostedServerTest, a_crash_fails_the_call_once_and_the_server_comes_back) 
 TEST_F(HostedServerTest, a_server_that_ends_at_once_gives_up_after_its_retries_and_says_why) {
   start({python("bad", "import sys\nsys.exit('cannot find my configuration')\n")});
   auto body = [this]() -> Task<int> {
-    HostedServer& bad = server("bad");
+    Server& bad = server("bad");
     EXPECT_TRUE(co_await until(bad, [](const ServerView& view) { return view.state == ServerState::kError; }));
     EXPECT_THAT(bad.view().error, HasSubstr("exit code 1"));
     EXPECT_THAT(bad.view().error, HasSubstr("cannot find my configuration"));
@@ -190,7 +193,7 @@ TEST_F(HostedServerTest, a_command_that_is_not_there_is_not_tried_again) {
   settings.command = "no-such-program";
   start({std::move(settings)});
   auto body = [this]() -> Task<int> {
-    HostedServer& missing = server("missing");
+    Server& missing = server("missing");
     EXPECT_TRUE(co_await until(missing, [](const ServerView& view) { return view.state == ServerState::kError; }));
     EXPECT_EQ(missing.view().phase, provision::Phase::kProcessStart);
     EXPECT_THAT(missing.view().error, HasSubstr("no-such-program"));
@@ -203,7 +206,7 @@ TEST_F(HostedServerTest, a_command_that_is_not_there_is_not_tried_again) {
 TEST_F(HostedServerTest, a_server_that_closes_its_stdout_and_lives_on_is_replaced) {
   start({python("one")});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     if (!co_await connected(one)) co_return 1;
     EXPECT_THAT(co_await call(one, "close_stdout"), HasSubstr("closed its stdout"));
     co_return co_await connected(one) ? 0 : 1;
@@ -214,7 +217,7 @@ TEST_F(HostedServerTest, a_server_that_closes_its_stdout_and_lives_on_is_replace
 TEST_F(HostedServerTest, stop_fails_what_is_pending_and_restart_brings_a_new_process) {
   start({python("one")});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     if (!co_await connected(one)) co_return 1;
     const std::string pid = co_await call(one, "pid");
     net::TaskGroup calls(loop.get_executor(), "calls");
@@ -244,7 +247,7 @@ TEST_F(HostedServerTest, stop_fails_what_is_pending_and_restart_brings_a_new_pro
 TEST_F(HostedServerTest, a_stop_in_every_phase_of_the_start_leaves_no_process) {
   start({python("one")});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     for (const provision::Phase phase : {provision::Phase::kSessionCreate, provision::Phase::kStage,
                                          provision::Phase::kProcessStart, provision::Phase::kMcpInit}) {
       EXPECT_TRUE(co_await until(one, [phase](const ServerView& view) { return view.phase == phase; }))
@@ -269,7 +272,7 @@ TEST_F(HostedServerTest, a_stop_during_an_installation_ends_the_installers_sandb
   tree.file("one/requirements.txt", "mcp==1.2.0\n");
   start({std::move(settings)});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     EXPECT_TRUE(co_await until(one, [](const ServerView& view) { return view.phase == provision::Phase::kDepInstall; }))
         << one.view().error;
     EXPECT_TRUE(co_await sandboxes_become(2));
@@ -288,8 +291,8 @@ TEST_F(HostedServerTest, a_stop_during_an_installation_ends_the_installers_sandb
 TEST_F(HostedServerTest, two_servers_share_a_sandbox_and_cannot_read_each_others_files) {
   start({python("one"), python("two")});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
-    HostedServer& two = server("two");
+    Server& one = server("one");
+    Server& two = server("two");
     if (!co_await connected(one) || !co_await connected(two)) co_return 1;
     EXPECT_EQ(one.view().sandbox, two.view().sandbox);
     EXPECT_NE(one.view().uid, two.view().uid);
@@ -313,13 +316,13 @@ TEST_F(HostedServerTest, two_servers_share_a_sandbox_and_cannot_read_each_others
 TEST_F(HostedServerTest, a_sandbox_removed_from_outside_is_reported_by_all_its_servers_and_they_come_back) {
   start({python("one"), python("two")});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
-    HostedServer& two = server("two");
+    Server& one = server("one");
+    Server& two = server("two");
     if (!co_await connected(one) || !co_await connected(two)) co_return 1;
     auto found = co_await setup.engine->list(box::instance_labels(instance));
     EXPECT_EQ(found.value().size(), 1u);
     EXPECT_TRUE(co_await setup.engine->remove(found->front().id));
-    for (HostedServer* each : {&one, &two}) {
+    for (Server* each : {&one, &two}) {
       EXPECT_TRUE(co_await until(
           *each, [](const ServerView& view) { return view.restarts > 0 || view.state == ServerState::kReconnecting; }));
       EXPECT_THAT(log_of(*each), HasSubstr("removed from outside"));
@@ -337,7 +340,7 @@ TEST_F(HostedServerTest, what_a_server_writes_stays_on_restart_and_the_hosts_fol
   settings.box.host_path_mode = config::Access::kReadWrite;
   start({std::move(settings)});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     if (!co_await connected(one)) co_return 1;
     EXPECT_EQ(co_await call(one, "write", R"({"path":"note","text":"kept"})"), "written");
     one.request_restart(false);
@@ -357,7 +360,7 @@ TEST_F(HostedServerTest, a_restart_sends_only_what_changed_on_the_host) {
   tree.file("one/same.txt", "same");
   start({python("one")});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     const auto restart = [&]() -> Task<std::string> {
       const std::uint64_t seen = one.log().last_sequence();
       one.request_restart(false);
@@ -408,7 +411,7 @@ TEST_F(HostedServerTest, pull_brings_changes_back_from_a_running_and_from_a_stop
   tree.file("one/data.txt", "staged");
   start({std::move(settings), python("two")});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     if (!co_await connected(one) || !co_await connected(server("two"))) co_return 1;
     EXPECT_EQ(co_await call(one, "write", R"({"path":"note","text":"new"})"), "written");
     EXPECT_EQ(co_await call(one, "write", R"({"path":"data.txt","text":"+more"})"), "written");
@@ -491,7 +494,7 @@ TEST_F(HostedServerTest, a_pull_from_a_stopped_server_opens_a_sandbox_and_closes
   settings.box.host_path_mode = config::Access::kReadWrite;
   start({settings});
   auto body = [this]() -> Task<int> {
-    HostedServer& one = server("one");
+    Server& one = server("one");
     if (!co_await connected(one)) co_return 1;
     EXPECT_EQ(co_await call(one, "write", R"({"path":"note","text":"new"})"), "written");
     one.request_stop();
@@ -557,7 +560,7 @@ struct CopiesTest : HostedServerTest {
     EXPECT_TRUE(co_await host->stop());
     host.reset();
   }
-  void with(config::ServerSettings settings, std::function<Task<void>(HostedServer&)> body) {
+  void with(config::ServerSettings settings, std::function<Task<void>(Server&)> body) {
     start({std::move(settings)});
     auto run = [this, &body]() -> Task<int> {
       if (co_await connected(server("one"))) co_await body(server("one"));
@@ -574,11 +577,11 @@ struct CopiesTest : HostedServerTest {
 
 TEST_F(CopiesTest, another_folder_gets_a_copy_of_its_own_and_the_first_is_kept_to_be_pulled) {
   const auto rw = config::Access::kReadWrite;
-  with(on({"a"}, rw), [this](HostedServer& one) -> Task<void> {
+  with(on({"a"}, rw), [this](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "read", read("name")), "a");
     EXPECT_EQ(co_await call(one, "write", write("mine", "of a")), "written");
   });
-  with(on({"b"}, rw), [this](HostedServer& one) -> Task<void> {
+  with(on({"b"}, rw), [this](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "read", read("name")), "b") << "it runs the code of the other folder";
     EXPECT_THAT(co_await call(one, "read", read("mine")), HasSubstr("FileNotFoundError"));
     EXPECT_EQ(co_await call(one, "write", write("mine", "of b")), "written");
@@ -594,37 +597,37 @@ TEST_F(CopiesTest, another_folder_gets_a_copy_of_its_own_and_the_first_is_kept_t
     EXPECT_FALSE(none);
     if (!none) EXPECT_THAT(none.error().message(), HasSubstr(tree.path("a")));
   });
-  with(on({"a"}, rw), [this](HostedServer& one) -> Task<void> {
+  with(on({"a"}, rw), [this](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "read", read("mine")), "of a");
     EXPECT_THAT(log_of(one), HasSubstr("uses the copy of " + tree.path("a") + " again"));
   });
   with(on({"b"}, rw),
-       [this](HostedServer& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("mine")), "of b"); });
+       [this](Server& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("mine")), "of b"); });
 }
 
 TEST_F(CopiesTest, folders_that_change_their_places_take_their_copies_with_them) {
   const auto rw = config::Access::kReadWrite;
   const std::string at = "/workspace/.mcp/" + provision::process_id("one") + "/workspace/";
-  with(on({"a", "deep/a"}, rw), [&](HostedServer& one) -> Task<void> {
+  with(on({"a", "deep/a"}, rw), [&](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "read", read(at + "a/name")), "a");
     EXPECT_EQ(co_await call(one, "read", read(at + "a-2/name")), "deep/a");
     EXPECT_EQ(co_await call(one, "write", write(at + "a/mine", "of a")), "written");
     EXPECT_EQ(co_await call(one, "write", write(at + "a-2/mine", "of deep")), "written");
   });
-  with(on({"deep/a", "a"}, rw), [&](HostedServer& one) -> Task<void> {
+  with(on({"deep/a", "a"}, rw), [&](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "read", read(at + "a/name")), "deep/a");
     EXPECT_EQ(co_await call(one, "read", read(at + "a/mine")), "of deep");
     EXPECT_EQ(co_await call(one, "read", read(at + "a-2/mine")), "of a");
   });
   // One folder alone lies at the work space itself.
-  with(on({"a"}, rw), [&](HostedServer& one) -> Task<void> {
+  with(on({"a"}, rw), [&](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "read", read("mine")), "of a");
     EXPECT_EQ(co_await call(one, "write", write("mine", "+")), "written");
     auto pulled = co_await one.pull({tree.path("deep/a"), "", {}});
     EXPECT_TRUE(pulled) << pulled.error().message();
     EXPECT_EQ(::access(tree.path("deep/a/mine").c_str(), F_OK), 0);
   });
-  with(on({"b", "a"}, rw), [&](HostedServer& one) -> Task<void> {
+  with(on({"b", "a"}, rw), [&](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "read", read(at + "a/mine")), "of a+");
     EXPECT_EQ(co_await call(one, "read", read(at + "b/name")), "b");
   });
@@ -633,12 +636,12 @@ TEST_F(CopiesTest, folders_that_change_their_places_take_their_copies_with_them)
 TEST_F(CopiesTest, a_server_that_gets_another_user_id_keeps_its_home_and_its_copy) {
   const auto rw = config::Access::kReadWrite;
   const std::string at_home = "/workspace/.mcp/" + provision::process_id("one") + "/home/mine";
-  with(on({"a"}, rw), [&](HostedServer& one) -> Task<void> {
+  with(on({"a"}, rw), [&](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "write", write("mine", "of a")), "written");
     EXPECT_EQ(co_await call(one, "write", write(at_home, "at home")), "written");
   });
   uids = {2'040'000'000, 1000};
-  with(on({"a"}, rw), [&](HostedServer& one) -> Task<void> {
+  with(on({"a"}, rw), [&](Server& one) -> Task<void> {
     EXPECT_GE(one.view().uid, 2'040'000'000u);
     EXPECT_EQ(co_await call(one, "read", read("mine")), "of a");
     EXPECT_EQ(co_await call(one, "read", read(at_home)), "at home");
@@ -649,19 +652,16 @@ TEST_F(CopiesTest, a_server_that_gets_another_user_id_keeps_its_home_and_its_cop
 TEST_F(CopiesTest, what_is_only_read_comes_from_its_folder_and_what_the_server_had_changed_is_kept) {
   const auto ro = config::Access::kReadOnly;
   const auto rw = config::Access::kReadWrite;
-  with(on({"a"}, ro),
-       [&](HostedServer& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("name")), "a"); });
-  with(on({"b"}, ro),
-       [&](HostedServer& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("name")), "b"); });
-  with(on({"b"}, rw), [&](HostedServer& one) -> Task<void> {
-    EXPECT_EQ(co_await call(one, "write", write("mine", "of b")), "written");
-  });
-  with(on({"b"}, ro), [&](HostedServer& one) -> Task<void> {
+  with(on({"a"}, ro), [&](Server& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("name")), "a"); });
+  with(on({"b"}, ro), [&](Server& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("name")), "b"); });
+  with(on({"b"}, rw),
+       [&](Server& one) -> Task<void> { EXPECT_EQ(co_await call(one, "write", write("mine", "of b")), "written"); });
+  with(on({"b"}, ro), [&](Server& one) -> Task<void> {
     EXPECT_THAT(co_await call(one, "read", read("mine")), HasSubstr("FileNotFoundError"));
     auto pulled = co_await one.pull({tree.path("b"), "", {.dry_run = true}});
     EXPECT_TRUE(pulled && pulled->front().base_known && pulled->front().report.items.size() == 1);
   });
-  with(on({"b"}, rw), [&](HostedServer& one) -> Task<void> {
+  with(on({"b"}, rw), [&](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "read", read("mine")), "of b");
     one.request_restart(true);
     co_await one.settle(Clock::now() + seconds(30));
@@ -672,14 +672,14 @@ TEST_F(CopiesTest, what_is_only_read_comes_from_its_folder_and_what_the_server_h
   alone.command = "python3";
   alone.args = {"-c", kServer};
   alone.box.host_path.reset();
-  with(alone, [&](HostedServer& one) -> Task<void> {
+  with(alone, [&](Server& one) -> Task<void> {
     EXPECT_THAT(co_await call(one, "read", read("name")), HasSubstr("FileNotFoundError"));
     EXPECT_EQ(co_await call(one, "write", write("own", "mine")), "written");
   });
-  with(on({"a"}, ro), [&](HostedServer& one) -> Task<void> {
+  with(on({"a"}, ro), [&](Server& one) -> Task<void> {
     EXPECT_THAT(co_await call(one, "read", read("own")), HasSubstr("FileNotFoundError"));
   });
-  with(alone, [&](HostedServer& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("own")), "mine"); });
+  with(alone, [&](Server& one) -> Task<void> { EXPECT_EQ(co_await call(one, "read", read("own")), "mine"); });
 }
 
 }  // namespace

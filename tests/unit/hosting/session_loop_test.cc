@@ -1,5 +1,5 @@
-// The driver with a scripted peer in a thread, over real pipes.
-#include "hosting/mcp_driver.h"
+// The loop with a scripted peer in a thread, over real pipes.
+#include "hosting/session_loop.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -10,6 +10,8 @@
 #include <functional>
 #include <thread>
 
+#include "channel/pipe_channel.h"
+#include "hosting/stderr_reader.h"
 #include "support/pipe_pair.h"
 #include "support/run_task.h"
 
@@ -95,12 +97,56 @@ class Peer {
   std::string buffer_;
 };
 
-struct McpDriverTest : testing::Test {
+// The loop, and the reading of stderr beside it.
+class OverPipes {
+ public:
+  OverPipes(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, UniqueFd in, UniqueFd out,
+            UniqueFd err, provision::ServerLog& log)
+      : executor_(executor),
+        err_(std::move(err)),
+        log_(log),
+        loop_(executor, pool, std::make_unique<channel::PipeChannel>(executor, std::move(in), std::move(out)),
+              mcp::SessionOptions{}, log),
+        tasks_(executor, "stderr") {}
+
+  void start(std::function<void()> on_change) {
+    on_change_ = std::move(on_change);
+    tasks_.spawn("stderr", read_errors());
+    loop_.start(on_change_);
+  }
+  Task<void> stop(Error reason) {
+    co_await loop_.stop(std::move(reason));
+    co_await tasks_.stop();
+  }
+  const mcp::ClientSession& session() const { return loop_.session(); }
+  bool output_ended() const { return loop_.output_ended(); }
+  bool drained() const { return output_ended() && errors_ended_; }
+  Task<Result<mcp::CallReply>> call(std::string method, std::string params, std::chrono::milliseconds timeout) {
+    return loop_.call(std::move(method), std::move(params), timeout);
+  }
+
+ private:
+  Task<void> read_errors() {
+    co_await read_stderr(executor_, std::move(err_), log_);
+    errors_ended_ = true;
+    on_change_();
+  }
+
+  boost::asio::any_io_executor executor_;
+  UniqueFd err_;
+  provision::ServerLog& log_;
+  SessionLoop loop_;
+  std::function<void()> on_change_;
+  bool errors_ended_ = false;
+  net::TaskGroup tasks_;
+};
+
+struct SessionLoopTest : testing::Test {
   boost::asio::io_context loop;
   boost::asio::thread_pool pool{1};
   provision::ServerLog log{loop.get_executor(), Redactor{}};
   std::thread peer;
-  std::unique_ptr<McpDriver> driver;
+  std::unique_ptr<OverPipes> driver;
   std::unique_ptr<net::Signal> changed;
   int changes = 0;
 
@@ -111,14 +157,11 @@ struct McpDriverTest : testing::Test {
   }
   void start(std::function<void(Peer&)> script) {
     test::PipePair in, out, err;
-    box::ProcessPipes pipes;
-    pipes.in = std::move(in.write);
-    pipes.out = std::move(out.read);
-    pipes.err = std::move(err.read);
     peer = std::thread([script = std::move(script), p = Peer(std::move(in.read), std::move(out.write),
                                                              std::move(err.write))]() mutable { script(p); });
     changed = std::make_unique<net::Signal>(loop.get_executor());
-    driver = std::make_unique<McpDriver>(loop.get_executor(), pool, std::move(pipes), mcp::SessionOptions{}, log);
+    driver = std::make_unique<OverPipes>(loop.get_executor(), pool, std::move(in.write), std::move(out.read),
+                                         std::move(err.read), log);
     driver->start([this] {
       ++changes;
       changed->notify();
@@ -143,7 +186,7 @@ struct McpDriverTest : testing::Test {
   }
 };
 
-TEST_F(McpDriverTest, connects_lists_the_tools_and_calls_one) {
+TEST_F(SessionLoopTest, connects_lists_the_tools_and_calls_one) {
   start([](Peer& p) {
     if (!p.shake_hands()) return;
     const std::string request = p.line();
@@ -162,7 +205,7 @@ TEST_F(McpDriverTest, connects_lists_the_tools_and_calls_one) {
   test::run_task(loop, body());
 }
 
-TEST_F(McpDriverTest, everything_pending_fails_with_the_reason_of_the_stop) {
+TEST_F(SessionLoopTest, everything_pending_fails_with_the_reason_of_the_stop) {
   start([](Peer& p) {
     if (!p.shake_hands()) return;
     while (!p.line().empty()) {
@@ -172,7 +215,7 @@ TEST_F(McpDriverTest, everything_pending_fails_with_the_reason_of_the_stop) {
     EXPECT_TRUE(co_await ready());
     net::TaskGroup calls(loop.get_executor(), "calls");
     int failed = 0;
-    const auto call = [](McpDriver& d, int& count) -> Task<void> {
+    const auto call = [](OverPipes& d, int& count) -> Task<void> {
       auto reply = co_await d.call("tools/call", "{}", milliseconds(0));
       EXPECT_FALSE(reply);
       if (!reply && reply.error().message().find("killed by SIGKILL") != std::string::npos) ++count;
@@ -187,7 +230,7 @@ TEST_F(McpDriverTest, everything_pending_fails_with_the_reason_of_the_stop) {
   test::run_task(loop, body());
 }
 
-TEST_F(McpDriverTest, what_the_peer_wrote_before_it_ended_is_read_to_the_end) {
+TEST_F(SessionLoopTest, what_the_peer_wrote_before_it_ended_is_read_to_the_end) {
   start([](Peer& p) {
     if (!p.shake_hands()) return;
     const std::string request = p.line();
@@ -208,7 +251,7 @@ TEST_F(McpDriverTest, what_the_peer_wrote_before_it_ended_is_read_to_the_end) {
   EXPECT_THAT(log_text(), HasSubstr("no message"));
 }
 
-TEST_F(McpDriverTest, a_caller_that_is_cancelled_withdraws_its_request) {
+TEST_F(SessionLoopTest, a_caller_that_is_cancelled_withdraws_its_request) {
   std::string seen;
   start([&seen](Peer& p) {
     if (!p.shake_hands()) return;
@@ -227,7 +270,7 @@ TEST_F(McpDriverTest, a_caller_that_is_cancelled_withdraws_its_request) {
   EXPECT_THAT(seen, HasSubstr("notifications/cancelled"));
 }
 
-TEST_F(McpDriverTest, a_call_that_takes_too_long_times_out_and_the_next_one_works) {
+TEST_F(SessionLoopTest, a_call_that_takes_too_long_times_out_and_the_next_one_works) {
   start([](Peer& p) {
     if (!p.shake_hands()) return;
     const std::string first = p.line();
@@ -251,7 +294,7 @@ TEST_F(McpDriverTest, a_call_that_takes_too_long_times_out_and_the_next_one_work
   test::run_task(loop, body());
 }
 
-TEST_F(McpDriverTest, a_peer_that_reads_nothing_and_closes_its_input_does_not_collect_our_calls) {
+TEST_F(SessionLoopTest, a_peer_that_reads_nothing_and_closes_its_input_does_not_collect_our_calls) {
   start([](Peer& p) {
     if (!p.shake_hands()) return;
     p.close_input();
@@ -272,7 +315,7 @@ TEST_F(McpDriverTest, a_peer_that_reads_nothing_and_closes_its_input_does_not_co
   driver.reset();
 }
 
-TEST_F(McpDriverTest, a_megabyte_each_way_does_not_deadlock) {
+TEST_F(SessionLoopTest, a_megabyte_each_way_does_not_deadlock) {
   const std::string blob(1 << 20, 'z');
   start([&blob](Peer& p) {
     if (!p.shake_hands()) return;
@@ -288,7 +331,7 @@ TEST_F(McpDriverTest, a_megabyte_each_way_does_not_deadlock) {
     EXPECT_TRUE(co_await ready());
     net::TaskGroup calls(loop.get_executor(), "calls");
     int good = 0;
-    const auto call = [](McpDriver& d, std::string params, int& count) -> Task<void> {
+    const auto call = [](OverPipes& d, std::string params, int& count) -> Task<void> {
       auto reply = co_await d.call("tools/call", std::move(params), seconds(50));
       if (reply && reply->result.size() > (1u << 20)) ++count;
     };
@@ -300,7 +343,7 @@ TEST_F(McpDriverTest, a_megabyte_each_way_does_not_deadlock) {
   test::run_task(loop, body());
 }
 
-TEST_F(McpDriverTest, a_peer_that_asks_and_never_reads_is_read_up_to_its_mark_and_no_further) {
+TEST_F(SessionLoopTest, a_peer_that_asks_and_never_reads_is_read_up_to_its_mark_and_no_further) {
   std::size_t taken = 0;
   bool answered = false;
   const std::string ping = R"({"jsonrpc":"2.0","method":"ping","id":")" + std::string(900, 'i') + "\"}\n";
@@ -329,7 +372,7 @@ TEST_F(McpDriverTest, a_peer_that_asks_and_never_reads_is_read_up_to_its_mark_an
   EXPECT_TRUE(answered);
 }
 
-TEST_F(McpDriverTest, notifications_without_end_wait_in_the_pipe) {
+TEST_F(SessionLoopTest, notifications_without_end_wait_in_the_pipe) {
   std::size_t taken = 0;
   start([&](Peer& p) {
     if (!p.shake_hands()) return;
@@ -349,7 +392,7 @@ TEST_F(McpDriverTest, notifications_without_end_wait_in_the_pipe) {
   EXPECT_LT(taken, 3u << 20);  // hundreds of MiB without a bound
 }
 
-TEST_F(McpDriverTest, a_flood_of_stderr_is_left_out_of_the_log_and_does_not_stop_the_peer) {
+TEST_F(SessionLoopTest, a_flood_of_stderr_is_left_out_of_the_log_and_does_not_stop_the_peer) {
   start([](Peer& p) {
     if (!p.shake_hands()) return;
     const std::string line(1023, 'e');
@@ -365,7 +408,7 @@ TEST_F(McpDriverTest, a_flood_of_stderr_is_left_out_of_the_log_and_does_not_stop
   EXPECT_THAT(log_text(), HasSubstr("of stderr were left out: the server writes faster than its log takes"));
 }
 
-TEST_F(McpDriverTest, an_answer_wakes_its_own_caller_and_nobody_else) {
+TEST_F(SessionLoopTest, an_answer_wakes_its_own_caller_and_nobody_else) {
   constexpr int kCalls = 100;
   start([](Peer& p) {
     if (!p.shake_hands()) return;

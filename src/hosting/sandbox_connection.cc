@@ -1,0 +1,62 @@
+#include "hosting/sandbox_connection.h"
+
+#include <utility>
+#include <variant>
+
+#include "channel/pipe_channel.h"
+#include "hosting/stderr_reader.h"
+
+namespace mcpbox::hosting {
+
+SandboxConnection::SandboxConnection(boost::asio::any_io_executor executor,
+                                     std::unique_ptr<provision::SandboxedProcess> process, provision::ServerLog& log)
+    : executor_(executor),
+      log_(log),
+      changed_(executor),
+      process_(std::move(process)),
+      pipes_(process_->take_pipes()),
+      tasks_(executor, "stderr") {
+  tasks_.spawn("stderr", read_errors(std::move(pipes_.err)));
+  process_->on_change([this] { look(); });
+  look();
+}
+
+std::unique_ptr<channel::Channel> SandboxConnection::take_channel() {
+  return std::make_unique<channel::PipeChannel>(executor_, std::move(pipes_.in), std::move(pipes_.out));
+}
+
+Task<void> SandboxConnection::read_errors(UniqueFd errors) {
+  co_await read_stderr(executor_, std::move(errors), log_);
+  errors_ended_ = true;
+  changed_.notify();
+}
+
+void SandboxConnection::look() {
+  if (end_ || !process_->ended()) return;
+  if (const auto* lost = std::get_if<provision::SandboxLost>(&*process_->ended())) {
+    end_ = End{End::Kind::kSandboxLost, lost->how};
+  } else {
+    end_ =
+        End{End::Kind::kProcessExit, "the server ended: " + std::get<box::ProcessExit>(*process_->ended()).describe()};
+  }
+  changed_.notify();
+}
+
+Task<void> SandboxConnection::stop(Grace grace) {
+  co_await process_->stop({grace.after_end_of_input, grace.after_sigterm});
+  co_await tasks_.stop();
+}
+
+ConnectionView SandboxConnection::view() const {
+  ConnectionView view;
+  view.sandbox = process_->sandbox_name();
+  view.pid = process_->pid();
+  view.uid = process_->uid();
+  if (const auto& environment = process_->environment()) {
+    view.environment = environment->hash;
+    view.packages = provision::packages_in_short(*environment);
+  }
+  return view;
+}
+
+}  // namespace mcpbox::hosting

@@ -126,14 +126,8 @@ class Engine {
   virtual Task<Result<SandboxState>> create(SandboxSpec spec) = 0;
   virtual Task<Result<SandboxState>> inspect(std::string id) = 0;
   virtual Task<Result<std::vector<SandboxState>>> list(Labels labels) = 0;  // all states; every label must match
-  virtual Task<Result<void>> remove(
-      std::string id) = 0;  // kills, removes with its scratch volumes; not there is success
-  // Host path of PID 1's executable and of the control directory are bind mounts in `profile`-independent places:
-  // the sandbox passes them as mounts.
-
-  // Calls `handler` for every sandbox with these labels that ends, until cancelled. Reconnects by itself; after a gap
-  // it lists and reports what ended meanwhile.
-  virtual Task<Result<void>> watch(Labels labels, std::function<void(const SandboxState&)> handler) = 0;
+  // Kills, removes with its scratch volumes, and returns when it is gone; not there is success.
+  virtual Task<Result<void>> remove(std::string id) = 0;
 
   virtual Task<Result<void>> ensure_volume(std::string name, Labels labels) = 0;
   virtual Task<Result<std::vector<std::string>>> list_volumes(Labels labels) = 0;
@@ -142,9 +136,6 @@ class Engine {
   virtual Task<Result<ImageInfo>> image(std::string reference) = 0;  // kNotFound when the engine does not have it
   virtual Task<Result<std::vector<ImageInfo>>> images(Labels labels) = 0;
   virtual Task<Result<ImageInfo>> pull(std::string reference, Progress progress) = 0;
-  virtual Task<Result<ImageInfo>> import_rootfs(std::string tar_path, std::string reference,
-                                                std::vector<std::string> changes, Progress progress) = 0;
-  virtual Task<Result<ImageInfo>> build(std::string context_tar_path, std::string reference, Progress progress) = 0;
 };
 
 }  // namespace mcpbox::box

@@ -33,8 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     while (auto event = link.next()) {
       const auto* reply = std::get_if<SupervisorLink::Reply>(&*event);
       if (reply == nullptr || !reply->payload) continue;
-      decode_all<wire::HelloReply, wire::SpawnReply, wire::AttachReply, wire::KillUidReply, wire::ListReply,
-                 wire::UnpackReply, wire::ReadFileReply, wire::ListDirectoryReply, wire::Done>(*reply->payload);
+      decode_all<wire::HelloReply, wire::SpawnReply, wire::KillUidReply, wire::ListReply, wire::UnpackReply,
+                 wire::ReadFileReply, wire::ListDirectoryReply, wire::Done>(*reply->payload);
     }
   }
   return 0;

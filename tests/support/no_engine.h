@@ -22,20 +22,12 @@ class NoEngine final : public box::Engine {
     return down<std::vector<box::SandboxState>>();
   }
   Task<Result<void>> remove(std::string) override { return down<void>(); }
-  Task<Result<void>> watch(box::Labels, std::function<void(const box::SandboxState&)>) override { return down<void>(); }
   Task<Result<void>> ensure_volume(std::string, box::Labels) override { return down<void>(); }
   Task<Result<std::vector<std::string>>> list_volumes(box::Labels) override { return down<std::vector<std::string>>(); }
   Task<Result<void>> remove_volume(std::string) override { return down<void>(); }
   Task<Result<box::ImageInfo>> image(std::string) override { return down<box::ImageInfo>(); }
   Task<Result<std::vector<box::ImageInfo>>> images(box::Labels) override { return down<std::vector<box::ImageInfo>>(); }
   Task<Result<box::ImageInfo>> pull(std::string, box::Progress) override { return down<box::ImageInfo>(); }
-  Task<Result<box::ImageInfo>> import_rootfs(std::string, std::string, std::vector<std::string>,
-                                             box::Progress) override {
-    return down<box::ImageInfo>();
-  }
-  Task<Result<box::ImageInfo>> build(std::string, std::string, box::Progress) override {
-    return down<box::ImageInfo>();
-  }
 };
 
 }  // namespace mcpbox::test

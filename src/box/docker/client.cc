@@ -182,21 +182,14 @@ Task<Result<net::HttpResponse>> DockerClient::send(Call call, std::string prefix
   request.tls = address_.tls;
   request.connect_timeout = options_.connect_timeout;
   request.total_timeout = call.timeout.count() > 0 ? call.timeout : options_.call_timeout;
-  if (call.idle_timeout.count() > 0 || call.endless) request.total_timeout = std::chrono::milliseconds(0);
+  if (call.idle_timeout.count() > 0) request.total_timeout = std::chrono::milliseconds(0);
   request.idle_timeout = call.idle_timeout;
   request.max_body_bytes = call.on_body ? 0 : options_.max_answer_bytes;
   request.on_body = std::move(call.on_body);
-  if (call.on_head) {
-    request.on_head = [notify = std::move(call.on_head)](const net::HttpResponse& head) {
-      if (head.status == 200) notify();
-    };
-  }
   // What is repeated on a new connection by libcurl must be harmless twice.
   request.own_connection = call.method != "GET" && call.method != "HEAD";
   if (!call.json_body.empty()) request.headers.emplace_back("Content-Type", "application/json");
   request.body = std::move(call.json_body);
-  if (!call.tar_file.empty()) request.headers.emplace_back("Content-Type", "application/x-tar");
-  request.body_file = std::move(call.tar_file);
   co_return co_await http_.fetch(std::move(request));
 }
 

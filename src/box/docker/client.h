@@ -44,11 +44,8 @@ class DockerClient {
     std::string path;  // without the version: "/containers/json"
     Query query;
     std::string json_body;
-    std::string tar_file;
     std::chrono::milliseconds timeout{0};       // 0 = options.call_timeout, unless idle_timeout is set
     std::chrono::milliseconds idle_timeout{0};  // set: no limit in total
-    bool endless = false;                       // neither limit: an event stream
-    std::function<void()> on_head;
     std::function<Result<void>(std::string_view)> on_body;
   };
 

@@ -246,10 +246,8 @@ Task<Result<void>> docker_remove(DockerClient& client, std::string id) {
   }
 }
 
-std::string docker_filters(const Labels& labels,
-                           const std::vector<std::pair<std::string, std::vector<std::string>>>& more) {
+std::string docker_filters(const Labels& labels) {
   json filters = json::object();
-  for (const auto& [name, values] : more) filters[name] = values;
   for (const auto& [name, value] : labels) filters["label"].push_back(name + "=" + value);
   return dump_json(filters);
 }

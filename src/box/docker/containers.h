@@ -15,8 +15,7 @@ Task<Result<SandboxState>> docker_inspect(DockerClient& client, std::string id);
 Task<Result<std::vector<SandboxState>>> docker_list(DockerClient& client, Labels labels);
 Task<Result<void>> docker_remove(DockerClient& client, std::string id);
 
-// {"label":["k=v",…]}, with more filters as given: {"type":["container"]}.
-std::string docker_filters(const Labels& labels,
-                           const std::vector<std::pair<std::string, std::vector<std::string>>>& more = {});
+// {"label":["k=v",…]}
+std::string docker_filters(const Labels& labels);
 
 }  // namespace mcpbox::box

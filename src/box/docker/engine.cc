@@ -1,7 +1,6 @@
 #include "box/docker/engine.h"
 
 #include "box/docker/containers.h"
-#include "box/docker/events.h"
 #include "box/docker/images.h"
 
 namespace mcpbox::box {
@@ -24,9 +23,6 @@ class DockerEngine final : public Engine {
     return docker_list(client_, std::move(labels));
   }
   Task<Result<void>> remove(std::string id) override { return docker_remove(client_, std::move(id)); }
-  Task<Result<void>> watch(Labels labels, std::function<void(const SandboxState&)> handler) override {
-    return docker_watch(client_, std::move(labels), std::move(handler));
-  }
   Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
     return docker_ensure_volume(client_, std::move(name), std::move(labels));
   }
@@ -40,13 +36,6 @@ class DockerEngine final : public Engine {
   }
   Task<Result<ImageInfo>> pull(std::string reference, Progress progress) override {
     return docker_pull(client_, std::move(reference), std::move(progress));
-  }
-  Task<Result<ImageInfo>> import_rootfs(std::string tar_path, std::string reference, std::vector<std::string> changes,
-                                        Progress progress) override {
-    return docker_import(client_, std::move(tar_path), std::move(reference), std::move(changes), std::move(progress));
-  }
-  Task<Result<ImageInfo>> build(std::string context_tar_path, std::string reference, Progress progress) override {
-    return docker_build(client_, std::move(context_tar_path), std::move(reference), std::move(progress));
   }
 
  private:

@@ -10,8 +10,8 @@
 
 namespace mcpbox::box {
 
-// Does not connect yet. No call is repeated by itself; only watch() reconnects. create() that fails or is cancelled
-// half-way removes what it made, as far as the engine lets it.
+// Does not connect yet. No call is repeated by itself, but a removal until it is done. create() that fails or is
+// cancelled half-way removes what it made, as far as the engine lets it.
 std::unique_ptr<Engine> make_docker_engine(boost::asio::any_io_executor executor, DockerAddress address,
                                            DockerOptions options = {});
 

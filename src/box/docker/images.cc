@@ -122,32 +122,6 @@ Task<Result<ImageInfo>> docker_pull(DockerClient& client, std::string reference,
                                        std::move(progress));
 }
 
-Task<Result<ImageInfo>> docker_import(DockerClient& client, std::string tar_path, std::string reference,
-                                      std::vector<std::string> changes, Progress progress) {
-  if (!is_image_reference(reference) || reference.find('@') != reference.npos) co_return bad_reference(reference);
-  const auto [name, tag] = split_reference(reference);
-  DockerClient::Call call;
-  call.method = "POST";
-  call.path = "/images/create";
-  call.query = {{"fromSrc", "-"}, {"repo", name}, {"tag", tag}};
-  for (auto& change : changes) call.query.emplace_back("changes", std::move(change));
-  call.tar_file = std::move(tar_path);
-  co_return co_await run_with_progress(client, std::move(call), reference, "import image '" + reference + "'",
-                                       std::move(progress));
-}
-
-Task<Result<ImageInfo>> docker_build(DockerClient& client, std::string context_tar_path, std::string reference,
-                                     Progress progress) {
-  if (!is_image_reference(reference) || reference.find('@') != reference.npos) co_return bad_reference(reference);
-  DockerClient::Call call;
-  call.method = "POST";
-  call.path = "/build";
-  call.query = {{"t", reference}, {"rm", "true"}, {"forcerm", "true"}};
-  call.tar_file = std::move(context_tar_path);
-  co_return co_await run_with_progress(client, std::move(call), reference, "build image '" + reference + "'",
-                                       std::move(progress));
-}
-
 Task<Result<void>> docker_ensure_volume(DockerClient& client, std::string name, Labels labels) {
   if (!is_volume_name(name)) co_return bad_volume(name);
   labels["io.mcpbox.managed"] = "1";

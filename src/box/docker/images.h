@@ -13,10 +13,6 @@ namespace mcpbox::box {
 Task<Result<ImageInfo>> docker_image(DockerClient& client, std::string reference);
 Task<Result<std::vector<ImageInfo>>> docker_images(DockerClient& client, Labels labels);
 Task<Result<ImageInfo>> docker_pull(DockerClient& client, std::string reference, Progress progress);
-Task<Result<ImageInfo>> docker_import(DockerClient& client, std::string tar_path, std::string reference,
-                                      std::vector<std::string> changes, Progress progress);
-Task<Result<ImageInfo>> docker_build(DockerClient& client, std::string context_tar_path, std::string reference,
-                                     Progress progress);
 
 Task<Result<void>> docker_ensure_volume(DockerClient& client, std::string name, Labels labels);
 Task<Result<std::vector<std::string>>> docker_list_volumes(DockerClient& client, Labels labels);

@@ -53,7 +53,6 @@ class Server {
 
   void dispatch(Origin origin, const wire::Frame& frame, std::vector<UniqueFd> fds);
   void spawn(Origin origin, const wire::Spawn& request, std::vector<UniqueFd> fds);
-  void attach(Origin origin, const wire::Attach& request);
   void kill_uid(Origin origin, const wire::KillUid& request);
   void kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline);
   void kill_check(Origin origin, const wire::KillUid& request, EventLoop::Clock::time_point deadline);

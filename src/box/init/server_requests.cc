@@ -54,8 +54,6 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
     case kSpawn:
       if (auto request = wire::decode<wire::Spawn>(frame.payload)) return spawn(origin, *request, std::move(fds));
       break;
-    case kAttach:
-      return with<wire::Attach>(origin, frame, &Server::attach);
     case kCloseStdin:
       if (auto request = wire::decode<wire::CloseStdin>(frame.payload)) {
         auto process = table_.find(request->id);
@@ -119,21 +117,6 @@ void Server::spawn(Origin origin, const wire::Spawn& request, std::vector<Unique
     if (pipes.in) ours = {pipes.in.get(), pipes.out.get(), pipes.err.get()};
     reply(origin, wire::SpawnReply{(*started)->pid}, ours);
   });
-}
-
-void Server::attach(Origin origin, const wire::Attach& request) {
-  auto process = table_.find(request.id);
-  if (!process) return reply_error(origin, process.error());
-  const Pipes& pipes = (*process)->pipes;
-  if (!pipes.out) {
-    return reply_error(origin, wire::make_error(Code::kFailedPrecondition, "attach to process '" + request.id + "'",
-                                                "it runs on its starter's own descriptors"));
-  }
-  std::vector<int> ours;
-  if (pipes.in) ours.push_back(pipes.in.get());
-  ours.push_back(pipes.out.get());
-  ours.push_back(pipes.err.get());
-  reply(origin, wire::AttachReply{static_cast<bool>(pipes.in), true, true}, ours);
 }
 
 void Server::kill_uid(Origin origin, const wire::KillUid& request) {

@@ -52,21 +52,6 @@ class WireSupervisor final : public Supervisor {
     if (!answer) co_return fail(std::move(answer).error());
     co_return answer->pid;
   }
-  Task<Result<ProcessPipes>> attach(std::string process_id) override {
-    auto answer = co_await exchange_->call(wire::Attach{std::move(process_id)}, request_time_);
-    if (!answer) co_return fail(std::move(answer).error().error);
-    auto reply = wire::decode<wire::AttachReply>(answer->payload);
-    if (!reply) co_return fail(reply.error());
-    ProcessPipes pipes;
-    std::size_t next = 0;
-    for (auto [there, target] : {std::pair{reply->in, &pipes.in}, {reply->out, &pipes.out}, {reply->err, &pipes.err}}) {
-      if (!there) continue;
-      if (next == answer->fds.size())
-        co_return fail(Code::kDataLoss, "supervisor link: a process came without its pipes");
-      *target = std::move(answer->fds[next++]);
-    }
-    co_return pipes;
-  }
   Task<Result<void>> close_stdin(std::string process_id) override {
     return done(wire::CloseStdin{std::move(process_id)});
   }

@@ -65,8 +65,6 @@ class Supervisor {
   // Starts a process on the caller's descriptors {stdin, stdout, stderr}: no copy, no hop, no filter. They are
   // duplicated; the supervisor keeps none of them.
   virtual Task<Result<pid_t>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) = 0;
-  // The pipes of a running process again, for a controller that came later.
-  virtual Task<Result<ProcessPipes>> attach(std::string process_id) = 0;
   // The supervisor drops its duplicate of the write end of stdin; with the caller's closed too, the process sees end of
   // file.
   virtual Task<Result<void>> close_stdin(std::string process_id) = 0;

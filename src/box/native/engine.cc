@@ -39,7 +39,6 @@ namespace asio = boost::asio;
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kEnding{15};
-constexpr std::chrono::seconds kWatchRound{30};  // a sandbox that another process made is noticed by then
 
 std::string os_name() {
   const std::string facts = sys::read_file("/etc/os-release", 64u << 10, sys::Links::kFollow).value_or("");
@@ -116,7 +115,10 @@ class NativeEngine final : public Engine {
     auto plan = plan_sandbox(spec);
     if (!plan) co_return fail(std::move(plan).error());
     const std::string directory = plan->directory;
-    auto built = co_await run_builder(options_.init_path, std::move(*plan));
+    auto built = co_await run_builder(options_.init_path, *plan);
+    if (!built && built.error().code() == Code::kAlreadyExists && co_await becomes_free(directory)) {
+      built = co_await run_builder(options_.init_path, std::move(*plan));
+    }
     if (!built) {
       if (built.error().code() != Code::kAlreadyExists) co_return fail(std::move(built).error());
       co_return fail(Code::kAlreadyExists, fmt::format("a sandbox named {} exists already", spec.name));
@@ -163,38 +165,6 @@ class NativeEngine final : public Engine {
     }
     (void)co_await wait_for_end(found->first, Clock::now() + kEnding);
     co_return co_await sweep(std::move(*found));
-  }
-
-  Task<Result<void>> watch(Labels labels, std::function<void(const SandboxState&)> handler) override {
-    std::map<std::string, std::shared_ptr<asio::posix::stream_descriptor>> watched;
-    std::map<std::string, SandboxState> running;
-    const auto changed = changed_;  // outlives the engine, should the loop destroy us after it
-    while (true) {
-      std::map<std::string, SandboxState> now;
-      for (NativeSandbox& sandbox : read_sandboxes(sandboxes_)) {
-        if (!labels_match(labels, sandbox.state.labels)) continue;
-        const std::string id = sandbox.state.id;
-        // Its keeper's end and not its own: then everything about it is written down.
-        if (sandbox.state.running && !watched.contains(id)) {
-          if (UniqueFd handle = open_process(sandbox.keeper)) watched[id] = notify_at_end(std::move(handle));
-        }
-        const bool ending = !sandbox.state.running && running.contains(id) && open_process(sandbox.keeper);
-        now[id] = ending ? running[id] : std::move(sandbox.state);
-      }
-      std::vector<SandboxState> ended;
-      for (auto& [id, before] : running) {
-        const auto at = now.find(id);
-        if (at != now.end() && at->second.running) continue;
-        SandboxState state = at == now.end() ? before : at->second;
-        state.running = false;
-        ended.push_back(std::move(state));
-        watched.erase(id);
-      }
-      std::erase_if(now, [](const auto& each) { return !each.second.running; });
-      running = std::move(now);
-      for (const SandboxState& state : ended) handler(state);
-      (void)co_await changed->wait_until(Clock::now() + kWatchRound);
-    }
   }
 
   Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
@@ -268,10 +238,6 @@ class NativeEngine final : public Engine {
   }
   Task<Result<std::vector<ImageInfo>>> images(Labels) override { co_return std::vector<ImageInfo>{}; }
   Task<Result<ImageInfo>> pull(std::string, Progress) override { co_return no_images(); }
-  Task<Result<ImageInfo>> import_rootfs(std::string, std::string, std::vector<std::string>, Progress) override {
-    co_return no_images();
-  }
-  Task<Result<ImageInfo>> build(std::string, std::string, Progress) override { co_return no_images(); }
 
  private:
   static std::unexpected<Error> no_images() {
@@ -401,6 +367,20 @@ class NativeEngine final : public Engine {
     }
     descriptor->cancel();
     co_return !open_process(process);
+  }
+
+  // A keeper needs a moment to remove what had the name, and ends when it is done. False: the name stays taken.
+  Task<bool> becomes_free(std::string directory) {
+    const auto until = Clock::now() + kEnding;
+    while (::access(directory.c_str(), F_OK) == 0) {
+      if (Clock::now() >= until) co_return false;
+      const auto there = read_sandbox(directory);
+      if (there && (there->state.running || !open_process(there->keeper))) co_return false;
+      // Without a record it is in the middle of being removed.
+      if (!there) co_await net::sleep_for(std::chrono::milliseconds(5));
+      if (there && !co_await wait_for_end(there->keeper, until)) co_return false;
+    }
+    co_return true;
   }
 
   Task<Result<void>> sweep_trees(std::vector<std::string> trees) {

@@ -28,7 +28,6 @@ constexpr std::uint16_t kMaxFds = 4;
 enum class MessageType : std::uint8_t {
   kHello = 1,
   kSpawn = 2,
-  kAttach = 3,
   kCloseStdin = 4,
   kSignal = 5,
   kKillUid = 6,

@@ -16,8 +16,8 @@
 
 namespace mcpbox::box::wire {
 
-constexpr std::uint32_t kProtocolVersion = 3;
-constexpr std::uint32_t kOldestProtocolVersion = 3;
+constexpr std::uint32_t kProtocolVersion = 4;
+constexpr std::uint32_t kOldestProtocolVersion = 4;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -97,19 +97,9 @@ struct ProcessRequest {
     v(s.id);
   }
 };
-using Attach = ProcessRequest<MessageType::kAttach>;
 using CloseStdin = ProcessRequest<MessageType::kCloseStdin>;
 using Forget = ProcessRequest<MessageType::kForget>;
 
-// Which pipes come with the reply, in this order.
-struct AttachReply {
-  bool in = false, out = false, err = false;
-  bool operator==(const AttachReply&) const = default;
-  template <class V, class S>
-  static void fields(V& v, S& s) {
-    v(s.in), v(s.out), v(s.err);
-  }
-};
 struct Signal {
   static constexpr auto kType = MessageType::kSignal;
   std::string id;

@@ -18,6 +18,7 @@
 #include "box/engines/locator.h"
 #include "box/sandbox.h"
 #include "net/wait.h"
+#include "support/import_image.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
 
@@ -80,8 +81,7 @@ struct Contract : testing::Test {
     image = info.kind == "native" ? "host" : "mcpbox-contract:empty";
     if (info.kind != "native" && !run(engine->image(image))) {
       std::ofstream(folder.path("root.tar")) << empty_rootfs_tar();
-      auto made = run(engine->import_rootfs(folder.path("root.tar"), image, {}, {}));
-      ASSERT_TRUE(made) << made.error().message();
+      ASSERT_EQ(test::import_image(loop, info.address, folder.path("root.tar"), image), "");
     }
   }
   void TearDown() override {

@@ -481,50 +481,6 @@ TEST_F(DockerEngineTest, an_endless_progress_line_ends) {
   EXPECT_EQ(code_of(run(connect(server)->pull("r:1", {}))), Code::kDataLoss);
 }
 
-std::string die_event(const std::string& id, const std::string& instance, int code) {
-  const std::string event = R"({"Type":"container","Action":"die","Actor":{"ID":")" + id +
-                            R"(","Attributes":{"name":"n","exitCode":")" + std::to_string(code) +
-                            R"(","io.mcpbox.instance":")" + instance + "\"}}}\n";
-  char size[16];
-  std::snprintf(size, sizeof(size), "%zx\r\n", event.size());
-  return size + event + "\r\n";
-}
-
-TEST_F(DockerEngineTest, watch_reports_each_end_once_also_over_a_gap) {
-  const std::string second(64, 'c'), third(64, 'd');
-  std::atomic<int> streams = 0;
-  FakeEngine server(FakeEngine::docker([&](const FakeEngine::Request& request) {
-    if (request.is("GET", "/events")) {
-      std::string bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-      if (++streams == 1) {
-        // One event of ours, twice; one of another instance; then the engine goes away.
-        bytes += die_event(kId, "one", 3) + die_event(kId, "one", 3) + die_event(third, "two", 1);
-        return FakeEngine::raw(bytes, Then::kClose);
-      }
-      return FakeEngine::raw(bytes, Then::kHang);
-    }
-    if (request.is("GET", "/containers/json")) {
-      // `second` runs until the gap and is gone afterwards.
-      return FakeEngine::json(
-          200, streams < 2 ? R"([{"Id":")" + second +
-                                 R"(","Names":["/s"],"State":"running","Labels":{"io.mcpbox.instance":"one"}}])"
-                           : "[]");
-    }
-    return FakeEngine::json(404, R"({"message":"No such container"})");
-  }));
-  std::vector<SandboxState> ended;
-  auto engine = connect(server);
-  test::run_cancelled(
-      loop, engine->watch({{"io.mcpbox.instance", "one"}}, [&](const SandboxState& state) { ended.push_back(state); }),
-      [&] { return ended.size() == 2 && streams == 2; });
-  ASSERT_EQ(ended.size(), 2u);
-  EXPECT_EQ(ended[0].id, kId);
-  EXPECT_EQ(ended[0].exit_code, 3);
-  EXPECT_EQ(ended[0].name, "n");
-  EXPECT_EQ(ended[1].id, second);
-  EXPECT_FALSE(ended[1].running);
-}
-
 TEST_F(DockerEngineTest, a_dead_engine_is_unavailable) {
   std::string path;
   {

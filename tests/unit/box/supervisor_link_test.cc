@@ -20,7 +20,7 @@ std::vector<UniqueFd> some_fds(int count) {
 TEST(SupervisorLink, numbers_requests) {
   SupervisorLink link;
   auto first = link.request(wire::List{});
-  auto second = link.request(wire::Attach{"x"});
+  auto second = link.request(wire::Forget{"x"});
   ASSERT_TRUE(first && second);
   EXPECT_EQ(first->id, 1u);
   EXPECT_EQ(second->id, 2u);
@@ -28,13 +28,13 @@ TEST(SupervisorLink, numbers_requests) {
   reader.feed(second->bytes);
   auto sent = reader.next();
   ASSERT_TRUE(sent && *sent);
-  EXPECT_EQ((*sent)->type, wire::MessageType::kAttach);
-  EXPECT_EQ(wire::decode<wire::Attach>((*sent)->payload)->id, "x");
+  EXPECT_EQ((*sent)->type, wire::MessageType::kForget);
+  EXPECT_EQ(wire::decode<wire::Forget>((*sent)->payload)->id, "x");
 }
 
 TEST(SupervisorLink, refuses_a_request_that_is_too_large) {
   SupervisorLink link;
-  EXPECT_EQ(link.request(wire::Attach{std::string(wire::kMaxString + 1, 'x')}).error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(link.request(wire::Forget{std::string(wire::kMaxString + 1, 'x')}).error().code(), Code::kInvalidArgument);
 }
 
 TEST(SupervisorLink, finds_replies_and_events_in_any_cut) {

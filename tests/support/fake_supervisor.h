@@ -95,7 +95,6 @@ class FakeSupervisor : public box::Supervisor {
     processes[spec.id] = std::move(spec);
     co_return 100;
   }
-  Task<Result<box::ProcessPipes>> attach(std::string) override { co_return fail(Code::kUnsupported, "attach"); }
   Task<Result<void>> close_stdin(std::string) override { return enter("close_stdin"); }
   Task<Result<void>> signal(std::string, int) override { return enter("signal"); }
   Task<Result<unsigned>> kill_uid(uid_t uid, int signal_number) override {

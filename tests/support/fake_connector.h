@@ -77,9 +77,8 @@ struct FakeProcess {
         say(R"({"jsonrpc":"2.0","id":)" + id_of(request) + R"(,"error":{"code":-32602,"message":"not with you"}})");
       if (script.initialize == kDies) exit(3);
       if (script.initialize == kAnswers) {
-        answer(
-            request,
-            R"({"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"fake","version":"7"}})");
+        answer(request, R"({"protocolVersion":"2025-06-18","capabilities":{"tools":{}},)"
+                        R"("serverInfo":{"name":"fake","version":"7"}})");
       }
     } else if (is("tools/list")) {
       answer(request, R"({"tools":[{"name":"echo","inputSchema":{"type":"object"}}]})");

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "json/text.h"
+#include "json/writer.h"
 
 namespace mcpbox::hosting {
 
@@ -183,8 +183,9 @@ Task<Result<mcp::CallReply>> Server::call_tool(std::string tool, std::string arg
   if (!lifecycle_.serving()) co_return fail(Code::kFailedPrecondition, not_connected());
   auto lease = co_await instances_.acquire(kShared);
   if (!lease) co_return fail(Code::kFailedPrecondition, not_connected());
-  std::string params = fmt::format(R"({{"name":{},"arguments":{}}})", json::quote(tool), arguments_json);
-  auto reply = co_await (*lease)->call("tools/call", std::move(params), settings_.tool_call_timeout);
+  json::Writer params;
+  params.object().member("name", tool).member("arguments", json::Raw{arguments_json}).end();
+  auto reply = co_await (*lease)->call("tools/call", params.take(), settings_.tool_call_timeout);
   if (!reply) {
     co_return fail(
         std::move(reply).error().with_context(fmt::format("server '{}', tool '{}'", settings_.name, printable(tool))));

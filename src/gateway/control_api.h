@@ -1,31 +1,26 @@
 // The daemon's control API: JSON over HTTP on its unix socket, for the CLI's verbs and for programs.
 //
-//   GET  /v1/status                     engine, image, uptime, version
-//   GET  /v1/servers                    every server, as in view_to_json
-//   GET  /v1/servers/NAME/tools         its tools, objects as the server sent them
-//   POST /v1/servers/NAME/call          {"tool": NAME, "arguments": {…}} → {"result": …} or {"rpc_error": …}
-//   GET  /v1/servers/NAME/logs          ?after=SEQ&follow=1: a JSON object per line
-//   POST /v1/servers/NAME/restart       ?fresh=1
-//   POST /v1/servers/NAME/stop
-//   POST /v1/servers/NAME/pull          {"to", "dry_run", "force", "delete"}: what the server changed in its copy, back
-//   to the host POST /v1/shutdown                   stops everything, removes the sandboxes, ends the daemon GET
-//   /v1/wait                       ?timeout=SECONDS: answers like /v1/servers once every server settled
-//
-// An error is {"error": {"code": "not_found", "message": "…"}} with the HTTP status that fits. Users read
-// docs/control-api.md.
+// The table of its routes is in control_api.cc; users read docs/control-api.md. A method that a path has not is 405
+// with Allow; a query parameter or a member of a body that the route does not have, or that has the wrong kind, is 400:
+// who misspells `dry_run` must not get a run that is not dry. An error is {"error": {"code": "not_found", "message":
+// "…"}} with the status that fits.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 
 #include "hosting/host.h"
-#include "net/http_server.h"
+#include "net/http_exchange.h"
 
 namespace mcpbox::gateway {
 
-// What clients are told of the engine.
+// What there is to say of the engine that runs the sandboxes.
 struct EngineView {
-  std::string kind, version, api_version, address;
+  std::string kind;  // as `mcpbox ps` shows it
+  std::string version;
+  std::string api_version;
+  std::string address;
 };
 
 struct ControlContext {
@@ -40,8 +35,9 @@ struct ControlContext {
 // The handler refers to `context`, which must outlive the server.
 net::HttpHandler control_handler(ControlContext& context);
 
-// {"name", "state", "phase", "error", "sandbox", "process", "pid", "uid", "restarts", "tools", "server": {name,
-// version}, "environment", "packages", "protocol_version", "uptime_ms", "phases": [{"phase", "ms"}]}
+// {"name", "state", "phase", "error", "sandbox", "process", "pid", "uid", "restarts", "tools", "server": {"name",
+// "version"}, "environment", "packages", "network", "protocol_version", "uptime_ms", "phases": [{"phase", "ms"}]}, with
+// a line end.
 std::string view_to_json(const hosting::ServerView& view);
 
 }  // namespace mcpbox::gateway

@@ -19,6 +19,7 @@
 #include "base/unique_fd.h"
 #include "base/url.h"
 #include "net/curl_driver.h"
+#include "net/http_wire.h"
 
 namespace mcpbox::net {
 namespace {
@@ -31,12 +32,6 @@ constexpr std::size_t kMaxUnixPath = 107;  // unix(7): sun_path holds 108 with i
 
 bool has_line_break(std::string_view text) {
   return text.find_first_of(std::string_view("\r\n\0", 3)) != text.npos;
-}
-
-bool is_token(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
-    return std::isalnum(c) || std::strchr("!#$%&'*+-.^_`|~", c) != nullptr;  // RFC 9110 §5.6.2
-  });
 }
 
 std::optional<Error> check(const HttpRequest& request) {

@@ -1,30 +1,21 @@
 #include "net/http_server.h"
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/deferred.hpp>
-#include <boost/asio/experimental/parallel_group.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
-#include <boost/asio/this_coro.hpp>
+#include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/chunk_encode.hpp>
-#include <boost/beast/http/empty_body.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
-#include <boost/beast/http/serializer.hpp>
-#include <boost/beast/http/string_body.hpp>
-#include <boost/beast/http/write.hpp>
-#include <optional>
+#include <list>
 #include <utility>
 
 #include "base/errno_error.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "net/http_connection.h"
 #include "net/task_group.h"
 #include "net/wait.h"
 #include "sys/unix_listener.h"
@@ -33,144 +24,30 @@ namespace mcpbox::net {
 namespace {
 
 namespace asio = boost::asio;
-namespace http = boost::beast::http;
-using Stream = asio::local::stream_protocol::socket;
+using Clock = std::chrono::steady_clock;
+using Acceptor = asio::basic_socket_acceptor<asio::generic::stream_protocol>;
 
-constexpr std::uint32_t kMaxHead = 16u << 10;
-constexpr std::size_t kMaxTarget = 4u << 10;
+// How long every client may take for its request, however many others wait: what it sent may not be read yet.
+constexpr std::chrono::seconds kFair{1};
 
 const auto kTuple = asio::as_tuple(asio::use_awaitable);
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-std::optional<std::string> percent_decoded(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    if (i + 2 >= text.size()) return std::nullopt;
-    const int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
-    if (high < 0 || low < 0) return std::nullopt;
-    const char byte = static_cast<char>(high * 16 + low);
-    if (byte == '\0') return std::nullopt;
-    out += byte;
-    i += 2;
-  }
-  return out;
-}
-
-// Splits the target once; routing and authorisation look at the same parts. An encoded slash inside a segment is
-// refused, so that no later decoding can change the path.
-bool parse_target(std::string_view target, ServedRequest& request) {
-  if (target.empty() || target.size() > kMaxTarget || target.front() != '/') return false;
-  const std::size_t mark = target.find('?');
-  const std::string_view path = target.substr(0, mark);
-  std::size_t begin = 1;
-  while (begin <= path.size()) {
-    const std::size_t end = std::min(path.find('/', begin), path.size());
-    const auto segment = percent_decoded(path.substr(begin, end - begin));
-    if (!segment || *segment == "." || *segment == ".." || segment->find('/') != std::string::npos) return false;
-    if (segment->empty() && end != path.size()) return false;
-    request.path += '/';
-    request.path += *segment;
-    begin = end + 1;
-  }
-  if (mark == std::string_view::npos) return true;
-  std::string_view query = target.substr(mark + 1);
-  while (!query.empty()) {
-    const std::size_t end = std::min(query.find('&'), query.size());
-    const std::string_view pair = query.substr(0, end);
-    const std::size_t equals = std::min(pair.find('='), pair.size());
-    const auto name = percent_decoded(pair.substr(0, equals));
-    const auto value = percent_decoded(pair.substr(std::min(equals + 1, pair.size())));
-    if (!name || !value || request.query.contains(*name)) return false;
-    request.query[*name] = *value;
-    query.remove_prefix(std::min(end + 1, query.size()));
-  }
-  return true;
-}
-
-class StreamResponder final : public Responder {
- public:
-  StreamResponder(Stream& stream, bool keep_alive) : stream_(stream), keep_alive_(keep_alive) {}
-
-  Task<Result<void>> send(unsigned status, std::string content_type, std::string body) override {
-    answered_ = true;
-    http::response<http::string_body> response{static_cast<http::status>(status), 11};
-    response.set(http::field::content_type, content_type);
-    response.body() = std::move(body);
-    response.keep_alive(keep_alive_);
-    response.prepare_payload();
-    auto [error, size] = co_await http::async_write(stream_, response, kTuple);
-    co_return outcome(error);
-  }
-
-  Task<Result<void>> begin(unsigned status, std::string content_type) override {
-    answered_ = true;
-    http::response<http::empty_body> response{static_cast<http::status>(status), 11};
-    response.set(http::field::content_type, content_type);
-    response.keep_alive(keep_alive_);
-    response.chunked(true);
-    http::response_serializer<http::empty_body> serializer{response};
-    auto [error, size] = co_await http::async_write_header(stream_, serializer, kTuple);
-    co_return outcome(error);
-  }
-
-  Task<Result<void>> write(std::string chunk) override {
-    if (chunk.empty()) co_return Result<void>{};
-    auto [error, size] = co_await asio::async_write(stream_, http::make_chunk(asio::buffer(chunk)), kTuple);
-    co_return outcome(error);
-  }
-
-  Task<Result<void>> end() override {
-    auto [error, size] = co_await asio::async_write(stream_, http::make_chunk_last(), kTuple);
-    co_return outcome(error);
-  }
-
-  bool answered() const { return answered_; }
-  bool broken() const { return broken_; }
-
- private:
-  Result<void> outcome(const boost::system::error_code& error) {
-    if (!error) return {};
-    broken_ = true;
-    return fail(Code::kUnavailable, fmt::format("the client went away: {}", error.message()));
-  }
-
-  Stream& stream_;
-  bool keep_alive_;
-  bool answered_ = false;
-  bool broken_ = false;
-};
-
-// Returns when nobody can take an answer any more. Reading would not tell: a client may shut its writing side down
-// after its request and still wait for the answer, and what it sends meanwhile belongs to its next request.
-Task<void> until_gone(Stream& stream) {
-  for (;;) {
-    co_await stream.async_wait(Stream::wait_error, asio::use_awaitable);
-    pollfd now{stream.native_handle(), 0, 0};
-    if (::poll(&now, 1, 0) != 0) co_return;
-    co_await sleep_for(std::chrono::seconds(1));  // urgent data (MSG_OOB) wakes the wait as well, again and again
-  }
-}
-
-// Runs `handler`; cancels it when the client goes away meanwhile. True when the handler came to its end.
-Task<bool> while_connected(Stream& stream, Task<void> handler) {
-  auto executor = co_await asio::this_coro::executor;
-  auto [order, failure, lost] =
-      co_await asio::experimental::make_parallel_group(asio::co_spawn(executor, std::move(handler), asio::deferred),
-                                                       asio::co_spawn(executor, until_gone(stream), asio::deferred))
-          .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
-  if (order[0] != 0) co_return false;
-  if (failure) std::rethrow_exception(failure);
-  co_return true;
+Result<UniqueFd> bind_tcp(const TcpPlace& place, std::uint16_t& port) {
+  boost::system::error_code wrong;
+  const auto address = asio::ip::make_address(place.address, wrong);
+  if (wrong) return fail(Code::kInvalidArgument, printable(place.address, 80) + " is no numeric address");
+  asio::ip::tcp::endpoint endpoint(address, place.port);
+  UniqueFd fd(::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int on = 1;
+  if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+    return fail(errno_error(errno, "make a TCP socket"));
+  if (::bind(fd.get(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) != 0 ||
+      ::listen(fd.get(), SOMAXCONN) != 0)
+    return fail(errno_error(errno, fmt::format("listen on {}, port {}", place.address, place.port)));
+  socklen_t size = static_cast<socklen_t>(endpoint.capacity());
+  if (::getsockname(fd.get(), endpoint.data(), &size) != 0) return fail(errno_error(errno, "read the port"));
+  port = endpoint.port();
+  return fd;
 }
 }  // namespace
 
@@ -178,26 +55,42 @@ struct HttpServer::Impl {
   asio::any_io_executor executor;
   HttpServerOptions options;
   HttpHandler handler;
-  asio::local::stream_protocol::acceptor acceptor;
-  sys::UnixListener listener;  // after the acceptor, so that the name goes before the socket
+  std::unique_ptr<TlsIdentity> tls;
+  std::uint16_t port = 0;
+  std::list<HttpConnection> open;
+  Acceptor acceptor;
+  std::optional<sys::UnixListener> listener;  // after the acceptor, so that the name goes before the socket
   TaskGroup connections;
   TaskGroup accepting;
   Signal slot_free;
 
-  Impl(asio::any_io_executor e, HttpServerOptions o, HttpHandler h, sys::UnixListener l)
+  Impl(asio::any_io_executor e, HttpServerOptions o, HttpHandler h)
       : executor(e),
-        options(std::move(o)),
+        options(o),
         handler(std::move(h)),
         acceptor(e),
-        listener(std::move(l)),
         connections(e, "http"),
         accepting(e, "http"),
         slot_free(e) {}
 
+  Result<void> watch(UniqueFd socket, int family) {
+    boost::system::error_code error;
+    (void)acceptor.assign(asio::generic::stream_protocol(family, 0), socket.get(), error);
+    if (error) return fail(Code::kInternal, fmt::format("cannot watch the socket: {}", error.message()));
+    (void)socket.release();
+    return {};
+  }
+
   Task<void> accept() {
     for (;;) {
-      while (connections.running() >= options.max_connections) co_await slot_free.wait();
-      auto [error, socket] = co_await acceptor.async_accept(kTuple);
+      if (open.size() >= options.max_connections) {
+        (void)co_await acceptor.async_wait(Acceptor::wait_read, kTuple);
+        while (open.size() >= options.max_connections) {
+          make_room();
+          (void)co_await slot_free.wait_until(Clock::now() + std::chrono::milliseconds(100));
+        }
+      }
+      auto [error, accepted] = co_await acceptor.async_accept(kTuple);
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
       if (error) {
         // Out of descriptors, most likely: accepting again at once would spin.
@@ -205,54 +98,42 @@ struct HttpServer::Impl {
         co_await sleep_for(std::chrono::milliseconds(200));
         continue;
       }
-      connections.spawn("connection", serve(std::move(socket)));
+      UniqueFd socket(accepted.release());
+      open.emplace_back(executor, options, handler);
+      connections.spawn("connection", serve(std::prev(open.end()), std::move(socket)));
     }
   }
 
-  Task<void> serve(Stream stream) {
-    struct Freed {
-      Signal& signal;
-      ~Freed() { signal.notify(); }
-    } const freed{slot_free};
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    if (::getsockopt(stream.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) co_return;
-    const bool welcome = peer.uid == ::geteuid() || peer.uid == 0;
+  // Ends the connection that has waited longest for its client's request, where one has waited long enough.
+  void make_room() {
+    HttpConnection* oldest = nullptr;
+    for (HttpConnection& connection : open) {
+      const auto since = connection.waiting_since();
+      if (since && (oldest == nullptr || *since < *oldest->waiting_since())) oldest = &connection;
+    }
+    if (oldest != nullptr && Clock::now() - *oldest->waiting_since() >= kFair) oldest->abort();
+  }
 
-    boost::beast::flat_buffer buffer;
+  Task<void> serve(std::list<HttpConnection>::iterator self, UniqueFd socket) {
+    struct Closed {
+      Impl& impl;
+      std::list<HttpConnection>::iterator self;
+      ~Closed() {
+        impl.open.erase(self);
+        impl.slot_free.notify();
+      }
+    } const closed{*this, self};
+    co_await self->run(std::move(socket), tls.get());
+  }
+
+  // Ends connections whose client takes nothing of an answer.
+  Task<void> sweep() {
     for (;;) {
-      http::request_parser<http::string_body> parser;
-      parser.header_limit(kMaxHead);
-      parser.body_limit(options.max_body);
-      auto [error, bytes] = co_await http::async_read(stream, buffer, parser, kTuple);
-      if (error == http::error::end_of_stream) co_return;
-      if (error) {
-        StreamResponder refuse(stream, false);
-        if (error == http::error::body_limit)
-          (void)co_await refuse.send(413, "text/plain", "the request body is too large\n");
-        if (error == http::error::header_limit)
-          (void)co_await refuse.send(431, "text/plain", "the request head is too large\n");
-        co_return;
+      co_await sleep_for(std::max(options.write_timeout / 4, std::chrono::milliseconds(1)));
+      for (HttpConnection& connection : open) {
+        const auto since = connection.writing_since();
+        if (since && Clock::now() - *since > options.write_timeout) connection.abort();
       }
-      auto message = parser.release();
-      ServedRequest request;
-      request.peer_uid = peer.uid;
-      request.method = std::string(message.method_string());
-      request.content_type = std::string(message[http::field::content_type]);
-      request.body = std::move(message.body());
-      const bool keep = message.keep_alive();
-      StreamResponder responder(stream, keep && welcome);
-      if (!welcome) {
-        (void)co_await responder.send(403, "text/plain", "this socket belongs to another user\n");
-        co_return;
-      }
-      if (!parse_target(std::string_view(message.target().data(), message.target().size()), request)) {
-        (void)co_await responder.send(400, "text/plain", "the request target cannot be read\n");
-        co_return;
-      }
-      if (!co_await while_connected(stream, handler(std::move(request), responder))) co_return;
-      if (!responder.answered()) (void)co_await responder.send(500, "text/plain", "no answer was made\n");
-      if (!keep || responder.broken()) co_return;
     }
   }
 };
@@ -260,31 +141,64 @@ struct HttpServer::Impl {
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() = default;
 
-Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::any_io_executor executor, HttpServerOptions options,
-                                                       HttpHandler handler) {
+Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::any_io_executor executor, UnixPlace place,
+                                                       HttpServerOptions options, HttpHandler handler) {
   sys::ListenOptions listening;
-  listening.path = options.socket_path;
+  listening.path = std::move(place.path);
   auto listener = sys::UnixListener::listen(listening);
   if (!listener) return fail(std::move(listener).error());
-  auto impl = std::make_unique<Impl>(executor, std::move(options), std::move(handler), std::move(*listener));
-  boost::system::error_code error;
-  UniqueFd socket = impl->listener.take_socket();
-  (void)impl->acceptor.assign(asio::local::stream_protocol(), socket.get(), error);
-  if (error) return fail(Code::kInternal, fmt::format("cannot watch {}: {}", listening.path, error.message()));
-  (void)socket.release();
+  auto impl = std::make_unique<Impl>(std::move(executor), options, std::move(handler));
+  impl->listener.emplace(std::move(*listener));
+  if (auto watched = impl->watch(impl->listener->take_socket(), AF_UNIX); !watched)
+    return fail(std::move(watched).error());
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::any_io_executor executor, TcpPlace place,
+                                                       HttpServerOptions options, HttpHandler handler) {
+  auto impl = std::make_unique<Impl>(std::move(executor), options, std::move(handler));
+  if (place.tls) {
+    auto tls = TlsIdentity::load(*place.tls);
+    if (!tls) return fail(std::move(tls).error());
+    impl->tls = std::move(*tls);
+  }
+  auto socket = bind_tcp(place, impl->port);
+  if (!socket) return fail(std::move(socket).error());
+  const int family = place.address.contains(':') ? AF_INET6 : AF_INET;
+  if (auto watched = impl->watch(std::move(*socket), family); !watched) return fail(std::move(watched).error());
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 
 void HttpServer::start() {
   impl_->accepting.spawn("accept", impl_->accept());
+  impl_->accepting.spawn("sweep", impl_->sweep());
+}
+
+std::uint16_t HttpServer::port() const {
+  return impl_->port;
+}
+
+std::size_t HttpServer::connections() const {
+  return impl_->open.size();
+}
+
+Result<void> HttpServer::reload_certificate() {
+  if (!impl_->tls) return fail(Code::kFailedPrecondition, "this server has no certificate");
+  return impl_->tls->reload();
+}
+
+Task<void> HttpServer::drain(Clock::time_point deadline) {
+  if (impl_->listener) impl_->listener->remove();  // first: its socket must still be open
+  boost::system::error_code ignored;
+  (void)impl_->acceptor.close(ignored);
+  for (HttpConnection& connection : impl_->open) connection.drain();
+  while (!impl_->open.empty() && Clock::now() < deadline) (void)co_await impl_->slot_free.wait_until(deadline);
+  co_await impl_->accepting.stop();
+  co_await impl_->connections.stop();
 }
 
 Task<void> HttpServer::stop() {
-  impl_->listener.remove();  // first: its socket must still be open
-  boost::system::error_code ignored;
-  (void)impl_->acceptor.close(ignored);
-  co_await impl_->accepting.stop();
-  co_await impl_->connections.stop();
+  co_await drain(Clock::time_point::min());
 }
 
 }  // namespace mcpbox::net

@@ -1,67 +1,72 @@
-// A small HTTP/1.1 server on a unix socket: bounded heads and bodies, one coroutine a connection, streamed replies.
-//
-// Beast is behind it and in http_server.cc only.
+// An HTTP/1.1 server on a unix socket or on TCP, with or without TLS: one coroutine a connection, everything that a
+// client decides is bounded in size and in time (RFC 9110, RFC 9112; http_exchange.h is what handlers see).
 #pragma once
 
-#include <sys/types.h>
-
 #include <boost/asio/any_io_executor.hpp>
+#include <chrono>
 #include <cstddef>
-#include <functional>
-#include <map>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 
 #include "base/result.h"
+#include "net/http_exchange.h"
 #include "net/task.h"
+#include "net/tls_identity.h"
 
 namespace mcpbox::net {
 
-struct ServedRequest {
-  std::string method;  // "GET"
-  std::string path;    // decoded once, normalised: no "..", no "//", no NUL
-  std::map<std::string, std::string> query;
-  std::string content_type;
-  std::string body;
-  uid_t peer_uid = 0;  // SO_PEERCRED
-};
-
-// Answers one request. Exactly one of send() or begin() must be called; errors mean that the client is gone. The
-// handler is cancelled (Asio's terminal cancellation) when the client goes away before it ended: what it does then must
-// be safe to cut short wherever it suspends. A client that only shut its writing side down is still there.
-class Responder {
- public:
-  virtual ~Responder() = default;
-  virtual Task<Result<void>> send(unsigned status, std::string content_type, std::string body) = 0;
-  // A chunked reply: begin, any number of writes, end.
-  virtual Task<Result<void>> begin(unsigned status, std::string content_type) = 0;
-  virtual Task<Result<void>> write(std::string chunk) = 0;
-  virtual Task<Result<void>> end() = 0;
-};
-
-using HttpHandler = std::function<Task<void>(ServedRequest, Responder&)>;
-
 struct HttpServerOptions {
-  std::string socket_path;            // made 0600, with a lock beside it: sys/unix_listener.h
-  std::size_t max_body = 4u << 20;    // 413 beyond
-  std::size_t max_connections = 256;  // further ones wait in the backlog
+  std::uint64_t max_body = 4u << 20;  // bytes, unless the handler says otherwise; kResourceExhausted for it beyond
+  // When all are taken, a newcomer takes the place of the one that has waited longest for its client's request, for at
+  // least a second; where there is none, newcomers wait in the backlog.
+  std::size_t max_connections = 256;
+  // A client gets 408 or is cut off when it takes longer. A head is at most 16 KiB (431).
+  std::chrono::milliseconds idle_timeout = std::chrono::seconds(75);  // for the first byte of a request
+  std::chrono::milliseconds head_timeout = std::chrono::seconds(10);  // from there to the head's end; a TLS handshake
+  std::chrono::milliseconds body_timeout = std::chrono::seconds(30);  // waiting for the body, and a second more a KiB
+  std::chrono::milliseconds write_timeout =
+      std::chrono::minutes(5);  // that one write waits for a client that reads not
 };
 
-// Only the socket's owner and root may connect: others get 403.
+// Where to listen: a name in the file system, made 0600 with a lock beside it (sys/unix_listener.h). Only its owner and
+// root are served; others get 403.
+struct UnixPlace {
+  std::string path;
+};
+struct TcpPlace {
+  std::string address = "127.0.0.1";  // numeric, IPv4 or IPv6
+  std::uint16_t port = 0;             // 0 = any that is free, see HttpServer::port()
+  std::optional<TlsFiles> tls;
+};
+
+// Lives on one executor. stop() must have been awaited before it dies once it was started.
 class HttpServer {
  public:
-  // Errors: those of sys::UnixListener::listen(); kAlreadyExists when another process serves the path.
-  static Result<std::unique_ptr<HttpServer>> listen(boost::asio::any_io_executor executor, HttpServerOptions options,
-                                                    HttpHandler handler);
+  // Errors: those of sys::UnixListener::listen(), kAlreadyExists when another process serves the path.
+  static Result<std::unique_ptr<HttpServer>> listen(boost::asio::any_io_executor executor, UnixPlace place,
+                                                    HttpServerOptions options, HttpHandler handler);
+  // Errors: kInvalidArgument (no numeric address; a certificate or key that cannot be used), kAlreadyExists (the port
+  // is taken), what the system said. Reads the certificate's files; blocks.
+  static Result<std::unique_ptr<HttpServer>> listen(boost::asio::any_io_executor executor, TcpPlace place,
+                                                    HttpServerOptions options, HttpHandler handler);
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Accepts until stop().
+  // Accepts until drain() or stop().
   void start();
-  // Removes the socket if it is still ours, gives the lock back, closes the listener, cancels the connections and waits
-  // for them.
+  std::uint16_t port() const;  // of a TcpPlace
+  // Connections in progress, those that wait for a request among them.
+  std::size_t connections() const;
+  // TlsIdentity::reload(). kFailedPrecondition without TLS.
+  Result<void> reload_certificate();
+
+  // Accepts nothing more, removes the socket if it is still ours and gives its lock back, closes what waits for a
+  // request, lets what is being served end until `deadline`, cancels the rest, and returns when nothing is left.
+  Task<void> drain(std::chrono::steady_clock::time_point deadline);
+  // The same with no time at all.
   Task<void> stop();
 
  private:

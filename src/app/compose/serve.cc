@@ -23,6 +23,7 @@
 #include "box/engines/locator.h"
 #include "config/load.h"
 #include "egress/control/service.h"
+#include "gateway/answer.h"
 #include "gateway/control_api.h"
 #include "hosting/host.h"
 #include "hosting/sandbox_backend.h"
@@ -91,17 +92,11 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   // The socket first: its lock keeps two daemons of one user apart.
   gateway::ControlContext* context = nullptr;
   net::HttpHandler control;
-  net::HttpServerOptions listening;
-  listening.socket_path = paths->socket;
-  auto handler = [&control](net::ServedRequest request, net::Responder& out) -> Task<void> {
-    if (control) return control(std::move(request), out);
-    return [](net::Responder& to) -> Task<void> {
-      (void)co_await to.send(
-          503, "application/json",
-          "{\"error\":{\"code\":\"unavailable\",\"message\":\"mcpbox is starting: it prepares the image\"}}\n");
-    }(out);
+  auto handler = [&control](net::HttpExchange& exchange) -> Task<void> {
+    if (control) return control(exchange);
+    return gateway::refuse(exchange, Error(Code::kUnavailable, "mcpbox is starting: it prepares the image"));
   };
-  auto server = net::HttpServer::listen(executor, std::move(listening), std::move(handler));
+  auto server = net::HttpServer::listen(executor, net::UnixPlace{paths->socket}, {}, std::move(handler));
   if (!server) co_return complain(cannot_listen(server.error()), kFailed);
   (*server)->start();
 

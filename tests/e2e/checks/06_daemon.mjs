@@ -70,7 +70,7 @@ async function quick() {
   await check('a second daemon on the same socket is refused', async () => {
     const ended = await verb(['serve', '-c', quickstart]);
     assert.equal(ended.code, 1);
-    assert.match(ended.stderr, new RegExp(`process ${daemon.pid} serves .* already; stop it with .mcpbox down`));
+    assert.match(ended.stderr, new RegExp(`process ${daemon.child.pid} serves .* already; stop it with .mcpbox down`));
     assert.equal((await server('greeter')).state, 'connected');
   });
   await check('down leaves nothing running', async () => {

@@ -1,4 +1,4 @@
-// The server with clients that write raw bytes, in threads.
+// The server on a unix socket: requests, answers, limits, clients that go away.
 #include "net/http_server.h"
 
 #include <gmock/gmock.h>
@@ -8,100 +8,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstring>
 #include <future>
-#include <thread>
 
-#include "base/unique_fd.h"
-#include "net/task_group.h"
-#include "net/wait.h"
-#include "support/run_task.h"
-#include "support/temp_tree.h"
+#include "unit/net/http_fixture.h"
 
 namespace mcpbox::net {
 namespace {
 
+using HttpServerTest = HttpFixture;
+
 using std::chrono::hours;
-using std::chrono::milliseconds;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-UniqueFd connect_to(const std::string& path) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) fd.reset();
-  return fd;
-}
-
-void put(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t size = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
-    if (size <= 0) return;
-    text.remove_prefix(static_cast<std::size_t>(size));
-  }
-}
-
-std::string read_to_end(int fd) {
-  std::string out;
-  char buffer[4096];
-  for (ssize_t size = 0; (size = ::read(fd, buffer, sizeof buffer)) > 0;)
-    out.append(buffer, static_cast<std::size_t>(size));
-  return out;
-}
-
-// Everything that comes back for these bytes, until the server closes.
-std::string talk(const std::string& path, const std::string& bytes) {
-  const UniqueFd fd = connect_to(path);
-  if (!fd) return "no connection";
-  put(fd.get(), bytes);
-  return read_to_end(fd.get());
-}
-
-std::string get(const std::string& target) {
-  return "GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-}
-
-struct HttpServerTest : testing::Test {
-  test::TempTree tree;
-  boost::asio::io_context loop;
-  HttpServerOptions options;
-  HttpHandler handler = [](ServedRequest request, Responder& out) { return echo(std::move(request), out); };
-
-  HttpServerTest() { options.socket_path = tree.path("s"); }
-
-  static Task<void> echo(ServedRequest request, Responder& out) {
-    std::string body = request.method + " " + request.path;
-    for (const auto& [name, value] : request.query) body += " " + name + "=" + value;
-    body += " " + std::to_string(request.body.size());
-    (void)co_await out.send(200, "text/plain", std::move(body));
-  }
-
-  // Serves while `client` runs in a thread of its own, and gives what it gave.
-  std::string with_server(std::function<std::string()> client) {
-    std::string got;
-    auto body = [&]() -> Task<int> {
-      auto server = HttpServer::listen(loop.get_executor(), options, handler);
-      if (!server) {
-        got = "listen: " + server.error().message();
-        co_return 1;
-      }
-      (*server)->start();
-      auto answer = std::async(std::launch::async, client);
-      while (answer.wait_for(milliseconds(0)) != std::future_status::ready) co_await sleep_for(milliseconds(1));
-      co_await (*server)->stop();
-      got = answer.get();
-      co_return 0;
-    };
-    test::run_task(loop, body());
-    return got;
-  }
-  std::string ask(const std::string& bytes) {
-    return with_server([&] { return talk(options.socket_path, bytes); });
-  }
-};
 
 TEST_F(HttpServerTest, answers_with_the_parts_of_the_target_decoded_once) {
   EXPECT_THAT(ask(get("/v1/a%20b/%2525?x=1&y=%26&z")), HasSubstr("GET /v1/a b/%25 x=1 y=& z= 0"));
@@ -149,7 +68,7 @@ TEST_F(HttpServerTest, serves_several_requests_on_one_connection) {
 }
 
 TEST_F(HttpServerTest, streams_chunks_as_they_are_written) {
-  handler = [](ServedRequest, Responder& out) -> Task<void> {
+  handler = [](HttpExchange& out) -> Task<void> {
     EXPECT_TRUE(co_await out.begin(200, "text/plain"));
     EXPECT_TRUE(co_await out.write("one"));
     EXPECT_TRUE(co_await out.write(""));
@@ -162,57 +81,31 @@ TEST_F(HttpServerTest, streams_chunks_as_they_are_written) {
 
 TEST_F(HttpServerTest, tells_the_handler_that_the_reader_of_a_stream_is_gone) {
   bool told = false;
-  handler = [&told](ServedRequest, Responder& out) -> Task<void> {
+  handler = [&told](HttpExchange& out) -> Task<void> {
     (void)co_await out.begin(200, "text/plain");
     for (int i = 0; i < 100'000 && !told; ++i) told = !co_await out.write(std::string(1000, 'x'));
   };
   with_server([&] {
     {
-      const UniqueFd fd = connect_to(options.socket_path);
+      const UniqueFd fd = connect_to(socket);
       put(fd.get(), get("/"));
       char byte;
       (void)!::read(fd.get(), &byte, 1);
     }
     // A second connection's end shows that the first was dealt with or is being dealt with: stop() joins it.
-    return talk(options.socket_path, "nonsense\r\n\r\n");
+    return talk(socket, "nonsense\r\n\r\n");
   });
   EXPECT_TRUE(told);
-}
-
-// What the handlers of the next tests tell of themselves to the clients' threads.
-struct Seen {
-  std::atomic<int> running = 0, cancelled = 0;
-  bool wait_for(const std::atomic<int>& count, int wanted) const {
-    for (int i = 0; i < 5000 && count != wanted; ++i) std::this_thread::sleep_for(milliseconds(1));
-    return count == wanted;
-  }
-};
-HttpHandler hanging(Seen& seen) {
-  return [&seen](ServedRequest request, Responder& out) -> Task<void> {
-    if (request.path == "/streamed") (void)co_await out.begin(200, "text/plain");
-    struct Counted {
-      Seen& seen;
-      bool ended = false;
-      explicit Counted(Seen& s) : seen(s) { ++seen.running; }
-      ~Counted() {
-        --seen.running;
-        if (!ended) ++seen.cancelled;
-      }
-    } counted{seen};
-    co_await sleep_for(request.path == "/soon" ? milliseconds(100) : milliseconds(hours(1)));
-    counted.ended = true;
-    (void)co_await out.send(200, "text/plain", "done");
-  };
 }
 
 TEST_F(HttpServerTest, a_client_that_closes_cancels_its_handler_and_nothing_else) {
   Seen seen;
   handler = hanging(seen);
   const std::string answer = with_server([&] {
-    UniqueFd first = connect_to(options.socket_path), second = connect_to(options.socket_path);
+    UniqueFd first = connect_to(socket), second = connect_to(socket);
     put(first.get(), get("/1"));
     put(second.get(), get("/streamed"));
-    const UniqueFd third = connect_to(options.socket_path);
+    const UniqueFd third = connect_to(socket);
     put(third.get(), get("/soon"));
     EXPECT_TRUE(seen.wait_for(seen.running, 3));
     first.reset();
@@ -229,7 +122,7 @@ TEST_F(HttpServerTest, a_client_that_pipelined_more_and_closes_cancels_its_handl
   Seen seen;
   handler = hanging(seen);
   with_server([&] {
-    UniqueFd client = connect_to(options.socket_path);
+    UniqueFd client = connect_to(socket);
     put(client.get(), "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n" + get("/2") + std::string(100'000, 'x'));
     EXPECT_TRUE(seen.wait_for(seen.running, 1));
     client.reset();
@@ -242,7 +135,7 @@ TEST_F(HttpServerTest, a_client_that_only_shut_its_writing_side_down_gets_its_an
   Seen seen;
   handler = hanging(seen);
   const std::string answer = with_server([&] {
-    const UniqueFd client = connect_to(options.socket_path);
+    const UniqueFd client = connect_to(socket);
     put(client.get(), "GET /soon HTTP/1.1\r\nHost: x\r\n\r\n");
     ::shutdown(client.get(), SHUT_WR);
     return read_to_end(client.get());
@@ -252,23 +145,21 @@ TEST_F(HttpServerTest, a_client_that_only_shut_its_writing_side_down_gets_its_an
 }
 
 TEST_F(HttpServerTest, a_handler_that_answers_nothing_becomes_a_500) {
-  handler = [](ServedRequest, Responder&) -> Task<void> { co_return; };
+  handler = [](HttpExchange&) -> Task<void> { co_return; };
   EXPECT_THAT(ask(get("/")), StartsWith("HTTP/1.1 500"));
 }
 
 TEST_F(HttpServerTest, a_handler_that_throws_ends_only_its_connection) {
-  handler = [](ServedRequest request, Responder& out) -> Task<void> {
-    if (request.path == "/bad") throw std::runtime_error("thrown by a test");
+  handler = [](HttpExchange& out) -> Task<void> {
+    if (out.request().path == "/bad") throw std::runtime_error("thrown by a test");
     (void)co_await out.send(200, "text/plain", "fine");
   };
-  EXPECT_THAT(
-      with_server([&] { return talk(options.socket_path, get("/bad")) + talk(options.socket_path, get("/good")); }),
-      HasSubstr("fine"));
+  EXPECT_THAT(with_server([&] { return talk(socket, get("/bad")) + talk(socket, get("/good")); }), HasSubstr("fine"));
 }
 
 TEST_F(HttpServerTest, stop_ends_requests_that_are_running_and_removes_the_socket) {
   std::atomic<int> running = 0;
-  handler = [&running](ServedRequest, Responder&) -> Task<void> {
+  handler = [&running](HttpExchange&) -> Task<void> {
     struct Ended {
       std::atomic<int>& count;
       ~Ended() { --count; }
@@ -277,10 +168,10 @@ TEST_F(HttpServerTest, stop_ends_requests_that_are_running_and_removes_the_socke
     co_await sleep_for(hours(1));
   };
   auto body = [&]() -> Task<int> {
-    auto server = HttpServer::listen(loop.get_executor(), options, handler);
+    auto server = HttpServer::listen(loop.get_executor(), UnixPlace{socket}, options, handler);
     (*server)->start();
-    auto first = std::async(std::launch::async, [&] { return talk(options.socket_path, get("/")); });
-    auto idle = std::async(std::launch::async, [&] { return talk(options.socket_path, ""); });
+    auto first = std::async(std::launch::async, [&] { return talk(socket, get("/")); });
+    auto idle = std::async(std::launch::async, [&] { return talk(socket, ""); });
     while (running == 0) co_await sleep_for(milliseconds(1));
     co_await (*server)->stop();
     // Neither client hangs.
@@ -292,7 +183,7 @@ TEST_F(HttpServerTest, stop_ends_requests_that_are_running_and_removes_the_socke
     co_return running;
   };
   EXPECT_EQ(test::run_task(loop, body()), 0);
-  EXPECT_NE(::access(options.socket_path.c_str(), F_OK), 0);
+  EXPECT_NE(::access(socket.c_str(), F_OK), 0);
 }
 
 TEST_F(HttpServerTest, more_clients_than_connections_wait_and_are_all_served) {
@@ -300,7 +191,7 @@ TEST_F(HttpServerTest, more_clients_than_connections_wait_and_are_all_served) {
   const std::string all = with_server([&] {
     std::vector<std::future<std::string>> clients;
     for (int i = 0; i < 20; ++i)
-      clients.push_back(std::async(std::launch::async, [&] { return talk(options.socket_path, get("/x")); }));
+      clients.push_back(std::async(std::launch::async, [&] { return talk(socket, get("/x")); }));
     std::string good;
     for (auto& client : clients) good += client.get().find("GET /x") != std::string::npos ? '1' : '0';
     return good;
@@ -311,7 +202,7 @@ TEST_F(HttpServerTest, more_clients_than_connections_wait_and_are_all_served) {
 TEST_F(HttpServerTest, the_socket_is_for_its_owner_alone) {
   with_server([&] {
     struct stat status{};
-    EXPECT_EQ(::stat(options.socket_path.c_str(), &status), 0);
+    EXPECT_EQ(::stat(socket.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0600u);
     return std::string();
   });
@@ -323,30 +214,30 @@ TEST_F(HttpServerTest, replaces_a_stale_socket_and_leaves_a_live_one) {
     const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, options.socket_path.c_str(), sizeof(address.sun_path) - 1);
+    std::strncpy(address.sun_path, socket.c_str(), sizeof(address.sun_path) - 1);
     ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   }
   const std::string answer = with_server([&] {
     boost::asio::io_context other;
-    const auto second = HttpServer::listen(other.get_executor(), options, handler);
+    const auto second = HttpServer::listen(other.get_executor(), UnixPlace{socket}, options, handler);
     EXPECT_FALSE(second);
     if (!second) EXPECT_EQ(second.error().code(), Code::kAlreadyExists);
-    return talk(options.socket_path, get("/still-there"));
+    return talk(socket, get("/still-there"));
   });
   EXPECT_THAT(answer, HasSubstr("GET /still-there"));
 }
 
 TEST_F(HttpServerTest, does_not_replace_a_file_and_says_which_path_is_too_long) {
   tree.file("s", "precious");
-  auto refused = HttpServer::listen(loop.get_executor(), options, handler);
+  auto refused = HttpServer::listen(loop.get_executor(), UnixPlace{socket}, options, handler);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
-  options.socket_path = tree.path(std::string(120, 'p'));
-  refused = HttpServer::listen(loop.get_executor(), options, handler);
+  socket = tree.path(std::string(120, 'p'));
+  refused = HttpServer::listen(loop.get_executor(), UnixPlace{socket}, options, handler);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kInvalidArgument);
-  options.socket_path = tree.path("no/such/folder");
-  refused = HttpServer::listen(loop.get_executor(), options, handler);
+  socket = tree.path("no/such/folder");
+  refused = HttpServer::listen(loop.get_executor(), UnixPlace{socket}, options, handler);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kNotFound);
 }

@@ -1,0 +1,143 @@
+// Part of control_call.h: the routes of one server.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <utility>
+
+#include "base/text.h"
+#include "gateway/answer.h"
+#include "gateway/control_call.h"
+#include "gateway/views.h"
+#include "json/raw_object.h"
+
+namespace mcpbox::gateway {
+namespace {
+
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kMaxItems = 5000;  // of a root, in the answer to a pull
+
+// An empty line now and then: over some connections only writing finds out that the reader is gone.
+constexpr seconds kHeartbeat{5};
+
+void write_root(json::Writer& out, const provision::PullOutcome& outcome) {
+  out.object()
+      .member("from", outcome.from)
+      .member("target", outcome.target)
+      .member("applied", outcome.report.applied)
+      .member("base_known", outcome.base_known)
+      .member("count", outcome.report.items.size())
+      .member("refused", outcome.report.refused_total)
+      .member("unreadable", outcome.unreadable)
+      .array("items");
+  std::size_t written = 0;
+  for (const workspace::PullItem& item : outcome.report.items) {
+    if (written++ == kMaxItems) break;
+    out.object()
+        .member("action", workspace::name_of(item.action))
+        .member("path", printable(item.path, 4096))
+        .member("size", item.size)
+        .member("note", printable(item.note))
+        .end();
+  }
+  out.end().end();
+}
+
+}  // namespace
+
+Task<void> send_tools(ControlCall& call) {
+  auto tools = call.server->tools();
+  if (!tools) co_return co_await refuse(call.exchange, tools.error());
+  json::Writer out;
+  out.object().array("tools");
+  // The tools' own text is passed on untouched.
+  for (const auto& tool : *tools) out.value(json::Raw{tool.json});
+  out.end().end();
+  co_await answer(call.exchange, 200, out.take_line());
+}
+
+Task<void> call_tool(ControlCall& call) {
+  auto tool = call.body.string("tool");
+  if (!tool) co_return co_await refuse(call.exchange, tool.error());
+  json::RawObject arguments;
+  bool wrong = !*tool;
+  if (const json::RawMember* given = call.body.find("arguments")) {
+    auto object = json::RawObject::of(*given);
+    wrong = wrong || !object;
+    if (object) arguments = std::move(*object);
+  }
+  if (wrong) {
+    co_return co_await refuse(call.exchange,
+                              Error(Code::kInvalidArgument, R"(the body must be {"tool": "NAME", "arguments": {…}})"));
+  }
+  auto reply = co_await call.server->call_tool(std::move(**tool), arguments.text());
+  if (!reply) co_return co_await refuse(call.exchange, reply.error());
+  json::Writer out;
+  out.object();
+  if (reply->error_code) {
+    out.member("rpc_error", json::Raw{reply->error});
+  } else {
+    out.member("result", json::Raw{reply->result});
+  }
+  out.end();
+  co_await answer(call.exchange, 200, out.take_line());
+}
+
+Task<void> send_logs(ControlCall& call) {
+  auto after = call.number("after", 0);
+  if (!after) co_return co_await refuse(call.exchange, after.error());
+  const bool follow = call.has("follow");
+  if (!co_await call.exchange.begin(200, "application/x-ndjson")) co_return;
+  provision::ServerLog& log = call.server->log();
+  for (;;) {
+    std::string chunk;
+    for (const provision::LogLine& line : log.since(*after)) {
+      chunk += log_line_json(line);
+      *after = line.sequence;
+    }
+    if (chunk.empty() && follow) chunk = "\n";
+    if (!co_await call.exchange.write(std::move(chunk))) co_return;
+    if (!follow) break;
+    if (log.last_sequence() <= *after) (void)co_await log.changed().wait_until(Clock::now() + kHeartbeat);
+  }
+  (void)co_await call.exchange.end();
+}
+
+Task<void> restart(ControlCall& call) {
+  call.server->request_restart(call.has("fresh"));
+  co_await call.server->settle(Clock::now() + seconds(330));
+  co_await answer(call.exchange, 200, view_to_json(call.server->view()));
+}
+
+Task<void> stop(ControlCall& call) {
+  call.server->request_stop();
+  co_await call.server->settle(Clock::now() + seconds(30));
+  co_await answer(call.exchange, 200, view_to_json(call.server->view()));
+}
+
+Task<void> pull(ControlCall& call) {
+  auto of = call.body.string("of"), to = call.body.string("to");
+  const auto dry_run = call.body.flag("dry_run"), force = call.body.flag("force"),
+             delete_missing = call.body.flag("delete");
+  if (!of) co_return co_await refuse(call.exchange, of.error());
+  if (!to) co_return co_await refuse(call.exchange, to.error());
+  for (const auto* flag : {&dry_run, &force, &delete_missing}) {
+    if (!*flag) co_return co_await refuse(call.exchange, flag->error());
+  }
+  provision::PullOptions options;
+  options.of = of->value_or("");
+  options.to = to->value_or("");
+  options.choice.dry_run = *dry_run;
+  options.choice.force = *force;
+  options.choice.delete_missing = *delete_missing;
+  auto pulled = co_await call.server->pull(std::move(options));
+  if (!pulled) co_return co_await refuse(call.exchange, pulled.error());
+  json::Writer out;
+  out.object().member("server", call.server->name()).array("roots");
+  for (const provision::PullOutcome& outcome : *pulled) write_root(out, outcome);
+  out.end().end();
+  co_await answer(call.exchange, 200, out.take_line());
+}
+
+}  // namespace mcpbox::gateway

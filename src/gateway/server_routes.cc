@@ -71,7 +71,7 @@ Task<void> call_tool(ControlCall& call) {
     co_return co_await refuse(call.exchange,
                               Error(Code::kInvalidArgument, R"(the body must be {"tool": "NAME", "arguments": {…}})"));
   }
-  auto reply = co_await call.server->call_tool(std::move(**tool), arguments.text());
+  auto reply = co_await call.server->call_tool(std::move(**tool), std::move(arguments));
   if (!reply) co_return co_await refuse(call.exchange, reply.error());
   json::Writer out;
   out.object();

@@ -13,6 +13,7 @@
 #include "hosting/connector.h"
 #include "hosting/fate.h"
 #include "hosting/session_loop.h"
+#include "json/raw_object.h"
 #include "mcp/client_session.h"
 #include "net/task.h"
 #include "net/task_group.h"
@@ -47,7 +48,7 @@ class Instance {
   ConnectionView view() const { return connection_->view(); }
 
   // SessionLoop::call. The instance must live until it returns; InstancePool's leases see to that.
-  Task<Result<mcp::CallReply>> call(std::string method, std::string params, std::chrono::milliseconds timeout) {
+  Task<Result<mcp::CallReply>> call(std::string method, json::RawObject params, std::chrono::milliseconds timeout) {
     return loop_.call(std::move(method), std::move(params), timeout);
   }
 

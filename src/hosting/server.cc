@@ -179,13 +179,14 @@ std::string Server::not_connected() const {
   return why;
 }
 
-Task<Result<mcp::CallReply>> Server::call_tool(std::string tool, std::string arguments_json) {
+Task<Result<mcp::CallReply>> Server::call_tool(std::string tool, json::RawObject arguments) {
   if (!lifecycle_.serving()) co_return fail(Code::kFailedPrecondition, not_connected());
   auto lease = co_await instances_.acquire(kShared);
   if (!lease) co_return fail(Code::kFailedPrecondition, not_connected());
   json::Writer params;
-  params.object().member("name", tool).member("arguments", json::Raw{arguments_json}).end();
-  auto reply = co_await (*lease)->call("tools/call", params.take(), settings_.tool_call_timeout);
+  params.object().member("name", tool).member("arguments", arguments.raw()).end();
+  arguments = json::RawObject();
+  auto reply = co_await (*lease)->call("tools/call", json::RawObject::of(params), settings_.tool_call_timeout);
   if (!reply) {
     co_return fail(
         std::move(reply).error().with_context(fmt::format("server '{}', tool '{}'", settings_.name, printable(tool))));

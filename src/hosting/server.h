@@ -19,6 +19,7 @@
 #include "hosting/instance_pool.h"
 #include "hosting/lifecycle.h"
 #include "hosting/server_view.h"
+#include "json/raw_object.h"
 #include "net/task.h"
 #include "net/task_group.h"
 #include "net/wait.h"
@@ -51,7 +52,7 @@ class Server {
 
   // kFailedPrecondition when it is not connected (the message says why), kUnavailable with how it died when it dies
   // meanwhile; never executed a second time by itself.
-  Task<Result<mcp::CallReply>> call_tool(std::string tool, std::string arguments_json);
+  Task<Result<mcp::CallReply>> call_tool(std::string tool, json::RawObject arguments);
   Result<std::vector<mcp::Tool>> tools() const;
 
   // Copies::pull. Works in every state.

@@ -67,7 +67,7 @@ void SessionLoop::refresh_tools() {
   pump();
 }
 
-Task<Result<mcp::CallReply>> SessionLoop::call(std::string method, std::string params,
+Task<Result<mcp::CallReply>> SessionLoop::call(std::string method, json::RawObject params,
                                                std::chrono::milliseconds timeout) {
   Waiter waiter(executor_);
   const mcp::CallId id = session_.request(method, params, timeout, Clock::now());
@@ -85,7 +85,7 @@ Task<Result<mcp::CallReply>> SessionLoop::call(std::string method, std::string p
     }
   } const guard{*this, id};
   ++callers_;
-  params = std::string();  // the session has its copy
+  params = json::RawObject();  // the session has its copy
   pump();
   while (!waiter.outcome) co_await waiter.done.wait();
   co_return std::move(*waiter.outcome);

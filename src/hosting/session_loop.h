@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "channel/channel.h"
 #include "hosting/flow_budget.h"
+#include "json/raw_object.h"
 #include "mcp/client_session.h"
 #include "net/task.h"
 #include "net/task_group.h"
@@ -49,7 +50,7 @@ class SessionLoop {
 
   // Returns when the server answered, the time was up, or the session ended. Cancelling the coroutine cancels the
   // request.
-  Task<Result<mcp::CallReply>> call(std::string method, std::string params, std::chrono::milliseconds timeout);
+  Task<Result<mcp::CallReply>> call(std::string method, json::RawObject params, std::chrono::milliseconds timeout);
   void refresh_tools();
 
  private:

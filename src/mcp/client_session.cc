@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/text.h"
-#include "json/raw.h"
 #include "mcp/jsonrpc.h"
 
 namespace mcpbox::mcp {
@@ -159,16 +158,14 @@ void ClientSession::end(const Error& reason) {
 
 // ---- what goes out
 
-CallId ClientSession::request(std::string_view method, std::string_view params, std::chrono::milliseconds timeout,
+CallId ClientSession::request(std::string_view method, const json::RawObject& params, std::chrono::milliseconds timeout,
                               Clock::time_point now) {
   std::optional<Error> refused;
   if (state_ == SessionState::kNew || state_ == SessionState::kInitializing) {
     refused = Error(Code::kFailedPrecondition, fmt::format("{}: the session is not initialized yet", method));
-  } else if (!params.empty() && !json::valid_object(params)) {
-    refused = Error(Code::kInvalidArgument, fmt::format("{}: the parameters are no JSON object", method));
   }
-  const CallId id = refused ? endpoint_.refuse_request(*std::move(refused))
-                            : endpoint_.request(method, json::on_one_line(params), timeout, now);
+  const CallId id =
+      refused ? endpoint_.refuse_request(*std::move(refused)) : endpoint_.request(method, params.text(), timeout, now);
   drain(now);
   return id;
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "json/raw_object.h"
 #include "mcp/catalog.h"
 #include "mcp/endpoint.h"
 #include "mcp/handshake.h"
@@ -56,10 +57,10 @@ class ClientSession {
   // Requests that wait for an answer, the session's own included.
   std::size_t in_flight() const { return endpoint_.in_flight(); }
 
-  // Any request. `params` is raw JSON of an object, or empty. A time-out of 0 means none; a timed-out or cancelled
+  // Any request. A time-out of 0 means none; a timed-out or cancelled
   // request is followed by notifications/cancelled, and a late answer is dropped and counted. Allowed from kListing on;
   // a refusal comes as a completion too.
-  CallId request(std::string_view method, std::string_view params, std::chrono::milliseconds timeout,
+  CallId request(std::string_view method, const json::RawObject& params, std::chrono::milliseconds timeout,
                  Clock::time_point now);
   void cancel(CallId id, std::string_view reason);
   // tools/list with all its pages: tools() is replaced when the last page came. Happens by itself after initialize and

@@ -4,6 +4,7 @@
 
 #include "json/peek.h"
 #include "json/raw.h"
+#include "json/raw_object.h"
 #include "mcp/client_session.h"
 #include "mcp/line_framer.h"
 #include "mcp/stdio_filter.h"
@@ -65,7 +66,7 @@ void check_session(std::string_view bytes, std::size_t step) {
       }
       session.on_time(now);
       if (session.state() == mcp::SessionState::kReady)
-        session.request("tools/call", "{}", std::chrono::milliseconds(250), now);
+        session.request("tools/call", json::RawObject(), std::chrono::milliseconds(250), now);
       while (const auto line = session.take_output()) {
         must(line->find('\n') == std::string::npos);
         must(json::Peeker().peek(*line).kind != json::MessageKind::kInvalid);

@@ -127,7 +127,7 @@ struct HostedServerTest : test::RealEngine {
   }
   // The text of the answer; "error: …" where the call failed, "refused: …" where the tool did.
   Task<std::string> call(Server& which, std::string tool, std::string arguments = "{}") {
-    auto reply = co_await which.call_tool(std::move(tool), std::move(arguments));
+    auto reply = co_await which.call_tool(std::move(tool), *json::RawObject::parse(arguments));
     if (!reply) co_return "error: " + reply.error().message();
     const auto value = json::Value::parse(reply->result);
     if (!value) co_return "no JSON: " + reply->result;

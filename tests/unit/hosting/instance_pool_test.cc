@@ -66,7 +66,7 @@ TEST_F(InstancePoolTest, an_instance_lives_until_its_last_lease_is_back) {
       EXPECT_FALSE(done);
       EXPECT_EQ(pool.find(kShared), nullptr) << "nobody else gets it";
       EXPECT_FALSE(co_await pool.acquire(kShared));
-      auto reply = co_await (*lease)->call("tools/call", "{}", milliseconds(100));
+      auto reply = co_await (*lease)->call("tools/call", {}, milliseconds(100));
       EXPECT_FALSE(reply) << "a call on what was ended";
     }
     co_await tasks.join();

@@ -72,7 +72,7 @@ struct House {
   Task<void> settle() { co_await server->settle(std::chrono::steady_clock::now() + std::chrono::seconds(10)); }
   test::FakeProcess& process() { return *starts.processes.back(); }
   Task<std::string> call() {
-    auto reply = co_await server->call_tool("echo", "{}");
+    auto reply = co_await server->call_tool("echo", {});
     co_return reply ? reply->result : "error: " + reply.error().message();
   }
   static Task<void> call_into(House& house, std::string& out) { out = co_await house.call(); }

@@ -122,7 +122,7 @@ class OverPipes {
   bool output_ended() const { return loop_.output_ended(); }
   bool drained() const { return output_ended() && errors_ended_; }
   Task<Result<mcp::CallReply>> call(std::string method, std::string params, std::chrono::milliseconds timeout) {
-    return loop_.call(std::move(method), std::move(params), timeout);
+    return loop_.call(std::move(method), *json::RawObject::parse(params), timeout);
   }
 
  private:

@@ -104,7 +104,7 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
   auto opened = co_await box::Sandbox::open(*setup->engine, executor, std::move(session));
   if (!opened) co_return fail(std::move(opened).error());
   const provision::UidBook uids(place.paths.state_dir, *instance, setup->info.kind, setup->info.uids);
-  EnvShelf shelf((*opened)->supervisor(), ledger, uids);
+  EnvShelf shelf(runtime.pool, (*opened)->supervisor(), ledger, uids);
   auto outcome = co_await use(shelf);
   (void)co_await (*opened)->close();
   co_return outcome;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <utility>
 
 #include "base/digest.h"
 #include "base/errno_error.h"
@@ -155,15 +156,22 @@ void EnvLedger::restore(const std::string& asked_hash, const std::string& salt) 
 
 EnvLedger::Log EnvLedger::open_log(const std::string& hash) const {
   if (dir_.empty()) return {};
-  return Log(UniqueFd(::open(file(hash, "log").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)));
+  return Log(std::make_shared<UniqueFd>(
+      ::open(file(hash, "log").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)));
 }
 
 void EnvLedger::Log::line(std::string_view text) {
-  if (!file_ || written_ >= kMaxLog) return;
+  if (!file_ || noted_ >= kMaxLog) return;
   const std::string whole =
-      (written_ + text.size() + 64 >= kMaxLog ? std::string("… the rest was not kept") : printable(text, 4096)) + "\n";
-  written_ = written_ + text.size() + 64 >= kMaxLog ? kMaxLog : written_ + whole.size();
-  (void)sys::write_all(file_.get(), whole);
+      (noted_ + text.size() + 64 >= kMaxLog ? std::string("… the rest was not kept") : printable(text, 4096)) + "\n";
+  noted_ = noted_ + text.size() + 64 >= kMaxLog ? kMaxLog : noted_ + whole.size();
+  pending_ += whole;
+}
+
+std::function<bool()> EnvLedger::Log::write() {
+  return [file = file_, text = std::exchange(pending_, {})] {
+    return !file || sys::write_all(file->get(), text).has_value();
+  };
 }
 
 std::optional<std::string> EnvLedger::log(const std::string& hash) const {

@@ -8,11 +8,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -66,12 +68,16 @@ class EnvLedger {
   class Log {
    public:
     Log() = default;
-    explicit Log(UniqueFd file) : file_(std::move(file)) {}
+    explicit Log(std::shared_ptr<UniqueFd> file) : file_(std::move(file)) {}
+    // Notes it; blocks nobody.
     void line(std::string_view text);
+    // Writes what was noted since: for the pool. Owns what it needs. False: it was not written.
+    std::function<bool()> write();
 
    private:
-    UniqueFd file_;
-    std::size_t written_ = 0;
+    std::shared_ptr<UniqueFd> file_;
+    std::string pending_;
+    std::size_t noted_ = 0;
   };
   Log open_log(const std::string& hash) const;
   std::optional<std::string> log(const std::string& hash) const;

@@ -6,6 +6,8 @@
 #include <ctime>
 #include <utility>
 
+#include "net/offload.h"
+
 namespace mcpbox::provision {
 namespace {
 
@@ -37,10 +39,16 @@ Task<Result<std::vector<EnvEntry>>> EnvShelf::list() {
         entry.complete = true;
       }
     }
-    entry.usage = ledger_.usage(name);
-    entry.in_use = !ledger_.hold_alone(name);
     entries.push_back(std::move(entry));
   }
+  auto look = [ledger = ledger_, entries = std::move(entries)]() mutable {
+    for (EnvEntry& entry : entries) {
+      entry.usage = ledger.usage(entry.record.hash);
+      entry.in_use = !ledger.hold_alone(entry.record.hash);
+    }
+    return std::move(entries);
+  };
+  entries = co_await net::offload(pool_, std::move(look));
   std::sort(entries.begin(), entries.end(), [](const EnvEntry& a, const EnvEntry& b) {
     return last_touched(a) != last_touched(b) ? last_touched(a) > last_touched(b) : a.record.hash < b.record.hash;
   });
@@ -51,21 +59,33 @@ Task<Result<EnvShelf::Removed>> EnvShelf::remove(std::vector<EnvEntry> entries) 
   Removed removed;
   for (const EnvEntry& entry : entries) {
     const std::string& hash = entry.record.hash;
-    const auto alone = ledger_.hold_alone(hash);
-    if (!alone) {
+    struct Alone {
+      std::optional<EnvHold> hold;
+      Result<uid_t> owner;
+    };
+    auto look = [ledger = ledger_, book = uids_, hash] {
+      Alone found{ledger.hold_alone(hash), uid_t{0}};
+      if (found.hold) found.owner = book.owner_of_environment(hash);
+      return found;
+    };
+    const Alone alone = co_await net::offload(pool_, std::move(look));
+    if (!alone.hold) {
       removed.in_use.push_back(hash);
       continue;
     }
+    if (!alone.owner) co_return fail(alone.owner.error());
     // The record goes first: half an environment must not look like a whole one.
     const std::string tree = fmt::format("{}/{}", kShelf, hash);
-    auto uid = uids_.owner_of_environment(hash);
-    if (!uid) co_return fail(std::move(uid).error());
     for (const char* part : {"/complete", ""}) {
-      auto gone = co_await supervisor_.remove_tree(tree + part, *uid);
+      auto gone = co_await supervisor_.remove_tree(tree + part, *alone.owner);
       if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("removing environment {}", hash)));
     }
-    ledger_.forget(hash);
-    if (auto forgotten = uids_.forget_environment(hash); !forgotten) co_return fail(std::move(forgotten).error());
+    auto forget = [ledger = ledger_, book = uids_, hash] {
+      ledger.forget(hash);
+      return book.forget_environment(hash);
+    };
+    if (auto forgotten = co_await net::offload(pool_, std::move(forget)); !forgotten)
+      co_return fail(std::move(forgotten).error());
     removed.hashes.push_back(hash);
     removed.bytes += entry.record.bytes;
   }

@@ -3,6 +3,7 @@
 // Everything goes through the supervisor of a sandbox that mounts the cache; removing needs one that may write it.
 #pragma once
 
+#include <boost/asio/thread_pool.hpp>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -26,8 +27,8 @@ struct EnvEntry {
 
 class EnvShelf {
  public:
-  EnvShelf(box::Supervisor& supervisor, const EnvLedger& ledger, UidBook uids)
-      : supervisor_(supervisor), ledger_(ledger), uids_(std::move(uids)) {}
+  EnvShelf(boost::asio::thread_pool& pool, box::Supervisor& supervisor, EnvLedger ledger, UidBook uids)
+      : pool_(pool), supervisor_(supervisor), ledger_(std::move(ledger)), uids_(std::move(uids)) {}
 
   // Newest use first. Reads the records and none of the packages.
   Task<Result<std::vector<EnvEntry>>> list();
@@ -44,8 +45,9 @@ class EnvShelf {
   Task<Result<Removed>> enforce_quota(std::uint64_t quota, std::string keep);
 
  private:
+  boost::asio::thread_pool& pool_;
   box::Supervisor& supervisor_;
-  const EnvLedger& ledger_;
+  EnvLedger ledger_;
   UidBook uids_;
 };
 

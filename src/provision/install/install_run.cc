@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "net/offload.h"
 #include "net/read_all.h"
 #include "net/task_group.h"
 #include "provision/egress_policy.h"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr std::size_t kPackageJsonLimit = 1u << 20;
 constexpr std::size_t kOutputKept = 64u << 10;
+constexpr std::chrono::seconds kDrain{2};
 
 void add_offline(const OfflineSources& sources, std::map<std::string, Secret>& env) {
   if (!sources.offline) return;
@@ -45,7 +47,43 @@ struct InstallRun::Output {
   Output(boost::asio::any_io_executor executor, Redactor redact) : lines(executor, std::move(redact)) {}
   ServerLog lines;
   std::string end;
+  InstallRun* run = nullptr;  // none any more when the step is over
+  bool silent = false;
+  unsigned open = 2;  // pipes
+  void read(std::string_view bytes);
 };
+
+void InstallRun::Output::read(std::string_view bytes) {
+  const std::uint64_t before = lines.last_sequence();
+  lines.stderr_bytes(bytes);
+  end += bytes;
+  if (end.size() > 2 * kOutputKept) end.erase(0, end.size() - kOutputKept);
+  if (run == nullptr || silent) return;
+  for (const LogLine& line : lines.since(before)) run->say("  " + printable(line.text, 300));
+}
+
+// The step's coroutine, as long as it is there.
+struct InstallRun::Listening {
+  Listening(Output& o, InstallRun& run) : output(o) { output.run = &run; }
+  ~Listening() { output.run = nullptr; }
+  Output& output;
+};
+
+Task<void> InstallRun::read_output(boost::asio::any_io_executor executor, UniqueFd pipe,
+                                   std::shared_ptr<Output> output) {
+  co_await net::read_all(executor, std::move(pipe), [output](std::string_view bytes) { output->read(bytes); });
+  --output->open;
+  if (output->run != nullptr) output->run->exited_.notify();
+}
+
+// What the step printed last is on its way when it has ended. What does not end then is a pipe that a process holds
+// which nobody here can reach: it is not waited for.
+Task<void> InstallRun::drain(Output& output, net::TaskGroup& readers) {
+  const auto until = Clock::now() + kDrain;
+  while (output.open > 0 && Clock::now() < until) (void)co_await exited_.wait_until(until);
+  output.run = nullptr;
+  co_await readers.stop();
+}
 
 InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
                        const InstallerOptions& options, const EnvLedger& ledger, box::Sandbox& sandbox,
@@ -158,24 +196,19 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
     co_return fail(std::move(error).with_context(step.title));
   }
   const auto output = std::make_shared<Output>(executor_, redact_);
+  const Listening listening(*output, *this);
   net::TaskGroup readers(executor_, "install");
-  auto sink = [output, this](std::string_view bytes) {
-    const std::uint64_t before = output->lines.last_sequence();
-    output->lines.stderr_bytes(bytes);
-    output->end += bytes;
-    if (output->end.size() > 2 * kOutputKept) output->end.erase(0, output->end.size() - kOutputKept);
-    for (const LogLine& line : output->lines.since(before)) say("  " + printable(line.text, 300));
-  };
-  readers.spawn("stdout", net::read_all(executor_, std::move(spawned->pipes.out), sink));
-  readers.spawn("stderr", net::read_all(executor_, std::move(spawned->pipes.err), sink));
+  readers.spawn("stdout", read_output(executor_, std::move(spawned->pipes.out), output));
+  readers.spawn("stderr", read_output(executor_, std::move(spawned->pipes.err), output));
   spawned->pipes.in.reset();
   (void)co_await supervisor_.close_stdin(id);
   while (!exit_ && !lost_ && Clock::now() < deadline_) (void)co_await exited_.wait_until(deadline_);
   const std::optional<box::ProcessExit> ended = exit_;
   if (!lost_) (void)co_await supervisor_.kill_uid(uid_, SIGKILL);  // also what the step left running
   if (!lost_) (void)co_await supervisor_.forget(id);
-  co_await readers.join();
+  co_await drain(*output, readers);
   output->lines.stderr_end();
+  (void)co_await net::offload(pool_, log_.write());
 
   const std::string printed = redact_(output->end);
   if (lost_) {
@@ -211,13 +244,13 @@ Task<std::string> InstallRun::ask(std::vector<std::string> argv) {
   exit_.reset();
   auto spawned = co_await supervisor_.spawn(spec_of(step, "ask"));
   if (!spawned) co_return std::string();
-  const auto printed = std::make_shared<std::string>();
-  auto sink = [printed](std::string_view bytes) {
-    printed->append(bytes.substr(0, kOutputKept - std::min(kOutputKept, printed->size())));
-  };
+  const auto output = std::make_shared<Output>(executor_, redact_);
+  const Listening listening(*output, *this);
+  output->silent = true;
   net::TaskGroup readers(executor_, "ask");
-  readers.spawn("stdout", net::read_all(executor_, std::move(spawned->pipes.out), sink));
-  readers.spawn("stderr", net::read_all(executor_, std::move(spawned->pipes.err), [](std::string_view) {}));
+  readers.spawn("stdout", read_output(executor_, std::move(spawned->pipes.out), output));
+  readers.spawn("stderr",
+                read_output(executor_, std::move(spawned->pipes.err), std::make_shared<Output>(executor_, redact_)));
   spawned->pipes.in.reset();
   (void)co_await supervisor_.close_stdin("ask");
   const auto until = Clock::now() + std::chrono::seconds(30);
@@ -225,8 +258,9 @@ Task<std::string> InstallRun::ask(std::vector<std::string> argv) {
   const bool good = exit_ && exit_->code == 0;
   if (!lost_) (void)co_await supervisor_.kill_uid(uid_, SIGKILL);
   if (!lost_) (void)co_await supervisor_.forget("ask");
-  co_await readers.join();
-  co_return good ? *printed : std::string();
+  output->open = std::min(output->open, 1u);  // only its stdout is asked for
+  co_await drain(*output, readers);
+  co_return good ? output->end : std::string();
 }
 
 Task<Result<void>> InstallRun::finish() {
@@ -278,8 +312,12 @@ Task<Result<void>> InstallRun::run() {
     outcome = co_await run_step(step, ++number);
   }
   if (outcome) outcome = co_await finish();
-  if (outcome) co_return outcome;
+  if (outcome) {
+    (void)co_await net::offload(pool_, log_.write());
+    co_return outcome;
+  }
   log_.line(outcome.error().message());
+  (void)co_await net::offload(pool_, log_.write());
   if (!lost_) {
     if (downloads_ == Downloads::kDrop) {
       left_nothing_ = (co_await supervisor_.remove_tree(tree_, uid_)).has_value();

@@ -8,6 +8,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -15,6 +16,7 @@
 #include "base/result.h"
 #include "box/sandbox.h"
 #include "net/task.h"
+#include "net/task_group.h"
 #include "net/wait.h"
 #include "provision/install/installer.h"
 
@@ -43,10 +45,13 @@ class InstallRun {
 
  private:
   struct Output;
+  struct Listening;
   enum class Downloads { kKeep, kDrop };
 
   Task<Result<void>> prepare();
   Task<Result<void>> run_step(workspace::InstallStep step, unsigned number);
+  static Task<void> read_output(boost::asio::any_io_executor executor, UniqueFd pipe, std::shared_ptr<Output> output);
+  Task<void> drain(Output& output, net::TaskGroup& readers);
   // A helper of ours as the installer's user: its stdout, empty when it fails.
   Task<std::string> ask(std::vector<std::string> argv);
   Task<Result<void>> finish();

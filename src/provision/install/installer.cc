@@ -35,7 +35,6 @@ Task<Result<InstalledEnvironment>> Installer::ensure(box::Supervisor& reader, In
   const workspace::InstallPlan& plan = *request.plan.install;
   auto held = co_await hold(request);
   if (!held) co_return fail(std::move(held).error());
-  ledger_.note_use(plan.hash, plan.asked_hash, request.subject);
   // Single flight within this process; across processes the sandbox's name is the lock (install()).
   do {
     while (running_.contains(plan.hash)) co_await finished_.wait();
@@ -64,8 +63,13 @@ Task<Result<InstalledEnvironment>> Installer::ensure(box::Supervisor& reader, In
 
 Task<Result<std::shared_ptr<EnvHold>>> Installer::hold(const InstallRequest& request) {
   const Clock::time_point deadline = Clock::now() + request.timeout;
+  auto look = [ledger = ledger_, plan = *request.plan.install, subject = request.subject] {
+    auto held = ledger.hold(plan.hash);
+    if (held) ledger.note_use(plan.hash, plan.asked_hash, subject);
+    return held;
+  };
   for (;;) {
-    auto held = ledger_.hold(request.plan.install->hash);
+    auto held = co_await net::offload(pool_, look);
     if (held || held.error().code() != Code::kAborted || Clock::now() >= deadline) co_return held;
     co_await net::sleep_for(std::chrono::milliseconds(100));
   }
@@ -193,7 +197,7 @@ Task<Result<void>> Installer::run_in(box::Sandbox& sandbox, const InstallRequest
     }
   }
   if (!outcome) co_return outcome;
-  auto removed = co_await EnvShelf(sandbox.supervisor(), ledger_, options_.uids)
+  auto removed = co_await EnvShelf(pool_, sandbox.supervisor(), ledger_, options_.uids)
                      .enforce_quota(options_.quota_bytes, request.plan.install->hash);
   if (removed && !removed->hashes.empty() && request.progress) {
     request.progress(fmt::format("removed {} environments that were not used for longest ({}), because of the quota",

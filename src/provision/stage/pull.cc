@@ -52,9 +52,12 @@ struct PullJob {
   std::optional<workspace::PullReceiver> receiver;
   std::optional<Result<void>> received;
 
-  ~PullJob() {
+  ~PullJob() { clear(); }
+  // Removes what came. Blocking, like everything here.
+  void clear() {
     std::error_code ignored;
     if (!spool.empty()) std::filesystem::remove_all(spool, ignored);
+    spool.clear();
   }
 };
 
@@ -91,14 +94,13 @@ Result<void> receive_pull(PullJob& job, int stream) {
   return {};
 }
 
-Task<Result<PullOutcome>> pull_copy(boost::asio::thread_pool& pool, box::Supervisor& supervisor, Copy copy,
-                                    StagePolicy policy, StageTarget target, GenerationPlace place,
-                                    PullOptions options) {
+Task<Result<PullOutcome>> pull_with(std::shared_ptr<PullJob> job, boost::asio::thread_pool& pool,
+                                    box::Supervisor& supervisor, Copy copy, StagePolicy policy, StageTarget target,
+                                    GenerationPlace place, PullOptions options) {
   const bool elsewhere = !options.to.empty();
   if (place.manifest_dir.empty())
     co_return fail(Code::kUnsupported, "nothing can be brought back without a state directory");
 
-  auto job = std::make_shared<PullJob>();
   job->target.host = elsewhere ? options.to : copy.host;
   job->target.allowed_roots = policy.allowed_roots;
   job->target.rules = policy.rules;
@@ -156,6 +158,20 @@ Task<Result<PullOutcome>> pull_copy(boost::asio::thread_pool& pool, box::Supervi
   outcome.base_known = job->base_known;
   outcome.unreadable = packed->skipped;
   outcome.report = std::move(*report);
+  co_return outcome;
+}
+
+Task<Result<PullOutcome>> pull_copy(boost::asio::thread_pool& pool, box::Supervisor& supervisor, Copy copy,
+                                    StagePolicy policy, StageTarget target, GenerationPlace place,
+                                    PullOptions options) {
+  const auto job = std::make_shared<PullJob>();
+  auto outcome = co_await pull_with(job, pool, supervisor, std::move(copy), std::move(policy), target, std::move(place),
+                                    std::move(options));
+  auto clear = [job] {
+    job->clear();
+    return true;
+  };
+  (void)co_await net::offload(pool, std::move(clear));
   co_return outcome;
 }
 

@@ -133,6 +133,14 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio
   co_return opened;
 }
 
+std::unique_ptr<Sandbox> Sandbox::over(Engine& engine, SandboxOptions options, SandboxState state,
+                                       std::unique_ptr<Supervisor> supervisor) {
+  std::unique_ptr<Sandbox> sandbox(new Sandbox(engine, std::move(options)));
+  sandbox->state_ = std::move(state);
+  sandbox->supervisor_ = std::move(supervisor);
+  return sandbox;
+}
+
 Task<Result<void>> Sandbox::connect(boost::asio::any_io_executor executor) {
   const std::string socket = control_dir_ + "/control.sock";
   auto link = co_await Supervisor::connect(executor, socket, options_.connect_timeout);

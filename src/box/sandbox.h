@@ -53,6 +53,9 @@ class Sandbox {
   // kAlreadyExists: an ephemeral sandbox of that name is in use by another controller.
   static Task<Result<std::unique_ptr<Sandbox>>> open(Engine& engine, boost::asio::any_io_executor executor,
                                                      SandboxOptions options);
+  // One that somebody else made and connected to.
+  static std::unique_ptr<Sandbox> over(Engine& engine, SandboxOptions options, SandboxState state,
+                                       std::unique_ptr<Supervisor> supervisor);
   ~Sandbox();
 
   Supervisor& supervisor() { return *supervisor_; }

@@ -70,6 +70,8 @@ SandboxPool::SandboxPool(box::Engine& engine, boost::asio::any_io_executor execu
       executor_(executor),
       idle_(idle),
       lost_(std::move(lost)),
+      opener_(
+          [this](box::SandboxOptions options) { return box::Sandbox::open(engine_, executor_, std::move(options)); }),
       changed_(executor),
       tasks_(executor, "sandboxes") {}
 
@@ -111,8 +113,11 @@ Task<void> SandboxPool::open(box::SandboxOptions options) {
     SandboxPool& pool;
     const std::string& name;
     ~Opening() {
-      pool.entries_[name].opening = false;
+      Entry& entry = pool.entries_[name];
+      entry.opening = false;
       pool.changed_.notify();
+      // Should nobody be waiting any more.
+      if (entry.sandbox && entry.sandbox->users_ == 0) pool.became_idle(*entry.sandbox, false);
     }
   } const opening{*this, name};
   std::string hash = options.profile.hash();
@@ -126,12 +131,11 @@ Task<void> SandboxPool::open(box::SandboxOptions options) {
   entry.failure.reset();
   entry.sandbox = std::move(*opened);
   entry.profile_hash = std::move(hash);
-  became_idle(*entry.sandbox, false);  // should nobody be waiting any more
 }
 
 Task<Result<std::shared_ptr<SharedSandbox>>> SandboxPool::open_one(box::SandboxOptions options) {
   const std::string name = options.name;
-  auto opened = co_await box::Sandbox::open(engine_, executor_, std::move(options));
+  auto opened = co_await opener_(std::move(options));
   if (!opened) co_return fail(std::move(opened).error());
   if ((*opened)->adopted()) {
     log::info(name, "adopted sandbox {}", (*opened)->state().name);

@@ -89,6 +89,9 @@ class SandboxPool {
   using LostCallback = std::function<void(std::shared_ptr<SharedSandbox>)>;
   SandboxPool(box::Engine& engine, boost::asio::any_io_executor executor, std::chrono::milliseconds idle,
               LostCallback lost);
+  // Where sandboxes come from; box::Sandbox::open unless it is set.
+  using Opener = std::function<Task<Result<std::unique_ptr<box::Sandbox>>>(box::SandboxOptions)>;
+  void open_with(Opener opener) { opener_ = std::move(opener); }
 
   // The sandbox with options.name: the open one if its profile is the same and it is not lost, else a new one. On a
   // sandbox that is new to this process, processes of an earlier controller are killed and forgotten first. Whoever is
@@ -127,6 +130,7 @@ class SandboxPool {
   boost::asio::any_io_executor executor_;
   std::chrono::milliseconds idle_;
   LostCallback lost_;
+  Opener opener_;
   net::Signal changed_;
   bool stopping_ = false;
   std::map<std::string, Entry> entries_;

@@ -8,7 +8,7 @@
 
 namespace mcpbox::test {
 
-class NoEngine final : public box::Engine {
+class NoEngine : public box::Engine {
   template <class T>
   static Task<Result<T>> down() {
     co_return fail(Code::kUnavailable, "the engine is down");

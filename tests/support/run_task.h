@@ -5,6 +5,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <chrono>
 #include <exception>
 #include <optional>
@@ -50,9 +51,12 @@ std::optional<T> run_cancelled(boost::asio::io_context& loop, Task<T> task, Read
   while (!ended && std::chrono::steady_clock::now() < deadline) {
     loop.run_one_for(std::chrono::milliseconds(5));
     if (loop.stopped()) loop.restart();
-    if (!cancelled && ready()) {
+    if (!ended && !cancelled && ready()) {
       cancelled = true;
-      signal.emit(boost::asio::cancellation_type::terminal);
+      // On the loop, where it takes effect at once: a posted cancellation may come to a coroutine that has ended.
+      boost::asio::post(loop, [&] {
+        if (!ended) signal.emit(boost::asio::cancellation_type::terminal);
+      });
     }
   }
   if (!ended) throw std::runtime_error("the coroutine ignores cancellation");

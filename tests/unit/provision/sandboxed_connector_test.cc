@@ -1,0 +1,336 @@
+// A start with every step failing, then cancelled; and the ends of a process.
+#include "provision/sandboxed_connector.h"
+
+#include <gmock/gmock.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <set>
+
+#include "provision/launch.h"
+#include "support/fake_supervisor.h"
+#include "support/no_engine.h"
+#include "support/run_task.h"
+#include "support/temp_tree.h"
+
+namespace mcpbox::provision {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+// An engine of which only removals are asked.
+struct Removing final : test::NoEngine {
+  std::set<std::string> sandboxes;
+  Task<Result<void>> remove(std::string id) override {
+    sandboxes.erase(id);
+    co_return Result<void>{};
+  }
+  Task<Result<box::SandboxState>> inspect(std::string id) override {
+    co_return fail(Code::kNotFound, id + " is not there");
+  }
+};
+
+struct Quiet : StartReport {
+  std::vector<Phase> phases;
+  void phase(Phase now) override { phases.push_back(now); }
+  void progress(std::string_view) override {}
+  void note(std::string_view) override {}
+};
+
+struct ConnectorTest : testing::Test {
+  boost::asio::io_context loop;
+  boost::asio::thread_pool pool{2};
+  test::TempTree host;
+  test::FakeTree tree;
+  Removing engine;
+  std::function<Task<Result<void>>(const std::string&)> before;  // of every supervisor, and "open"
+  std::vector<test::FakeSupervisor*> supervisors;                // that are connected
+  unsigned opened = 0;
+  std::chrono::milliseconds idle{0};
+  Quiet report;
+  Installer installer{engine, loop.get_executor(), pool, {}};
+  std::optional<SandboxPool> sandboxes;
+  std::weak_ptr<UidHold> uids;
+
+  ConnectorTest() { ::signal(SIGPIPE, SIG_IGN); }
+  ~ConnectorTest() override { pool.join(); }
+
+  SandboxedConnector connector() {
+    if (!sandboxes) {
+      sandboxes.emplace(engine, loop.get_executor(), idle, SandboxPool::LostCallback());
+      sandboxes->open_with([this](box::SandboxOptions options) { return open(std::move(options)); });
+    }
+    return SandboxedConnector({loop.get_executor(), pool, *sandboxes, installer, nullptr, host.path("staged"), false});
+  }
+  Task<Result<std::unique_ptr<box::Sandbox>>> open(box::SandboxOptions options) {
+    if (before) {
+      if (auto step = co_await before("open"); !step) co_return fail(std::move(step).error());
+    }
+    struct Link final : test::FakeSupervisor {
+      std::vector<test::FakeSupervisor*>& all;
+      Link(test::FakeTree& tree, std::vector<test::FakeSupervisor*>& live) : FakeSupervisor(tree), all(live) {
+        all.push_back(this);
+      }
+      ~Link() override { std::erase(all, this); }
+    };
+    auto link = std::make_unique<Link>(tree, supervisors);
+    link->before = [this](const std::string& name) -> Task<Result<void>> {
+      if (before) co_return co_await before(name);
+      co_return Result<void>{};
+    };
+    box::SandboxState state;
+    state.id = state.name = "sandbox" + std::to_string(++opened);
+    engine.sandboxes.insert(state.id);
+    co_return box::Sandbox::over(engine, std::move(options), std::move(state), std::move(link));
+  }
+  SandboxedStart plan() {
+    SandboxedStart start;
+    start.server = "one";
+    start.process_id = "one";
+    start.plan.argv = {"python3", "server.py"};
+    workspace::Root root;
+    root.host = host.dir("a");
+    host.file("a/server.py", "code");
+    root.mount = process_tree("one") + "/workspace";
+    root.access = workspace::Access::kReadWrite;
+    start.plan.roots = {root};
+    start.policy.allowed_roots = {host.root()};
+    auto run = UidBook(host.path("state"), "0123", "docker", {}).run();
+    if (!run) run = UidBook().run();
+    start.uids = run->uids;
+    uids = run->hold;
+    start.uid_hold = std::move(run->hold);
+    start.sandbox.name = "shared";
+    start.env["TOKEN"] = Secret("of the server");
+    return start;
+  }
+  std::size_t processes() const {
+    std::size_t count = 0;
+    for (const test::FakeSupervisor* supervisor : supervisors) count += supervisor->processes.size();
+    return count;
+  }
+  // True when nothing of any start is left.
+  Task<bool> all_gone() {
+    co_await net::sleep_for(30ms);  // one may still be opening
+    for (int i = 0; i < 400; ++i) {
+      if (engine.sandboxes.empty() && processes() == 0 && uids.expired()) co_return true;
+      co_await net::sleep_for(5ms);
+    }
+    co_return false;
+  }
+  Task<bool> close() { co_return (co_await sandboxes->close_all()).has_value(); }
+  void TearDown() override {
+    if (sandboxes) EXPECT_TRUE(test::run_task(loop, close()));
+  }
+};
+
+// Looking for what an earlier start left, and ending things.
+const std::set<std::string> kUnimportant{"list_directory", "kill_uid", "forget", "shutdown"};
+
+// Breaks one step. A task that outlives the start may wait in it: what it uses is its own.
+struct Breaking {
+  std::size_t step = 0;
+  bool cancelled = false;
+  std::size_t asked = 0;
+  bool reached = false;
+  std::string where;
+};
+Task<Result<void>> take_step(std::shared_ptr<Breaking> breaking, std::string name) {
+  if (breaking->asked++ != breaking->step) co_return Result<void>{};
+  breaking->reached = true;
+  breaking->where = name;
+  // Cannot be taken back half-way, or is not the start's to be cancelled: it goes on, and what it made is ended.
+  const bool goes_on = name == "spawn" || name == "open" || (name != "list_directory" && kUnimportant.contains(name));
+  if (breaking->cancelled) co_await net::sleep_for(goes_on ? std::chrono::milliseconds(20) : 1h);
+  if (breaking->cancelled && goes_on) co_return Result<void>{};
+  co_return fail(Code::kUnavailable, "broken here");
+}
+
+TEST_F(ConnectorTest, a_start_that_fails_or_is_cancelled_at_any_step_leaves_nothing) {
+  for (const bool cancelled : {false, true}) {
+    for (std::size_t step = 0;; ++step) {
+      SCOPED_TRACE(testing::Message() << (cancelled ? "cancelled " : "failed ") << step);
+      tree = {};
+      const auto breaking = std::make_shared<Breaking>(Breaking{step, cancelled});
+      before = [breaking](const std::string& name) { return take_step(breaking, name); };
+      auto start = [&]() -> Task<bool> {
+        auto process = co_await connector().start(plan(), report);
+        co_return process.has_value();  // and is dropped
+      };
+      if (cancelled) {
+        (void)test::run_cancelled(loop, start(), [&] { return breaking->reached; });
+      } else {
+        const bool started = test::run_task(loop, start());
+        if (breaking->reached && !kUnimportant.contains(breaking->where)) EXPECT_FALSE(started) << breaking->where;
+      }
+      EXPECT_TRUE(test::run_task(loop, all_gone())) << "at " << breaking->where;
+      if (HasFailure()) return;
+      if (!breaking->reached) break;
+    }
+  }
+}
+
+TEST_F(ConnectorTest, a_process_that_is_stopped_gives_everything_back) {
+  idle = 1h;
+  auto body = [&]() -> Task<int> {
+    auto process = co_await connector().start(plan(), report);
+    EXPECT_TRUE(process) << process.error().message();
+    if (!process) co_return 1;
+    EXPECT_EQ(report.phases, (std::vector<Phase>{Phase::kSessionCreate, Phase::kStage, Phase::kProcessStart}));
+    EXPECT_EQ((*process)->program(), "python3");
+    EXPECT_EQ((*process)->sandbox_name(), "sandbox1");
+    EXPECT_TRUE((*process)->take_pipes().in);
+    EXPECT_EQ(processes(), 1u);
+    EXPECT_THAT(supervisors[0]->processes.at("one").env, testing::Contains("TOKEN=of the server"));
+    co_await (*process)->stop({1ms, 1ms});
+    EXPECT_EQ(processes(), 0u);
+    EXPECT_TRUE(uids.expired());
+    EXPECT_TRUE((*process)->ended() && std::holds_alternative<box::ProcessExit>(*(*process)->ended()));
+    EXPECT_EQ(engine.sandboxes.size(), 1u) << "the next start would need a new one";
+    co_await (*process)->stop({1ms, 1ms});
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(ConnectorTest, a_process_that_is_dropped_is_killed_before_its_things_are_given_back) {
+  idle = 1h;
+  auto body = [&]() -> Task<int> {
+    auto process = co_await connector().start(plan(), report);
+    EXPECT_TRUE(process);
+    if (!process) co_return 1;
+    before = [](const std::string& name) -> Task<Result<void>> {
+      if (name == "kill_uid") co_await net::sleep_for(30ms);
+      co_return Result<void>{};
+    };
+    process->reset();
+    EXPECT_FALSE(uids.expired());
+    for (int i = 0; i < 200 && processes() > 0; ++i) co_await net::sleep_for(5ms);
+    EXPECT_EQ(processes(), 0u);
+    for (int i = 0; i < 200 && !uids.expired(); ++i) co_await net::sleep_for(5ms);
+    EXPECT_TRUE(uids.expired());
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(ConnectorTest, an_end_is_told_with_how) {
+  idle = 1h;
+  auto body = [&]() -> Task<int> {
+    auto process = co_await connector().start(plan(), report);
+    EXPECT_TRUE(process);
+    if (!process) co_return 1;
+    unsigned told = 0;
+    (*process)->on_change([&] { ++told; });
+    supervisors[0]->end("one", 3);
+    EXPECT_EQ(told, 1u);
+    EXPECT_EQ(std::get<box::ProcessExit>(*(*process)->ended()).code, 3);
+    co_await (*process)->stop();
+
+    auto second = co_await connector().start(plan(), report);
+    EXPECT_TRUE(second);
+    if (!second) co_return 1;
+    supervisors[0]->lose();
+    for (int i = 0; i < 400 && !(*second)->ended(); ++i)
+      (void)co_await (*second)->changed().wait_until(std::chrono::steady_clock::now() + 10ms);
+    EXPECT_TRUE((*second)->ended());
+    EXPECT_THAT(std::get<SandboxLost>(*(*second)->ended()).how, HasSubstr("removed from outside"));
+    co_await (*second)->stop();
+    auto third = co_await connector().start(plan(), report);
+    EXPECT_TRUE(third) << "a lost sandbox is replaced";
+    EXPECT_EQ(opened, 2u);
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(ConnectorTest, a_program_that_is_not_there_is_told_from_other_things_that_are_not) {
+  before = [](const std::string& name) -> Task<Result<void>> {
+    if (name == "spawn") co_return fail(Code::kNotFound, "exec 'python3': No such file or directory");
+    co_return Result<void>{};
+  };
+  auto body = [&]() -> Task<int> {
+    auto process = co_await connector().start(plan(), report);
+    EXPECT_FALSE(process);
+    if (process) co_return 1;
+    EXPECT_EQ(report.phases.back(), Phase::kProcessStart);
+    EXPECT_EQ(process.error().code(), Code::kNotFound);
+    EXPECT_THAT(process.error().message(), HasSubstr("install Python"));
+    EXPECT_TRUE(co_await all_gone());
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(ConnectorTest, what_the_plan_refuses_opens_no_sandbox) {
+  auto body = [&]() -> Task<int> {
+    auto start = plan();
+    start.plan.refused = {{"/etc", "it is the system's"}, {"/root", "it is private"}};
+    auto process = co_await connector().start(std::move(start), report);
+    EXPECT_FALSE(process);
+    if (!process) EXPECT_THAT(process.error().message(), HasSubstr("/etc: it is the system's; /root"));
+    EXPECT_EQ(opened, 0u);
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(ConnectorTest, a_pull_opens_a_sandbox_and_closes_it_and_leaves_one_that_is_used) {
+  idle = 1h;
+  auto body = [&]() -> Task<int> {
+    auto process = co_await connector().start(plan(), report);
+    EXPECT_TRUE(process);
+    if (!process) co_return 1;
+    auto pulled = co_await connector().pull(plan(), {"", "", {.dry_run = true}});
+    EXPECT_TRUE(pulled) << pulled.error().message();
+    EXPECT_EQ(opened, 1u);
+    EXPECT_EQ(processes(), 1u);
+    supervisors[0]->lose();
+    co_await (*process)->stop();
+    pulled = co_await connector().pull(plan(), {"", "", {.dry_run = true}});
+    EXPECT_TRUE(pulled) << pulled.error().message();
+    EXPECT_EQ(opened, 2u);
+    for (int i = 0; i < 200 && engine.sandboxes.contains("sandbox2"); ++i) co_await net::sleep_for(5ms);
+    EXPECT_FALSE(engine.sandboxes.contains("sandbox2"));
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(ConnectorTest, one_sandbox_is_opened_for_all_and_closed_after_the_last) {
+  idle = 50ms;
+  auto body = [&]() -> Task<int> {
+    (void)connector();
+    const auto options = [] {
+      box::SandboxOptions options;
+      options.name = "shared";
+      return options;
+    };
+    auto one = co_await sandboxes->acquire(options());
+    auto two = co_await sandboxes->acquire(options());
+    EXPECT_TRUE(one && two);
+    EXPECT_EQ(opened, 1u);
+    one->give_back();
+    co_await net::sleep_for(150ms);
+    EXPECT_EQ(engine.sandboxes.size(), 1u);
+    SandboxPool::Lease moved = std::move(*two);
+    two->give_back();
+    moved = SandboxPool::Lease();
+    EXPECT_EQ(engine.sandboxes.size(), 1u);
+    co_await net::sleep_for(20ms);
+    auto again = co_await sandboxes->acquire(options());
+    EXPECT_EQ(opened, 1u) << "it was used again within the idle time";
+    again->give_back();
+    for (int i = 0; i < 200 && !engine.sandboxes.empty(); ++i) co_await net::sleep_for(5ms);
+    EXPECT_TRUE(engine.sandboxes.empty());
+    auto after = co_await sandboxes->acquire(options());
+    EXPECT_TRUE(after);
+    EXPECT_EQ(opened, 2u);
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+}  // namespace
+}  // namespace mcpbox::provision

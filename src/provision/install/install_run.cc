@@ -113,6 +113,7 @@ InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::threa
 }
 
 InstallRun::~InstallRun() {
+  (void)log_.write()();  // what a cancelled installation printed last; otherwise nothing is left to write
   supervisor_.on_exit({});
   supervisor_.on_lost({});
 }

@@ -97,6 +97,7 @@ TEST_F(EnvLedgerTest, the_log_is_printable_and_bounded) {
     EnvLedger::Log log = ledger.open_log(kOne);
     log.line("\x1b[31mred");
     for (int i = 0; i < 3000; ++i) log.line(std::string(1000, 'x'));
+    EXPECT_TRUE(log.write()());
   }
   const std::string text = ledger.log(kOne).value();
   EXPECT_THAT(text, HasSubstr("\\x1b[31mred\n"));

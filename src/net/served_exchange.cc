@@ -53,11 +53,10 @@ Task<Result<std::size_t>> ServedExchange::read_some(std::span<char> into) {
     input_.consume(step->used);
     received_ += step->written;
     if (received_ > max_body_) co_return too_long();
+    // From here on reading is to notice the client's end; see HttpConnection::serve_one() for the exception.
+    if (reader_.done() && !reader_.asks_for_upgrade()) input_.watch(true);
     if (step->written > 0) co_return step->written;
-    if (reader_.done()) {
-      input_.watch(true);
-      co_return std::size_t{0};
-    }
+    if (reader_.done()) co_return std::size_t{0};
     const auto allowed = options_.body_timeout + std::chrono::seconds(received_ / kSlowest);
     const auto began = Clock::now();
     const bool came = co_await input_.more(began + (allowed - waited_));

@@ -236,6 +236,30 @@ TEST_F(HttpExchangeTest, an_upgrade_hands_the_stream_over_with_what_came_behind_
   EXPECT_THAT(answer, EndsWith("\r\n\r\nearlylater100000"));
 }
 
+TEST_F(HttpExchangeTest, an_upgrade_after_a_request_and_behind_a_body_gets_all_bytes) {
+  handler = [](HttpExchange& out) -> Task<void> {
+    const auto body = co_await read_body(out);
+    EXPECT_TRUE(body);
+    if (body && *body == "abc") co_return co_await echo_protocol(out);
+    (void)co_await out.send(200, "text/plain", "answer");
+  };
+  const std::string answer = with_server([&] {
+    const UniqueFd client = connect_to(socket);
+    put(client.get(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    (void)read_until(client.get(), "answer");
+    put(client.get(), post("Connection: Upgrade\r\nUpgrade: echo\r\nContent-Length: 3\r\n", "abc"));
+    (void)read_until(client.get(), "\r\n\r\n");
+    std::string all;
+    for (const char* piece : {"one", "two", "three"}) {
+      put(client.get(), piece);
+      all += read_until(client.get(), piece);
+    }
+    ::shutdown(client.get(), SHUT_WR);
+    return all + read_to_end(client.get());
+  });
+  EXPECT_EQ(answer, "onetwothree");
+}
+
 TEST_F(HttpExchangeTest, who_did_not_ask_is_not_upgraded) {
   handler = echo_protocol;
   for (const char* fields :

@@ -12,6 +12,7 @@
 namespace mcpbox::net {
 namespace {
 
+using namespace std::string_literals;
 using std::chrono::hours;
 using test::TlsClient;
 using testing::EndsWith;
@@ -47,15 +48,22 @@ TEST_F(HttpTcpTest, serves_and_tells_the_peers_address) {
               EndsWith("\r\n\r\n127.0.0.1"));
 }
 
-TEST_F(HttpTcpTest, a_client_that_closes_cancels_its_handler) {
+TEST_F(HttpTcpTest, a_client_that_closes_cancels_its_handler_also_after_a_body) {
   Seen seen;
-  handler = hanging(seen);
+  handler = [wait = hanging(seen)](HttpExchange& out) -> Task<void> {
+    EXPECT_TRUE(co_await read_body(out));
+    co_await wait(out);
+  };
   with_tcp([&](HttpServer& server) {
-    UniqueFd client = connect_to(server.port());
-    put(client.get(), get("/"));
-    EXPECT_TRUE(seen.wait_for(seen.running, 1));
-    client.reset();
-    EXPECT_TRUE(seen.wait_for(seen.cancelled, 1));
+    int cancelled = 0;
+    for (const std::string& request : {get("/"), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"s,
+                                       "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"s}) {
+      UniqueFd client = connect_to(server.port());
+      put(client.get(), request);
+      EXPECT_TRUE(seen.wait_for(seen.running, 1));
+      client.reset();
+      EXPECT_TRUE(seen.wait_for(seen.cancelled, ++cancelled)) << request;
+    }
     return std::string();
   });
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,7 @@ struct Script {
   provision::Phase at = provision::Phase::kSessionCreate;
   enum class Initialize { kAnswers, kRefuses, kIsSilent, kDies } initialize = Initialize::kAnswers;
   enum class Leaves { kAtEndOfInput, kAtSigterm, kAtSigkill } leaves = Leaves::kAtEndOfInput;
+  bool throws = false;  // in the phase `at`
   std::string environment;
 };
 
@@ -43,12 +45,13 @@ struct FakeProcess {
   std::vector<std::string> calls;
   std::string ended_by;  // "end of input", "SIGTERM", "SIGKILL"; empty when it ended by itself
   bool answers_calls = true;
+  bool leaves_a_child = false;  // that holds its output open when it ends
   std::function<void()> on_step;
 
   void end(hosting::End::Kind kind, std::string how) {
     if (ended) return;
     ended = hosting::End{kind, std::move(how)};
-    close_output();
+    if (!leaves_a_child) close_output();
     changed.notify();
   }
   void exit(int code) { end(hosting::End::Kind::kProcessExit, "the server ended: exit code " + std::to_string(code)); }
@@ -208,6 +211,7 @@ class FakeConnector final : public hosting::Connector {
         co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
       }
       if (script.fails) co_return fail(*script.fails);
+      if (script.throws) throw std::runtime_error("a fault of ours");
       while (script.hangs && !starts_.release) co_await starts_.released.wait();
     }
     auto process = std::make_shared<FakeProcess>(starts_.executor, script);

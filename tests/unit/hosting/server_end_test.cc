@@ -97,6 +97,37 @@ TEST(Server, an_exit_that_comes_after_the_end_of_the_output_tells_more_than_that
   });
 }
 
+TEST(Server, an_exit_is_noticed_also_where_a_child_holds_the_output_open) {
+  House house;
+  house.live([&]() -> Task<void> {
+    EXPECT_TRUE(co_await house.is(ServerState::kConnected));
+    house.process().leaves_a_child = true;
+    house.process().exit(5);
+    EXPECT_TRUE(co_await house.is(ServerState::kReconnecting));
+    EXPECT_THAT(house.server->view().error, HasSubstr("exit code 5"));
+  });
+}
+
+TEST(Server, a_call_fails_as_soon_as_its_server_is_broken_and_not_when_that_is_gone) {
+  Script script;
+  script.leaves = Script::Leaves::kAtSigkill;
+  ServerTiming patient = fast();
+  patient.grace.after_sigterm = milliseconds(200);
+  House house({script, Script{}}, patient);
+  house.live([&]() -> Task<void> {
+    EXPECT_TRUE(co_await house.is(ServerState::kConnected));
+    house.process().answers_calls = false;
+    std::string reply;
+    house.tasks.spawn("call", House::call_into(house, reply));
+    while (house.starts.calls() == 0) co_await net::sleep_for(milliseconds(0));
+    house.process().close_output();
+    while (reply.empty() && !house.process().ended) co_await net::sleep_for(milliseconds(1));
+    EXPECT_THAT(reply, HasSubstr("closed its stdout"));
+    EXPECT_FALSE(house.process().ended);
+    co_await house.settle();
+  });
+}
+
 TEST(Server, a_lost_sandbox_is_reported_in_its_own_words) {
   House house;
   house.live([&]() -> Task<void> {

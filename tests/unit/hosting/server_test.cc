@@ -79,6 +79,19 @@ TEST(Server, a_start_that_fails_in_any_phase_is_tried_again_and_given_up_with_it
   }
 }
 
+TEST(Server, an_exception_in_a_start_is_a_failure_like_others) {
+  Script script;
+  script.at = Phase::kStage;
+  script.throws = true;
+  House house({script, Script{}});
+  house.live([&]() -> Task<void> {
+    EXPECT_TRUE(co_await house.is(ServerState::kReconnecting));
+    EXPECT_THAT(house.server->view().error, HasSubstr("starting ended without a result"));
+    co_await house.settle();
+    EXPECT_EQ(house.server->view().state, ServerState::kConnected);
+  });
+}
+
 TEST(Server, what_cannot_get_better_is_tried_once_and_again_when_somebody_asks) {
   for (const Phase phase : kSteps) {
     House house({failing(phase, Code::kFailedPrecondition), Script{}});

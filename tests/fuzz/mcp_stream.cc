@@ -72,7 +72,7 @@ void check_session(std::string_view bytes, std::size_t step) {
         must(json::Peeker().peek(*line).kind != json::MessageKind::kInvalid);
       }
       for (const auto& done : session.take_completions()) {
-        if (done.reply && !done.reply->error_code) must(json::valid(done.reply->result));
+        if (done.outcome && !done.outcome->error_code) must(json::valid(done.outcome->result));
       }
       for (const auto& tool : session.tools()) must(json::valid(tool.json) && !tool.name.empty());
       session.take_log();

@@ -80,7 +80,7 @@ struct Sandboxes {
       options.init_path = BENCH_INIT;
       options.run_dir = folder.path("run");
       options.egress_dir = rig.tree.root();
-      options.uids = info.uids;
+      options.uids = info.traits.uids;
       options.ephemeral = true;
       sessions.push_back(
           must(test::run_task(loop, box::Sandbox::open(*engine, loop.get_executor(), std::move(options)))));
@@ -93,7 +93,7 @@ struct Sandboxes {
                                  const std::string& count) {
     box::ProcessSpec spec;
     spec.id = fmt::format("s{}-p{}", sandbox, number);
-    spec.uid = spec.gid = info.uids.first + number;
+    spec.uid = spec.gid = info.traits.uids.first + number;
     rig.on_loop([&] {
       return rig.registry
           .add({spec.id,

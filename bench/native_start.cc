@@ -98,7 +98,7 @@ int main(int argc, char** argv) {
       options.profile.image = "host";
       options.init_path = bin + "/mcpbox-init";
       options.run_dir = folder + "/run";
-      options.uids = info->uids;
+      options.uids = info->traits.uids;
       options.ephemeral = true;
       const auto began = Clock::now();
       auto session = co_await box::Sandbox::open(*engine, loop.get_executor(), std::move(options));

@@ -18,6 +18,7 @@
 #include "app/verbs/egress_verbs.h"
 #include "app/verbs/env_verbs.h"
 #include "app/verbs/pull_verb.h"
+#include "box/engines/locator.h"
 
 namespace mcpbox::app {
 namespace {
@@ -56,8 +57,7 @@ struct Common {
 };
 
 void add_engine(CLI::App* verb, Common& common) {
-  verb->add_option("--engine", common.engine, "Engine to use: auto, native, unix:///path or tcp://host:port")
-      ->type_name("ADDRESS");
+  verb->add_option("--engine", common.engine, box::kAddressHelp)->type_name("ADDRESS");
 }
 void add_format(CLI::App* verb, Common& common) {
   verb->add_option("--format", common.format, "table for people, json for programs")
@@ -89,8 +89,9 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
            "Host that installing its dependencies needs beyond their registry; may be repeated", "HOST[:PORT]");
   one_each("--allow-private", run.allow_private,
            "Private addresses that --allow of exactly one host may open; may be repeated", "CIDR");
-  verb->add_option("--image,--rootfs", run.image,
-                   "Image to use instead of the runner image; on the native engine the folder of a root file system")
+  verb->add_option(
+          "--image,--rootfs", run.image,
+          "Image to use instead of the runner image; the folder of a root file system where the engine shows folders")
       ->type_name("IMAGE|DIR");
   verb->add_option("--install-mode", run.install_mode,
                    "open; locked: only what a lock file, hashes or exact versions name; offline: without network")

@@ -1,7 +1,8 @@
 // Where sandboxes come from. One interface, without any engine's words in it; implementations: docker/engine.h,
-// native/engine.h.
+// native/engine.h; box/engines finds the one to use.
 //
-// An engine makes a sandbox whose PID 1 is mcpbox-init; everything after that goes over the supervisor link. Functions
+// An engine makes, finds, ends and reaches sandboxes whose PID 1 is mcpbox-init; everything about processes goes over
+// the supervisor link. Functions
 // run on the executor that the engine was made with. A failed call says what the engine said.
 #pragma once
 
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "box/link/supervisor.h"
 #include "net/task.h"
 
 namespace mcpbox::box {
@@ -53,13 +55,32 @@ struct SandboxProfile {
   bool operator==(const SandboxProfile&) const = default;
 };
 
+// What a sandbox is given besides its profile's mounts: what, and not how. How it gets in is for the engine to decide;
+// bind_equipment.h is for those that can show folders of the host.
+struct Equipment {
+  std::string init;         // host path of mcpbox-init, which becomes PID 1
+  std::string run_dir;      // host directory of ours, 0700, for what the way to PID 1 needs on the host
+  std::string trust_store;  // host path of a PEM file, shown at kCaBundleMount; empty = none
+  std::string way_out;      // host directory of ours, 0700, of the egress proxy's socket (base/way_out.h); empty = none
+  std::string cache;        // volume, shown at kCacheMount; empty = none
+  bool cache_writable = false;
+  std::string work_space;  // volume, shown at kWorkspaceMount; empty = one that goes with the sandbox
+  bool operator==(const Equipment&) const = default;
+};
+
 struct SandboxSpec {
   std::string name;  // [a-z0-9-]{1,63}, unique on the engine
   SandboxProfile profile;
-  std::map<std::string, std::string> labels;  // io.mcpbox.*; the engine adds io.mcpbox.managed=1 and io.mcpbox.profile
-  std::vector<std::string> init_argv;         // PID 1 and its arguments
+  std::map<std::string, std::string> labels;  // io.mcpbox.*; the engine adds io.mcpbox.managed=1 and kProfileLabel
+  std::optional<Equipment> equipment;         // nothing: what init_argv names is PID 1, and cannot be dialled
+  std::vector<std::string> init_argv;         // PID 1 and its arguments; filled in by the engine from the equipment
   bool remove_on_exit = false;                // the engine removes it, with its scratch volumes, when PID 1 ends
+  // Of everything that a later controller must find as it would have made it; not of the name.
+  std::string hash() const;
 };
+
+// The hash of what the sandbox was made from.
+inline constexpr const char* kProfileLabel = "io.mcpbox.profile";
 
 struct SandboxState {
   std::string id;  // the engine's full id
@@ -86,8 +107,19 @@ struct HostTools {
   bool operator==(const HostTools&) const = default;
 };
 
+// What is different between engines, for those above them: none of them asks for an engine's name.
+struct EngineTraits {
+  bool passes_descriptors = true;  // processes' pipes come over the link as descriptors
+  bool binds_host_folders = true;  // Mount::Kind::kBind works
+  bool has_images = true;          // there is an image store: pull() works, and the runner image is used by default
+  bool one_server_per_sandbox = false;  // servers would not be kept apart in a common one
+  UidRange uids;
+  HostTools tools;
+};
+
 struct EngineInfo {
-  std::string kind;         // "docker", "podman", "native"
+  std::string kind;         // as people call it, and part of what is written down: "docker"
+  std::string summary;      // for people, on a line: "docker 20.10.24 at unix:///var/run/docker.sock"
   std::string version;      // "20.10.24"
   std::string api_version;  // negotiated, "1.41"
   std::string address;      // "unix:///var/run/docker.sock"
@@ -95,9 +127,7 @@ struct EngineInfo {
   bool rootless = false;
   bool user_namespace = false;  // container ids are remapped
   int cgroup_version = 1;
-  UidRange uids;
-  bool one_server_per_sandbox = false;  // servers would not be kept apart in a common one
-  HostTools tools;
+  EngineTraits traits;
   std::vector<std::string> warnings;
 };
 
@@ -128,6 +158,11 @@ class Engine {
   virtual Task<Result<std::vector<SandboxState>>> list(Labels labels) = 0;  // all states; every label must match
   // Kills, removes with its scratch volumes, and returns when it is gone; not there is success.
   virtual Task<Result<void>> remove(std::string id) = 0;
+
+  // The link to PID 1 of a running sandbox, once it answers. The state is create()'s or list()'s. kTimeout when nobody
+  // answers; a second controller takes over. What only reaching it needed is gone from the host when the sandbox has
+  // remove_on_exit.
+  virtual Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState state, std::chrono::milliseconds timeout) = 0;
 
   virtual Task<Result<void>> ensure_volume(std::string name, Labels labels) = 0;
   virtual Task<Result<std::vector<std::string>>> list_volumes(Labels labels) = 0;

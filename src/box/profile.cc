@@ -1,4 +1,4 @@
-// Part of engine.h: SandboxProfile::hash(), which servers may share a sandbox.
+// Part of engine.h: SandboxProfile::hash() and SandboxSpec::hash(), what two sandboxes have in common.
 #include <algorithm>
 #include <cmath>
 
@@ -33,6 +33,22 @@ std::string SandboxProfile::hash() const {
     put(form, "size", std::to_string(mount.size_bytes));
     put(form, "mode", std::to_string(mount.mode));
   }
+  return sha256_hex(form);
+}
+
+std::string SandboxSpec::hash() const {
+  std::string form = "mcpbox sandbox 1\n" + profile.hash() + "\n";
+  put(form, "remove_on_exit", remove_on_exit ? "1" : "0");
+  if (equipment) {
+    put(form, "init", equipment->init);
+    put(form, "run_dir", equipment->run_dir);
+    put(form, "trust_store", equipment->trust_store);
+    put(form, "way_out", equipment->way_out);
+    put(form, "cache", equipment->cache);
+    put(form, "cache_writable", equipment->cache_writable ? "1" : "0");
+    put(form, "work_space", equipment->work_space);
+  }
+  for (const auto& word : init_argv) put(form, "init_argv", word);
   return sha256_hex(form);
 }
 

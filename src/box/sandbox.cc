@@ -1,22 +1,28 @@
 #include "box/sandbox.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <utility>
 
-#include "base/errno_error.h"
 #include "base/log.h"
+#include "base/root_fs.h"
 #include "net/wait.h"
-#include "sys/private_directory.h"
 
 namespace mcpbox::box {
 namespace {
 
-constexpr std::string_view kControlMount = "/.boxrun";
-constexpr std::string_view kInitMount = "/.box/mcpbox-init";
+// What must be there before the sandbox is.
+std::vector<std::string> volumes_of(const SandboxSpec& spec) {
+  std::vector<std::string> out;
+  for (const Mount& mount : spec.profile.mounts) {
+    if (mount.kind == Mount::Kind::kVolume) out.push_back(mount.source);
+  }
+  for (const std::string& name : {spec.equipment->work_space, spec.equipment->cache}) {
+    if (!name.empty()) out.push_back(name);
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -28,20 +34,10 @@ std::string Sandbox::sandbox_name(const SandboxOptions& options) {
   return fmt::format("mcpbox-{}-{}", options.instance.substr(0, 8), options.name);
 }
 
-Sandbox::~Sandbox() {
-  // Opening failed or was cancelled on the way: nobody else knows of the directory.
-  if (made_control_dir_ && !supervisor_) remove_control_dir();
-}
-
-void Sandbox::remove_control_dir() {
-  ::unlink((control_dir_ + "/control.sock").c_str());
-  ::rmdir(control_dir_.c_str());
-}
-
-Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio::any_io_executor executor,
+Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio::any_io_executor,
                                                      SandboxOptions options) {
   std::unique_ptr<Sandbox> opened(new Sandbox(engine, std::move(options)));
-  if (!opened->options_.profile.image.starts_with("host")) opened->options_.tools = {};
+  if (root_fs_of(opened->options_.profile.image) != RootFs::kHostSystem) opened->options_.tools = {};
   const SandboxOptions& o = opened->options_;
 
   SandboxSpec spec;
@@ -51,43 +47,9 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio
   spec.labels.merge(instance_labels(o.instance));
   spec.labels["io.mcpbox.session"] = o.name;
   spec.remove_on_exit = o.ephemeral;
-  opened->control_dir_ = fmt::format("{}/{}", o.run_dir, spec.name);
-
-  std::vector<Mount>& mounts = spec.profile.mounts;
-  mounts.push_back({Mount::Kind::kBind, o.init_path, std::string(kInitMount), true, 0});
-  mounts.push_back({Mount::Kind::kBind, opened->control_dir_, std::string(kControlMount), false, 0});
-  if (!o.egress_dir.empty()) {
-    mounts.push_back({Mount::Kind::kMemory, {}, std::string(kEgressCover), false, 4096, 0700});
-    mounts.push_back({Mount::Kind::kBind, o.egress_dir, std::string(kEgressMount), true});
-  }
-  if (!o.ca_bundle.empty()) mounts.push_back({Mount::Kind::kBind, o.ca_bundle, std::string(kCaBundleMount), true, 0});
-  mounts.push_back({o.workspace_volume.empty() ? Mount::Kind::kScratch : Mount::Kind::kVolume, o.workspace_volume,
-                    std::string(kWorkspaceMount), false, 0});
-  if (!o.cache_volume.empty()) {
-    mounts.push_back({Mount::Kind::kVolume, o.cache_volume, std::string(kCacheMount), !o.cache_writable, 0});
-  }
-  spec.init_argv = {std::string(kInitMount),
-                    "--control",
-                    fmt::format("{}/control.sock", kControlMount),
-                    "--owner",
-                    fmt::format("{}", ::geteuid()),
-                    "--root",
-                    std::string(kWorkspaceMount)};
-  if (!o.cache_volume.empty()) {
-    spec.init_argv.emplace_back("--root");
-    spec.init_argv.emplace_back(kCacheMount);
-  }
-  // A folder of the sandbox that stands for a staged host folder is a root of its own.
-  for (const Mount& mount : o.profile.mounts) {
-    if (mount.kind != Mount::Kind::kScratch) continue;
-    spec.init_argv.emplace_back("--root");
-    spec.init_argv.push_back(mount.target);
-  }
-  if (!o.egress_dir.empty()) {
-    spec.init_argv.emplace_back("--egress");
-    spec.init_argv.push_back(fmt::format("{}:{}/{}", kEgressPort, kEgressMount, kEgressSocket));
-  }
-  if (o.ephemeral) spec.init_argv.emplace_back("--ephemeral");
+  spec.equipment = Equipment{o.init_path,    o.run_dir,        o.ca_bundle,       o.egress_dir,
+                             o.cache_volume, o.cache_writable, o.workspace_volume};
+  const std::string hash = spec.hash();
 
   if (!o.ephemeral) {
     Labels mine = instance_labels(o.instance);
@@ -95,11 +57,11 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio
     auto found = co_await engine.list(std::move(mine));
     if (!found) co_return fail(std::move(found).error());
     for (SandboxState& state : *found) {
-      const auto hash = state.labels.find("io.mcpbox.profile");
-      const bool same = hash != state.labels.end() && hash->second == spec.profile.hash();
+      const auto made_from = state.labels.find(kProfileLabel);
+      const bool same = made_from != state.labels.end() && made_from->second == hash;
       if (same && state.running && !opened->adopted_) {
         opened->state_ = state;
-        auto connected = co_await opened->connect(executor);
+        auto connected = co_await opened->connect();
         if (connected) {
           opened->adopted_ = true;
           continue;
@@ -112,18 +74,14 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio
     if (opened->adopted_) co_return opened;
   }
 
-  auto made = sys::make_private_directory(opened->control_dir_);
-  if (!made) co_return fail(std::move(made).error());
-  opened->made_control_dir_ = *made;
-  for (const Mount& mount : mounts) {
-    if (mount.kind != Mount::Kind::kVolume) continue;
-    auto ensured = co_await engine.ensure_volume(mount.source, instance_labels(o.instance));
+  for (const std::string& volume : volumes_of(spec)) {
+    auto ensured = co_await engine.ensure_volume(volume, instance_labels(o.instance));
     if (!ensured) co_return fail(std::move(ensured).error());
   }
   auto created = co_await engine.create(std::move(spec));
   if (!created) co_return fail(std::move(created).error());
   opened->state_ = std::move(*created);
-  auto connected = co_await opened->connect(executor);
+  auto connected = co_await opened->connect();
   if (!connected) {
     const std::string how = co_await opened->describe_loss();
     (void)co_await opened->close();
@@ -141,17 +99,10 @@ std::unique_ptr<Sandbox> Sandbox::over(Engine& engine, SandboxOptions options, S
   return sandbox;
 }
 
-Task<Result<void>> Sandbox::connect(boost::asio::any_io_executor executor) {
-  const std::string socket = control_dir_ + "/control.sock";
-  auto link = co_await Supervisor::connect(executor, socket, options_.connect_timeout);
+Task<Result<void>> Sandbox::connect() {
+  auto link = co_await engine_.dial(state_, options_.connect_timeout);
   if (!link) co_return fail(std::move(link).error());
   supervisor_ = std::move(*link);
-  if (options_.ephemeral) {
-    // The connection is all that is needed from here on. Without a name on the host nothing is left behind when we are
-    // killed.
-    ::unlink(socket.c_str());
-    ::rmdir(control_dir_.c_str());
-  }
   co_return Result<void>{};
 }
 
@@ -184,9 +135,7 @@ Task<Result<void>> Sandbox::close() {
     supervisor_->on_lost({});
     (void)co_await supervisor_->shutdown();  // removal below does the same, less gently
   }
-  auto removed = co_await engine_.remove(state_.id);
-  remove_control_dir();
-  co_return removed;
+  co_return co_await engine_.remove(state_.id);
 }
 
 }  // namespace mcpbox::box

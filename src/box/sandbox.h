@@ -12,20 +12,12 @@
 #include <string>
 
 #include "base/result.h"
-#include "base/way_out.h"
 #include "box/engine.h"
 #include "box/link/supervisor.h"
+#include "box/places.h"
 #include "net/task.h"
 
 namespace mcpbox::box {
-
-inline constexpr std::string_view kWorkspaceMount = "/workspace";
-inline constexpr std::string_view kCacheMount = "/cache";
-inline constexpr std::string_view kCaBundleMount = "/.box/ca-bundle.pem";
-// Where the directory of the way out (base/way_out.h) is mounted. The outer of the two directories is closed to
-// everybody but PID 1: servers may have the uid that the inner one belongs to.
-inline constexpr std::string_view kEgressCover = "/.boxnet";
-inline constexpr std::string_view kEgressMount = "/.boxnet/egress";
 
 struct SandboxOptions {
   std::string instance;  // 32 hexadecimal digits; two instances on one engine never touch each other's sandboxes
@@ -40,8 +32,8 @@ struct SandboxOptions {
   std::string cache_volume;  // mounted at kCacheMount; empty = none
   bool cache_writable = false;
   std::string workspace_volume;  // mounted at kWorkspaceMount; empty = a scratch volume that goes with the sandbox
-  UidRange uids;                 // EngineInfo::uids; managed processes have ids from it
-  HostTools tools;               // EngineInfo::tools; emptied when the profile's image is not the host's own system
+  UidRange uids;                 // EngineTraits::uids; managed processes have ids from it
+  HostTools tools;               // EngineTraits::tools; emptied when the profile's image is not the host's own system
   // The sandbox ends with this controller, also when it is killed; nothing of it can be adopted.
   bool ephemeral = false;
   Labels labels;
@@ -56,7 +48,6 @@ class Sandbox {
   // One that somebody else made and connected to.
   static std::unique_ptr<Sandbox> over(Engine& engine, SandboxOptions options, SandboxState state,
                                        std::unique_ptr<Supervisor> supervisor);
-  ~Sandbox();
 
   Supervisor& supervisor() { return *supervisor_; }
   const SandboxState& state() const { return state_; }
@@ -73,16 +64,13 @@ class Sandbox {
 
  private:
   Sandbox(Engine& engine, SandboxOptions options) : engine_(engine), options_(std::move(options)) {}
-  Task<Result<void>> connect(boost::asio::any_io_executor executor);
-  void remove_control_dir();
+  Task<Result<void>> connect();
 
   Engine& engine_;
   SandboxOptions options_;
   SandboxState state_;
   std::unique_ptr<Supervisor> supervisor_;
-  std::string control_dir_;
   bool adopted_ = false;
-  bool made_control_dir_ = false;  // by us, just now
 };
 
 // Labels that every sandbox of this instance carries.

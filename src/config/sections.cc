@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace mcpbox::config {
@@ -37,9 +39,12 @@ void decode_engine(Decoder& decoder, const Node& node, EngineSettings& engine) {
   if (text.empty()) return;
   const bool full =
       (text.starts_with("unix:///") && text.size() > 8) || (text.starts_with("tcp://") && text.size() > 6);
-  if (text != "auto" && text != "native" && !full) {
-    decoder.problem(*address, fmt::format("{}: expected auto, native, unix:///PATH or tcp://HOST:PORT, not '{}'", path,
-                                          printable(address->text, 100)));
+  // A word is an engine's name, or auto; whoever looks for the engine knows which there are.
+  const bool word = std::ranges::all_of(text, [](char c) { return c >= 'a' && c <= 'z'; });
+  if (!word && !full) {
+    decoder.problem(*address,
+                    fmt::format("{}: expected auto, an engine's name, unix:///PATH or tcp://HOST:PORT, not '{}'", path,
+                                printable(address->text, 100)));
     return;
   }
   engine.address = std::move(text);

@@ -24,8 +24,8 @@ struct SandboxBackendOptions {
   std::string image;      // engine id of the image for servers that name none
   std::string ca_bundle;  // host path; empty = none
   provision::PlanPolicy policy;
-  box::UidRange uids;     // EngineInfo::uids
-  box::HostTools tools;   // EngineInfo::tools
+  box::UidRange uids;     // EngineTraits::uids
+  box::HostTools tools;   // EngineTraits::tools
   std::string state_dir;  // of the instance; what is noted of environments and of staged copies is kept there. Empty =
                           // nothing is
   std::string engine;     // EngineInfo::kind

@@ -1,5 +1,5 @@
 // libcurl, loaded when the first request is made. It brings 28 libraries, and loading them takes longer than all the
-// rest of a start of mcpbox; native sandboxes and the egress proxy do not need it.
+// rest of a start of mcpbox; sandboxes without a container engine and the egress proxy do not need it.
 #pragma once
 
 #include <curl/curl.h>

@@ -34,7 +34,7 @@ struct LaunchInputs {
   StagePolicy policy;
   std::chrono::seconds timeout{300};
   bool restage = false;      // also what the server may have changed
-  bool one_id = false;       // every id in the sandbox is the same (EngineInfo::one_server_per_sandbox)
+  bool one_id = false;       // every id in the sandbox is the same (EngineTraits::one_server_per_sandbox)
   std::string manifest_dir;  // on the host: what staged copies were made of; empty = every start copies everything
   config::NetworkSettings network;      // install_allow is for the installation
   Secret proxy_url;                     // egress::EgressGrant::proxy_url of this process; empty = it has no way out

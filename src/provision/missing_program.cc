@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/root_fs.h"
 #include "base/text.h"
 
 namespace mcpbox::provision {
@@ -30,10 +31,10 @@ constexpr Source kSources[] = {{"node", kNode},
 std::string missing_program_hint(std::string_view program, std::string_view image_id) {
   const std::string_view name =
       program.substr(program.rfind('/') == std::string_view::npos ? 0 : program.rfind('/') + 1);
-  const bool host = image_id.empty() || image_id == "host" || image_id.starts_with("host:");
-  if (!host) {
+  const RootFs root_fs = image_id.empty() ? RootFs::kHostSystem : root_fs_of(image_id);
+  if (root_fs != RootFs::kHostSystem) {
     return fmt::format("{} {} does not have {}: use one that has it (--image, box.image)",
-                       image_id.starts_with('/') ? "the rootfs" : "the image", printable(image_id, 200),
+                       root_fs == RootFs::kFolder ? "the rootfs" : "the image", printable(image_id, 200),
                        printable(name, 80));
   }
   std::string_view how = "install it for the whole machine, below /usr, or show its folder (--mount, mounts)";
@@ -41,7 +42,7 @@ std::string missing_program_hint(std::string_view program, std::string_view imag
     if (source.program == name) how = source.how;
   }
   return fmt::format(
-      "the native engine shows this machine's own system, and {} is not in it: {}, or use a rootfs that has it "
+      "the engine shows this machine's own system, and {} is not in it: {}, or use a rootfs that has it "
       "(--image DIR), or a "
       "Docker-compatible engine, whose runner image has Node.js, Python and uv",
       printable(name, 80), how);

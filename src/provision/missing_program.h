@@ -6,7 +6,7 @@
 
 namespace mcpbox::provision {
 
-// A clause for people: which package brings the program to this machine (sandboxes of the native engine show its
+// A clause for people: which package brings the program to this machine (when sandboxes show its
 // system), or that the image lacks it. `image_id` is the profile's; `program` is argv[0] as it was started.
 std::string missing_program_hint(std::string_view program, std::string_view image_id);
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/errno_error.h"
+#include "base/root_fs.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "sys/small_file.h"
@@ -32,8 +33,9 @@ std::optional<std::string> canonical(const std::string& path) {
 }
 
 std::optional<unsigned> python_minor_of(const std::string& image_id) {
-  const bool host = image_id == "host" || image_id.starts_with("host:");
-  if (!host && !image_id.starts_with('/')) return 11;
+  const RootFs root_fs = root_fs_of(image_id);
+  if (root_fs == RootFs::kImage) return 11;
+  const bool host = root_fs == RootFs::kHostSystem;
   char target[256];
   const ssize_t size =
       ::readlink(((host ? std::string() : image_id) + "/usr/bin/python3").c_str(), target, sizeof target);

@@ -19,8 +19,8 @@ std::optional<std::string> canonical(const std::string& path);  // realpath(3); 
 // The real place of `path` even when its last components do not exist yet: the existing part resolved, the rest
 // appended.
 std::string canonical_prefix(const std::string& path);
-// N of 3.N for the /usr/bin/python3 of a sandbox, from the name that it links to. `image_id`: "host…" = this machine,
-// "/…" = a root file system there, others = the runner image, which has 3.11. nullopt where the link does not say.
+// N of 3.N for the /usr/bin/python3 of a sandbox, from the name that it links to. `image_id`: base/root_fs.h; every
+// image is taken for the runner image, which has 3.11. nullopt where the link does not say.
 std::optional<unsigned> python_minor_of(const std::string& image_id);
 // A small regular file; follows links, so the caller has checked canonical(). Never blocks on a FIFO.
 Result<std::string> read_host_file(const std::string& path, std::size_t limit);

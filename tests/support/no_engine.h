@@ -1,6 +1,8 @@
 // An engine that answers every question with "it is down": for what must work, or fail well, without one.
 #pragma once
 
+#include <chrono>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,9 @@ class NoEngine : public box::Engine {
     return down<std::vector<box::SandboxState>>();
   }
   Task<Result<void>> remove(std::string) override { return down<void>(); }
+  Task<Result<std::unique_ptr<box::Supervisor>>> dial(box::SandboxState, std::chrono::milliseconds) override {
+    return down<std::unique_ptr<box::Supervisor>>();
+  }
   Task<Result<void>> ensure_volume(std::string, box::Labels) override { return down<void>(); }
   Task<Result<std::vector<std::string>>> list_volumes(box::Labels) override { return down<std::vector<std::string>>(); }
   Task<Result<void>> remove_volume(std::string) override { return down<void>(); }

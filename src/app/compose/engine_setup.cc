@@ -8,6 +8,7 @@
 #include <map>
 #include <utility>
 
+#include "base/root_fs.h"
 #include "base/text.h"
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
@@ -39,20 +40,19 @@ std::vector<std::string> describe_toolchains(const workspace::Toolchains& chains
 Result<box::LocatorOptions> locator_options(std::string address) {
   box::LocatorOptions options;
   options.address = std::move(address);
-  const bool automatic = options.address.empty() || options.address == "auto";
-  if (automatic || options.address == box::kNativeAddress) {
+  if (box::may_show_host_system(options.address)) {
     auto paths = make_paths("", "");
     if (!paths) return fail(std::move(paths).error());
     auto init = find_init();
     if (!init) return fail(std::move(init).error());
-    options.native.state_dir = paths->state_dir;
-    options.native.init_path = *init;
+    options.host_system.state_dir = paths->state_dir;
+    options.host_system.init_path = *init;
     for (const workspace::Toolchain& chain : own_toolchains().found) {
-      if (std::ranges::find(options.native.tool_path, chain.bin) == options.native.tool_path.end())
-        options.native.tool_path.push_back(chain.bin);
+      if (std::ranges::find(options.host_system.tool_path, chain.bin) == options.host_system.tool_path.end())
+        options.host_system.tool_path.push_back(chain.bin);
       for (const auto& bind : chain.binds) {
-        if (std::ranges::find(options.native.tools, bind) == options.native.tools.end())
-          options.native.tools.push_back(bind);
+        if (std::ranges::find(options.host_system.tools, bind) == options.host_system.tools.end())
+          options.host_system.tools.push_back(bind);
       }
     }
   }
@@ -70,13 +70,14 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   setup.engine = std::move(located->engine);
   setup.info = std::move(located->info);
   progress.done();
-  progress.note("engine: " + describe_engine(setup.info));
+  progress.note("engine: " + setup.info.summary);
 
-  if (image.empty() && setup.info.kind == box::kNativeAddress) image = "host";
-  if (image.starts_with('/') && setup.info.kind != box::kNativeAddress) {
+  const bool has_images = setup.info.traits.has_images;
+  if (image.empty() && !has_images) image = kHostSystem;
+  if (has_images && root_fs_of(image) == RootFs::kFolder) {
     co_return fail(Code::kInvalidArgument,
-                   fmt::format("{}: a root file system in a folder needs --engine native; {} has images",
-                               printable(image), setup.info.kind));
+                   fmt::format("{}: a root file system in a folder needs --engine {}; {} has images", printable(image),
+                               box::kHostSystemEngine, setup.info.kind));
   }
   if (!image.empty()) {
     auto found = co_await setup.engine->image(image);
@@ -104,13 +105,6 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   setup.image_id = ensured->id;
   progress.done();
   co_return setup;
-}
-
-std::string describe_engine(const box::EngineInfo& info) {
-  if (info.kind == box::kNativeAddress) {
-    return fmt::format("native, Linux {}, {}", info.version, info.rootless ? "as an ordinary user" : "as root");
-  }
-  return fmt::format("{} {}{} at {}", info.kind, info.version, info.rootless ? ", rootless," : "", info.address);
 }
 
 std::vector<std::string> denied_places(const Paths& paths, const std::string& engine_address) {

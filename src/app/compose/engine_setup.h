@@ -23,19 +23,16 @@ struct EngineSetup {
   std::string image_id;         // what sandboxes are made from
 };
 
-// What the user's PATH finds outside the system; native sandboxes show it. For people: "FOLDER for node, npm", one a
-// folder.
+// What the user's PATH finds outside the system; sandboxes of this machine's own system show it. For people: "FOLDER
+// for node, npm", one a folder.
 workspace::Toolchains own_toolchains();
 std::vector<std::string> describe_toolchains(const workspace::Toolchains& chains);
 
-// How to find the engine at this address; for the native one also where it keeps its things.
+// How to find the engine at this address; where it keeps its things, when it keeps them with us.
 Result<box::LocatorOptions> locator_options(std::string address);
 
-// "docker 20.10.24 at unix:///var/run/docker.sock", for every place that says what is used.
-std::string describe_engine(const box::EngineInfo& info);
-
-// `image` empty = the runner image (on the native engine: this machine's own system), built if it is missing. Errors:
-// kUnavailable when no engine answers.
+// `image` empty = the runner image (on an engine without images: this machine's own system), built if it is missing.
+// Errors: kUnavailable when no engine answers.
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                                         std::string ca_bundle, ProgressPrinter& progress);
 

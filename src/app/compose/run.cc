@@ -161,7 +161,7 @@ class Run final : provision::StartReport {
       co_return fail(Code::kPermissionDenied,
                      fmt::format("{}: {}", printable(plan->refused[0].path), plan->refused[0].reason));
     }
-    const provision::UidBook book(paths->state_dir, *instance, setup_.info.kind, setup_.info.uids);
+    const provision::UidBook book(paths->state_dir, *instance, setup_.info.kind, setup_.info.traits.uids);
     auto drawn = book.run();
     if (!drawn) co_return fail(std::move(drawn).error());
 
@@ -170,8 +170,8 @@ class Run final : provision::StartReport {
     sandbox.init_path = *init;
     sandbox.run_dir = paths->run_dir;
     sandbox.ca_bundle = *ca_bundle;
-    sandbox.uids = setup_.info.uids;
-    sandbox.tools = setup_.info.tools;
+    sandbox.uids = setup_.info.traits.uids;
+    sandbox.tools = setup_.info.traits.tools;
     sandbox.cache_volume = hosting::cache_volume(*instance);
     sandbox.profile.image = setup_.image_id;
     sandbox.profile.limits.cpus = options_.cpus;
@@ -226,8 +226,8 @@ class Run final : provision::StartReport {
     start.plan = std::move(*plan);
     sandboxes_ = std::make_unique<provision::SandboxPool>(*setup_.engine, executor, std::chrono::milliseconds(0),
                                                           provision::SandboxPool::LostCallback());
-    provision::SandboxedConnector connector(
-        {executor, runtime_.pool, *sandboxes_, *installer_, egress_.get(), "", setup_.info.one_server_per_sandbox});
+    provision::SandboxedConnector connector({executor, runtime_.pool, *sandboxes_, *installer_, egress_.get(), "",
+                                             setup_.info.traits.one_server_per_sandbox});
     auto process = co_await connector.start(std::move(start), *this);
     process_missing_ =
         !process && phase_ == provision::Phase::kProcessStart && process.error().code() == Code::kNotFound;
@@ -253,7 +253,7 @@ class Run final : provision::StartReport {
 
   Result<void> start_egress(const Paths& paths, std::string directory) {
     egress::EgressServiceOptions egress;
-    egress.one_server_per_sandbox = setup_.info.one_server_per_sandbox;
+    egress.one_server_per_sandbox = setup_.info.traits.one_server_per_sandbox;
     egress.directory = std::move(directory);
     egress.audit_directory = paths.state_dir + "/egress";
     config::EgressSettings settings;

@@ -182,7 +182,7 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
 void explain_toolchains(workspace::Plan& plan) {
   const workspace::Toolchains chains = own_toolchains();
   for (const std::string& line : describe_toolchains(chains))
-    plan.why.push_back("the native engine shows, read-only, " + line + ": your PATH finds them there");
+    plan.why.push_back("sandboxes show, read-only, " + line + ": your PATH finds them there");
   for (const std::string& note : chains.notes) plan.hints.push_back(note);
 }
 

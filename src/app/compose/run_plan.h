@@ -26,7 +26,7 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
                                  const std::string& image_id,
                                  const std::string& state_dir = "");  // whose ledger says what is to be resolved anew
 
-// Adds to the plan's reasons which folders of the user's PATH native sandboxes show.
+// Adds to the plan's reasons which folders of the user's PATH sandboxes of this machine's own system show.
 void explain_toolchains(workspace::Plan& plan);
 
 // For people, or as JSON, on stdout; secrets are taken out. `user`: whose settings name the registries.

@@ -130,7 +130,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     progress.done();
     code = complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);
   } else {
-    log::info("engine", "{}, image {}", describe_engine(setup->info), setup->image_reference);
+    log::info("engine", "{}, image {}", setup->info.summary, setup->image_reference);
     for (const std::string& warning : setup->info.warnings) log::warning("engine", "{}", warning);
     hosting::SandboxBackendOptions hosting;
     hosting.instance = *instance;
@@ -145,11 +145,11 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.policy.state_dir = paths->state_dir;
     hosting.state_dir = paths->state_dir;
     hosting.engine = setup->info.kind;
-    hosting.uids = setup->info.uids;
-    hosting.tools = setup->info.tools;
-    hosting.one_server_per_sandbox = setup->info.one_server_per_sandbox;
+    hosting.uids = setup->info.traits.uids;
+    hosting.tools = setup->info.traits.tools;
+    hosting.one_server_per_sandbox = setup->info.traits.one_server_per_sandbox;
     egress::EgressServiceOptions proxy;
-    proxy.one_server_per_sandbox = setup->info.one_server_per_sandbox;
+    proxy.one_server_per_sandbox = setup->info.traits.one_server_per_sandbox;
     proxy.directory = paths->run_dir + "/egress";
     proxy.audit_directory = paths->state_dir + "/egress";
     std::string note;
@@ -230,7 +230,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   if (!removed) co_return complain(removed.error(), kFailed);
   if (options.volumes) {
     provision::EnvLedger(paths->state_dir).clear();
-    provision::UidBook(paths->state_dir, *instance, located->info.kind, located->info.uids).clear();
+    provision::UidBook(paths->state_dir, *instance, located->info.kind, located->info.traits.uids).clear();
   }
   remove_stale_files(*paths, *instance);
   print_out(

@@ -20,6 +20,7 @@
 #include "app/verbs/complain.h"
 #include "app/verbs/table.h"
 #include "base/digest.h"
+#include "base/root_fs.h"
 #include "base/text.h"
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
@@ -124,19 +125,18 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   }
   const std::string api = located->info.api_version.empty() ? "" : fmt::format(", API {}", located->info.api_version);
   findings.push_back(
-      {kGood, "engine",
-       fmt::format("{}{}, cgroup v{}", describe_engine(located->info), api, located->info.cgroup_version)});
+      {kGood, "engine", fmt::format("{}{}, cgroup v{}", located->info.summary, api, located->info.cgroup_version)});
   for (const std::string& warning : located->info.warnings) findings.push_back({kDegraded, "engine", warning});
 
-  const bool native = located->info.kind == box::kNativeAddress;
-  if (native) {
+  const bool has_images = located->info.traits.has_images;
+  if (!has_images) {
     const auto chains = own_toolchains();
     for (const std::string& line : describe_toolchains(chains))
       findings.push_back({kGood, "toolchain", line + ", read-only"});
     for (const std::string& note : chains.notes) findings.push_back({kDegraded, "toolchain", note});
   }
-  auto dir = native ? Result<std::string>("host") : box::find_runner_image_dir();
-  auto tag = native ? dir : dir ? box::runner_image_tag(*dir) : Result<std::string>(fail(dir.error()));
+  auto dir = has_images ? box::find_runner_image_dir() : Result<std::string>(std::string(kHostSystem));
+  auto tag = !has_images ? dir : dir ? box::runner_image_tag(*dir) : Result<std::string>(fail(dir.error()));
   if (!tag) {
     findings.push_back({kBad, "runner image", tag.error().message()});
     co_return;
@@ -147,9 +147,9 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
         {kDegraded, "runner image", fmt::format("{} is not built yet; `mcpbox image build` does it", *tag)});
     co_return;
   }
-  findings.push_back(
-      {kGood, native ? "rootfs" : "runner image",
-       native ? "this machine's own system, read-only" : fmt::format("{}, {}", *tag, human_bytes(image->size_bytes))});
+  findings.push_back({kGood, has_images ? "runner image" : "rootfs",
+                      has_images ? fmt::format("{}, {}", *tag, human_bytes(image->size_bytes))
+                                 : "this machine's own system, read-only"});
   if (!init || !paths) co_return;
 
   auto instance = instance_id(paths->state_dir);

@@ -22,6 +22,7 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "base/url.h"
+#include "box/engines/locator.h"
 #include "box/sandbox.h"
 #include "config/load.h"
 #include "hosting/sandbox_backend.h"
@@ -94,7 +95,7 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
   session.name = "env-" + random_hex(6);
   session.init_path = *init;
   session.run_dir = place.paths.run_dir;
-  session.uids = setup->info.uids;
+  session.uids = setup->info.traits.uids;
   session.cache_volume = hosting::cache_volume(*instance);
   session.cache_writable = writable;
   session.profile.image = setup->image_id;
@@ -103,7 +104,7 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
   session.labels[box::kOwnerLabel] = sys::own_process();
   auto opened = co_await box::Sandbox::open(*setup->engine, executor, std::move(session));
   if (!opened) co_return fail(std::move(opened).error());
-  const provision::UidBook uids(place.paths.state_dir, *instance, setup->info.kind, setup->info.uids);
+  const provision::UidBook uids(place.paths.state_dir, *instance, setup->info.kind, setup->info.traits.uids);
   EnvShelf shelf(runtime.pool, (*opened)->supervisor(), ledger, uids);
   auto outcome = co_await use(shelf);
   (void)co_await (*opened)->close();
@@ -358,8 +359,7 @@ void add_env_verbs(CLI::App& app, int& code) {
     verb->add_option("-c,--config", options->config,
                      "Configuration of the daemon, if it names a state directory, an engine or an image")
         ->type_name("FILE");
-    verb->add_option("--engine", options->engine, "Engine to use: auto, native, unix:///path or tcp://host:port")
-        ->type_name("ADDRESS");
+    verb->add_option("--engine", options->engine, box::kAddressHelp)->type_name("ADDRESS");
     verb->add_option("--format", *format, "table for people, json for programs")
         ->check(CLI::IsMember({"table", "json"}))
         ->type_name("FORMAT");

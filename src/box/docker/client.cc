@@ -1,5 +1,7 @@
 #include "box/docker/client.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -66,6 +68,9 @@ DockerFacts read_facts(const nlohmann::json& version, const nlohmann::json& info
       seccomp |= text.starts_with("name=seccomp") && text.find("unconfined") == text.npos;
     }
   }
+  out.traits.binds_host_folders = !address.unix_socket.empty();  // another machine's folders are none of ours
+  out.traits.passes_descriptors = out.traits.binds_host_folders;
+  out.summary = fmt::format("{} {}{} at {}", out.kind, out.version, out.rootless ? ", rootless," : "", out.address);
   if (address.unix_socket.empty() && address.base_url.starts_with("http://")) {
     out.warnings.push_back(
         "the engine is reached over TCP without TLS: whoever reaches that port controls its machine");

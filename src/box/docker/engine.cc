@@ -1,5 +1,6 @@
 #include "box/docker/engine.h"
 
+#include "box/bind_equipment.h"
 #include "box/docker/containers.h"
 #include "box/docker/images.h"
 
@@ -9,7 +10,7 @@ namespace {
 class DockerEngine final : public Engine {
  public:
   DockerEngine(boost::asio::any_io_executor executor, DockerAddress address, DockerOptions options)
-      : client_(std::move(executor), std::move(address), options) {}
+      : executor_(executor), client_(std::move(executor), std::move(address), options) {}
 
   Task<Result<EngineInfo>> probe() override {
     client_.forget_facts();
@@ -17,12 +18,25 @@ class DockerEngine final : public Engine {
     if (!facts) co_return fail(std::move(facts).error());
     co_return facts->info;
   }
-  Task<Result<SandboxState>> create(SandboxSpec spec) override { return docker_create(client_, std::move(spec)); }
+  Task<Result<SandboxState>> create(SandboxSpec spec) override {
+    auto control = equipment_.prepare(spec);
+    if (!control) co_return fail(std::move(control).error());
+    auto made = co_await docker_create(client_, std::move(spec));
+    if (made) equipment_.made(std::move(*control), made->id);
+    co_return made;
+  }
   Task<Result<SandboxState>> inspect(std::string id) override { return docker_inspect(client_, std::move(id)); }
   Task<Result<std::vector<SandboxState>>> list(Labels labels) override {
     return docker_list(client_, std::move(labels));
   }
-  Task<Result<void>> remove(std::string id) override { return docker_remove(client_, std::move(id)); }
+  Task<Result<void>> remove(std::string id) override {
+    auto removed = co_await docker_remove(client_, id);
+    if (removed) equipment_.removed(id);
+    co_return removed;
+  }
+  Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState state, std::chrono::milliseconds timeout) override {
+    return equipment_.dial(executor_, std::move(state), timeout);
+  }
   Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
     return docker_ensure_volume(client_, std::move(name), std::move(labels));
   }
@@ -39,7 +53,9 @@ class DockerEngine final : public Engine {
   }
 
  private:
+  boost::asio::any_io_executor executor_;
   DockerClient client_;
+  BindEquipment equipment_;
 };
 
 }  // namespace

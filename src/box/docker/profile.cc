@@ -112,7 +112,7 @@ json labels_of(const SandboxSpec& spec, const DockerImageFacts& image, std::stri
   }
   for (const auto& [name, value] : spec.labels) labels[name] = value;
   labels["io.mcpbox.managed"] = "1";
-  labels["io.mcpbox.profile"] = spec.profile.hash();
+  if (!labels.contains(kProfileLabel)) labels[kProfileLabel] = spec.hash();
   labels[kCreateLabel] = nonce;
   return labels;
 }

@@ -46,6 +46,10 @@ Task<Result<LocatedEngine>> native_engine(boost::asio::any_io_executor executor,
 
 }  // namespace
 
+bool may_show_host_system(std::string_view address) {
+  return address.empty() || address == "auto" || address == kHostSystemEngine;
+}
+
 std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
   const auto certificates = environment(options, "DOCKER_CERT_PATH");
   const auto verify = environment(options, "DOCKER_TLS_VERIFY");
@@ -72,7 +76,7 @@ std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
 }
 
 Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options) {
-  if (options.address == kNativeAddress) co_return co_await native_engine(executor, options.native);
+  if (options.address == kHostSystemEngine) co_return co_await native_engine(executor, options.host_system);
   auto candidates = engine_candidates(options);
   const bool named = candidates.size() == 1;
   options.docker.connect_timeout = std::min(options.docker.connect_timeout, std::chrono::milliseconds(10000));
@@ -102,8 +106,8 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
   }
   // A named engine that does not answer is an error: silently there would be other sandboxes than those that are
   // wanted.
-  if (!named && !options.native.init_path.empty()) {
-    auto native = co_await native_engine(executor, std::move(options.native));
+  if (!named && !options.host_system.init_path.empty()) {
+    auto native = co_await native_engine(executor, std::move(options.host_system));
     if (native || native.error().code() == Code::kCancelled) co_return native;
     tried += "\n  native: " + native.error().message();
   }

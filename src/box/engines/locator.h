@@ -20,8 +20,8 @@ struct LocatorOptions {
   std::function<std::string(const char* name)> environment;  // empty = the process's own
   std::string root;                                          // where /run and /var are looked for; for tests
   DockerOptions docker;
-  // For the address "native", and where no container engine answers: then only with an init_path.
-  NativeOptions native;
+  // For the address kHostSystemEngine, and where no container engine answers: then only with an init_path.
+  NativeOptions host_system;
 };
 
 struct EngineCandidate {
@@ -29,8 +29,13 @@ struct EngineCandidate {
   Result<DockerAddress> address;
 };
 
-// The address that selects the native engine.
-inline constexpr std::string_view kNativeAddress = "native";
+// The address of the engine whose sandboxes show this machine's own system or a folder, and what people are told of
+// addresses.
+inline constexpr std::string_view kHostSystemEngine = "native";
+inline constexpr const char* kAddressHelp = "Engine to use: auto, native, unix:///path or tcp://host:port";
+
+// Whether the address may lead to an engine that shows this machine's own system, and needs LocatorOptions::native.
+bool may_show_host_system(std::string_view address);
 
 // What locate_engine() tries, in this order, unless the address is "native". A given address is the only candidate;
 // else DOCKER_HOST is, when set; else the candidates are the sockets of rootless Docker, Docker, mcpbox's own engine

@@ -21,7 +21,9 @@
 #include "base/digest.h"
 #include "base/errno_error.h"
 #include "base/log.h"
+#include "base/root_fs.h"
 #include "base/text.h"
+#include "box/bind_equipment.h"
 #include "box/native/builder.h"
 #include "box/native/cgroups.h"
 #include "box/native/ids.h"
@@ -92,14 +94,16 @@ class NativeEngine final : public Engine {
     info.operating_system = os_name();
     info.rootless = ::geteuid() != 0;
     info.user_namespace = true;
-    info.uids = ids->servers;
-    info.one_server_per_sandbox = ids->one;
+    info.summary = fmt::format("native, Linux {}, {}", info.version, info.rootless ? "as an ordinary user" : "as root");
+    info.traits.has_images = false;
+    info.traits.uids = ids->servers;
+    info.traits.one_server_per_sandbox = ids->one;
     if (ids->one) {
       info.warnings.push_back(
           fmt::format("every server gets a sandbox of its own, and to the kernel it is this user: {}", ids->why_one));
     }
-    info.tools.path = options_.tool_path;
-    for (const auto& [source, target] : options_.tools) info.tools.folders.push_back(target);
+    info.traits.tools.path = options_.tool_path;
+    for (const auto& [source, target] : options_.tools) info.traits.tools.folders.push_back(target);
     const CgroupHost& host = cgroup_host();
     info.cgroup_version = host.version;
     if (!host.problem.empty()) {
@@ -112,6 +116,8 @@ class NativeEngine final : public Engine {
   }
 
   Task<Result<SandboxState>> create(SandboxSpec spec) override {
+    auto control = equipment_.prepare(spec);
+    if (!control) co_return fail(std::move(control).error());
     auto plan = plan_sandbox(spec);
     if (!plan) co_return fail(std::move(plan).error());
     const std::string directory = plan->directory;
@@ -128,6 +134,7 @@ class NativeEngine final : public Engine {
     // With remove_on_exit it may be over already.
     if (!made)
       co_return fail(Code::kUnavailable, fmt::format("the sandbox {} ended as soon as it was made", spec.name));
+    equipment_.made(std::move(*control), made->state.id);
     co_return made->state;
   }
 
@@ -139,32 +146,14 @@ class NativeEngine final : public Engine {
 
   Task<Result<std::vector<SandboxState>>> list(Labels labels) override { co_return states(labels); }
 
+  Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState state, std::chrono::milliseconds timeout) override {
+    return equipment_.dial(executor_, std::move(state), timeout);
+  }
+
   Task<Result<void>> remove(std::string id) override {
-    auto found = find(id);
-    if (!found) {
-      if (found.error().code() == Code::kNotFound) co_return Result<void>{};
-      co_return fail(std::move(found).error());
-    }
-    const auto until = Clock::now() + kEnding;
-    // The record is there before PID 1 is: a sandbox that is being made right now is waited for.
-    while (found->keeper.pid == 0 && found->record.boot == sys::boot_id() && Clock::now() < until &&
-           just_made(*found)) {
-      co_await net::sleep_for(std::chrono::milliseconds(5));
-      found = find(id);
-      if (!found) co_return Result<void>{};
-    }
-    if (found->state.running) {
-      if (const UniqueFd first = open_process(found->first))
-        ::syscall(SYS_pidfd_send_signal, first.get(), SIGKILL, nullptr, 0);
-    }
-    // The keeper removes what was the sandbox's alone. One that hangs is killed, and we do its work.
-    if (!co_await wait_for_end(found->keeper, until)) {
-      if (const UniqueFd keeper = open_process(found->keeper))
-        ::syscall(SYS_pidfd_send_signal, keeper.get(), SIGKILL, nullptr, 0);
-      (void)co_await wait_for_end(found->keeper, Clock::now() + kEnding);
-    }
-    (void)co_await wait_for_end(found->first, Clock::now() + kEnding);
-    co_return co_await sweep(std::move(*found));
+    auto removed = co_await end(id);
+    if (removed) equipment_.removed(id);
+    co_return removed;
   }
 
   Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
@@ -215,9 +204,9 @@ class NativeEngine final : public Engine {
 
   Task<Result<ImageInfo>> image(std::string reference) override {
     ImageInfo info;
-    if (reference.empty() || reference == "host" || reference.starts_with("host:")) {
+    if (reference.empty() || root_fs_of(reference) == RootFs::kHostSystem) {
       info.id = host_image(options_);
-      info.tags = {"host"};
+      info.tags = {std::string(kHostSystem)};
       co_return info;
     }
     struct stat status{};
@@ -283,7 +272,7 @@ class NativeEngine final : public Engine {
     record.boot = sys::boot_id();
     record.labels = spec.labels;
     record.labels["io.mcpbox.managed"] = "1";
-    record.labels["io.mcpbox.profile"] = spec.profile.hash();
+    record.labels.emplace(kProfileLabel, spec.hash());
     record.volumes = layout->volumes;
 
     wire::BuildSpec build;
@@ -369,6 +358,35 @@ class NativeEngine final : public Engine {
     co_return !open_process(process);
   }
 
+  // Kills it and removes what is its own.
+  Task<Result<void>> end(std::string id) {
+    auto found = find(id);
+    if (!found) {
+      if (found.error().code() == Code::kNotFound) co_return Result<void>{};
+      co_return fail(std::move(found).error());
+    }
+    const auto until = Clock::now() + kEnding;
+    // The record is there before PID 1 is: a sandbox that is being made right now is waited for.
+    while (found->keeper.pid == 0 && found->record.boot == sys::boot_id() && Clock::now() < until &&
+           just_made(*found)) {
+      co_await net::sleep_for(std::chrono::milliseconds(5));
+      found = find(id);
+      if (!found) co_return Result<void>{};
+    }
+    if (found->state.running) {
+      if (const UniqueFd first = open_process(found->first))
+        ::syscall(SYS_pidfd_send_signal, first.get(), SIGKILL, nullptr, 0);
+    }
+    // The keeper removes what was the sandbox's alone. One that hangs is killed, and we do its work.
+    if (!co_await wait_for_end(found->keeper, until)) {
+      if (const UniqueFd keeper = open_process(found->keeper))
+        ::syscall(SYS_pidfd_send_signal, keeper.get(), SIGKILL, nullptr, 0);
+      (void)co_await wait_for_end(found->keeper, Clock::now() + kEnding);
+    }
+    (void)co_await wait_for_end(found->first, Clock::now() + kEnding);
+    co_return co_await sweep(std::move(*found));
+  }
+
   // A keeper needs a moment to remove what had the name, and ends when it is done. False: the name stays taken.
   Task<bool> becomes_free(std::string directory) {
     const auto until = Clock::now() + kEnding;
@@ -416,6 +434,7 @@ class NativeEngine final : public Engine {
   NativeOptions options_;
   std::string base_, sandboxes_, volumes_;
   std::optional<CgroupHost> cgroups_;
+  BindEquipment equipment_;
   std::shared_ptr<net::Signal> changed_;  // a sandbox was made or has ended
 };
 

@@ -18,7 +18,7 @@ struct NativeOptions {
   std::string cgroup_root = "/sys/fs/cgroup";
   // Host paths without links and where they are shown, read-only, with the host's own system.
   std::vector<std::pair<std::string, std::string>> tools;
-  std::vector<std::string> tool_path;  // EngineInfo::tools
+  std::vector<std::string> tool_path;  // EngineTraits::tools
   bool only_one_id = false;            // as if an ordinary user had no newuidmap(1) (native_ids.h); for tests
 };
 

@@ -23,7 +23,7 @@ struct EnvRecord {
   std::vector<std::string> steps;  // titles
   std::string server;              // who asked first
   std::string image;               // engine id of the image that it was made in and for
-  std::string engine;              // sandbox engine: "docker", "native"
+  std::string engine;              // sandbox engine: EngineInfo::kind
   std::int64_t made = 0;           // seconds since 1970
   std::int64_t took_ms = 0;
   std::uint64_t bytes = 0;  // on disk; 0 = not known

@@ -70,10 +70,10 @@ struct Contract : testing::Test {
     ::chmod(folder.dir("run").c_str(), 0700);
     LocatorOptions options;
     options.address = address;
-    options.native = {folder.dir("state"), init, "/sys/fs/cgroup"};
+    options.host_system = {folder.dir("state"), init, "/sys/fs/cgroup"};
     // "native-one-id": as for an ordinary user without newuidmap.
-    options.native.only_one_id = options.address == "native-one-id";
-    if (options.native.only_one_id) options.address = "native";
+    options.host_system.only_one_id = options.address == "native-one-id";
+    if (options.host_system.only_one_id) options.address = "native";
     auto located = run(locate_engine(loop.get_executor(), options));
     ASSERT_TRUE(located) << located.error().message();
     engine = std::move(located->engine);
@@ -110,7 +110,7 @@ struct Contract : testing::Test {
     out.profile.mounts = {{Mount::Kind::kBind, folder.path("programs"), "/opt/contract", true, 0}};
     out.init_path = init;
     out.run_dir = folder.path("run");
-    out.uids = info.uids;
+    out.uids = info.traits.uids;
     return out;
   }
   std::unique_ptr<Sandbox> open(SandboxOptions wanted) {
@@ -132,7 +132,7 @@ struct Contract : testing::Test {
     spec.argv = {"/opt/contract/probe"};
     spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
     spec.cwd = "/";
-    spec.uid = spec.gid = info.uids.first + 7;
+    spec.uid = spec.gid = info.traits.uids.first + 7;
     spec.confine.read_only = {"/opt/contract"};
     return spec;
   }

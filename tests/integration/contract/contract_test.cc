@@ -31,7 +31,7 @@ struct EngineContract : Contract {
     }(session, std::move(spec), signal_number));
   }
   int keep(Sandbox& session, const std::string& directory) {
-    const uid_t uid = info.uids.first + 7;
+    const uid_t uid = info.traits.uids.first + 7;
     EXPECT_TRUE(run(session.supervisor().make_tree(directory, uid, uid, {"own"})));
     ProcessSpec spec = process("keep", {"keep", directory + "/own/file"});
     spec.confine.read_write = {directory + "/own"};

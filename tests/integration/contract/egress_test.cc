@@ -112,8 +112,8 @@ struct EgressContract : Contract {
     return ended.front().output;
   }
   // With one id the relay, like everything that is outside of the servers' own namespaces, sees root.
-  uid_t seen(uid_t uid) const { return info.one_server_per_sandbox ? 0 : uid; }
-  uid_t uid(unsigned number) const { return info.uids.first + number; }
+  uid_t seen(uid_t uid) const { return info.traits.one_server_per_sandbox ? 0 : uid; }
+  uid_t uid(unsigned number) const { return info.traits.uids.first + number; }
 };
 
 TEST_F(EgressContract, carries_requests_to_what_a_server_may_reach_and_to_nothing_else) {

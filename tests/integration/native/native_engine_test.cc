@@ -72,7 +72,7 @@ struct Native : testing::Test {
     out.profile.mounts = {{Mount::Kind::kBind, folder.path("tool"), "/opt/tool", true, 0}};
     out.init_path = NATIVE_INIT;
     out.run_dir = folder.path("run");
-    out.uids = info.uids;
+    out.uids = info.traits.uids;
     return out;
   }
   static std::string text_of(const UniqueFd& pipe) {
@@ -135,7 +135,7 @@ TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_
                std::to_string(key)};
   spec.env = {"PATH=/usr/local/bin:/usr/bin:/bin"};
   spec.cwd = "/";
-  spec.uid = spec.gid = info.uids.first + 5;
+  spec.uid = spec.gid = info.traits.uids.first + 5;
   spec.confine.read_only = {"/opt/tool"};
   auto spawned = run((*session)->supervisor().spawn(spec));
   ASSERT_TRUE(spawned) << spawned.error().message();
@@ -226,7 +226,7 @@ TEST_F(Native, shows_a_toolchain_of_a_home_and_nothing_else_of_it) {
   engine = make_native_engine(loop.get_executor(), native);
   info = *run(engine->probe());
   SandboxOptions wanted = options("tools");
-  wanted.tools = info.tools;
+  wanted.tools = info.traits.tools;
   auto session = run(Sandbox::open(*engine, loop.get_executor(), wanted));
   ASSERT_TRUE(session) << session.error().message();
   ProcessSpec spec;
@@ -238,8 +238,8 @@ TEST_F(Native, shows_a_toolchain_of_a_home_and_nothing_else_of_it) {
                folder.path("home")};
   spec.env = {"PATH=" + prefix + "/bin:/usr/bin"};
   spec.cwd = "/";
-  spec.uid = spec.gid = info.uids.first + 5;
-  spec.confine.read_only = info.tools.folders;
+  spec.uid = spec.gid = info.traits.uids.first + 5;
+  spec.confine.read_only = info.traits.tools.folders;
   auto spawned = run((*session)->supervisor().spawn(spec));
   ASSERT_TRUE(spawned) << spawned.error().message();
   spawned->pipes.in.reset();

@@ -77,18 +77,18 @@ TEST(EngineLocator, takes_the_native_engine_where_no_other_answers) {
   boost::asio::io_context loop;
   auto options = with({});
   options.root = "/nonexistent";
-  options.native = {"/nonexistent/state", "/nonexistent/mcpbox-init", "/nonexistent/cgroup"};
+  options.host_system = {"/nonexistent/state", "/nonexistent/mcpbox-init", "/nonexistent/cgroup"};
   auto found = test::run_task(loop, locate_engine(loop.get_executor(), options));
   ASSERT_TRUE(found) << found.error().message();
   EXPECT_EQ(found->info.kind, "native");
-  options.native.init_path.clear();
+  options.host_system.init_path.clear();
   EXPECT_FALSE(test::run_task(loop, locate_engine(loop.get_executor(), options)));
 }
 
 TEST(EngineLocator, does_not_take_the_native_engine_in_place_of_a_named_one) {
   boost::asio::io_context loop;
   auto options = with({{"DOCKER_HOST", "unix:///nonexistent/docker.sock"}});
-  options.native = {"/nonexistent/state", "/nonexistent/mcpbox-init", "/nonexistent/cgroup"};
+  options.host_system = {"/nonexistent/state", "/nonexistent/mcpbox-init", "/nonexistent/cgroup"};
   auto found = test::run_task(loop, locate_engine(loop.get_executor(), options));
   ASSERT_FALSE(found);
   EXPECT_NE(found.error().message().find("--engine native"), std::string::npos);

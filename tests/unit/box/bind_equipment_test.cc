@@ -1,0 +1,138 @@
+// How equipment gets into sandboxes that can show folders of the host.
+#include "box/bind_equipment.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "support/result_matcher.h"
+#include "support/run_task.h"
+#include "support/temp_tree.h"
+
+namespace mcpbox::box {
+namespace {
+
+using test::fails;
+using test::succeeds;
+
+struct BindEquipmentTest : testing::Test {
+  test::TempTree tree;
+  BindEquipment equipment;
+
+  SandboxSpec spec() {
+    SandboxSpec out;
+    out.name = "mcpbox-one";
+    out.equipment = Equipment{"/usr/bin/mcpbox-init", tree.root(), "", "", "", false, ""};
+    return out;
+  }
+  std::string directory() { return tree.path("mcpbox-one"); }
+};
+
+std::vector<std::string> targets(const SandboxSpec& spec) {
+  std::vector<std::string> out;
+  for (const Mount& mount : spec.profile.mounts) out.push_back(mount.target);
+  return out;
+}
+
+TEST_F(BindEquipmentTest, the_least_is_pid_1_its_control_directory_and_a_work_space) {
+  auto what = spec();
+  ASSERT_THAT(equipment.prepare(what), succeeds());
+  EXPECT_EQ(targets(what), (std::vector<std::string>{"/.box/mcpbox-init", "/.boxrun", "/workspace"}));
+  EXPECT_EQ(what.profile.mounts[2].kind, Mount::Kind::kScratch);
+  EXPECT_EQ(what.init_argv, (std::vector<std::string>{"/.box/mcpbox-init", "--control", "/.boxrun/control.sock",
+                                                      "--owner", std::to_string(::geteuid()), "--root", "/workspace"}));
+}
+
+TEST_F(BindEquipmentTest, everything_has_its_place_and_its_argument) {
+  auto what = spec();
+  what.equipment->trust_store = "/etc/ca.pem";
+  what.equipment->way_out = "/run/way";
+  what.equipment->cache = "cache";
+  what.equipment->work_space = "work";
+  what.remove_on_exit = true;
+  what.profile.mounts = {{Mount::Kind::kScratch, "", "/home/me/proj", false}};
+  ASSERT_THAT(equipment.prepare(what), succeeds());
+  EXPECT_EQ(targets(what),
+            (std::vector<std::string>{"/home/me/proj", "/.box/mcpbox-init", "/.boxrun", "/.boxnet", "/.boxnet/egress",
+                                      "/.box/ca-bundle.pem", "/workspace", "/cache"}));
+  EXPECT_TRUE(what.profile.mounts.back().read_only);
+  const auto& words = what.init_argv;
+  EXPECT_EQ(std::ranges::count(words, "--root"),
+            3);  // the work space, the cache, the folder that stands for a staged one
+  EXPECT_TRUE(std::ranges::contains(words, "3128:/.boxnet/egress/egress.sock"));
+  EXPECT_EQ(words.back(), "--ephemeral");
+}
+
+TEST_F(BindEquipmentTest, the_control_directory_of_a_sandbox_that_was_not_made_goes) {
+  auto what = spec();
+  {
+    auto control = equipment.prepare(what);
+    ASSERT_THAT(control, succeeds());
+    struct stat status{};
+    ASSERT_EQ(::stat(directory().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0700u);
+  }
+  EXPECT_FALSE(std::filesystem::exists(directory()));
+}
+
+TEST_F(BindEquipmentTest, one_that_was_there_before_stays) {
+  ASSERT_EQ(::mkdir(directory().c_str(), 0700), 0);
+  auto what = spec();
+  ASSERT_THAT(equipment.prepare(what), succeeds());
+  EXPECT_TRUE(std::filesystem::exists(directory()));
+}
+
+TEST_F(BindEquipmentTest, it_lives_as_long_as_the_sandbox) {
+  auto what = spec();
+  auto control = equipment.prepare(what);
+  ASSERT_THAT(control, succeeds());
+  equipment.made(std::move(*control), "id");
+  EXPECT_TRUE(std::filesystem::exists(directory()));
+  equipment.removed("another");
+  EXPECT_TRUE(std::filesystem::exists(directory()));
+  equipment.removed("id");
+  EXPECT_FALSE(std::filesystem::exists(directory()));
+}
+
+TEST_F(BindEquipmentTest, a_link_in_its_place_is_refused) {
+  ASSERT_EQ(::symlink("/tmp", directory().c_str()), 0);
+  auto what = spec();
+  EXPECT_THAT(equipment.prepare(what), fails(Code::kPermissionDenied, "is not a private directory"));
+}
+
+TEST_F(BindEquipmentTest, dials_where_the_sandbox_says_that_its_socket_is) {
+  boost::asio::io_context loop;
+  const auto dial = [&](SandboxState state) {
+    return test::run_task(loop, equipment.dial(loop.get_executor(), std::move(state), std::chrono::milliseconds(30)));
+  };
+  EXPECT_THAT(dial({"id", "one", {}, true, std::nullopt, false}), fails(Code::kFailedPrecondition));
+  EXPECT_THAT(dial({"id", "one", {{"io.mcpbox.control", "../x"}}, true, std::nullopt, false}),
+              fails(Code::kFailedPrecondition));
+  auto what = spec();
+  auto control = equipment.prepare(what);
+  ASSERT_THAT(control, succeeds());
+  EXPECT_THAT(dial({"id", "one", what.labels, true, std::nullopt, false}), fails(Code::kTimeout, directory()));
+}
+
+TEST_F(BindEquipmentTest, what_differs_has_another_hash) {
+  const auto base = spec();
+  for (auto change : std::initializer_list<void (*)(SandboxSpec&)>{
+           [](SandboxSpec& s) { s.equipment->trust_store = "/x"; }, [](SandboxSpec& s) { s.equipment->way_out = "/x"; },
+           [](SandboxSpec& s) { s.equipment->cache = "x"; }, [](SandboxSpec& s) { s.equipment->cache_writable = true; },
+           [](SandboxSpec& s) { s.equipment->work_space = "x"; }, [](SandboxSpec& s) { s.equipment->init = "/x"; },
+           [](SandboxSpec& s) { s.equipment->run_dir = "/x"; }, [](SandboxSpec& s) { s.remove_on_exit = true; },
+           [](SandboxSpec& s) { s.profile.image = "x"; }}) {
+    auto other = base;
+    change(other);
+    EXPECT_NE(other.hash(), base.hash());
+  }
+  auto renamed = base;
+  renamed.name = "another";
+  EXPECT_EQ(renamed.hash(), base.hash());
+}
+
+}  // namespace
+}  // namespace mcpbox::box

@@ -3,6 +3,8 @@
 
 #include <string_view>
 
+#include "base/way_out.h"  // the egress mount holds its socket
+
 namespace mcpbox::box {
 
 inline constexpr std::string_view kWorkspaceMount = "/workspace";

@@ -140,6 +140,11 @@ class NativeEngine final : public Engine {
 
   Task<Result<SandboxState>> inspect(std::string id) override {
     auto found = find(id);
+    // How it ended is what its keeper writes down last.
+    if (found && !found->state.running && !found->state.exit_code && open_process(found->keeper)) {
+      (void)co_await wait_for_end(found->keeper, Clock::now() + kEnding);
+      found = find(id);
+    }
     if (!found) co_return fail(std::move(found).error());
     co_return found->state;
   }

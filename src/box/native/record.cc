@@ -113,7 +113,7 @@ Result<NativeSandbox> read_sandbox(const std::string& directory) {
     const auto code = static_cast<int>(numbers[0]);
     out.state.exit_code = code >= 0 ? code : 128 + static_cast<int>(numbers[1]);
     out.state.killed_for_memory = numbers[1] == 9 && numbers[2] > 0;
-  } else {
+  } else if (!alive(out.keeper)) {
     out.state.exit_code = 137;  // its keeper was killed, and PID 1 with it
   }
   return out;

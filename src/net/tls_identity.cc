@@ -25,7 +25,7 @@ namespace {
 
 namespace asio = boost::asio;
 namespace ssl = asio::ssl;
-const auto kTuple = asio::as_tuple(asio::use_awaitable);
+const auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 
 constexpr unsigned char kHttp11[] = "\x08http/1.1";
 
@@ -83,18 +83,18 @@ class TlsStream final : public ByteStream {
   }
 
   Task<Result<void>> handshake() {
-    auto [error] = co_await stream_.async_handshake(ssl::stream_base::server, kTuple);
+    auto [error] = co_await stream_.async_handshake(ssl::stream_base::server, kAsTuple);
     if (error) co_return fail(Code::kUnauthenticated, fmt::format("the TLS handshake failed: {}", error.message()));
     co_return Result<void>{};
   }
   Task<Result<std::size_t>> read_some(std::span<char> into) override {
-    auto [error, size] = co_await stream_.async_read_some(asio::buffer(into.data(), into.size()), kTuple);
+    auto [error, size] = co_await stream_.async_read_some(asio::buffer(into.data(), into.size()), kAsTuple);
     // Without close_notify what came may have been cut short by somebody else: that is no end but a break.
     co_return read_outcome(error, size);
   }
   Task<Result<void>> write(std::string_view first, std::string_view second, std::string_view third) override {
     const std::array pieces{asio::buffer(first), asio::buffer(second), asio::buffer(third)};
-    auto [error, size] = co_await asio::async_write(stream_, pieces, kTuple);
+    auto [error, size] = co_await asio::async_write(stream_, pieces, kAsTuple);
     co_return write_outcome(error);
   }
   Task<void> until_gone() override { return until_hung_up(stream_.next_layer()); }

@@ -208,9 +208,10 @@ TEST(Server, whatever_happens_at_whatever_step_it_ends_where_it_should_and_leave
   for (const What what : {What::kDies, What::kCloses, What::kLost, What::kStop, What::kRestart, What::kShutDown}) {
     for (unsigned at = 0; at < steps; ++at) {
       House house;
-      bool process_there = false;
+      bool happened = false, process_there = false;
       house.starts.disturb = [&](unsigned step) {
         if (step != at) return;
+        happened = true;
         process_there = !house.starts.processes.empty();
         if (what == What::kStop) house.server->request_stop();
         if (what == What::kRestart) house.server->request_restart(false);
@@ -220,7 +221,6 @@ TEST(Server, whatever_happens_at_whatever_step_it_ends_where_it_should_and_leave
         if (what == What::kCloses) house.process().close_output();
         if (what == What::kLost) house.process().end(End::Kind::kSandboxLost, "the sandbox is gone");
       };
-      ServerState end = ServerState::kError;
       house.live([&]() -> Task<void> {
         co_await house.settle();
         (void)co_await house.call();
@@ -232,11 +232,12 @@ TEST(Server, whatever_happens_at_whatever_step_it_ends_where_it_should_and_leave
               << " at " << at;
         }
         co_await house.settle();
-        end = house.server->view().state;
+        const ServerState end = house.server->view().state;
+        if (!happened) co_return;  // a step of the end itself, this time
+        const bool stopped = what == What::kStop || what == What::kShutDown;
+        EXPECT_EQ(end, stopped ? ServerState::kStopped : ServerState::kConnected)
+            << static_cast<int>(what) << " at " << at;
       });
-      const bool stopped = what == What::kStop || what == What::kShutDown;
-      EXPECT_EQ(end, stopped ? ServerState::kStopped : ServerState::kConnected)
-          << static_cast<int>(what) << " at " << at;
       EXPECT_LE(house.starts.calls(), 1u) << "a call was executed again";
     }
   }

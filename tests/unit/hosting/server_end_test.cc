@@ -15,7 +15,7 @@ using test::Script;
 using testing::HasSubstr;
 
 TEST(Server, a_server_that_dies_fails_the_call_once_and_comes_back) {
-  House house;
+  House house({}, without_retry());
   house.live([&]() -> Task<void> {
     EXPECT_TRUE(co_await house.is(ServerState::kConnected));
     house.process().answers_calls = false;
@@ -28,6 +28,7 @@ TEST(Server, a_server_that_dies_fails_the_call_once_and_comes_back) {
     EXPECT_EQ(house.server->view().phase, Phase::kRuntime);
     EXPECT_THAT(reply, HasSubstr("server 'one', tool 'echo': the server ended: exit code 9"));
     EXPECT_THAT(reply, HasSubstr("about to crash"));
+    house.server->request_restart(false);
     co_await house.settle();
     EXPECT_EQ(house.server->view().state, ServerState::kConnected);
     EXPECT_EQ(house.server->view().restarts, 1u);
@@ -54,7 +55,7 @@ TEST(Server, a_server_that_keeps_dying_is_given_up) {
 TEST(Server, a_server_that_does_not_answer_initialize_is_ended_and_reported) {
   Script script;
   script.initialize = Script::Initialize::kIsSilent;
-  ServerTiming timing = fast();
+  ServerTiming timing = without_retry();
   timing.initialize = milliseconds(5);
   House house({script}, timing);
   house.live([&]() -> Task<void> {
@@ -66,7 +67,7 @@ TEST(Server, a_server_that_does_not_answer_initialize_is_ended_and_reported) {
 }
 
 TEST(Server, a_server_that_closes_its_output_and_lives_on_is_replaced) {
-  House house({Script{}});
+  House house({}, without_retry());
   house.live([&]() -> Task<void> {
     EXPECT_TRUE(co_await house.is(ServerState::kConnected));
     house.process().answers_calls = false;
@@ -77,13 +78,14 @@ TEST(Server, a_server_that_closes_its_output_and_lives_on_is_replaced) {
     EXPECT_TRUE(co_await house.is(ServerState::kReconnecting));
     EXPECT_THAT(reply, HasSubstr("closed its stdout and goes on running"));
     EXPECT_EQ(house.starts.left(), 0u);
+    house.server->request_restart(false);
     co_await house.settle();
     EXPECT_EQ(house.server->view().state, ServerState::kConnected);
   });
 }
 
 TEST(Server, an_exit_that_comes_after_the_end_of_the_output_tells_more_than_that) {
-  ServerTiming patient = fast();
+  ServerTiming patient = without_retry();
   patient.patience.no_output = seconds(10);
   House house({Script{}}, patient);
   house.live([&]() -> Task<void> {
@@ -98,7 +100,7 @@ TEST(Server, an_exit_that_comes_after_the_end_of_the_output_tells_more_than_that
 }
 
 TEST(Server, an_exit_is_noticed_also_where_a_child_holds_the_output_open) {
-  House house;
+  House house({}, without_retry());
   house.live([&]() -> Task<void> {
     EXPECT_TRUE(co_await house.is(ServerState::kConnected));
     house.process().leaves_a_child = true;
@@ -112,7 +114,7 @@ TEST(Server, a_call_fails_as_soon_as_its_server_is_broken_and_not_when_that_is_g
   Script script;
   script.leaves = Script::Leaves::kAtSigkill;
   ServerTiming patient = fast();
-  patient.grace.after_sigterm = milliseconds(200);
+  patient.grace.after_sigterm = milliseconds(500);
   House house({script, Script{}}, patient);
   house.live([&]() -> Task<void> {
     EXPECT_TRUE(co_await house.is(ServerState::kConnected));
@@ -129,13 +131,14 @@ TEST(Server, a_call_fails_as_soon_as_its_server_is_broken_and_not_when_that_is_g
 }
 
 TEST(Server, a_lost_sandbox_is_reported_in_its_own_words) {
-  House house;
+  House house({}, without_retry());
   house.live([&]() -> Task<void> {
     EXPECT_TRUE(co_await house.is(ServerState::kConnected));
     house.process().end(End::Kind::kSandboxLost, "the sandbox was removed from outside");
     EXPECT_TRUE(co_await house.is(ServerState::kReconnecting));
     EXPECT_EQ(house.server->view().error, "the sandbox was removed from outside");
     EXPECT_THAT(house.log(), HasSubstr("removed from outside"));
+    house.server->request_restart(false);
     co_await house.settle();
     EXPECT_EQ(house.server->view().state, ServerState::kConnected);
   });
@@ -170,7 +173,7 @@ TEST(Server, a_call_that_is_answered_in_the_grace_of_a_stop_succeeds) {
   Script script;
   script.leaves = Script::Leaves::kAtSigterm;
   ServerTiming patient = fast();
-  patient.grace.after_end_of_input = milliseconds(200);
+  patient.grace.after_end_of_input = seconds(5);
   House house({script}, patient);
   house.live([&]() -> Task<void> {
     EXPECT_TRUE(co_await house.is(ServerState::kConnected));
@@ -181,7 +184,7 @@ TEST(Server, a_call_that_is_answered_in_the_grace_of_a_stop_succeeds) {
     house.server->request_stop();
     co_await net::sleep_for(milliseconds(1));
     house.process().answer(house.process().calls.front(), R"({"just":"in time"})");
-    co_await net::sleep_for(milliseconds(1));
+    while (reply.empty()) co_await net::sleep_for(milliseconds(1));
     EXPECT_EQ(reply, R"({"just":"in time"})");
     house.process().exit(0);
     co_await house.settle();

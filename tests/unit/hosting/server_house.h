@@ -23,6 +23,13 @@ inline ServerTiming fast() {
   return timing;
 }
 
+// The same, but what failed is not tried again in the time of a test: kReconnecting stays to be looked at.
+inline ServerTiming without_retry() {
+  ServerTiming timing = fast();
+  timing.first_retry = std::chrono::seconds(1000);
+  return timing;
+}
+
 // Everything of one server, on a loop of its own.
 struct House {
   boost::asio::io_context loop;

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "provision/stage/copies.h"
 #include "provision/stage/generation.h"
 #include "support/init_sandbox.h"
 #include "support/run_task.h"
@@ -79,6 +80,19 @@ void keep_best(double& best, double now) {
   best = std::min(best, now);
 }
 
+// What a start does about a server's copies: read their list, bring the tree in line with it, stage.
+Task<Result<provision::StagedGeneration>> stage_as_a_start_does(boost::asio::thread_pool& pool,
+                                                                box::Supervisor& supervisor, workspace::Root root,
+                                                                provision::StagePolicy policy,
+                                                                provision::StageTarget target,
+                                                                provision::GenerationPlace place, bool fresh) {
+  auto copies = co_await provision::CopyList::load(pool, supervisor, place, {root}, target, fresh);
+  if (!copies) co_return fail(std::move(copies).error());
+  auto settled = co_await copies->settle(supervisor, "bench", {root}, target, fresh);
+  if (!settled) co_return fail(std::move(settled).error());
+  co_return co_await provision::stage_generation(pool, supervisor, *copies, root, policy, target, place, fresh);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -108,8 +122,7 @@ int main(int argc, char** argv) {
   const provision::StageTarget target{kServer, kServer};
   const provision::GenerationPlace place{process, "bench", tree.path("staged"), kCode};
   const auto stage = [&](bool fresh, provision::StagedGeneration::How how) {
-    auto staged =
-        test::run_task(loop, provision::stage_generation(pool, supervisor, root, policy, target, place, fresh));
+    auto staged = test::run_task(loop, stage_as_a_start_does(pool, supervisor, root, policy, target, place, fresh));
     if (!staged) give_up(staged.error().message());
     if (staged->how != how) give_up("the copy was made in another way than it should have been");
     return staged->sent;

@@ -47,7 +47,7 @@ UniqueFd bind_without_lock(const std::string& path, bool listening) {
 }
 
 // Runs `body` in a child; its result is the exit code.
-pid_t in_child(const std::function<int()>& body) {
+pid_t in_a_child(const std::function<int()>& body) {
   const pid_t pid = ::fork();
   if (pid == 0) ::_exit(body());
   return pid;
@@ -85,7 +85,7 @@ TEST_F(UnixListenerTest, of_many_processes_that_start_at_once_exactly_one_serves
     new (shared) Shared{};
     std::array<pid_t, kProcesses> children{};
     for (int i = 0; i < kProcesses; ++i) {
-      children[static_cast<std::size_t>(i)] = in_child([&, i]() -> int {
+      children[static_cast<std::size_t>(i)] = in_a_child([&, i]() -> int {
         ++shared->ready;
         while (shared->go == 0) ::sched_yield();
         const auto listener = listen();
@@ -167,7 +167,7 @@ TEST_F(UnixListenerTest, a_socket_that_answers_without_a_lock_is_left_alone) {
 }
 
 TEST_F(UnixListenerTest, replaces_the_socket_of_a_process_that_was_killed) {
-  const pid_t child = in_child([&] {
+  const pid_t child = in_a_child([&] {
     const auto listener = listen();
     if (!listener) return 1;
     return ::raise(SIGKILL);

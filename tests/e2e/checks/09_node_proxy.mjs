@@ -79,7 +79,7 @@ export default async function run() {
   for (const [version, node] of Object.entries(nodeVersions())) {
     await check(`Node ${version}: http, https, fetch, axios and undici go through the proxy, and say who refused`, async () => {
       credentials = new Set();
-      const env = { PATH: process.env.PATH, NODE_OPTIONS: `--require=${repository}/src/hosting/node_proxy.cjs`, NODE_USE_ENV_PROXY: '1', HTTP_PROXY: url, HTTPS_PROXY: url,
+      const env = { PATH: process.env.PATH, NODE_OPTIONS: `--require=${repository}/src/provision/node_proxy.cjs`, NODE_USE_ENV_PROXY: '1', HTTP_PROXY: url, HTTPS_PROXY: url,
         NO_PROXY: 'localhost,127.0.0.1,::1', NODE_EXTRA_CA_CERTS: `${folder}/cert.pem`, PLAIN_PORT: String(plainPort) };
       const output = await new Promise((resolve, reject) =>
         execFile(node, [`${folder}/program.cjs`], { env, timeout: 60_000 }, (error, stdout, stderr) => (error || stderr !== '' ? reject(new Error(`${error?.message}\n${stderr}`)) : resolve(stdout))));

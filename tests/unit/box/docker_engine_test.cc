@@ -194,7 +194,7 @@ TEST_F(DockerEngineTest, create_makes_compares_and_starts) {
   EXPECT_EQ(state->id, kId);
   EXPECT_EQ(state->name, "test");
   EXPECT_TRUE(state->running);
-  EXPECT_EQ(state->labels.at("io.mcpbox.profile"), spec().profile.hash());
+  EXPECT_EQ(state->labels.at("io.mcpbox.profile"), spec().hash());
   EXPECT_EQ(server.count("DELETE", kId), 0u);
   EXPECT_EQ(honest.created["Image"], "sha256:" + std::string(64, 'a'));  // the id, not the tag
 }

@@ -92,7 +92,7 @@ TEST(DockerProfile, sends_exactly_these_fields) {
 TEST(DockerProfile, golden_body) {
   auto spec = full_spec();
   spec.labels.clear();
-  const auto profile = spec.profile.hash();
+  const auto profile = spec.hash();
   const json expected = json::parse(R"({
     "Image":")" + kImageId + R"(","User":"0:0","Hostname":"mcpbox","WorkingDir":"/",
     "Entrypoint":["/.box/mcpbox-init","--control","/.boxrun"],"Cmd":[],

@@ -171,5 +171,14 @@ TEST(UvLock, names_folders_of_this_machine) {
   EXPECT_TRUE(names("[package.metadata]\nrequires-dist = [{ name = 'l', directory = \"l\" }]\n"));
 }
 
+TEST(Project, a_header_that_begins_with_no_key_is_an_error_and_no_end) {
+  for (const char* text : {"[ = 1]\n", "[[ = 1]]\n", "[=]", "[ a . = ]\n", "{ = 1}\n", "a = { = 1 }\n", "[!]\n"}) {
+    const auto facts = read_project(text);
+    ASSERT_FALSE(facts) << text;
+    EXPECT_EQ(facts.error().code(), Code::kDataLoss) << text;
+    EXPECT_NE(facts.error().message().find("line 1"), std::string::npos) << facts.error().message();
+  }
+}
+
 }  // namespace
 }  // namespace mcpbox::workspace

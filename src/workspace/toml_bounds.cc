@@ -39,7 +39,8 @@ Result<void> check_toml_bounds(std::string_view text, const TomlBounds& bounds) 
     return fail(Code::kResourceExhausted, fmt::format("it is longer than {}", human_bytes(bounds.max_bytes)));
   std::size_t tokens = 0;
   unsigned parts = 1;
-  for (std::size_t i = 0; i < text.size();) {
+  const std::size_t begin = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+  for (std::size_t i = begin; i < text.size();) {
     switch (text[i]) {
       case '#':
         i = std::min(text.find('\n', i), text.size());
@@ -70,6 +71,12 @@ Result<void> check_toml_bounds(std::string_view text, const TomlBounds& bounds) 
         parts = 1;
         break;
       default:
+        // toml++ asks its tables of letters about others too, and they do not know all of them.
+        if (static_cast<unsigned char>(text[i]) >= 0x80) {
+          return fail(Code::kDataLoss,
+                      fmt::format("line {}: only strings and comments may hold other letters than ASCII",
+                                  1 + std::ranges::count(text.substr(0, i), '\n')));
+        }
         break;
     }
     if (tokens > bounds.max_tokens)

@@ -18,8 +18,8 @@ struct TomlBounds {
 // How deep values nest: toml++ is compiled with it (TOML_MAX_NESTED_VALUES).
 inline constexpr unsigned kTomlNesting = 32;
 
-// kResourceExhausted, with the line where one is to blame. Text that is no TOML passes up to the place where a parser
-// stops too.
+// kResourceExhausted, with the line where one is to blame; kDataLoss for what stands outside of strings and comments
+// and is not ASCII (TOML 1.0, "Keys"). Other text that is no TOML passes, up to the place where a parser stops too.
 Result<void> check_toml_bounds(std::string_view text, const TomlBounds& bounds);
 
 }  // namespace mcpbox::workspace

@@ -180,5 +180,14 @@ TEST(Project, a_header_that_begins_with_no_key_is_an_error_and_no_end) {
   }
 }
 
+TEST(Project, letters_beyond_ascii_stand_in_strings_and_comments_only) {
+  EXPECT_TRUE(read_project("\xEF\xBB\xBF# \xC3\xA4\n[project]\nname = \"\xC3\xA4\"\n\"\xCD\x9B\" = '\xCD\x9B'\n"));
+  for (const char* text : {"\xCD\x9B=", "\n\xC3\xA4 = 1", "a = \xCD\x9B", "[\xCD\x9B]"}) {
+    const auto facts = read_project(text);
+    ASSERT_FALSE(facts) << text;
+    EXPECT_EQ(facts.error().code(), Code::kDataLoss) << text;
+  }
+}
+
 }  // namespace
 }  // namespace mcpbox::workspace

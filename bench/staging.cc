@@ -112,7 +112,7 @@ int main(int argc, char** argv) {
   if (!connected) give_up(connected.error().message());
   box::Supervisor& supervisor = **connected;
   const std::string process = "/workspace/.mcp/bench";
-  if (!test::run_task(loop, supervisor.make_tree(process, kServer, kServer, {"home"})))
+  if (!test::run_task(loop, supervisor.prepare({{{process, kServer, kServer, {"home"}}}, {}})))
     give_up("cannot make the process's tree");
   workspace::Root root;
   root.host = tree.path("project");

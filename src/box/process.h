@@ -34,6 +34,28 @@ struct Confinement {
   std::vector<std::uint16_t> bind_ports;
 };
 
+// Directories and small files of PID 1, made in this order: trees, then files.
+struct Preparation {
+  // `path` (beneath a root, its parent existing or made 0711 root) becomes a 0711 directory of root with one 0700
+  // directory of uid:gid for each name in `children` (single components). What exists already with the right owner
+  // stays.
+  struct Tree {
+    std::string path;
+    uid_t uid = 0;
+    gid_t gid = 0;
+    std::vector<std::string> children;
+  };
+  // 0444, written by rename, in a directory of root.
+  struct File {
+    std::string path;
+    std::string content;
+  };
+  std::vector<Tree> trees;
+  std::vector<File> files;
+
+  bool empty() const { return trees.empty() && files.empty(); }
+};
+
 struct ProcessSpec {
   std::string id;                 // [a-z0-9-]{1,64}, unique among the live processes of the sandbox
   std::vector<std::string> argv;  // argv[0] is looked up in env's PATH when it has no '/'
@@ -46,6 +68,8 @@ struct ProcessSpec {
   int oom_score_adj = 500;  // 0..1000
   ProcessLimits limits;
   Confinement confine;
+  // Made before the process runs, in the same request: what comes after a failure is not done, and nothing runs.
+  Preparation prepare;
 };
 
 // The host ends of the three pipes. Owned by the caller; the supervisor keeps duplicates that it never reads.

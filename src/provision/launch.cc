@@ -184,13 +184,11 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
     note_skipped(root, staged->report, launch.notes);
   }
 
+  launch.process.prepare = copies->take_preparation();
   EnvironmentInputs environment;
   if (!inputs.proxy_url.empty()) {
     environment.node_preload = tree + std::string(kNodeProxyFile);
-    if (auto written = co_await supervisor.write_file(environment.node_preload, std::string(node_proxy_preload()));
-        !written) {
-      co_return fail(std::move(written).error());
-    }
+    launch.process.prepare.files.push_back({environment.node_preload, std::string(node_proxy_preload())});
     read_only.push_back(environment.node_preload);
   }
   environment.tree = tree;

@@ -36,8 +36,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (!frame) return 0;
       if (!*frame) break;
       decode_if_type<wire::Hello, wire::Spawn, wire::CloseStdin, wire::Signal, wire::KillUid, wire::List, wire::Forget,
-                     wire::MakeTree, wire::ShareDirectory, wire::Unpack, wire::Publish, wire::Seal, wire::RemoveTree,
-                     wire::WriteFile, wire::ReadFile, wire::ListDirectory, wire::Shutdown>(**frame);
+                     wire::Prepare, wire::ShareDirectory, wire::Unpack, wire::Publish, wire::Seal, wire::RemoveTree,
+                     wire::ReadFile, wire::ListDirectory, wire::Shutdown>(**frame);
       if ((*frame)->type == wire::MessageType::kSpawn) {
         if (auto spawn = wire::decode<wire::Spawn>((*frame)->payload)) {
           if (init::check_spawn(*spawn, (*frame)->fd_count) && (spawn->uid == 0 || spawn->gid == 0)) __builtin_trap();

@@ -79,6 +79,7 @@ class FakeSupervisor : public box::Supervisor {
 
   Task<Result<Spawned>> spawn(box::ProcessSpec spec) override {
     if (auto step = co_await enter("spawn"); !step) co_return fail(std::move(step).error());
+    if (auto made = make(spec.prepare); !made) co_return fail(std::move(made).error());
     Spawned spawned;
     spawned.pid = static_cast<pid_t>(100 + processes.size());
     int in[2], out[2], err[2];
@@ -92,6 +93,7 @@ class FakeSupervisor : public box::Supervisor {
   }
   Task<Result<pid_t>> spawn_direct(box::ProcessSpec spec, std::array<int, 3>) override {
     if (auto step = co_await enter("spawn_direct"); !step) co_return fail(std::move(step).error());
+    if (auto made = make(spec.prepare); !made) co_return fail(std::move(made).error());
     processes[spec.id] = std::move(spec);
     co_return 100;
   }
@@ -117,21 +119,9 @@ class FakeSupervisor : public box::Supervisor {
   }
   Task<Result<void>> forget(std::string) override { return enter("forget"); }
 
-  Task<Result<void>> make_tree(std::string path, uid_t uid, gid_t gid, std::vector<std::string> children) override {
-    if (auto step = co_await enter("make_tree"); !step) co_return step;
-    for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-      const std::string above = path.substr(0, slash);
-      if (!tree_.has(above)) tree_.directory(above, 0, 0);
-      if (tree_.nodes[above].uid != 0) co_return fail(Code::kAlreadyExists, above + " belongs to somebody");
-      if (slash == std::string::npos) break;
-    }
-    for (const std::string& child : children) {
-      const std::string at = path + "/" + child;
-      if (!tree_.has(at)) tree_.directory(at, uid, gid);
-      const FakeTree::Node& node = tree_.nodes[at];
-      if (node.uid != uid || node.gid != gid) co_return fail(Code::kAlreadyExists, at + " is another's");
-    }
-    co_return Result<void>{};
+  Task<Result<void>> prepare(box::Preparation preparation) override {
+    if (auto step = co_await enter("prepare"); !step) co_return step;
+    co_return make(preparation);
   }
   Task<Result<void>> share_directory(std::string, gid_t) override { return enter("share_directory"); }
   Task<Result<UnpackTotals>> unpack(UnpackRequest request, UniqueFd stream) override {
@@ -221,12 +211,6 @@ class FakeSupervisor : public box::Supervisor {
     tree_.remove(path);
     co_return Result<void>{};
   }
-  Task<Result<void>> write_file(std::string path, std::string content) override {
-    if (auto step = co_await enter("write_file"); !step) co_return step;
-    if (!tree_.has(parent(path))) co_return fail(Code::kNotFound, "no parent of " + path);
-    tree_.file(path, std::move(content), 0, 0);
-    co_return Result<void>{};
-  }
   Task<Result<std::string>> read_file(std::string path, std::size_t) override {
     if (auto step = co_await enter("read_file"); !step) co_return fail(std::move(step).error());
     if (!tree_.has(path)) co_return fail(Code::kNotFound, path + " is not there");
@@ -235,11 +219,17 @@ class FakeSupervisor : public box::Supervisor {
   Task<Result<std::vector<std::string>>> list_directory(std::string path) override {
     if (auto step = co_await enter("list_directory"); !step) co_return fail(std::move(step).error());
     if (!tree_.has(path)) co_return fail(Code::kNotFound, path + " is not there");
-    std::vector<std::string> names;
-    for (const auto& [at, node] : tree_.nodes) {
-      if (at != path && parent(at) == path) names.push_back(at.substr(path.size() + 1));
+    co_return names_in(path);
+  }
+  Task<Result<DirectoryLook>> look(std::string path, std::vector<std::string> files, std::size_t) override {
+    if (auto step = co_await enter("look"); !step) co_return fail(std::move(step).error());
+    if (!tree_.has(path)) co_return fail(Code::kNotFound, path + " is not there");
+    DirectoryLook seen{names_in(path), {}};
+    for (const std::string& name : files) {
+      const std::string at = path + "/" + name;
+      seen.contents.push_back(tree_.has(at) ? std::optional(tree_.text(at)) : std::nullopt);
     }
-    co_return names;
+    co_return seen;
   }
   Task<Result<void>> shutdown() override {
     processes.clear();
@@ -248,6 +238,34 @@ class FakeSupervisor : public box::Supervisor {
 
  private:
   static std::string parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
+  std::vector<std::string> names_in(const std::string& path) const {
+    std::vector<std::string> names;
+    for (const auto& [at, node] : tree_.nodes) {
+      if (at != path && parent(at) == path) names.push_back(at.substr(path.size() + 1));
+    }
+    return names;
+  }
+  Result<void> make(const box::Preparation& preparation) {
+    for (const box::Preparation::Tree& tree : preparation.trees) {
+      for (std::size_t slash = tree.path.find('/', 1);; slash = tree.path.find('/', slash + 1)) {
+        const std::string above = tree.path.substr(0, slash);
+        if (!tree_.has(above)) tree_.directory(above, 0, 0);
+        if (tree_.nodes[above].uid != 0) return fail(Code::kAlreadyExists, above + " belongs to somebody");
+        if (slash == std::string::npos) break;
+      }
+      for (const std::string& child : tree.children) {
+        const std::string at = tree.path + "/" + child;
+        if (!tree_.has(at)) tree_.directory(at, tree.uid, tree.gid);
+        const FakeTree::Node& node = tree_.nodes[at];
+        if (node.uid != tree.uid || node.gid != tree.gid) return fail(Code::kAlreadyExists, at + " is another's");
+      }
+    }
+    for (const box::Preparation::File& file : preparation.files) {
+      if (!tree_.has(parent(file.path))) return fail(Code::kInternal, "no parent of " + file.path);
+      tree_.file(file.path, file.content, 0, 0);
+    }
+    return {};
+  }
   Task<Result<void>> enter(std::string name) {
     requests.push_back(name);
     if (before) co_return co_await before(name);

@@ -27,7 +27,7 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
         refuse(Code::kResourceExhausted, "start process '" + spec.id + "'", "the sandbox has too many processes"));
   }
   memory_.sample();
-  auto started = start_process(spec, stdio);
+  auto started = start_process(spec, stdio, roots_);
   if (!started) return done(std::unexpected(started.error()));
   const int report = started->report.get();
   if (const int error = loop_.watch(report, EPOLLIN, [this, id = spec.id](unsigned) { read_report_of(id, false); })) {

@@ -32,7 +32,9 @@ class ProcessTable {
  public:
   using StartDone = std::function<void(Op<Process*>)>;
   using ExitDone = std::function<void(const Process&)>;
-  ProcessTable(EventLoop& loop, ExitDone on_exit) : loop_(loop), on_exit_(std::move(on_exit)) {}
+  // `roots`: where the children prepare what a start asks for.
+  ProcessTable(EventLoop& loop, const Roots& roots, ExitDone on_exit)
+      : loop_(loop), roots_(roots), on_exit_(std::move(on_exit)) {}
 
   // `done` is called once, from the loop: when the program runs, or with the step that failed.
   void start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done);
@@ -57,6 +59,7 @@ class ProcessTable {
   void read_report_of(const std::string& id, bool must_end);
 
   EventLoop& loop_;
+  const Roots& roots_;
   ExitDone on_exit_;
   MemoryEvents memory_;
   std::map<std::string, std::unique_ptr<Process>> processes_;

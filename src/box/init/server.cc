@@ -31,7 +31,7 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
       roots_(std::move(roots)),
       listener_(std::move(listener)),
       signals_(std::move(signals)),
-      table_(loop_,
+      table_(loop_, roots_,
              [this](const Process& process) {
                const auto found = controllers_.find(active_);
                if (found == controllers_.end()) return;

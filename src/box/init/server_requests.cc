@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include "box/init/pack.h"
+#include "box/init/prepare.h"
 #include "box/init/seal.h"
 #include "box/init/server.h"
 #include "box/init/small_files.h"
@@ -200,10 +201,10 @@ void Server::file_operation(Origin origin, const wire::Frame& frame) {
         {}, limit + std::chrono::seconds(5));
   };
   switch (frame.type) {
-    case kMakeTree:
-      run(std::in_place_type<wire::MakeTree>, kFileTime,
+    case kPrepare:
+      run(std::in_place_type<wire::Prepare>, kFileTime,
           [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
-            answer(no_bytes(make_tree(roots, request, until)));
+            answer(no_bytes(prepare(roots, request, until)));
           });
       break;
     case kShareDirectory:
@@ -231,12 +232,6 @@ void Server::file_operation(Origin origin, const wire::Frame& frame) {
       run(std::in_place_type<wire::RemoveTree>, kTreeTime,
           [](const Roots& roots, const auto& request, auto until, const Answer& answer) {
             answer(no_bytes(remove_tree(roots, request, until)));
-          });
-      break;
-    case kWriteFile:
-      run(std::in_place_type<wire::WriteFile>, kFileTime,
-          [](const Roots& roots, const auto& request, auto, const Answer& answer) {
-            answer(no_bytes(write_file(roots, request)));
           });
       break;
     case kReadFile:

@@ -7,6 +7,7 @@
 
 #include "box/init/run_as.h"
 #include "box/init/sandbox_child.h"
+#include "box/wire/stage_stream.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -28,6 +29,28 @@ Op<void> become_first_owner(const Place& place) {
     }
     if (end == std::string::npos) return {};
     ++end;
+  }
+}
+
+Op<wire::Blob> read_beneath(int directory, const std::string& relative, std::size_t most, const std::string& step) {
+  // O_NONBLOCK: a FIFO under that name must not hold us up before its type is known.
+  UniqueFd file = open_beneath(directory, relative, O_RDONLY | O_NONBLOCK);
+  if (!file) return failed(step);
+  struct stat info{};
+  if (::fstat(file.get(), &info) != 0) return failed(step);
+  if (!S_ISREG(info.st_mode)) return refuse(Code::kInvalidArgument, step, "it is not a regular file");
+  const std::size_t limit = std::min<std::size_t>(most, wire::kMaxBlob);
+  wire::Blob content;
+  char buffer[65536];
+  while (true) {
+    const ssize_t got = ::read(file.get(), buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return failed(step);
+    if (got == 0) return content;
+    if (content.bytes.size() + static_cast<std::size_t>(got) > limit) {
+      return refuse(Code::kResourceExhausted, step, "it is larger than " + std::to_string(limit) + " bytes");
+    }
+    content.bytes.append(buffer, static_cast<std::size_t>(got));
   }
 }
 
@@ -67,25 +90,9 @@ Op<wire::ReadFileReply> read_file(const Roots& roots, const wire::ReadFile& requ
   auto place = roots.find(request.path);
   if (!place) return std::unexpected(place.error());
   if (auto owner = become_first_owner(*place); !owner) return std::unexpected(owner.error());
-  // O_NONBLOCK: a FIFO under that name must not hold us up before its type is known.
-  UniqueFd file = open_beneath(place->root, place->relative, O_RDONLY | O_NONBLOCK);
-  if (!file) return failed(step);
-  struct stat info{};
-  if (::fstat(file.get(), &info) != 0) return failed(step);
-  if (!S_ISREG(info.st_mode)) return refuse(Code::kInvalidArgument, step, "it is not a regular file");
-  const std::size_t limit = std::min<std::size_t>(request.limit, wire::kMaxBlob);
-  wire::ReadFileReply reply;
-  char buffer[65536];
-  while (true) {
-    const ssize_t got = ::read(file.get(), buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return failed(step);
-    if (got == 0) return reply;
-    if (reply.content.bytes.size() + static_cast<std::size_t>(got) > limit) {
-      return refuse(Code::kResourceExhausted, step, "it is larger than " + std::to_string(limit) + " bytes");
-    }
-    reply.content.bytes.append(buffer, static_cast<std::size_t>(got));
-  }
+  auto content = read_beneath(place->root, place->relative, request.limit, step);
+  if (!content) return std::unexpected(content.error());
+  return wire::ReadFileReply{std::move(*content)};
 }
 
 Op<wire::ListDirectoryReply> list_directory(const Roots& roots, const wire::ListDirectory& request) {
@@ -100,7 +107,15 @@ Op<wire::ListDirectoryReply> list_directory(const Roots& roots, const wire::List
     if (names.error().error_number != EOVERFLOW) return failed(step, names.error().error_number);
     return refuse(Code::kResourceExhausted, step, "it has more than " + std::to_string(kMaxListedNames) + " entries");
   }
-  return wire::ListDirectoryReply{std::move(*names)};
+  wire::ListDirectoryReply reply{std::move(*names), {}};
+  for (const std::string& name : request.read) {
+    const std::string reading = "read '" + request.path + "/" + name + "'";
+    if (!wire::is_plain_name(name)) return refuse(Code::kInvalidArgument, reading, "must be a single name");
+    auto content = read_beneath(directory.get(), name, request.limit, reading);
+    if (!content && content.error().error_number != ENOENT) return std::unexpected(content.error());
+    reply.contents.push_back(content ? std::optional(std::move(*content)) : std::nullopt);
+  }
+  return reply;
 }
 
 }  // namespace mcpbox::box::init

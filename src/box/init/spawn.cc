@@ -1,11 +1,13 @@
 #include "box/init/spawn.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "box/init/descriptors.h"
+#include "box/init/prepare.h"
 #include "box/init/run_as.h"
 #include "box/init/sandbox_child.h"
 
@@ -30,14 +32,40 @@ Op<void> make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
   return {};
 }
 
-[[noreturn]] void be_child(const wire::Spawn& spec, const int (&stdio)[3], int report) {
+// Less than a caller waits for the answer to a spawn.
+constexpr auto kPrepareTime = std::chrono::seconds(20);
+
+Op<void> prepare_for(const wire::Spawn& spec, const Roots& roots, std::vector<int> keep) {
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  const std::vector<int> ours = roots.descriptors();
+  keep.insert(keep.end(), ours.begin(), ours.end());
+  // What the children of prepare() inherit, they have as a server's user.
+  if (const int error = close_all_but(std::move(keep))) return failed("close inherited descriptors", error);
+  auto prepared = prepare(roots, spec.prepare, Clock::now() + kPrepareTime);
+  // "Not found" is about the program that is to run, for whoever asked.
+  if (!prepared && prepared.error().code == static_cast<std::uint8_t>(Code::kNotFound))
+    prepared.error().code = static_cast<std::uint8_t>(Code::kInternal);
+  return prepared;
+}
+
+[[noreturn]] void give_up(int report, const wire::ErrorReply& error) {
+  wire::Encoder encoder;
+  encoder(error);
+  write_all(report, encoder.take());
+  ::_exit(127);
+}
+
+[[noreturn]] void be_child(const wire::Spawn& spec, const int (&stdio)[3], int report, const Roots& roots) {
+  if (!spec.prepare.trees.empty() || !spec.prepare.files.empty()) {
+    auto prepared = prepare_for(spec, roots, {stdio[0], stdio[1], stdio[2], report});
+    if (!prepared) give_up(report, prepared.error());
+  }
   std::string step = "connect stdin, stdout and stderr";
   int error = take_stdio(stdio, report);
   if (error == 0) error = become_process(spec, step);
-  wire::Encoder encoder;
-  encoder(wire::make_errno_error(error, step));
-  write_all(report, encoder.take());
-  ::_exit(127);
+  give_up(report, wire::make_errno_error(error, step));
 }
 
 }  // namespace
@@ -68,7 +96,7 @@ Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
   return {};
 }
 
-Op<Started> start_process(const wire::Spawn& spec, const std::vector<UniqueFd>& stdio) {
+Op<Started> start_process(const wire::Spawn& spec, const std::vector<UniqueFd>& stdio, const Roots& roots) {
   Started started;
   UniqueFd child_in, child_out, child_err, report;
   int ends[3];
@@ -84,7 +112,7 @@ Op<Started> start_process(const wire::Spawn& spec, const std::vector<UniqueFd>& 
   ::fcntl(started.report.get(), F_SETFL, O_NONBLOCK);
   started.pid = ::fork();
   if (started.pid < 0) return failed("start process '" + spec.id + "': fork");
-  if (started.pid == 0) be_child(spec, ends, report.get());
+  if (started.pid == 0) be_child(spec, ends, report.get(), roots);
   return started;
 }
 

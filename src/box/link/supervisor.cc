@@ -73,9 +73,7 @@ class WireSupervisor final : public Supervisor {
   }
   Task<Result<void>> forget(std::string process_id) override { return done(wire::Forget{std::move(process_id)}); }
 
-  Task<Result<void>> make_tree(std::string path, uid_t uid, gid_t gid, std::vector<std::string> children) override {
-    return done(wire::MakeTree{std::move(path), uid, gid, std::move(children)});
-  }
+  Task<Result<void>> prepare(Preparation preparation) override { return done(to_wire(std::move(preparation))); }
   Task<Result<void>> share_directory(std::string path, gid_t gid) override {
     return done(wire::ShareDirectory{std::move(path), gid});
   }
@@ -118,9 +116,6 @@ class WireSupervisor final : public Supervisor {
   Task<Result<void>> remove_tree(std::string path, uid_t uid) override {
     return done(wire::RemoveTree{std::move(path), uid}, kTreeTime);
   }
-  Task<Result<void>> write_file(std::string path, std::string content) override {
-    return done(wire::WriteFile{std::move(path), {std::move(content)}});
-  }
   Task<Result<std::string>> read_file(std::string path, std::size_t limit) override {
     wire::ReadFile request{std::move(path), static_cast<std::uint32_t>(std::min(limit, wire::kMaxBlob))};
     auto reply = co_await ask<wire::ReadFileReply>(std::move(request), request_time_);
@@ -128,9 +123,23 @@ class WireSupervisor final : public Supervisor {
     co_return std::move(reply->content.bytes);
   }
   Task<Result<std::vector<std::string>>> list_directory(std::string path) override {
-    auto reply = co_await ask<wire::ListDirectoryReply>(wire::ListDirectory{std::move(path)}, request_time_);
+    auto seen = co_await look(std::move(path), {}, 0);
+    if (!seen) co_return fail(std::move(seen).error());
+    co_return std::move(seen->names);
+  }
+  Task<Result<DirectoryLook>> look(std::string path, std::vector<std::string> files, std::size_t limit) override {
+    const std::size_t asked = files.size();
+    wire::ListDirectory request{std::move(path), std::move(files),
+                                static_cast<std::uint32_t>(std::min(limit, wire::kMaxBlob))};
+    auto reply = co_await ask<wire::ListDirectoryReply>(std::move(request), request_time_);
     if (!reply) co_return fail(reply.error());
-    co_return std::move(reply->names);
+    if (reply->contents.size() != asked)
+      co_return fail(Code::kDataLoss, "supervisor link: an answer has another number of files than was asked for");
+    DirectoryLook seen{std::move(reply->names), {}};
+    for (std::optional<wire::Blob>& content : reply->contents) {
+      seen.contents.push_back(content ? std::optional(std::move(content->bytes)) : std::nullopt);
+    }
+    co_return seen;
   }
   Task<Result<void>> shutdown() override { return done(wire::Shutdown{}); }
 

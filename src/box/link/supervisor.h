@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -77,10 +78,8 @@ class Supervisor {
   // Forgets an ended process, so that its id can be used again.
   virtual Task<Result<void>> forget(std::string process_id) = 0;
 
-  // `path` (beneath a root, its parent existing or made 0711 root) becomes a 0711 directory of root with one 0700
-  // directory of uid:gid for each name in `children` (single components). What exists already with the right owner
-  // stays.
-  virtual Task<Result<void>> make_tree(std::string path, uid_t uid, gid_t gid, std::vector<std::string> children) = 0;
+  // All of it as one request; ProcessSpec::prepare is the same as part of a start.
+  virtual Task<Result<void>> prepare(Preparation preparation) = 0;
   // Makes the directory itself writable for uid:gid while root keeps owning it (a volume's root that stands for a
   // staged folder).
   virtual Task<Result<void>> share_directory(std::string path, gid_t gid) = 0;
@@ -133,12 +132,16 @@ class Supervisor {
   virtual Task<Result<void>> seal(std::string path, uid_t uid) = 0;
   // Removes a tree whose content belongs to `uid`; not being there is success.
   virtual Task<Result<void>> remove_tree(std::string path, uid_t uid) = 0;
-  // Small files of PID 1 itself (0444, written by rename) in root-owned directories; reading works on any regular file
-  // beneath a root, without following links, and fails with kResourceExhausted above `limit` bytes (≤ 1 MiB).
-  virtual Task<Result<void>> write_file(std::string path, std::string content) = 0;
+  // Any regular file beneath a root, without following links; kResourceExhausted above `limit` bytes (≤ 1 MiB).
   virtual Task<Result<std::string>> read_file(std::string path, std::size_t limit) = 0;
   // Names in a directory beneath a root, at most 10,000.
   virtual Task<Result<std::vector<std::string>>> list_directory(std::string path) = 0;
+  // The same with the contents of some files in it, as read_file(): what a start has to know, in one request.
+  struct DirectoryLook {
+    std::vector<std::string> names;
+    std::vector<std::optional<std::string>> contents;  // one for each of `files`; nothing = it is not there
+  };
+  virtual Task<Result<DirectoryLook>> look(std::string path, std::vector<std::string> files, std::size_t limit) = 0;
 
   // Kills every process, answers, and lets PID 1 exit 0: the sandbox is gone.
   virtual Task<Result<void>> shutdown() = 0;

@@ -6,6 +6,15 @@
 
 namespace mcpbox::box {
 
+wire::Prepare to_wire(Preparation preparation) {
+  wire::Prepare out;
+  for (Preparation::Tree& tree : preparation.trees)
+    out.trees.push_back({std::move(tree.path), tree.uid, tree.gid, std::move(tree.children)});
+  for (Preparation::File& file : preparation.files)
+    out.files.push_back({std::move(file.path), {std::move(file.content)}});
+  return out;
+}
+
 wire::Spawn to_wire(ProcessSpec spec) {
   wire::Spawn out;
   out.id = std::move(spec.id);
@@ -21,6 +30,7 @@ wire::Spawn to_wire(ProcessSpec spec) {
                 spec.limits.data_bytes};
   out.confine = {std::move(spec.confine.read_write), std::move(spec.confine.read_only),
                  std::move(spec.confine.connect_ports), std::move(spec.confine.bind_ports)};
+  out.prepare = to_wire(std::move(spec.prepare));
   return out;
 }
 

@@ -8,6 +8,7 @@
 
 namespace mcpbox::box {
 
+wire::Prepare to_wire(Preparation preparation);
 wire::Spawn to_wire(ProcessSpec spec);
 ProcessExit to_exit(const wire::Exit& exit);
 ProcessStatus to_status(wire::Listed listed);

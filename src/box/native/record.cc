@@ -109,11 +109,13 @@ Result<NativeSandbox> read_sandbox(const std::string& directory) {
   }
   out.state.running = out.record.boot == sys::boot_id() && alive(out.first);
   if (out.state.running) return out;
+  // Asked first: it writes down how PID 1 ended before it ends itself.
+  const bool kept = alive(out.keeper);
   if (const auto numbers = numbers_in(sys::read_file(directory + "/exit").value_or("")); numbers.size() == 3) {
     const auto code = static_cast<int>(numbers[0]);
     out.state.exit_code = code >= 0 ? code : 128 + static_cast<int>(numbers[1]);
     out.state.killed_for_memory = numbers[1] == 9 && numbers[2] > 0;
-  } else if (!alive(out.keeper)) {
+  } else if (!kept) {
     out.state.exit_code = 137;  // its keeper was killed, and PID 1 with it
   }
   return out;

@@ -16,8 +16,8 @@
 
 namespace mcpbox::box::wire {
 
-constexpr std::uint32_t kProtocolVersion = 4;
-constexpr std::uint32_t kOldestProtocolVersion = 4;
+constexpr std::uint32_t kProtocolVersion = 5;
+constexpr std::uint32_t kOldestProtocolVersion = 5;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -59,6 +59,37 @@ struct Confine {
     v(s.read_write), v(s.read_only), v(s.connect_ports), v(s.bind_ports);
   }
 };
+struct MakeTree {
+  std::string path;
+  std::uint32_t uid = 0, gid = 0;
+  std::vector<std::string> children;
+  bool operator==(const MakeTree&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.path), v(s.uid), v(s.gid), v(s.children);
+  }
+};
+struct WriteFile {
+  std::string path;
+  Blob content;
+  bool operator==(const WriteFile&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.path), v(s.content);
+  }
+};
+// Directories, then files, each in this order; what comes after a failure is not done. A request of its own, or part of
+// a Spawn.
+struct Prepare {
+  static constexpr auto kType = MessageType::kPrepare;
+  std::vector<MakeTree> trees;
+  std::vector<WriteFile> files;
+  bool operator==(const Prepare&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.trees), v(s.files);
+  }
+};
 // With three descriptors the process runs on them (stdin, stdout, stderr); with none it gets pipes, whose other ends
 // come back with the reply.
 struct Spawn {
@@ -70,11 +101,12 @@ struct Spawn {
   std::int32_t nice = 0, oom_score_adj = 0;
   Limits limits;
   Confine confine;
+  Prepare prepare;  // before the process becomes its user
   bool operator==(const Spawn&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.id), v(s.argv), v(s.env), v(s.cwd), v(s.uid), v(s.gid), v(s.umask), v(s.nice), v(s.oom_score_adj), v(s.limits),
-        v(s.confine);
+        v(s.confine), v(s.prepare);
   }
 };
 struct SpawnReply {
@@ -177,17 +209,6 @@ struct ListReply {
   }
 };
 
-struct MakeTree {
-  static constexpr auto kType = MessageType::kMakeTree;
-  std::string path;
-  std::uint32_t uid = 0, gid = 0;
-  std::vector<std::string> children;
-  bool operator==(const MakeTree&) const = default;
-  template <class V, class S>
-  static void fields(V& v, S& s) {
-    v(s.path), v(s.uid), v(s.gid), v(s.children);
-  }
-};
 struct ShareDirectory {
   static constexpr auto kType = MessageType::kShareDirectory;
   std::string path;
@@ -268,16 +289,6 @@ struct TreeRequest {
 using Seal = TreeRequest<MessageType::kSeal>;
 using RemoveTree = TreeRequest<MessageType::kRemoveTree>;
 
-struct WriteFile {
-  static constexpr auto kType = MessageType::kWriteFile;
-  std::string path;
-  Blob content;
-  bool operator==(const WriteFile&) const = default;
-  template <class V, class S>
-  static void fields(V& v, S& s) {
-    v(s.path), v(s.content);
-  }
-};
 struct ReadFile {
   static constexpr auto kType = MessageType::kReadFile;
   std::string path;
@@ -299,18 +310,21 @@ struct ReadFileReply {
 struct ListDirectory {
   static constexpr auto kType = MessageType::kListDirectory;
   std::string path;
+  std::vector<std::string> read;  // single names; the content of those that are there comes too
+  std::uint32_t limit = 0;        // of one content
   bool operator==(const ListDirectory&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.path);
+    v(s.path), v(s.read), v(s.limit);
   }
 };
 struct ListDirectoryReply {
   std::vector<std::string> names;
+  std::vector<std::optional<Blob>> contents;  // one for each name of `read`
   bool operator==(const ListDirectoryReply&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.names);
+    v(s.names), v(s.contents);
   }
 };
 struct Shutdown {

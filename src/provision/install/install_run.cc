@@ -132,13 +132,11 @@ Task<Result<void>> InstallRun::prepare() {
   }
   if (names && std::find(names->begin(), names->end(), "cache") != names->end())
     say("an earlier attempt was cut short; its downloads are used again");
-  std::vector<std::string> children{"env", "home", "tmp", "cache"};
-  if (auto made = co_await supervisor_.make_tree(tree_, uid_, uid_, std::move(children)); !made) co_return made;
-  if (!proxy_.url.empty()) {
-    auto written =
-        co_await supervisor_.write_file(tree_ + std::string(kNodeProxyFile), std::string(node_proxy_preload()));
-    if (!written) co_return written;
-  }
+  box::Preparation first;
+  first.trees.push_back({tree_, uid_, uid_, {"env", "home", "tmp", "cache"}});
+  if (!proxy_.url.empty())
+    first.files.push_back({tree_ + std::string(kNodeProxyFile), std::string(node_proxy_preload())});
+  if (auto made = co_await supervisor_.prepare(std::move(first)); !made) co_return made;
   if (plan_.inputs.empty() && plan_.sources.empty()) co_return Result<void>{};
   StageTarget target;
   target.uid = uid_;
@@ -294,7 +292,7 @@ Task<Result<void>> InstallRun::finish() {
   record.bytes = kibibytes << 10;
   say(fmt::format("installed {} ({}, {})", packages_in_short(record), human_bytes(record.bytes),
                   human_milliseconds(static_cast<double>(record.took_ms))));
-  co_return co_await supervisor_.write_file(tree_ + "/complete", to_json(record));
+  co_return co_await supervisor_.prepare({{}, {{tree_ + "/complete", to_json(record)}}});
 }
 
 Task<Result<void>> InstallRun::run() {

@@ -20,13 +20,14 @@
 namespace mcpbox::provision {
 namespace {
 
+constexpr std::string_view kListName = ".copies";
 constexpr std::string_view kHead = "mcpbox copies 1";
 constexpr std::size_t kMaxList = 1u << 20;
 constexpr std::array<std::string_view, 3> kKinds{"own", "sealed", "open"};  // Copy::Kind
 constexpr std::string_view kOldNote = ".staged-";
 
 std::string list_path(const GenerationPlace& place) {
-  return place.tree + "/.copies";
+  return fmt::format("{}/{}", place.tree, kListName);
 }
 
 std::string short_hash(const std::string& text) {
@@ -74,23 +75,41 @@ Result<void> CopyList::parse(const std::string& text) {
   return {};
 }
 
-Task<Result<void>> CopyList::save(box::Supervisor& supervisor) {
+Result<void> CopyList::note() {
   std::string text = fmt::format("{}\ntree\t{}\t{}\t{}\n", kHead, uid_, gid_, several_ ? "several" : "one");
   for (const Copy& copy : copies_) {
     text += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\n", kKinds[static_cast<std::size_t>(copy.kind)], copy.uid, copy.gid,
                         copy.generation, copy.path, copy.next, copy.host);
   }
   if (text.size() > kMaxList)
-    co_return fail(Code::kResourceExhausted, "too many copies are kept; `mcpbox down --volumes` removes them");
-  co_return co_await supervisor.write_file(list_path(place_), std::move(text));
+    return fail(Code::kResourceExhausted, "too many copies are kept; `mcpbox down --volumes` removes them");
+  later_.files = {{list_path(place_), std::move(text)}};
+  return {};
+}
+
+Task<Result<void>> CopyList::save(box::Supervisor& supervisor) {
+  if (auto noted = note(); !noted) co_return noted;
+  co_return co_await flush(supervisor);
+}
+
+Task<Result<void>> CopyList::flush(box::Supervisor& supervisor) {
+  if (later_.empty()) co_return Result<void>{};
+  co_return co_await supervisor.prepare(take_preparation());
+}
+
+void CopyList::make_later(std::string path, const StageTarget& user, std::vector<std::string> children) {
+  later_.trees.push_back({std::move(path), user.uid, user.gid, std::move(children)});
 }
 
 Task<Result<CopyList>> CopyList::load(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
                                       GenerationPlace place, std::vector<workspace::Root> roots, StageTarget user,
                                       bool fresh) {
   CopyList list(std::move(place));
-  auto text = co_await supervisor.read_file(list_path(list.place_), kMaxList);
-  if (!text && text.error().code() != Code::kNotFound) co_return fail(std::move(text).error());
+  auto seen = co_await supervisor.look(list.place_.tree, {std::string(kListName)}, kMaxList);
+  if (!seen && seen.error().code() == Code::kNotFound) co_return list;
+  if (!seen) co_return fail(std::move(seen).error());
+  list.names_ = std::move(seen->names);
+  const std::optional<std::string>& text = seen->contents.front();
   if (!text) {
     if (auto converted = co_await list.convert(pool, supervisor, roots, user); !converted)
       co_return fail(std::move(converted).error());
@@ -98,7 +117,8 @@ Task<Result<CopyList>> CopyList::load(boost::asio::thread_pool& pool, box::Super
   }
   if (auto parsed = list.parse(*text); !parsed) {
     if (!fresh) co_return fail(std::move(parsed).error());
-    list = CopyList(list.place_);
+    list.copies_.clear();
+    list.several_ = false;
     list.uid_ = user.uid;
     list.gid_ = user.gid;
   }
@@ -135,14 +155,11 @@ Task<Result<void>> CopyList::find_moved(box::Supervisor& supervisor) {
 // Until there were lists, a note beside the copy named its generation, and the manifest on the host its folder.
 Task<Result<void>> CopyList::convert(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
                                      const std::vector<workspace::Root>& roots, const StageTarget& user) {
-  auto names = co_await supervisor.list_directory(place_.tree);
-  if (!names && names.error().code() == Code::kNotFound) co_return Result<void>{};
-  if (!names) co_return fail(std::move(names).error());
   const std::string workspace = place_.tree + "/workspace";
   uid_ = place_.server_before;
   bool noted_workspace = false;
   std::vector<std::string> notes;
-  for (const std::string& name : *names) {
+  for (const std::string& name : names_) {
     if (!name.starts_with(kOldNote)) continue;
     const std::string hash = name.substr(kOldNote.size());
     notes.push_back(name);
@@ -175,7 +192,7 @@ Task<Result<void>> CopyList::convert(boost::asio::thread_pool& pool, box::Superv
     several_ |= copy.path.starts_with(workspace + "/");
     copies_.push_back(std::move(copy));
   }
-  if (!several_ && !noted_workspace && std::ranges::find(*names, "workspace") != names->end())
+  if (!several_ && !noted_workspace && std::ranges::find(names_, "workspace") != names_.end())
     copies_.push_back({Copy::Kind::kOwn, "", workspace, "", "", place_.server_before, 0});
   assume_groups(user);
   if (auto saved = co_await save(supervisor); !saved) co_return saved;
@@ -205,10 +222,10 @@ std::vector<Copy> CopyList::kept() const {
   return kept;
 }
 
-Task<Result<void>> CopyList::put(box::Supervisor& supervisor, Copy copy) {
+Result<void> CopyList::put(Copy copy) {
   std::erase_if(copies_, [&](const Copy& other) { return other.path == copy.path; });
   copies_.push_back(std::move(copy));
-  co_return co_await save(supervisor);
+  return note();
 }
 
 Task<Result<void>> CopyList::drop(box::Supervisor& supervisor, const std::string& path) {

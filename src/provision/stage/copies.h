@@ -5,12 +5,16 @@
 // folder is not among the server's any more, or lies elsewhere among them, it is renamed aside and kept, and it is put
 // back when the folder is. Every rename is in the list before it is made, so that a copy is found wherever a killed
 // mcpbox left it.
+//
+// What a start only adds (directories, the list as it then is) waits for the request that starts the process:
+// take_preparation(). Whatever must be there before that sends it on by itself.
 #pragma once
 
 #include <sys/types.h>
 
 #include <boost/asio/thread_pool.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -58,24 +62,35 @@ class CopyList {
   // Brings the tree into the state that `roots` (the staged ones below the tree's workspace; none: the server has a
   // work folder of its own) ask for, as far as no file has to come from the host. The user who runs the server is
   // `user`: what an earlier one left in the tree becomes that one's. `fresh`: kept copies of `roots` are dropped.
-  // Afterwards the parents of all roots' mounts are there. Notes are for people.
+  // Afterwards the parents of all roots' mounts are there, or wait to be made. Notes are for people.
   Task<Result<std::vector<std::string>>> settle(box::Supervisor& supervisor, const std::string& server,
                                                 const std::vector<workspace::Root>& roots, StageTarget user,
                                                 bool fresh);
+
+  // What still has to be made before the server runs, for ProcessSpec::prepare.
+  box::Preparation take_preparation() { return std::exchange(later_, {}); }
+  // Makes that now, for who needs the directories.
+  Task<Result<void>> flush(box::Supervisor& supervisor);
 
   // The copy that lies there now.
   const Copy* at(const std::string& path) const;
   // What the server may have changed of this folder: what it uses now, else what is kept.
   const Copy* own_of(const std::string& host) const;
   std::vector<Copy> kept() const;
-  // The list is written before they return.
-  Task<Result<void>> put(box::Supervisor& supervisor, Copy copy);
+  // Waits for the start: while the list speaks of no copy, the next start makes it anew.
+  Result<void> put(Copy copy);
+  // The list is written before this returns.
   Task<Result<void>> drop(box::Supervisor& supervisor, const std::string& path);
+  // The names in the server's tree when the list was read.
+  const std::vector<std::string>& names() const { return names_; }
 
  private:
   explicit CopyList(GenerationPlace place) : place_(std::move(place)) {}
   Result<void> parse(const std::string& text);
+  // note() has the list written with the rest of what waits, save() at once.
+  Result<void> note();
   Task<Result<void>> save(box::Supervisor& supervisor);
+  void make_later(std::string path, const StageTarget& user, std::vector<std::string> children);
   Task<Result<void>> convert(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
                              const std::vector<workspace::Root>& roots, const StageTarget& user);
   void assume_groups(const StageTarget& user);
@@ -91,6 +106,8 @@ class CopyList {
   bool several_ = false;  // `tree`/workspace is a directory of root's with the copies in it
   uid_t uid_ = 0;         // who owns the rest of the tree; 0: there is none yet
   gid_t gid_ = 0;
+  std::vector<std::string> names_;
+  box::Preparation later_;
 };
 
 // Where the manifest of this server's copy of a folder is on the host. `own`: of the copy that it may change.

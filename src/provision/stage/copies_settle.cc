@@ -134,6 +134,7 @@ Task<Result<void>> CopyList::put_back(box::Supervisor& supervisor, std::size_t w
                                       const StageTarget& user, std::vector<std::string>& notes) {
   const std::string from = copies_[which].path;
   if (parent_of(from) == parent_of(mount)) co_return co_await move(supervisor, {which}, from, mount, user.uid);
+  if (auto made = co_await flush(supervisor); !made) co_return made;
   // A directory cannot be moved to another one by somebody who does not own it.
   const std::string fresh = fmt::format("{}/{}{}", parent_of(mount), kUnfinished, random_hex(8));
   auto left = co_await copy_tree(supervisor, from, user, fresh, user);
@@ -144,7 +145,8 @@ Task<Result<void>> CopyList::put_back(box::Supervisor& supervisor, std::size_t w
   if (*left > 0) {
     notes.push_back(fmt::format("{} entries of the copy of {} could not be taken to its new place; they are kept",
                                 *left, printable(placed.host)));
-    co_return co_await put(supervisor, std::move(placed));
+    if (auto noted = put(std::move(placed)); !noted) co_return noted;
+    co_return co_await flush(supervisor);
   }
   copies_[which] = std::move(placed);
   if (auto saved = co_await save(supervisor); !saved) co_return saved;
@@ -214,12 +216,9 @@ Task<Result<std::vector<std::string>>> CopyList::settle(box::Supervisor& supervi
 
   std::vector<std::string> children{"home", "tmp"};
   if (own_folder && at(workspace) != nullptr) children.emplace_back("workspace");
-  if (auto made = co_await supervisor.make_tree(place_.tree, user.uid, user.gid, std::move(children)); !made)
-    co_return fail(std::move(made).error());
+  make_later(place_.tree, user, std::move(children));
   for (const workspace::Root& root : roots) {
-    if (parent_of(root.mount) == place_.tree) continue;
-    if (auto made = co_await supervisor.make_tree(parent_of(root.mount), user.uid, user.gid, {}); !made)
-      co_return fail(std::move(made).error());
+    if (parent_of(root.mount) != place_.tree) make_later(parent_of(root.mount), user, {});
   }
 
   for (const Wanted& one : wanted) {
@@ -251,13 +250,12 @@ Task<Result<std::vector<std::string>>> CopyList::settle(box::Supervisor& supervi
   if (own_folder && at(workspace) == nullptr) {
     copies_.push_back({Copy::Kind::kOwn, "", workspace, "", "", user.uid, user.gid});
     changed = true;
-    if (auto made = co_await supervisor.make_tree(place_.tree, user.uid, user.gid, {"workspace"}); !made)
-      co_return fail(std::move(made).error());
+    make_later(place_.tree, user, {"workspace"});
   }
   uid_ = user.uid;
   gid_ = user.gid;
   if (changed) {
-    if (auto saved = co_await save(supervisor); !saved) co_return fail(std::move(saved).error());
+    if (auto noted = note(); !noted) co_return fail(std::move(noted).error());
   }
   co_return notes;
 }

@@ -151,12 +151,12 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
     co_return result;
   }
   // What a controller that was killed between unpacking and renaming left.
-  if (auto names = co_await supervisor.list_directory(parent)) {
-    for (const std::string& name : *names) {
-      if (!name.starts_with(kUnfinished)) continue;
-      auto removed = co_await supervisor.remove_tree(parent + "/" + name, place.code_uid);
-      if (!removed) (void)co_await supervisor.remove_tree(parent + "/" + name, target.uid);
-    }
+  Result<std::vector<std::string>> names = copies.names();
+  if (parent != place.tree) names = co_await supervisor.list_directory(parent);
+  for (const std::string& name : names ? *names : std::vector<std::string>()) {
+    if (!name.starts_with(kUnfinished)) continue;
+    auto removed = co_await supervisor.remove_tree(parent + "/" + name, place.code_uid);
+    if (!removed) (void)co_await supervisor.remove_tree(parent + "/" + name, target.uid);
   }
 
   std::optional<StageManifest> previous;
@@ -186,6 +186,7 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
     previous = std::move(found.manifest);
   }
 
+  if (auto made = co_await copies.flush(supervisor); !made) co_return fail(std::move(made).error());
   const uid_t owner = sealed ? place.code_uid : target.uid;
   for (int attempt = 1;; ++attempt) {
     const std::string generation = random_hex(16);
@@ -210,7 +211,7 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
     if (auto published = co_await supervisor.publish(destination, root.mount, owner); !published)
       co_return fail(std::move(published).error());
     const Copy::Kind kind = writable ? Copy::Kind::kOwn : sealed ? Copy::Kind::kSealed : Copy::Kind::kOpen;
-    auto listed = co_await copies.put(supervisor, {kind, root.host, root.mount, "", generation, owner, target.gid});
+    auto listed = copies.put({kind, root.host, root.mount, "", generation, owner, target.gid});
     if (!listed) co_return fail(std::move(listed).error());
     result.how = previous ? StagedGeneration::How::kPartly : StagedGeneration::How::kWhole;
     result.sent = job->sent;

@@ -32,7 +32,7 @@ struct EngineContract : Contract {
   }
   int keep(Sandbox& session, const std::string& directory) {
     const uid_t uid = info.traits.uids.first + 7;
-    EXPECT_TRUE(run(session.supervisor().make_tree(directory, uid, uid, {"own"})));
+    EXPECT_TRUE(run(session.supervisor().prepare({{{directory, uid, uid, {"own"}}}, {}})));
     ProcessSpec spec = process("keep", {"keep", directory + "/own/file"});
     spec.confine.read_write = {directory + "/own"};
     return outcome(session, std::move(spec)).code;

@@ -12,7 +12,7 @@ class InitAttack : public Init {
     Init::SetUp();
     ASSERT_TRUE(supervisor);
     for (auto [name, uid] : {std::pair{"victim", kAlice}, {"evil", kBob}}) {
-      ASSERT_TRUE(run(supervisor->make_tree(tree(name), uid, uid, {"home"})));
+      ASSERT_TRUE(run(make_tree(tree(name), uid, uid, {"home"})));
     }
     auto fill = spec("fill", {"sh", "-c", "echo treasure > secret"});
     fill.cwd = tree("victim") + "/home";

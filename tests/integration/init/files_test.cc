@@ -64,7 +64,7 @@ class InitFiles : public Init {
     }));
   }
   void make_process_directory(std::vector<std::string> children = {"home", "tmp"}) {
-    auto made = run(supervisor->make_tree("/workspace/.mcp/a", kAlice, kAlice, std::move(children)));
+    auto made = run(make_tree("/workspace/.mcp/a", kAlice, kAlice, std::move(children)));
     ASSERT_TRUE(made) << made.error().message();
   }
 };
@@ -85,26 +85,27 @@ TEST_F(InitFiles, makes_a_tree_that_only_its_owner_can_use) {
   make_process_directory({"home", "tmp", "more"});  // again: what is there stays
   EXPECT_EQ(inspect(sandbox->workspace() + "/.mcp/a/more").st_uid, kAlice);
   EXPECT_EQ(std::distance(fs::directory_iterator(sandbox->workspace() + "/.mcp/a"), {}), 3);  // nothing temporary
-  auto foreign = run(supervisor->make_tree("/workspace/.mcp/a", kBob, kBob, {"home"}));
+  auto foreign = run(make_tree("/workspace/.mcp/a", kBob, kBob, {"home"}));
   ASSERT_FALSE(foreign);
   EXPECT_EQ(foreign.error().code(), Code::kAlreadyExists);
-  EXPECT_TRUE(run(supervisor->make_tree("/workspace", kAlice, kAlice, {})));  // a root itself
+  EXPECT_TRUE(run(make_tree("/workspace", kAlice, kAlice, {})));  // a root itself
 }
 
 TEST_F(InitFiles, works_beneath_its_roots_only) {
   for (const char* path :
        {"/etc/x", "/workspace2/x", "/", "relative", "/workspace/../etc/x", "/workspace//x", "/workspace/./x"}) {
-    EXPECT_FALSE(run(supervisor->make_tree(path, kAlice, kAlice, {}))) << path;
+    EXPECT_FALSE(run(make_tree(path, kAlice, kAlice, {}))) << path;
     EXPECT_FALSE(run(supervisor->remove_tree(path, kAlice))) << path;
-    EXPECT_FALSE(run(supervisor->write_file(path, "x"))) << path;
+    EXPECT_FALSE(run(write_file(path, "x"))) << path;
     EXPECT_FALSE(run(supervisor->read_file(path, 100))) << path;
   }
   for (const char* name : {"", ".", "..", "a/b"}) {
-    EXPECT_FALSE(run(supervisor->make_tree("/workspace/.mcp/a", kAlice, kAlice, {name}))) << name;
+    EXPECT_FALSE(run(make_tree("/workspace/.mcp/a", kAlice, kAlice, {name}))) << name;
   }
+  EXPECT_FALSE(run(supervisor->look("/etc", {"passwd"}, 100'000)));
   // A link that somebody planted leads nowhere.
   fs::create_symlink("/etc", sandbox->workspace() + "/link");
-  EXPECT_FALSE(run(supervisor->write_file("/workspace/link/passwd", "x")));
+  EXPECT_FALSE(run(write_file("/workspace/link/passwd", "x")));
   EXPECT_FALSE(run(supervisor->read_file("/workspace/link/passwd", 10'000)));
 }
 
@@ -180,7 +181,7 @@ TEST_F(InitFiles, answers_others_while_a_sender_stalls_and_gives_up_in_time) {
 }
 
 TEST_F(InitFiles, unpacks_into_a_shared_directory) {
-  ASSERT_TRUE(run(supervisor->make_tree("/workspace/project", kAlice, kAlice, {})));
+  ASSERT_TRUE(run(make_tree("/workspace/project", kAlice, kAlice, {})));
   ASSERT_TRUE(run(supervisor->share_directory("/workspace/project", kAlice)));
   const auto info = inspect(sandbox->workspace() + "/project");
   EXPECT_EQ(info.st_uid, 0u);
@@ -195,7 +196,7 @@ TEST_F(InitFiles, unpacks_into_a_shared_directory) {
   EXPECT_EQ(inspect(sandbox->workspace() + "/project/f").st_uid, kAlice);
   EXPECT_EQ(unpack("/workspace/project", write, true).error().code(), Code::kFailedPrecondition);
   EXPECT_TRUE(fs::exists(sandbox->workspace() + "/project/f"));
-  ASSERT_TRUE(run(supervisor->make_tree("/workspace/other", kAlice, kAlice, {})));
+  ASSERT_TRUE(run(make_tree("/workspace/other", kAlice, kAlice, {})));
   ASSERT_TRUE(run(supervisor->share_directory("/workspace/other", kAlice)));
   EXPECT_FALSE(
       unpack_bytes("/workspace/other", std::string(box::wire::kStageMagic) + box::wire::stage_directory("d"), true));
@@ -412,7 +413,7 @@ TEST_F(InitFiles, packs_what_the_server_has_within_limits_and_leaves_special_fil
 }
 
 TEST_F(InitFiles, seals_a_tree_for_everybody_to_read) {
-  ASSERT_TRUE(run(supervisor->make_tree("/cache/env/h", kAlice, kAlice, {"env"})));
+  ASSERT_TRUE(run(make_tree("/cache/env/h", kAlice, kAlice, {"env"})));
   auto fill =
       spec("fill", {"sh", "-c",
                     "mkdir -p a/b dark; echo x > a/b/f; echo y > dark/g; printf '#!/bin/sh\\necho tool\\n' > t; "
@@ -451,12 +452,19 @@ TEST_F(InitFiles, removes_deep_dark_and_large_trees) {
 
 TEST_F(InitFiles, reads_and_writes_small_files) {
   make_process_directory();
-  ASSERT_TRUE(run(supervisor->write_file("/workspace/.mcp/a/marker", "one")));
-  ASSERT_TRUE(run(supervisor->write_file("/workspace/.mcp/a/marker", "two")));
+  ASSERT_TRUE(run(write_file("/workspace/.mcp/a/marker", "one")));
+  ASSERT_TRUE(run(write_file("/workspace/.mcp/a/marker", "two")));
   EXPECT_EQ(inspect(sandbox->workspace() + "/.mcp/a/marker").st_mode & 07777, 0444u);
   EXPECT_EQ(run(supervisor->read_file("/workspace/.mcp/a/marker", 100)).value(), "two");
+  auto seen = run(supervisor->look("/workspace/.mcp/a", {"marker", "other"}, 100));
+  ASSERT_THAT(seen, succeeds());
+  EXPECT_THAT(seen->names, testing::UnorderedElementsAre("home", "marker", "tmp"));
+  EXPECT_EQ(seen->contents, (std::vector<std::optional<std::string>>{"two", std::nullopt}));
+  EXPECT_THAT(run(supervisor->look("/workspace/.mcp/a", {"marker"}, 2)), fails(Code::kResourceExhausted));
+  EXPECT_THAT(run(supervisor->look("/workspace/.mcp/a", {"home"}, 100)), fails(Code::kInvalidArgument));
+  EXPECT_THAT(run(supervisor->look("/workspace/.mcp/a", {"../a/marker"}, 100)), fails(Code::kInvalidArgument));
   // Not into a directory of a server: the names there are the server's.
-  EXPECT_EQ(run(supervisor->write_file("/workspace/.mcp/a/home/x", "x")).error().code(), Code::kPermissionDenied);
+  EXPECT_EQ(run(write_file("/workspace/.mcp/a/home/x", "x")).error().code(), Code::kPermissionDenied);
   auto fill =
       spec("fill", {"sh", "-c", "echo mine > f; mkfifo p; ln -s /etc/passwd l; mkdir d; head -c 2000 /dev/zero > big"});
   fill.cwd = "/workspace/.mcp/a/home";

@@ -44,6 +44,12 @@ class Init : public ::testing::Test {
     }
     return std::move(*connected);
   }
+  Task<Result<void>> make_tree(std::string path, uid_t uid, gid_t gid, std::vector<std::string> children) {
+    return supervisor->prepare({{{std::move(path), uid, gid, std::move(children)}}, {}});
+  }
+  Task<Result<void>> write_file(std::string path, std::string content) {
+    return supervisor->prepare({{}, {{std::move(path), std::move(content)}}});
+  }
   template <class T>
   T run(Task<T> task) {
     return run_task(loop, std::move(task));

@@ -86,7 +86,7 @@ TEST_F(InitLifecycle, survives_garbage_and_a_controller_that_does_not_read) {
   }
   EXPECT_TRUE(run(supervisor->list()));
 
-  ASSERT_TRUE(run(supervisor->write_file("/workspace/big", std::string(1 << 20, 'x'))));
+  ASSERT_TRUE(run(write_file("/workspace/big", std::string(1 << 20, 'x'))));
   auto deaf = box::connect_unix(sandbox->socket());
   ASSERT_TRUE(deaf);
   std::string requests =

@@ -136,7 +136,7 @@ TEST_F(InitProcess, does_not_share_its_id_until_it_is_forgotten) {
 }
 
 TEST_F(InitProcess, never_runs_a_shell_for_a_file_without_an_interpreter) {
-  ASSERT_TRUE(run(supervisor->make_tree("/workspace/.mcp/x", kAlice, kAlice, {"home"})));
+  ASSERT_TRUE(run(make_tree("/workspace/.mcp/x", kAlice, kAlice, {"home"})));
   auto write = spec("write", {"sh", "-c", "echo 'echo pwned' > t; chmod +x t"});
   write.cwd = "/workspace/.mcp/x/home";
   write.confine.read_write = {write.cwd};
@@ -146,6 +146,33 @@ TEST_F(InitProcess, never_runs_a_shell_for_a_file_without_an_interpreter) {
   auto spawned = run(supervisor->spawn(again));
   ASSERT_FALSE(spawned);
   EXPECT_EQ(spawned.error().message(), "exec './t': Exec format error");
+}
+
+TEST_F(InitProcess, finds_what_its_start_prepares) {
+  auto what = spec("ready", {"sh", "-c", "cat ../note; id -u; touch mine; ls -ld . | cut -c -10; ls /proc/self/fd"});
+  what.cwd = "/workspace/.mcp/x/home";
+  what.prepare.trees.push_back({"/workspace/.mcp/x", kAlice, kAlice, {"home"}});
+  what.prepare.files.push_back({"/workspace/.mcp/x/note", "for you\n"});
+  what.confine.read_write = {what.cwd};
+  what.confine.read_only = {"/workspace/.mcp/x/note"};
+  const Output output = output_of(what);
+  EXPECT_EQ(output.out, "for you\n" + std::to_string(kAlice) + "\ndrwx------\n0\n1\n2\n3\n") << output.err;
+}
+
+TEST_F(InitProcess, does_not_run_when_its_folders_cannot_be_made) {
+  ASSERT_THAT(run(make_tree("/workspace/.mcp/x", kBob, kBob, {"home"})), succeeds());
+  auto what = spec("refused", {"sh", "-c", "echo ran > /workspace/ran"});
+  what.prepare.trees.push_back({"/workspace/.mcp/x", kAlice, kAlice, {"home"}});
+  what.prepare.files.push_back({"/workspace/.mcp/x/note", "too late"});
+  EXPECT_THAT(run(supervisor->spawn(what)), fails(Code::kAlreadyExists));
+  EXPECT_THAT(run(supervisor->read_file("/workspace/.mcp/x/note", 100)), fails(Code::kNotFound));
+  // A place that is not there is no missing program.
+  what.prepare = {{}, {{"/workspace/nowhere/note", "x"}}};
+  EXPECT_THAT(run(supervisor->spawn(what)), fails(Code::kInternal));
+  // The id is free, and nothing of the uid is there.
+  what.prepare = {};
+  what.argv = {"true"};
+  EXPECT_EQ(output_of(what).exit.code, 0);
 }
 
 // PID 1 starts a process whose starter has given up on it: nothing of it is left, and its id and uid can be used again.

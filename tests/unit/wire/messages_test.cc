@@ -58,7 +58,7 @@ TEST(Messages, come_back_as_they_were) {
   check_round_trip(KillUidReply{2});
   check_round_trip(Exited{"x", some_exit()});
   check_round_trip(ListReply{{{"a", 2, 3, true, std::nullopt}, {"b", 4, 5, false, some_exit()}}});
-  check_round_trip(MakeTree{"/workspace/x", 1, 2, {"home", "tmp"}});
+  check_round_trip(Prepare{{{"/workspace/x", 1, 2, {"home", "tmp"}}}, {{"/a", {"content"}}}});
   check_round_trip(ShareDirectory{"/p", 3});
   check_round_trip(Pack{"/p", 1, 2, {".git"}, 3, 4, 5, 6});
   check_round_trip(PackReply{1, 2, 3});
@@ -67,11 +67,10 @@ TEST(Messages, come_back_as_they_were) {
   check_round_trip(Publish{"/a", "/b", 1});
   check_round_trip(Seal{"/a", 1});
   check_round_trip(RemoveTree{"/a", 1});
-  check_round_trip(WriteFile{"/a", {"content"}});
   check_round_trip(ReadFile{"/a", 100});
   check_round_trip(ReadFileReply{{std::string(1000, '\0')}});
-  check_round_trip(ListDirectory{"/a"});
-  check_round_trip(ListDirectoryReply{{"a", "b"}});
+  check_round_trip(ListDirectory{"/a", {"list"}, 7});
+  check_round_trip(ListDirectoryReply{{"a", "b"}, {Blob{"content"}, std::nullopt}});
   check_round_trip(ErrorReply{3, 2, "exec 'x'", "why"});
 }
 

@@ -16,17 +16,13 @@
 #include "channel/channel.h"
 #include "net/task.h"
 #include "net/wait.h"
+#include "provision/instance_id.h"
 #include "provision/stage/pull_outcome.h"
 #include "provision/start_report.h"
 
 namespace mcpbox::hosting {
 
-// A running server among all of them.
-struct InstanceId {
-  std::string server;
-  std::string key;  // whose it is; empty = the one that everybody shares
-  friend auto operator<=>(const InstanceId&, const InstanceId&) = default;
-};
+using provision::InstanceId;
 
 // How a connection ended by itself.
 struct End {
@@ -81,7 +77,7 @@ class Copies {
   virtual ~Copies() = default;
   // Brings what the server changed back to the host (provision/stage/pull.h). Works whether it runs or not.
   // kFailedPrecondition when it has no such copy.
-  virtual Task<Result<std::vector<provision::PullOutcome>>> pull(provision::PullOptions options) = 0;
+  virtual Task<Result<std::vector<provision::PullOutcome>>> pull(InstanceId id, provision::PullOptions options) = 0;
 };
 
 // Makes the connections of one server.

@@ -7,6 +7,7 @@ Fate Doom::on(const Signs& signs, Clock::time_point now) {
   if (signs.ended) return signs.drained ? Fate::kEnded : wait(ended_at_, patience_.drain, Fate::kEnded, now);
   if (signs.session_failed) return wait(failed_at_, patience_.failure, Fate::kSessionFailed, now);
   if (signs.output_ended) return wait(mute_at_, patience_.no_output, Fate::kMute, now);
+  if (signs.input_broken) return wait(deaf_at_, patience_.no_input, Fate::kDeaf, now);
   return Fate::kAlive;
 }
 

@@ -13,6 +13,7 @@ struct Patience {
   std::chrono::milliseconds drain{300};       // for the last output: a child that it left may hold the pipes open
   std::chrono::milliseconds failure{500};     // for its exit, when the session failed
   std::chrono::milliseconds no_output{1000};  // for its exit, when its output ended
+  std::chrono::milliseconds no_input{1000};   // for its exit, when it takes no input any more
 };
 
 // What is known at a moment. None of these becomes false again.
@@ -21,6 +22,7 @@ struct Signs {
   bool drained = false;         // and everything that it wrote was read
   bool session_failed = false;  // initialize or the first list failed
   bool output_ended = false;    // there will be no answer any more
+  bool input_broken = false;    // nothing can be asked any more
 };
 
 enum class Fate {
@@ -29,6 +31,7 @@ enum class Fate {
   kEnded,          // tell how it ended
   kSessionFailed,  // it lives on, but the session failed
   kMute,           // it lives on, but cannot answer
+  kDeaf,           // it lives on, but cannot be asked
 };
 
 class Doom {
@@ -46,7 +49,7 @@ class Doom {
             Clock::time_point now);
 
   Patience patience_;
-  std::optional<Clock::time_point> ended_at_, failed_at_, mute_at_, wake_;
+  std::optional<Clock::time_point> ended_at_, failed_at_, mute_at_, deaf_at_, wake_;
 };
 
 }  // namespace mcpbox::hosting

@@ -42,6 +42,7 @@ std::optional<Error> Instance::look(std::chrono::steady_clock::time_point now) {
   signs.drained = (loop_.output_ended() && connection_->drained()) || (end && end->kind == End::Kind::kSandboxLost);
   signs.session_failed = session().state() == mcp::SessionState::kFailed;
   signs.output_ended = loop_.output_ended();
+  signs.input_broken = loop_.input_broken();
   const Fate fate = doom_.on(signs, now);
   if (fate == Fate::kAlive || fate == Fate::kUncertain) return std::nullopt;
   return error_of(fate);
@@ -58,6 +59,10 @@ Error Instance::error_of(Fate fate) const {
     case Fate::kMute:
       return Error(Code::kUnavailable,
                    fmt::format("the server closed its stdout and goes on running, so it cannot answer any more{}{}",
+                               tail.empty() ? "" : ". Its last words:\n", tail));
+    case Fate::kDeaf:
+      return Error(Code::kUnavailable,
+                   fmt::format("the server closed its stdin and goes on running, so it can be asked nothing more{}{}",
                                tail.empty() ? "" : ". Its last words:\n", tail));
     default:
       return Error(Code::kUnavailable,

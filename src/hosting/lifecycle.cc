@@ -37,14 +37,14 @@ Lifecycle::Action Lifecycle::on(const Event& event, Clock::time_point now) {
       Overloaded{
           [&](const StopAsked&) { return want(Wanted::kStop, now); },
           [&](const RestartAsked& asked) {
-            fresh_ = fresh_ || asked.fresh;
+            if (asked.fresh) fresh_ = fresh_is_new_ = true;
             return want(Wanted::kRestart, now);
           },
           [&](const ShutDownAsked&) { return want(Wanted::kShutDown, now); },
           [&](const Begin&) { return step_ == Step::kNew ? next(now) : Action{}; },
           [&](const PhaseReached& reached) {
             if (step_ != Step::kStarting || reached.phase == phase_) return Action{};
-            if (state_in(reached.phase) == ServerState::kConnecting) fresh_ = false;
+            if (state_in(reached.phase) == ServerState::kConnecting && !fresh_is_new_) fresh_ = false;
             enter(state_in(reached.phase), reached.phase, now);
             return Action{};
           },
@@ -124,6 +124,7 @@ Lifecycle::Action Lifecycle::begin_attempt(Clock::time_point now) {
   phases_.clear();
   step_ = Step::kStarting;
   cancelling_ = false;
+  fresh_is_new_ = false;
   return {Kind::kStart, {}};
 }
 

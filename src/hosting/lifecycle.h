@@ -106,6 +106,7 @@ class Lifecycle {
   Wanted wanted_ = Wanted::kRun;
   bool cancelling_ = false;  // kStarting only
   bool fresh_ = false;
+  bool fresh_is_new_ = false;       // asked for since the attempt began, which did not stage for it
   Clock::time_point retry_at_;      // kWaiting only
   std::optional<Error> end_cause_;  // kEnding only; nothing when it was asked for
 

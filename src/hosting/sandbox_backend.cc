@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "provision/egress_policy.h"
-#include "provision/identity.h"
+#include "provision/instance_id.h"
 #include "provision/server_plan.h"
 
 namespace mcpbox::hosting {
@@ -78,7 +78,7 @@ ServerParts SandboxBackend::make(const config::ServerSettings& settings) {
   Secret token = egress::egress_token();
   parts.log = std::make_unique<provision::ServerLog>(context_.executor, provision::redactor_for(settings, token));
   parts.connector = std::make_unique<SandboxConnector>(context_, settings, std::move(token), *parts.log);
-  parts.process = provision::process_id(settings.name);
+  parts.process = provision::process_id({settings.name, ""});
   parts.network = provision::network_mode_name(settings.box.network.mode);
   return parts;
 }

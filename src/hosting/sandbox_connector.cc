@@ -37,7 +37,7 @@ Task<Result<std::unique_ptr<Connection>>> SandboxConnector::connect(ConnectReque
                                                                     provision::StartReport& report) {
   Heard heard(report);
   heard.phase(provision::Phase::kSessionCreate);
-  auto start = co_await provision::start_of(context_.host, settings_);
+  auto start = co_await provision::start_of(context_.host, settings_, std::move(request.id));
   if (!start) co_return fail(std::move(start).error());
   start->egress_token = egress_token_;
   start->fresh = request.fresh;
@@ -54,8 +54,9 @@ Task<Result<std::unique_ptr<Connection>>> SandboxConnector::connect(ConnectReque
   co_return fail(std::move(error));
 }
 
-Task<Result<std::vector<provision::PullOutcome>>> SandboxConnector::pull(provision::PullOptions options) {
-  auto start = co_await provision::start_of(context_.host, settings_);
+Task<Result<std::vector<provision::PullOutcome>>> SandboxConnector::pull(InstanceId id,
+                                                                               provision::PullOptions options) {
+  auto start = co_await provision::start_of(context_.host, settings_, std::move(id));
   if (!start) co_return fail(std::move(start).error());
   auto pulled = co_await context_.connector.pull(std::move(*start), std::move(options));
   if (!pulled) co_return fail(std::move(pulled).error().with_context(fmt::format("server '{}'", settings_.name)));

@@ -29,7 +29,7 @@ class SandboxConnector final : public Connector, public Copies {
 
   Task<Result<std::unique_ptr<Connection>>> connect(ConnectRequest request, provision::StartReport& report) override;
   Copies* copies() override { return this; }
-  Task<Result<std::vector<provision::PullOutcome>>> pull(provision::PullOptions options) override;
+  Task<Result<std::vector<provision::PullOutcome>>> pull(InstanceId id, provision::PullOptions options) override;
 
  private:
   SandboxContext& context_;

@@ -143,7 +143,7 @@ Task<void> Server::start(bool fresh) {
     }
   } const guard{*this};
   Report report(*this);
-  auto connection = co_await parts_.connector->connect({InstanceId{settings_.name, ""}, fresh}, report);
+  auto connection = co_await parts_.connector->connect({id_of(kShared), fresh}, report);
   if (!connection) {
     start_ended(fail(std::move(connection).error()));
     co_return;
@@ -205,7 +205,7 @@ Task<Result<std::vector<provision::PullOutcome>>> Server::pull(provision::PullOp
   if (copies == nullptr) {
     co_return fail(Code::kFailedPrecondition, fmt::format("server '{}' has no copy of a folder", settings_.name));
   }
-  co_return co_await copies->pull(std::move(options));
+  co_return co_await copies->pull(id_of(kShared), std::move(options));
 }
 
 ServerView Server::view() const {

@@ -75,6 +75,7 @@ class Server {
   void observe();
   std::chrono::steady_clock::time_point wake() const;
   std::string not_connected() const;
+  InstanceId id_of(const ScopeKey& key) const { return {settings_.name, key.value}; }
 
   boost::asio::any_io_executor executor_;
   boost::asio::thread_pool& threads_;

@@ -108,7 +108,7 @@ void SessionLoop::pump() {
   writable_.notify();
   if (session_.wants_input()) readable_.notify();
   if (const auto next = session_.next_deadline(); next && (!armed_ || *next < *armed_)) rearmed_.notify();
-  const Seen now{session_.state(), session_.tools_version(), output_ended_};
+  const Seen now{session_.state(), session_.tools_version(), output_ended_, input_broken_};
   if (now == seen_) return;
   seen_ = now;
   if (on_change_) on_change_();
@@ -120,7 +120,7 @@ Task<void> SessionLoop::read() {
     while (!session_.wants_input()) co_await readable_.wait();
     const auto got = co_await channel_->receive();
     const auto now = Clock::now();
-    const std::size_t waiting = session_.in_flight();
+    std::uint64_t settled = 0;
     std::size_t cost = kMessageCost;
     if (const auto* message = std::get_if<channel::Message>(&got)) {
       cost += message->text.size();
@@ -130,13 +130,16 @@ Task<void> SessionLoop::read() {
       } else {
         peeked = co_await net::offload(pool_, [text = message->text] { return json::Peeker().peek(text); });
       }
+      // Not before the parse: others may be asked, or give up, meanwhile.
+      settled = session_.counters().settled;
       session_.on_message(message->text, peeked, now);
     } else if (const auto* dropped = std::get_if<channel::TooLong>(&got)) {
+      settled = session_.counters().settled;
       session_.on_too_long(dropped->head, dropped->tail, dropped->length, now);
     } else {
       break;
     }
-    const bool answer = session_.in_flight() < waiting;
+    const bool answer = session_.counters().settled > settled;
     pump();
     if (!answer) {
       unasked_.charge(cost, now);
@@ -162,8 +165,7 @@ Task<void> SessionLoop::write() {
       continue;
     }
     if (session_.wants_input()) readable_.notify();
-    // An error: the server is going away; its end says how.
-    if (!co_await channel_->send(*message)) input_closed_ = true;
+    if (!co_await channel_->send(*message)) input_closed_ = input_broken_ = true;
   }
   pump();
 }

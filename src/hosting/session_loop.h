@@ -37,7 +37,7 @@ class SessionLoop {
               std::unique_ptr<channel::Channel> channel, mcp::SessionOptions options, provision::ServerLog& log);
   ~SessionLoop();
 
-  // `on_change` is called when state(), the tools, or output_ended() changed; it must not destroy the loop.
+  // `on_change` is called when state(), the tools, output_ended() or input_broken() changed; it must not destroy the loop.
   void start(std::function<void()> on_change);
   // Every pending call fails with `reason`. The channel closes: the server sees end of input.
   Task<void> stop(Error reason);
@@ -47,6 +47,8 @@ class SessionLoop {
   const mcp::ClientSession& session() const { return session_; }
   // End of its output: there will be no answer any more, also when the server lives on.
   bool output_ended() const { return output_ended_; }
+  // It takes no input any more, though nobody closed the way to it: nothing can be asked. Mostly it is about to end.
+  bool input_broken() const { return input_broken_; }
 
   // Returns when the server answered, the time was up, or the session ended. Cancelling the coroutine cancels the
   // request.
@@ -63,7 +65,7 @@ class SessionLoop {
   struct Seen {
     mcp::SessionState state = mcp::SessionState::kNew;
     std::uint64_t tools = 0;
-    bool ended = false;
+    bool ended = false, deaf = false;
     bool operator==(const Seen&) const = default;
   };
 
@@ -89,6 +91,7 @@ class SessionLoop {
   unsigned callers_ = 0;
   bool output_ended_ = false;
   bool input_closed_ = false;
+  bool input_broken_ = false;
   net::TaskGroup tasks_;
 };
 

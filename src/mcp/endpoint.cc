@@ -185,6 +185,7 @@ void Endpoint::on_too_long(std::string_view head, std::string_view tail, std::si
 }
 
 void Endpoint::settle(CallId id, Result<CallReply> outcome) {
+  ++counters_.settled;
   pending_.erase(id);
   ready_.push_back(Reply{id, std::move(outcome)});
 }

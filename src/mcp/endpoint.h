@@ -110,6 +110,7 @@ class Endpoint {
   struct Counters {
     std::uint64_t messages_in = 0, messages_out = 0, invalid_lines = 0, unknown_responses = 0, late_responses = 0;
     std::uint64_t peer_requests = 0, dropped_answers = 0;
+    std::uint64_t settled = 0;  // requests of ours that ended: answered, cancelled or timed out
   };
   const Counters& counters() const { return counters_; }
 

@@ -42,20 +42,4 @@ uid_t preferred_installer_uid(std::string_view hash, const box::UidRange& range)
   return within(installer_part(range), hash);
 }
 
-std::string process_id(std::string_view server) {
-  std::string id;
-  for (const char c : server.substr(0, 48)) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-    if (plain) {
-      id += c;
-    } else if (c >= 'A' && c <= 'Z') {
-      id += static_cast<char>(c - 'A' + 'a');
-    } else if (!id.empty() && id.back() != '-') {
-      id += '-';
-    }
-  }
-  while (!id.empty() && id.back() == '-') id.pop_back();
-  return (id.empty() ? "server" : id) + "-" + sha256_hex(server).substr(0, 8);
-}
-
 }  // namespace mcpbox::provision

@@ -1,4 +1,4 @@
-// Names and numbers of managed processes: what they would be without others in the way. uid_book.h hands uids out.
+// The uids of managed processes: what they would be without others in the way. uid_book.h hands them out.
 #pragma once
 
 #include <sys/types.h>
@@ -25,9 +25,5 @@ UidPart installer_part(const box::UidRange& range);  // the rest
 uid_t preferred_server_uid(std::string_view instance, std::string_view server, const box::UidRange& range = {});
 uid_t preferred_code_uid(std::string_view instance, std::string_view server, const box::UidRange& range = {});
 uid_t preferred_installer_uid(std::string_view hash, const box::UidRange& range = {});
-
-// A managed process's id, [a-z0-9-]{1,64}: the server's name as far as it fits, and eight digits of its hash, so that
-// two names never share one.
-std::string process_id(std::string_view server);
 
 }  // namespace mcpbox::provision

@@ -25,7 +25,7 @@ namespace mcpbox::provision {
 
 struct LaunchInputs {
   std::string server;      // name, for messages
-  std::string process_id;  // identity.h
+  std::string process_id;  // instance_id.h
   uid_t uid = 0;
   gid_t gid = 0;
   ServerUids uids;  // of the book; `uid` is another where a mounted folder decides

@@ -37,7 +37,7 @@ namespace mcpbox::provision {
 // What one start is made of. Nothing in it has an effect before start().
 struct SandboxedStart {
   std::string server;      // for messages and the egress proxy's audit
-  std::string process_id;  // identity.h
+  std::string process_id;  // instance_id.h
   workspace::Plan plan;    // one that refuses something is kPermissionDenied
   ServerUids uids;
   std::shared_ptr<UidHold> uid_hold;  // given back when the process is gone; may be empty

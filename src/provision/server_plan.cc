@@ -1,6 +1,5 @@
 #include "provision/server_plan.h"
 
-#include "provision/identity.h"
 #include "provision/install/env_ledger.h"
 #include "provision/launch.h"
 #include "workspace/host_view.h"
@@ -34,8 +33,8 @@ StagePolicy PlanPolicy::staging() const {
   return policy;
 }
 
-Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const PlanPolicy& host,
-                                    const std::string& image_id) {
+Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const InstanceId& id,
+                                    const PlanPolicy& host, const std::string& image_id) {
   workspace::LaunchSpec spec;
   spec.name = settings.name;
   spec.command = settings.command;
@@ -52,7 +51,7 @@ Result<workspace::Plan> plan_server(const config::ServerSettings& settings, cons
   workspace::Policy policy;
   policy.allowed_roots = host.allowed_roots;
   policy.denied = host.denied;
-  policy.workspace = process_tree(process_id(settings.name)) + "/workspace";
+  policy.workspace = process_tree(process_id(id)) + "/workspace";
   policy.image_id = image_id;
   if (const auto minor = workspace::python_minor_of(image_id)) policy.python_minor = *minor;
   policy.home = host.home;

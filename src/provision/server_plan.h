@@ -7,6 +7,7 @@
 #include "base/redact.h"
 #include "base/result.h"
 #include "config/settings.h"
+#include "provision/instance_id.h"
 #include "provision/stage/stager.h"
 #include "workspace/plan.h"
 
@@ -26,9 +27,9 @@ struct PlanPolicy {
 // Knows every secret of the server's settings, and `more`.
 Redactor redactor_for(const config::ServerSettings& settings, const Secret& more = {});
 
-// What starting the server would bring in, run and install. Reads the host's directories; changes nothing and asks no
+// What starting this instance of the server would bring in, run and install. Reads the host's directories; changes nothing and asks no
 // engine. What the policy forbids is in Plan::refused.
-Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const PlanPolicy& host,
-                                    const std::string& image_id);
+Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const InstanceId& id,
+                                    const PlanPolicy& host, const std::string& image_id);
 
 }  // namespace mcpbox::provision

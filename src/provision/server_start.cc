@@ -5,14 +5,13 @@
 #include <utility>
 
 #include "net/offload.h"
-#include "provision/identity.h"
 #include "provision/launch.h"
 
 namespace mcpbox::provision {
 namespace {
 
 box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSettings& settings,
-                               const workspace::Plan& plan, std::string image) {
+                               const InstanceId& id, const workspace::Plan& plan, std::string image) {
   box::SandboxOptions options = host.sandbox;
   box::SandboxProfile& profile = options.profile;
   profile.image = std::move(image);
@@ -24,14 +23,14 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
   const bool dedicated =
       host.one_server_per_sandbox || settings.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
   options.name =
-      dedicated ? process_id(settings.name).substr(0, 40) : fmt::format("shared-{}", profile.hash().substr(0, 8));
+      dedicated ? sandbox_id(id) : fmt::format("shared-{}", profile.hash().substr(0, 8));
   options.workspace_volume = box::Sandbox::sandbox_name(options).append(kWorkspaceSuffix);
   return options;
 }
 
 }  // namespace
 
-Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSettings settings) {
+Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSettings settings, InstanceId id) {
   std::string image = host.image;
   if (settings.box.image) {
     auto found = co_await host.engine.image(*settings.box.image);
@@ -43,15 +42,15 @@ Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSett
   }
   SandboxedStart start;
   start.server = settings.name;
-  start.process_id = process_id(settings.name);
+  start.process_id = process_id(id);
   struct Planned {
     workspace::Plan plan;
     ServerUids uids;
   };
-  auto work = [settings, policy = host.policy, book = host.uids, image]() -> Result<Planned> {
-    auto plan = plan_server(settings, policy, image);
+  auto work = [settings, id, policy = host.policy, book = host.uids, image]() -> Result<Planned> {
+    auto plan = plan_server(settings, id, policy, image);
     if (!plan) return fail(std::move(plan).error());
-    auto uids = book.server(settings.name);
+    auto uids = book.server(name_of(id));
     if (!uids) return fail(std::move(uids).error());
     return Planned{std::move(*plan), *uids};
   };
@@ -59,7 +58,7 @@ Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSett
   if (!planned) co_return fail(std::move(planned).error());
   start.plan = std::move(planned->plan);
   start.uids = planned->uids;
-  start.sandbox = sandbox_of(host, settings, start.plan, std::move(image));
+  start.sandbox = sandbox_of(host, settings, id, start.plan, std::move(image));
   start.network = std::move(settings.box.network);
   for (const auto* values : {&settings.box.env, &settings.env}) {
     for (const auto& [name, value] : *values) start.env[name] = value.text;

@@ -8,6 +8,7 @@
 #include "box/engine.h"
 #include "config/settings.h"
 #include "net/task.h"
+#include "provision/instance_id.h"
 #include "provision/sandboxed_connector.h"
 #include "provision/server_plan.h"
 
@@ -26,6 +27,6 @@ struct ServerHost {
 
 // Servers with equal profiles are put into one sandbox, unless they have mounts or ask for one of their own. Plans on
 // the pool. kNotFound for an image that the engine does not have; what the plan refuses is the connector's to say.
-Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSettings settings);
+Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSettings settings, InstanceId id);
 
 }  // namespace mcpbox::provision

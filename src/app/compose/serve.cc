@@ -285,7 +285,7 @@ int explain_server(const std::string& file, const std::string& server, bool as_j
     policy.allowed_roots = loaded->allowed_roots;
     if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
     policy.locked = loaded->box.install_mode == config::InstallMode::kLocked;
-    auto plan = provision::plan_server(settings, policy, loaded->box.image);
+    auto plan = provision::plan_server(settings, {settings.name, ""}, policy, loaded->box.image);
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
     explain_toolchains(*plan);
     std::map<std::string, Secret> install_env;

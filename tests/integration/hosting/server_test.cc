@@ -9,7 +9,7 @@
 #include "hosting/host.h"
 #include "json/value.h"
 #include "net/task_group.h"
-#include "provision/identity.h"
+#include "provision/instance_id.h"
 #include "real_engine.h"
 
 namespace mcpbox::hosting {
@@ -607,7 +607,7 @@ TEST_F(CopiesTest, another_folder_gets_a_copy_of_its_own_and_the_first_is_kept_t
 
 TEST_F(CopiesTest, folders_that_change_their_places_take_their_copies_with_them) {
   const auto rw = config::Access::kReadWrite;
-  const std::string at = "/workspace/.mcp/" + provision::process_id("one") + "/workspace/";
+  const std::string at = "/workspace/.mcp/" + provision::process_id({"one", ""}) + "/workspace/";
   with(on({"a", "deep/a"}, rw), [&](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "read", read(at + "a/name")), "a");
     EXPECT_EQ(co_await call(one, "read", read(at + "a-2/name")), "deep/a");
@@ -635,7 +635,7 @@ TEST_F(CopiesTest, folders_that_change_their_places_take_their_copies_with_them)
 
 TEST_F(CopiesTest, a_server_that_gets_another_user_id_keeps_its_home_and_its_copy) {
   const auto rw = config::Access::kReadWrite;
-  const std::string at_home = "/workspace/.mcp/" + provision::process_id("one") + "/home/mine";
+  const std::string at_home = "/workspace/.mcp/" + provision::process_id({"one", ""}) + "/home/mine";
   with(on({"a"}, rw), [&](Server& one) -> Task<void> {
     EXPECT_EQ(co_await call(one, "write", write("mine", "of a")), "written");
     EXPECT_EQ(co_await call(one, "write", write(at_home, "at home")), "written");

@@ -461,7 +461,7 @@ TEST_F(InitFiles, reads_and_writes_small_files) {
   EXPECT_THAT(seen->names, testing::UnorderedElementsAre("home", "marker", "tmp"));
   EXPECT_EQ(seen->contents, (std::vector<std::optional<std::string>>{"two", std::nullopt}));
   EXPECT_THAT(run(supervisor->look("/workspace/.mcp/a", {"marker"}, 2)), fails(Code::kResourceExhausted));
-  EXPECT_THAT(run(supervisor->look("/workspace/.mcp/a", {"home"}, 100)), fails(Code::kInvalidArgument));
+  EXPECT_THAT(run(supervisor->look("/workspace/.mcp/a", {"home"}, 100)), fails(Code::kPermissionDenied));
   EXPECT_THAT(run(supervisor->look("/workspace/.mcp/a", {"../a/marker"}, 100)), fails(Code::kInvalidArgument));
   // Not into a directory of a server: the names there are the server's.
   EXPECT_EQ(run(write_file("/workspace/.mcp/a/home/x", "x")).error().code(), Code::kPermissionDenied);

@@ -8,7 +8,7 @@ namespace {
 using std::chrono::milliseconds;
 
 struct DoomTest : testing::Test {
-  Doom doom{{milliseconds(300), milliseconds(500), milliseconds(1000)}};
+  Doom doom{{milliseconds(300), milliseconds(500), milliseconds(1000), milliseconds(700)}};
   Doom::Clock::time_point now{std::chrono::seconds(10)};
   Signs signs;
 
@@ -56,6 +56,15 @@ TEST_F(DoomTest, a_server_without_output_is_mute_when_no_exit_comes) {
   EXPECT_EQ(look(), Fate::kUncertain);
   EXPECT_EQ(look(999), Fate::kUncertain);
   EXPECT_EQ(look(1), Fate::kMute);
+}
+
+TEST_F(DoomTest, a_server_that_takes_no_input_is_deaf_when_no_exit_comes) {
+  signs.input_broken = true;
+  EXPECT_EQ(look(), Fate::kUncertain);
+  EXPECT_EQ(look(699), Fate::kUncertain);
+  EXPECT_EQ(look(1), Fate::kDeaf);
+  signs.ended = signs.drained = true;
+  EXPECT_EQ(look(), Fate::kEnded);
 }
 
 TEST_F(DoomTest, an_end_that_comes_late_has_its_own_time_for_last_words) {

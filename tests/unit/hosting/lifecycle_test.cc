@@ -224,6 +224,19 @@ TEST_F(LifecycleTest, a_restart_fills_the_budget_and_does_not_wait) {
   EXPECT_EQ(tell(Lifecycle::RestartAsked{}), Kind::kStart) << "in the middle of a wait";
 }
 
+TEST_F(LifecycleTest, a_fresh_restart_is_not_taken_for_done_by_the_start_that_it_cancels) {
+  begin();
+  (void)tell(Lifecycle::PhaseReached{Phase::kStage});
+  EXPECT_EQ(tell(Lifecycle::RestartAsked{true}), Kind::kCancelStart);
+  // It had staged already, as it was told before.
+  (void)tell(Lifecycle::PhaseReached{Phase::kProcessStart});
+  EXPECT_EQ(tell(Lifecycle::StartEnded{}), Kind::kEnd);
+  EXPECT_EQ(tell(Lifecycle::Ended{}), Kind::kStart);
+  EXPECT_TRUE(life.fresh());
+  (void)tell(Lifecycle::PhaseReached{Phase::kProcessStart});
+  EXPECT_FALSE(life.fresh());
+}
+
 TEST_F(LifecycleTest, a_fresh_restart_holds_until_a_start_has_staged) {
   begin();
   connect();

@@ -17,7 +17,8 @@ namespace mcpbox::hosting {
 // Everything happens a hundred times sooner.
 inline ServerTiming fast() {
   ServerTiming timing;
-  timing.patience = {std::chrono::milliseconds(5), std::chrono::milliseconds(5), std::chrono::milliseconds(5)};
+  timing.patience = {std::chrono::milliseconds(5), std::chrono::milliseconds(5), std::chrono::milliseconds(5),
+                     std::chrono::milliseconds(5)};
   timing.grace = {std::chrono::milliseconds(5), std::chrono::milliseconds(5)};
   timing.first_retry = std::chrono::milliseconds(1);
   return timing;

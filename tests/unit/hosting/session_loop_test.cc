@@ -101,12 +101,12 @@ class Peer {
 class OverPipes {
  public:
   OverPipes(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool, UniqueFd in, UniqueFd out,
-            UniqueFd err, provision::ServerLog& log)
+            UniqueFd err, mcp::SessionOptions options, provision::ServerLog& log)
       : executor_(executor),
         err_(std::move(err)),
         log_(log),
         loop_(executor, pool, std::make_unique<channel::PipeChannel>(executor, std::move(in), std::move(out)),
-              mcp::SessionOptions{}, log),
+              std::move(options), log),
         tasks_(executor, "stderr") {}
 
   void start(std::function<void()> on_change) {
@@ -120,6 +120,7 @@ class OverPipes {
   }
   const mcp::ClientSession& session() const { return loop_.session(); }
   bool output_ended() const { return loop_.output_ended(); }
+  bool input_broken() const { return loop_.input_broken(); }
   bool drained() const { return output_ended() && errors_ended_; }
   Task<Result<mcp::CallReply>> call(std::string method, std::string params, std::chrono::milliseconds timeout) {
     return loop_.call(std::move(method), *json::RawObject::parse(params), timeout);
@@ -149,6 +150,7 @@ struct SessionLoopTest : testing::Test {
   std::unique_ptr<OverPipes> driver;
   std::unique_ptr<net::Signal> changed;
   int changes = 0;
+  mcp::SessionOptions options;
 
   void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }
   void TearDown() override {
@@ -161,7 +163,7 @@ struct SessionLoopTest : testing::Test {
                                                              std::move(err.write))]() mutable { script(p); });
     changed = std::make_unique<net::Signal>(loop.get_executor());
     driver = std::make_unique<OverPipes>(loop.get_executor(), pool, std::move(in.write), std::move(out.read),
-                                         std::move(err.read), log);
+                                         std::move(err.read), options, log);
     driver->start([this] {
       ++changes;
       changed->notify();
@@ -406,6 +408,52 @@ TEST_F(SessionLoopTest, a_flood_of_stderr_is_left_out_of_the_log_and_does_not_st
   };
   test::run_task(loop, body());
   EXPECT_THAT(log_text(), HasSubstr("of stderr were left out: the server writes faster than its log takes"));
+}
+
+TEST_F(SessionLoopTest, a_peer_that_closes_its_input_is_noticed_when_it_is_asked) {
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    p.close_input();
+    p.wait_until_nobody_reads();
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    net::TaskGroup calls(loop.get_executor(), "calls");
+    calls.spawn("call", [](OverPipes& d) -> Task<void> {
+      EXPECT_FALSE(co_await d.call("tools/call", "{}", seconds(20)));
+    }(*driver));
+    EXPECT_TRUE(co_await until([this] { return driver->input_broken(); }));
+    EXPECT_FALSE(driver->output_ended());
+    (void)co_await stopped();
+    co_await calls.join();
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
+// As unasked input the 30 MiB would take 13 seconds.
+TEST_F(SessionLoopTest, pages_that_were_asked_for_are_read_at_any_speed) {
+  options.lists.list_timeout = seconds(8);
+  start([](Peer& p) {
+    const std::string page = R"({"tools":[],"padding":")" + std::string(6u << 20, 'p') + R"(","nextCursor":")";
+    int pages = 0;
+    for (std::string line = p.line(); !line.empty(); line = p.line()) {
+      if (line.find("\"initialize\"") != std::string::npos) {
+        p.answer(line, R"({"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"peer",)"
+                       R"("version":"1"}})");
+      } else if (line.find("tools/list") != std::string::npos) {
+        p.answer(line, ++pages < 5 ? page + std::to_string(pages) + "\"}" : R"({"tools":[{"name":"last"}]})");
+      }
+    }
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await until([this] {
+      return driver->session().tools_known() || driver->session().state() == mcp::SessionState::kFailed;
+    }));
+    EXPECT_EQ(driver->session().state(), mcp::SessionState::kReady);
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
 }
 
 TEST_F(SessionLoopTest, an_answer_wakes_its_own_caller_and_nobody_else) {

@@ -133,6 +133,8 @@ TEST_F(CopiesTest, a_start_asks_for_what_it_needs_at_once) {
   EXPECT_EQ(asked({}), (Requests{"look", "spawn"}));
   tree = {};
   const std::vector<Root> roots{root("a", workspace, Access::kReadOnly)};
+  // What changed a moment before it was read is read again.
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
   EXPECT_EQ(asked(roots), (Requests{"look", "prepare", "unpack", "publish", "spawn"}));
   EXPECT_EQ(asked(roots), (Requests{"look", "spawn"}));
 }

@@ -99,10 +99,12 @@ Result<std::string> instance_id(const std::string& state_dir) {
   return fail(Code::kInternal, fmt::format("{} cannot be read back", path));
 }
 
+std::string daemon_egress_directory(const Paths& paths, const std::string& instance) {
+  return fmt::format("{}/mcpbox-{}-daemon.egress", paths.run_dir, instance.substr(0, 8));
+}
+
 void remove_stale_files(const Paths& paths, const std::string& instance) {
   sys::remove_stale_socket(paths.socket);
-  sys::remove_stale_socket(paths.run_dir + "/egress/egress.sock");
-  ::rmdir((paths.run_dir + "/egress").c_str());
   const std::string prefix = fmt::format("mcpbox-{}-", instance.substr(0, 8));
   std::error_code ignored;
   for (std::filesystem::directory_iterator at(paths.run_dir, ignored), end; !ignored && at != end;

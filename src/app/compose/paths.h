@@ -24,6 +24,10 @@ std::string default_socket();
 // 32 hexadecimal digits, drawn once and kept in <state_dir>/instance.
 Result<std::string> instance_id(const std::string& state_dir);
 
+// Where the egress proxy of this instance's daemon has its socket: of its own, because daemons with other state
+// directories share the run directory.
+std::string daemon_egress_directory(const Paths& paths, const std::string& instance);
+
 // Removes what killed processes of this instance left in the run directory: control directories, and sockets that
 // nobody serves. Call it when the instance has no sandbox left.
 void remove_stale_files(const Paths& paths, const std::string& instance);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "app/compose/daemon_lock.h"
 #include "app/compose/engine_setup.h"
 #include "app/compose/paths.h"
 #include "app/compose/progress.h"
@@ -98,6 +99,12 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   };
   auto server = net::HttpServer::listen(executor, net::UnixPlace{paths->socket}, {}, std::move(handler));
   if (!server) co_return complain(cannot_listen(server.error()), kFailed);
+  // Before anybody is answered: who asks at this socket asks the one daemon of the state directory.
+  auto lock = DaemonLock::take(*paths);
+  if (!lock) {
+    co_await (*server)->stop();
+    co_return complain(lock.error(), kFailed);
+  }
   (*server)->start();
 
   bool stopping = false;
@@ -150,7 +157,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.one_server_per_sandbox = setup->info.traits.one_server_per_sandbox;
     egress::EgressServiceOptions proxy;
     proxy.one_server_per_sandbox = setup->info.traits.one_server_per_sandbox;
-    proxy.directory = paths->run_dir + "/egress";
+    proxy.directory = daemon_egress_directory(*paths, *instance);
     proxy.audit_directory = paths->state_dir + "/egress";
     std::string note;
     proxy.network = provision::network_text(settings.egress, provision::settings_of_user(), note);
@@ -222,6 +229,9 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   if (!paths) co_return complain(paths.error(), kFailed);
   auto instance = instance_id(paths->state_dir);
   if (!instance) co_return complain(instance.error(), kFailed);
+  // A daemon at another socket may have what looks left over; the one that was asked to end lets go as its last act.
+  auto lock = DaemonLock::take(*paths, asked ? std::chrono::seconds(10) : std::chrono::seconds(0));
+  if (!lock) co_return complain(lock.error(), kFailed);
   auto locate = locator_options(first_of(options.engine, settings.engine.address));
   if (!locate) co_return complain(locate.error(), kFailed);
   auto located = co_await box::locate_engine(executor, std::move(*locate));

@@ -51,6 +51,37 @@ class Daemons(unittest.TestCase):
         self.assertTrue(self.home.answers())
         self.assertIsNone(second.poll())
 
+    def test_of_daemons_with_one_state_directory_one_serves(self):
+        first = self.home.serve()
+        until(self.home.answers, "the first daemon answers")
+        other = str(self.home.root / "run" / "other.sock")
+        second = self.home.serve(env={**self.home.env, "MCPBOX_SOCKET": other})
+        said = second.communicate(timeout=60)[1].decode()
+        self.assertEqual(second.returncode, 1, said)
+        self.assertIn(f"process {first.pid} serves with the state directory", said)
+        self.assertIn(f"mcpbox down --socket {self.home.socket}", said)
+        # Nor does a typing error end what the running one has.
+        down = self.home.run("down", "--engine", "native", "--socket", other)
+        self.assertEqual(down.returncode, 1, down.stderr)
+        self.assertIn(f"mcpbox down --socket {self.home.socket}", down.stderr)
+        self.assertTrue(self.home.answers())
+        self.assertIsNone(first.poll())
+
+    def test_daemons_with_two_state_directories_share_a_run_directory(self):
+        first = self.home.serve()
+        until(self.home.answers, "the first daemon answers")
+        state = self.home.root / "other"
+        state.mkdir(mode=0o700)
+        socket = self.home.root / "run" / "other.sock"
+        second = self.home.serve(env={**self.home.env, "MCPBOX_STATE_DIR": str(state), "MCPBOX_SOCKET": str(socket)})
+        until(lambda: self.home.run("ps", "--socket", str(socket)).returncode == 0, "the second daemon answers")
+        until(lambda: len(list((self.home.root / "run").glob("*.egress/egress.sock"))) == 2, "each has its own way out")
+        for daemon in (first, second):
+            daemon.terminate()
+            said = daemon.communicate(timeout=60)[1].decode()
+            self.assertEqual(daemon.returncode, 0, said)
+            self.assertNotIn("serves", said)
+
     def test_down_removes_what_a_killed_daemon_left(self):
         daemon = self.home.serve()
         until(self.home.answers, "the daemon answers")

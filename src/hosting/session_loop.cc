@@ -62,11 +62,6 @@ void SessionLoop::close_write() {
   writable_.notify();
 }
 
-void SessionLoop::refresh_tools() {
-  session_.refresh_tools(Clock::now());
-  pump();
-}
-
 Task<Result<mcp::CallReply>> SessionLoop::call(std::string method, json::RawObject params,
                                                std::chrono::milliseconds timeout) {
   Waiter waiter(executor_);
@@ -108,7 +103,7 @@ void SessionLoop::pump() {
   writable_.notify();
   if (session_.wants_input()) readable_.notify();
   if (const auto next = session_.next_deadline(); next && (!armed_ || *next < *armed_)) rearmed_.notify();
-  const Seen now{session_.state(), session_.tools_version(), output_ended_, input_broken_};
+  const Seen now{session_.state(), session_.lists_version(), output_ended_, input_broken_};
   if (now == seen_) return;
   seen_ = now;
   if (on_change_) on_change_();

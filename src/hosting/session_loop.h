@@ -37,7 +37,8 @@ class SessionLoop {
               std::unique_ptr<channel::Channel> channel, mcp::SessionOptions options, provision::ServerLog& log);
   ~SessionLoop();
 
-  // `on_change` is called when state(), the tools, output_ended() or input_broken() changed; it must not destroy the loop.
+  // `on_change` is called when state(), the lists, output_ended() or input_broken() changed; it must not destroy the
+  // loop.
   void start(std::function<void()> on_change);
   // Every pending call fails with `reason`. The channel closes: the server sees end of input.
   Task<void> stop(Error reason);
@@ -53,7 +54,6 @@ class SessionLoop {
   // Returns when the server answered, the time was up, or the session ended. Cancelling the coroutine cancels the
   // request.
   Task<Result<mcp::CallReply>> call(std::string method, json::RawObject params, std::chrono::milliseconds timeout);
-  void refresh_tools();
 
  private:
   // A caller that waits, in its own frame.
@@ -64,7 +64,7 @@ class SessionLoop {
   };
   struct Seen {
     mcp::SessionState state = mcp::SessionState::kNew;
-    std::uint64_t tools = 0;
+    std::uint64_t lists = 0;
     bool ended = false, deaf = false;
     bool operator==(const Seen&) const = default;
   };

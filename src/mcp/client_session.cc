@@ -16,8 +16,9 @@ constexpr std::size_t kMaxLog = 1000;
 
 }  // namespace
 
-ClientSession::ClientSession(SessionOptions options)
-    : options_(std::move(options)), endpoint_(options_.limits), tools_(kToolCatalog, options_.lists) {}
+ClientSession::ClientSession(SessionOptions options) : options_(std::move(options)), endpoint_(options_.limits) {
+  for (const CatalogKind* kind : options_.catalogs) lists_.push_back({Catalog(*kind, options_.lists)});
+}
 
 void ClientSession::start(Clock::time_point now) {
   if (state_ != SessionState::kNew) return;
@@ -53,7 +54,9 @@ void ClientSession::drain(Clock::time_point now) {
     } else if (const auto* request = std::get_if<PeerRequest>(&*incoming)) {
       on_peer_request(*request);
     } else if (const auto* notification = std::get_if<PeerNotification>(&*incoming)) {
-      if (notification->method == tools_.kind().changed) tools_.on_changed(now);
+      for (List& list : lists_) {
+        if (notification->method == list.catalog.kind().changed) list.catalog.on_changed(now);
+      }
     } else if (auto* noise = std::get_if<Noise>(&*incoming)) {
       note(std::move(noise->text));
     }
@@ -73,9 +76,9 @@ void ClientSession::on_reply(Reply reply, Clock::time_point now) {
   if (reply.id == initialize_) {
     initialize_ = 0;
     if (state_ == SessionState::kInitializing) on_initialized(std::move(reply.outcome), now);
-  } else if (reply.id == page_) {
-    page_ = 0;
-    tools_.on_page(reply.outcome, now);
+  } else if (List* list = waiting_for(reply.id)) {
+    list->page = 0;
+    list->catalog.on_page(reply.outcome, now);
   } else {
     completions_.push_back(std::move(reply));
   }
@@ -87,38 +90,68 @@ void ClientSession::on_initialized(Result<CallReply> answer, Clock::time_point n
   server_ = std::move(*server);
   endpoint_.notify("notifications/initialized", {});
   state_ = SessionState::kListing;
-  tools_.refresh(now);
+  for (List& list : lists_) list.catalog.refresh(now);
+}
+
+ClientSession::List* ClientSession::waiting_for(CallId page) {
+  const auto found = std::ranges::find_if(lists_, [&](const List& list) { return page != 0 && list.page == page; });
+  return found != lists_.end() ? &*found : nullptr;
+}
+
+const Catalog* ClientSession::catalog(const CatalogKind& kind) const {
+  const auto found = std::ranges::find_if(lists_, [&](const List& list) { return &list.catalog.kind() == &kind; });
+  return found != lists_.end() ? &found->catalog : nullptr;
+}
+
+std::uint64_t ClientSession::lists_version() const {
+  std::uint64_t sum = 0;
+  for (const List& list : lists_) sum += list.catalog.version();
+  return sum;
 }
 
 void ClientSession::advance_lists(Clock::time_point now) {
-  for (const std::string& text : tools_.take_notes()) note(text);
-  if (auto error = tools_.take_failure()) {
-    if (declares(server_.capabilities, tools_.kind().capability)) {
+  for (List& list : lists_) {
+    if (!advance(list, now)) return;
+  }
+  if (state_ == SessionState::kListing && tools_known()) state_ = SessionState::kReady;
+}
+
+bool ClientSession::advance(List& list, Clock::time_point now) {
+  Catalog& catalog = list.catalog;
+  for (const std::string& text : catalog.take_notes()) note(text);
+  if (auto error = catalog.take_failure()) {
+    if (&list == &lists_.front() && declares(server_.capabilities, catalog.kind().capability)) {
       if (error->code() == Code::kTimeout) {
         error = Error(Code::kTimeout,
-                      error->message() + "; the server answered initialize but does not list its tools: see its log");
+                      fmt::format("{}; the server answered initialize but does not list its {}s: see its log",
+                                  error->message(), catalog.kind().one));
       }
-      return fail_session(*std::move(error));
+      fail_session(*std::move(error));
+      return false;
     }
-    tools_.give_up();  // a server that declares no tools need not understand the question
+    // A server that declares no such list need not understand the question.
+    if (declares(server_.capabilities, catalog.kind().capability)) note(error->message());
+    catalog.give_up();
   }
-  if (state_ == SessionState::kListing && tools_.known()) state_ = SessionState::kReady;
-  if (auto params = tools_.next_page()) {
-    page_ = endpoint_.request(tools_.kind().method, *params, tools_.page_timeout(now), now);
-  }
+  if (auto params = catalog.next_page())
+    list.page = endpoint_.request(catalog.kind().method, *params, catalog.page_timeout(now), now);
+  return true;
 }
 
 // ---- time and end
 
 void ClientSession::on_time(Clock::time_point now) {
   endpoint_.on_time(now);
-  tools_.on_time(now);
+  for (List& list : lists_) list.catalog.on_time(now);
   drain(now);
 }
 
 std::optional<Clock::time_point> ClientSession::next_deadline() const {
-  const auto call = endpoint_.next_deadline(), list = tools_.next_deadline();
-  return call && list ? std::min(*call, *list) : call ? call : list;
+  auto next = endpoint_.next_deadline();
+  for (const List& list : lists_) {
+    if (const auto due = list.catalog.next_deadline(); due && (!next || *due < *next)) next = due;
+  }
+  return next;
 }
 
 void ClientSession::on_closed(const Error& reason) {
@@ -148,11 +181,11 @@ void ClientSession::fail_session(Error error, const Error& reason) {
 
 // Calls of others complete with the reason; the handshake's and the list's own requests are nobody else's business.
 void ClientSession::end(const Error& reason) {
-  tools_.stop();
+  for (List& list : lists_) list.catalog.stop();
   endpoint_.on_closed(reason);
   while (auto incoming = endpoint_.next()) {
     auto* reply = std::get_if<Reply>(&*incoming);
-    if (reply != nullptr && reply->id != initialize_ && reply->id != page_) completions_.push_back(std::move(*reply));
+    if (reply != nullptr && !is_own(reply->id)) completions_.push_back(std::move(*reply));
   }
 }
 
@@ -171,17 +204,11 @@ CallId ClientSession::request(std::string_view method, const json::RawObject& pa
 }
 
 void ClientSession::cancel(CallId id, std::string_view reason) {
-  if (id == initialize_ || id == page_) return;
+  if (is_own(id)) return;
   endpoint_.cancel(id, reason);
   while (auto incoming = endpoint_.next()) {
     if (auto* reply = std::get_if<Reply>(&*incoming)) completions_.push_back(std::move(*reply));
   }
-}
-
-void ClientSession::refresh_tools(Clock::time_point now) {
-  if (state_ != SessionState::kReady && state_ != SessionState::kListing) return;
-  tools_.refresh(now);
-  advance_lists(now);
 }
 
 void ClientSession::note(std::string text) {

@@ -27,6 +27,8 @@ struct SessionOptions {
   std::string protocol_version = "2025-11-25";  // offered; any of 2024-10-07 … 2025-11-25 is accepted in the answer
   std::chrono::milliseconds initialize_timeout{60'000};
   EndpointLimits limits;
+  // The lists that are fetched and kept: rows of catalog.h. The first is the one that a session is ready with.
+  std::vector<const CatalogKind*> catalogs{&kToolCatalog};
   CatalogLimits lists;
 };
 
@@ -63,18 +65,17 @@ class ClientSession {
   CallId request(std::string_view method, const json::RawObject& params, std::chrono::milliseconds timeout,
                  Clock::time_point now);
   void cancel(CallId id, std::string_view reason);
-  // tools/list with all its pages: tools() is replaced when the last page came. Happens by itself after initialize and
-  // after notifications/tools/list_changed.
-  void refresh_tools(Clock::time_point now);
-
   SessionState state() const { return state_; }
   const std::optional<Error>& failure() const {
     return failure_;
   }  // set in kFailed: why initialize or the first list failed
   const ServerInfo& server() const { return server_; }
-  const std::vector<Tool>& tools() const { return tools_.items(); }
-  bool tools_known() const { return tools_.known(); }
-  std::uint64_t tools_version() const { return tools_.version(); }
+  // Null for a kind that is not among the options' catalogs.
+  const Catalog* catalog(const CatalogKind& kind) const;
+  const std::vector<Tool>& tools() const { return lists_.front().catalog.items(); }
+  bool tools_known() const { return lists_.front().catalog.known(); }
+  // Counts the lists that came, of every kind.
+  std::uint64_t lists_version() const;
 
   std::optional<std::string> take_output() { return endpoint_.take_output(); }  // one message, without its line end
   std::vector<Completion> take_completions();
@@ -87,7 +88,16 @@ class ClientSession {
   void on_reply(Reply reply, Clock::time_point now);
   void on_initialized(Result<CallReply> answer, Clock::time_point now);
   void on_peer_request(const PeerRequest& request);
+  // One list, and the request for a page of it that waits; 0 = none.
+  struct List {
+    Catalog catalog;
+    CallId page = 0;
+  };
+  List* waiting_for(CallId page);
+  bool is_own(CallId id) { return id == initialize_ || waiting_for(id) != nullptr; }
   void advance_lists(Clock::time_point now);
+  // False: the session failed with it.
+  bool advance(List& list, Clock::time_point now);
   void fail_session(Error error);
   void fail_session(Error error, const Error& reason);
   void end(const Error& reason);
@@ -95,12 +105,11 @@ class ClientSession {
 
   SessionOptions options_;
   Endpoint endpoint_;
-  Catalog tools_;
+  std::vector<List> lists_;
   SessionState state_ = SessionState::kNew;
   std::optional<Error> failure_;
   ServerInfo server_;
   CallId initialize_ = 0;
-  CallId page_ = 0;  // the request for a page of tools_ that waits; 0 = none
 
   std::vector<Completion> completions_;
   std::vector<std::string> log_;

@@ -367,12 +367,43 @@ TEST(ClientSession, lists_again_once_after_a_storm_of_list_changed) {
 TEST(ClientSession, keeps_its_tools_when_listing_them_again_fails) {
   Fixture f;
   f.ready(R"([{"name":"old"}])");
-  f.session.refresh_tools(f.now);
+  f.say(R"({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})");
+  f.pass(milliseconds(250));
   f.say(R"({"jsonrpc":"2.0","id":3,"error":{"code":-32603,"message":"oops"}})");
   EXPECT_EQ(f.session.state(), SessionState::kReady);
   EXPECT_EQ(f.session.tools().at(0).name, "old");
   EXPECT_EQ(f.session.take_log().at(0),
             "the tools could not be listed again: tools/list: the server answered with error -32603: oops");
+}
+
+TEST(ClientSession, keeps_as_many_lists_as_it_is_asked_for) {
+  Fixture f;
+  SessionOptions options;
+  options.catalogs = {&kToolCatalog, &kResourceCatalog, &kPromptCatalog};
+  f.session = ClientSession(options);
+  f.initialize(R"({"tools":{},"resources":{"listChanged":true}})");
+  EXPECT_EQ(f.sent(),
+            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n"
+            "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"tools/list\"}\n"
+            "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"resources/list\"}\n"
+            "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"prompts/list\"}\n");
+  f.say(R"({"jsonrpc":"2.0","id":3,"result":{"resources":[{"uri":"a:b"}]}})");
+  EXPECT_EQ(f.session.state(), SessionState::kListing);
+  f.say(R"({"jsonrpc":"2.0","id":2,"result":{"tools":[{"name":"t"}]}})");
+  EXPECT_EQ(f.session.state(), SessionState::kReady);
+  f.say(R"({"jsonrpc":"2.0","id":4,"error":{"code":-32603,"message":"what?"}})");
+  EXPECT_EQ(f.session.state(), SessionState::kReady);
+  EXPECT_EQ(f.session.tools().at(0).name, "t");
+  EXPECT_EQ(f.session.catalog(kResourceCatalog)->items().at(0).name, "a:b");
+  EXPECT_TRUE(f.session.catalog(kPromptCatalog)->known());
+  EXPECT_EQ(f.session.catalog(kResourceTemplateCatalog), nullptr);
+  const std::uint64_t before = f.session.lists_version();
+  f.say(R"({"jsonrpc":"2.0","method":"notifications/resources/list_changed"})");
+  f.pass(milliseconds(250));
+  EXPECT_EQ(f.sent(), "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"resources/list\"}\n");
+  f.say(R"({"jsonrpc":"2.0","id":5,"result":{"resources":[]}})");
+  EXPECT_EQ(f.session.lists_version(), before + 1);
+  EXPECT_TRUE(f.session.take_completions().empty());
 }
 
 TEST(ClientSession, reads_batches) {

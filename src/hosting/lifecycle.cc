@@ -16,7 +16,6 @@ struct Overloaded : F... {
 ServerState state_in(Phase phase) {
   switch (phase) {
     case Phase::kProcessStart:
-    case Phase::kRelayConnect:
     case Phase::kMcpInit:
       return ServerState::kConnecting;
     default:
@@ -120,7 +119,7 @@ Lifecycle::Action Lifecycle::next(Clock::time_point now) {
 
 Lifecycle::Action Lifecycle::begin_attempt(Clock::time_point now) {
   connected_since_.reset();
-  enter(ServerState::kPreparing, Phase::kSessionCreate, now);
+  enter(ServerState::kPreparing, Phase::kNone, now);  // the connector says what it begins with
   phases_.clear();
   step_ = Step::kStarting;
   cancelling_ = false;

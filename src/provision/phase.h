@@ -8,14 +8,12 @@ namespace mcpbox::provision {
 // Where an attempt to start a server is, or was when it failed.
 enum class Phase {
   kNone,
-  kSessionCreate,   // the sandbox
-  kStage,           // copying the host folder in; LangBot counts it to session_create
-  kDepInstall,      // pip, uv, npm
-  kProcessStart,    // fork and exec
-  kRelayConnect,    // the pipes
-  kMcpInit,         // initialize and the first tools/list
-  kRuntime,         // it was connected, and then it ended
-  kBoxUnavailable,  // no engine answers
+  kSessionCreate,  // the sandbox
+  kStage,          // copying the host folder in; LangBot counts it to session_create
+  kDepInstall,     // pip, uv, npm
+  kProcessStart,   // fork and exec
+  kMcpInit,        // initialize and the first tools/list
+  kRuntime,        // it was connected, and then it ended
 };
 
 constexpr std::string_view name_of(Phase phase) {
@@ -30,14 +28,10 @@ constexpr std::string_view name_of(Phase phase) {
       return "dep_install";
     case Phase::kProcessStart:
       return "process_start";
-    case Phase::kRelayConnect:
-      return "relay_connect";
     case Phase::kMcpInit:
       return "mcp_init";
     case Phase::kRuntime:
       return "runtime";
-    case Phase::kBoxUnavailable:
-      return "box_unavailable";
   }
   return "";
 }

@@ -44,6 +44,8 @@ TEST_F(LifecycleTest, shows_every_phase_of_a_start_and_how_long_it_took) {
   EXPECT_FALSE(life.settled()) << "it is about to start";
   begin();
   EXPECT_EQ(life.state(), ServerState::kPreparing);
+  EXPECT_EQ(life.phase(), Phase::kNone) << "what a start does first is the connector's to say";
+  (void)tell(Lifecycle::PhaseReached{Phase::kSessionCreate});
   EXPECT_EQ(life.phase(), Phase::kSessionCreate);
   const std::pair<Phase, ServerState> steps[] = {{Phase::kDepInstall, ServerState::kPreparing},
                                                  {Phase::kStage, ServerState::kPreparing},

@@ -57,8 +57,8 @@ std::vector<Named> events() {
       {"ended", Lifecycle::Ended{}},
       {"tick", Lifecycle::Tick{}},
   };
-  for (const Phase phase : {Phase::kSessionCreate, Phase::kStage, Phase::kDepInstall, Phase::kProcessStart,
-                            Phase::kRelayConnect, Phase::kMcpInit}) {
+  for (const Phase phase :
+       {Phase::kSessionCreate, Phase::kStage, Phase::kDepInstall, Phase::kProcessStart, Phase::kMcpInit}) {
     all.push_back({name_of(phase).data(), Lifecycle::PhaseReached{phase}});
   }
   return all;

@@ -26,12 +26,17 @@ struct TooLong {
   std::size_t length = 0;
 };
 
+// Lines with nothing in them, which are no messages, so many that their reader should know.
+struct Blank {
+  std::size_t lines = 0;
+};
+
 // Nothing comes any more. `why` is kUnavailable for a normal end, and says what broke otherwise.
 struct Closed {
   Error why;
 };
 
-using Received = std::variant<Message, TooLong, Closed>;
+using Received = std::variant<Message, TooLong, Blank, Closed>;
 
 class Channel {
  public:

@@ -16,7 +16,8 @@ namespace {
 
 namespace asio = boost::asio;
 const auto kTuple = asio::as_tuple(asio::use_awaitable);
-constexpr std::size_t kRead = 64u << 10;            // what a pipe holds as a rule (pipe(7))
+constexpr std::size_t kRead = 64u << 10;  // what a pipe holds as a rule (pipe(7))
+constexpr std::size_t kManyBlank = 1024;
 constexpr std::chrono::milliseconds kDropPause{4};  // before each read of a line that is dropped: at most 16 MiB/s
 
 }  // namespace
@@ -34,6 +35,8 @@ Task<Received> PipeChannel::receive() {
       const auto next = framer_.next();
       if (next.item == Item::kLine) co_return Message{next.line};
       if (next.item == Item::kTooLong) co_return TooLong{std::string(next.line), std::string(next.tail), next.length};
+      blank_ += framer_.take_blank();
+      if (blank_ >= kManyBlank) co_return Blank{std::exchange(blank_, 0)};
     }
     if (ended_) {
       if (!std::exchange(delivered_, true)) {

@@ -12,8 +12,8 @@
 
 namespace mcpbox::channel {
 
-// Lines end with "\n" or "\r\n"; blank ones are skipped. What stands after the last line end counts as a line when the
-// peer ends. Memory: one message of `max_message` bytes and one read of 64 KiB.
+// Lines end with "\n" or "\r\n"; blank ones are skipped, and told of by the thousand. What stands after the last line
+// end counts as a line when the peer ends. Memory: one message of `max_message` bytes and one read of 64 KiB.
 class PipeChannel : public Channel {
  public:
   static constexpr std::size_t kMaxMessage = 16u << 20;
@@ -33,6 +33,7 @@ class PipeChannel : public Channel {
   boost::asio::posix::stream_descriptor from_peer_;
   mcp::LineFramer framer_;
   std::vector<char> buffer_;
+  std::size_t blank_ = 0;   // blank lines that nobody was told of
   bool ended_ = false;      // the peer's end of file was seen
   bool delivered_ = false;  // and what stood after the last line end was handed out
 };

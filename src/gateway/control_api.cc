@@ -48,19 +48,24 @@ struct Route {
   std::vector<std::string> query;
   Body body = Body::kIgnored;
   std::vector<std::string> members;
+  bool waits = false;  // for a server, as long as that likes
 };
+
+// Handlers that wait are fewer than connections (net::HttpServerOptions): whoever looks at the servers, stops one or
+// ends the daemon gets in.
+constexpr unsigned kMaxWaiting = 224;
 
 const Route kRoutes[] = {
     {"GET", "/v1/status", send_status, {}},
     {"GET", "/v1/servers", send_servers, {}},
-    {"GET", "/v1/wait", wait_for_servers, {"timeout"}},
+    {"GET", "/v1/wait", wait_for_servers, {"timeout"}, Body::kIgnored, {}, true},
     {"POST", "/v1/shutdown", shut_down, {}},
     {"GET", "/v1/servers/{server}/tools", send_tools, {}},
-    {"POST", "/v1/servers/{server}/call", call_tool, {}, Body::kObject, {"tool", "arguments"}},
-    {"GET", "/v1/servers/{server}/logs", send_logs, {"after", "follow"}},
+    {"POST", "/v1/servers/{server}/call", call_tool, {}, Body::kObject, {"tool", "arguments"}, true},
+    {"GET", "/v1/servers/{server}/logs", send_logs, {"after", "follow"}, Body::kIgnored, {}, true},
     {"POST", "/v1/servers/{server}/restart", restart, {"fresh"}},
     {"POST", "/v1/servers/{server}/stop", stop, {}},
-    {"POST", "/v1/servers/{server}/pull", pull, {}, Body::kObject, {"of", "to", "dry_run", "force", "delete"}},
+    {"POST", "/v1/servers/{server}/pull", pull, {}, Body::kObject, {"of", "to", "dry_run", "force", "delete"}, true},
 };
 
 // nullopt when the parameters are those that the route has.
@@ -110,6 +115,19 @@ Task<void> dispatch(ControlContext& context, net::HttpExchange& exchange) {
     if (!body) co_return co_await refuse(exchange, body.error());
     call.body = std::move(*body);
   }
+  if (!route.waits) co_return co_await route.handler(call);
+  if (context.waiting >= kMaxWaiting) {
+    co_return co_await refuse(
+        exchange, Error(Code::kResourceExhausted,
+                        fmt::format("{} requests wait for servers already; try again when some have ended, or stop the "
+                                    "server that they wait for",
+                                    context.waiting)));
+  }
+  struct Waiting {
+    unsigned& count;
+    explicit Waiting(unsigned& n) : count(n) { ++count; }
+    ~Waiting() { --count; }
+  } const waiting(context.waiting);
   co_await route.handler(call);
 }
 

@@ -30,6 +30,7 @@ struct ControlContext {
   std::string config_file;
   std::function<void()> request_shutdown;  // returns at once; the daemon ends after the reply was sent
   std::chrono::steady_clock::time_point started;
+  unsigned waiting = 0;  // requests that wait for a server
 };
 
 // The handler refers to `context`, which must outlive the server.

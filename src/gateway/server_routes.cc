@@ -73,15 +73,11 @@ Task<void> call_tool(ControlCall& call) {
   }
   auto reply = co_await call.server->call_tool(std::move(**tool), std::move(arguments));
   if (!reply) co_return co_await refuse(call.exchange, reply.error());
-  json::Writer out;
-  out.object();
-  if (reply->error_code) {
-    out.member("rpc_error", json::Raw{reply->error});
-  } else {
-    out.member("result", json::Raw{reply->result});
-  }
-  out.end();
-  co_await answer(call.exchange, 200, out.take_line());
+  // As it came, without another copy: it may have 16 MiB, and the server decides when many come.
+  const bool failed = reply->error_code.has_value();
+  const std::string_view value = failed ? reply->error : reply->result;
+  (void)co_await call.exchange.send(200, "application/json", failed ? R"({"rpc_error":)" : R"({"result":)",
+                                    value.empty() ? "null" : value, "}\n");
 }
 
 Task<void> send_logs(ControlCall& call) {

@@ -48,7 +48,7 @@ class Instance {
   ConnectionView view() const { return connection_->view(); }
 
   // SessionLoop::call. The instance must live until it returns; InstancePool's leases see to that.
-  Task<Result<mcp::CallReply>> call(std::string method, json::RawObject params, std::chrono::milliseconds timeout) {
+  Task<Result<Answer>> call(std::string method, json::RawObject params, std::chrono::milliseconds timeout) {
     return loop_.call(std::move(method), std::move(params), timeout);
   }
 

@@ -179,7 +179,7 @@ std::string Server::not_connected() const {
   return why;
 }
 
-Task<Result<mcp::CallReply>> Server::call_tool(std::string tool, json::RawObject arguments) {
+Task<Result<Answer>> Server::call_tool(std::string tool, json::RawObject arguments) {
   if (!lifecycle_.serving()) co_return fail(Code::kFailedPrecondition, not_connected());
   auto lease = co_await instances_.acquire(kShared);
   if (!lease) co_return fail(Code::kFailedPrecondition, not_connected());

@@ -52,7 +52,7 @@ class Server {
 
   // kFailedPrecondition when it is not connected (the message says why), kUnavailable with how it died when it dies
   // meanwhile; never executed a second time by itself.
-  Task<Result<mcp::CallReply>> call_tool(std::string tool, json::RawObject arguments);
+  Task<Result<Answer>> call_tool(std::string tool, json::RawObject arguments);
   Result<std::vector<mcp::Tool>> tools() const;
 
   // Copies::pull. Works in every state.

@@ -18,6 +18,9 @@ constexpr double kUnaskedBurst = 4 << 20;
 constexpr std::size_t kMessageCost = 256;  // what a message costs beside its bytes
 constexpr std::size_t kLong = 128u << 10;  // from here on a message is parsed on the pool: it takes 0.1 ms and more
 constexpr std::chrono::microseconds kTurn{500};
+constexpr std::size_t kBlankCost = 16;  // of a line with nothing in it
+// An answer of 16 MiB more, and the line that it came in: what one server costs by answering.
+constexpr std::size_t kMaxUndelivered = 8u << 20;
 
 }  // namespace
 
@@ -34,9 +37,24 @@ SessionLoop::SessionLoop(boost::asio::any_io_executor executor, boost::asio::thr
       writable_(executor),
       rearmed_(executor),
       callers_left_(executor),
-      tasks_(executor, "mcp") {}
+      tasks_(executor, "mcp") {
+  undelivered_->on_less = [this] { readable_.notify(); };
+}
 
-SessionLoop::~SessionLoop() = default;
+SessionLoop::~SessionLoop() {
+  undelivered_->on_less = {};
+}
+
+Answer::Answer(mcp::CallReply reply, std::shared_ptr<Undelivered> of)
+    : CallReply(std::move(reply)), of_(std::move(of)), bytes_(result.size() + error.size()) {
+  of_->bytes += bytes_;
+}
+
+Answer::~Answer() {
+  if (!of_) return;
+  of_->bytes -= bytes_;
+  if (of_->on_less) of_->on_less();
+}
 
 void SessionLoop::start(std::function<void()> on_change) {
   on_change_ = std::move(on_change);
@@ -62,8 +80,7 @@ void SessionLoop::close_write() {
   writable_.notify();
 }
 
-Task<Result<mcp::CallReply>> SessionLoop::call(std::string method, json::RawObject params,
-                                               std::chrono::milliseconds timeout) {
+Task<Result<Answer>> SessionLoop::call(std::string method, json::RawObject params, std::chrono::milliseconds timeout) {
   Waiter waiter(executor_);
   const mcp::CallId id = session_.request(method, params, timeout, Clock::now());
   waiters_.emplace(id, &waiter);
@@ -83,7 +100,8 @@ Task<Result<mcp::CallReply>> SessionLoop::call(std::string method, json::RawObje
   params = json::RawObject();  // the session has its copy
   pump();
   while (!waiter.outcome) co_await waiter.done.wait();
-  co_return std::move(*waiter.outcome);
+  if (!*waiter.outcome) co_return fail(std::move(*waiter.outcome).error());
+  co_return std::move(**waiter.outcome);
 }
 
 void SessionLoop::pump() {
@@ -92,7 +110,11 @@ void SessionLoop::pump() {
     if (found == waiters_.end()) continue;  // its caller went away
     Waiter& waiter = *found->second;
     waiters_.erase(found);
-    waiter.outcome = std::move(completion.outcome);
+    if (completion.outcome) {
+      waiter.outcome.emplace(Answer(std::move(*completion.outcome), undelivered_));
+    } else {
+      waiter.outcome.emplace(fail(std::move(completion.outcome).error()));
+    }
     waiter.done.notify();
   }
   for (const std::string& line : session_.take_log()) log_.line(provision::LogSource::kStdout, line);
@@ -112,7 +134,7 @@ void SessionLoop::pump() {
 Task<void> SessionLoop::read() {
   auto turn = Clock::now();
   for (;;) {
-    while (!session_.wants_input()) co_await readable_.wait();
+    while (!session_.wants_input() || undelivered_->bytes >= kMaxUndelivered) co_await readable_.wait();
     const auto got = co_await channel_->receive();
     const auto now = Clock::now();
     std::uint64_t settled = 0;
@@ -131,6 +153,9 @@ Task<void> SessionLoop::read() {
     } else if (const auto* dropped = std::get_if<channel::TooLong>(&got)) {
       settled = session_.counters().settled;
       session_.on_too_long(dropped->head, dropped->tail, dropped->length, now);
+    } else if (const auto* blank = std::get_if<channel::Blank>(&got)) {
+      settled = session_.counters().settled;
+      cost = blank->lines * kBlankCost;
     } else {
       break;
     }

@@ -24,11 +24,32 @@
 
 namespace mcpbox::hosting {
 
+// Bytes of answers that were handed out and not let go of yet.
+struct Undelivered {
+  std::size_t bytes = 0;
+  std::function<void()> on_less;  // empty once nobody listens
+};
+
+// An answer that counts against its server's undelivered bytes as long as it lives. May outlive the loop, on the same
+// executor.
+class Answer : public mcp::CallReply {
+ public:
+  Answer(mcp::CallReply reply, std::shared_ptr<Undelivered> of);
+  Answer(Answer&&) noexcept = default;
+  Answer& operator=(Answer&&) = delete;
+  ~Answer();
+
+ private:
+  std::shared_ptr<Undelivered> of_;  // null when moved from
+  std::size_t bytes_;
+};
+
 // Lives on one executor. start() spawns its tasks; stop() must be awaited before it is destroyed.
 //
 // What a server may cost the loop that it shares: what nobody asked it for (requests, notifications, noise, late or
 // unknown answers) is read at 2 MiB and about 6,000 messages a second, 4 MiB at once; beyond that it waits in the pipe.
-// Answers that somebody waits for are read at any speed. Long messages are parsed on `pool`. After half a millisecond
+// Answers that somebody waits for are read at any speed, but nothing is read while 8 MiB of them are in callers' hands.
+// Long messages are parsed on `pool`. After half a millisecond
 // of work the loop's other tasks have their turn.
 class SessionLoop {
  public:
@@ -52,15 +73,15 @@ class SessionLoop {
   bool input_broken() const { return input_broken_; }
 
   // Returns when the server answered, the time was up, or the session ended. Cancelling the coroutine cancels the
-  // request.
-  Task<Result<mcp::CallReply>> call(std::string method, json::RawObject params, std::chrono::milliseconds timeout);
+  // request. Who gets the answer lets go of it when it is passed on.
+  Task<Result<Answer>> call(std::string method, json::RawObject params, std::chrono::milliseconds timeout);
 
  private:
   // A caller that waits, in its own frame.
   struct Waiter {
     explicit Waiter(boost::asio::any_io_executor executor) : done(std::move(executor)) {}
     net::Signal done;
-    std::optional<Result<mcp::CallReply>> outcome;
+    std::optional<Result<Answer>> outcome;
   };
   struct Seen {
     mcp::SessionState state = mcp::SessionState::kNew;
@@ -80,6 +101,7 @@ class SessionLoop {
   mcp::ClientSession session_;
   provision::ServerLog& log_;
   FlowBudget unasked_;
+  std::shared_ptr<Undelivered> undelivered_ = std::make_shared<Undelivered>();
   net::Signal readable_;  // the session wants input again
   net::Signal writable_;  // there is output, or the channel is closed for it
   net::Signal rearmed_;   // a deadline came nearer

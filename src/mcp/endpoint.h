@@ -28,7 +28,7 @@ using Clock = std::chrono::steady_clock;
 using CallId = std::uint64_t;
 
 struct EndpointLimits {
-  std::size_t max_in_flight = 256;  // requests of ours that wait for an answer
+  std::size_t max_in_flight = 128;  // requests of ours that wait for an answer
   std::size_t max_id = 1024;        // bytes of a peer's id or method; longer ones are noise
   // Bytes of answers that wait to be written: from `high_water` on nothing is read until less than half of it waits.
   std::size_t high_water = 1u << 20;

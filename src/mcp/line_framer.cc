@@ -19,11 +19,15 @@ void keep_tail(std::string& tail, std::string_view piece) {
   if (tail.size() > kExcerpt) tail.erase(0, tail.size() - kExcerpt);
 }
 
+void LineFramer::release() {
+  buffer_.clear();
+  if (buffer_.capacity() > kKeepCapacity) buffer_.shrink_to_fit();
+  begin_ = scanned_ = 0;
+}
+
 void LineFramer::feed(std::string_view bytes) {
   if (begin_ == buffer_.size()) {
-    buffer_.clear();
-    if (buffer_.capacity() > kKeepCapacity) buffer_.shrink_to_fit();
-    begin_ = scanned_ = 0;
+    release();
   } else if (begin_ >= kCompactFrom && begin_ >= buffer_.size() / 2) {
     // At most as many bytes move as were delivered since the last time: linear over the stream.
     buffer_.erase(0, begin_);
@@ -65,6 +69,8 @@ LineFramer::Next LineFramer::next() {
         drop(std::string_view(buffer_).substr(begin_));
         begin_ = scanned_;
       }
+      // At once and not with the next feed, which may be long in coming: what was delivered is the reader's copy.
+      if (begin_ == buffer_.size()) release();
       return {};
     }
     std::string_view line = std::string_view(buffer_).substr(begin_, newline - begin_);
@@ -74,7 +80,10 @@ LineFramer::Next LineFramer::next() {
       return finish_drop();
     }
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    if (line.empty()) continue;
+    if (line.empty()) {
+      ++blank_;
+      continue;
+    }
     if (line.size() > max_line_) {
       drop(line);
       dropping_ = false;

@@ -4,13 +4,14 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace mcpbox::mcp {
 
 inline constexpr std::size_t kExcerpt = 256;  // bytes kept of each end of a line that is too long
 
 // Feed with what read(2) gave, then take lines until there is none. A line's view is valid until the next feed().
-// Ends of line are "\n" and "\r\n"; blank lines are not delivered. Memory: max_line and one feed at most.
+// Ends of line are "\n" and "\r\n"; blank lines are not delivered, but counted. Memory: max_line and one feed at most.
 class LineFramer {
  public:
   explicit LineFramer(std::size_t max_line = 16u << 20) : max_line_(max_line) {}
@@ -36,8 +37,11 @@ class LineFramer {
   // The line that comes is too long already: what it has is dropped until its end.
   bool dropping() const { return dropping_; }
   std::size_t buffered() const { return buffer_.size() - begin_; }
+  // How many blank lines were passed over since this was asked last.
+  std::size_t take_blank() { return std::exchange(blank_, 0); }
 
  private:
+  void release();
   void drop(std::string_view piece);
   Next finish_drop();
 
@@ -45,6 +49,7 @@ class LineFramer {
   std::size_t begin_ = 0;    // first byte not yet delivered
   std::size_t scanned_ = 0;  // no newline before this offset
   std::size_t max_line_;
+  std::size_t blank_ = 0;
   bool dropping_ = false;
   std::size_t dropped_ = 0;
   std::string head_;

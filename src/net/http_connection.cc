@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
@@ -27,6 +28,11 @@ constexpr std::size_t kMaxLingered = 8u << 20;
 constexpr std::chrono::seconds kAskAfter{1};
 constexpr std::chrono::seconds kAskAgain{15};
 
+bool is_chunked(std::string_view coding) {
+  return std::ranges::equal(coding, std::string_view("chunked"),
+                            [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a | 0x20 : a) == b; });
+}
+
 Task<void> forever() {
   co_await sleep_for(std::chrono::hours(24 * 365));
 }
@@ -34,7 +40,8 @@ Task<void> forever() {
 }  // namespace
 
 std::optional<HttpConnection::TimePoint> HttpConnection::waiting_since() const {
-  return serving_ ? std::nullopt : std::optional(since_);
+  if (serving_) return exchange_ != nullptr ? exchange_->reading_since() : std::nullopt;
+  return since_;
 }
 
 std::optional<HttpConnection::TimePoint> HttpConnection::writing_since() const {
@@ -176,6 +183,12 @@ Task<bool> HttpConnection::serve_one() {
   // RFC 9112 §3.2
   if (request.count("host") > 1 || (!reader.http_1_0() && request.count("host") == 0))
     wrong = WireError{400, "a request names one host"};
+  // RFC 9112 §6.1, §6.3: a body whose end two readers could see at two places, or whose coding nobody undoes.
+  if (const std::size_t codings = request.count("transfer-encoding"); codings > 0) {
+    if (codings > 1 || !is_chunked(request.field("transfer-encoding")))
+      wrong = WireError{501, "of transfer codings only chunked is understood"};
+    if (request.count("content-length") > 0) wrong = WireError{400, "a body has a length or is chunked, not both"};
+  }
   if (!parse_target(reader.target(), request)) wrong = WireError{400, "the request target cannot be read"};
   if (request.peer.uid && *request.peer.uid != ::geteuid() && *request.peer.uid != 0)
     wrong = WireError{403, "this socket belongs to another user"};

@@ -27,7 +27,8 @@ class HttpConnection {
   // `tls` a handshake comes first.
   Task<void> run(UniqueFd socket, TlsIdentity* tls);
 
-  // Since when it has waited for a whole request head; nullopt while a request is served.
+  // Since when it has waited for its client: for a whole request head, or for more of a body. nullopt while a request
+  // is served.
   std::optional<TimePoint> waiting_since() const;
   std::optional<TimePoint> writing_since() const;
   // Ends once the request that is being served is answered; at once where there is none.

@@ -54,6 +54,10 @@ class HttpExchange {
   // value with a line break ends the program's fault: the field is left out and said in the log.
   virtual void set_field(std::string name, std::string value) = 0;
   virtual Task<Result<void>> send(unsigned status, std::string content_type, std::string body) = 0;
+  // The same with a body in three parts, which are not put together: for a large one within a few bytes of ours. They
+  // live until this returns.
+  virtual Task<Result<void>> send(unsigned status, std::string content_type, std::string_view before,
+                                  std::string_view middle, std::string_view after) = 0;
   // A streamed answer: begin, any number of writes, end. Chunked (RFC 9112 §7.1), also for text/event-stream; to an
   // HTTP/1.0 client it ends with the connection. Each write is on its way when it returns, and waits while the client
   // takes nothing.

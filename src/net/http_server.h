@@ -19,15 +19,15 @@ namespace mcpbox::net {
 
 struct HttpServerOptions {
   std::uint64_t max_body = 4u << 20;  // bytes, unless the handler says otherwise; kResourceExhausted for it beyond
-  // When all are taken, a newcomer takes the place of the one that has waited longest for its client's request, for at
-  // least a second; where there is none, newcomers wait in the backlog.
+  // When all are taken, a newcomer takes the place of the one that has waited longest for its client's request or its
+  // body, for at least a second; where there is none, newcomers wait in the backlog. Handlers that wait for something
+  // else should be fewer, so that there is always a place.
   std::size_t max_connections = 256;
   // A client gets 408 or is cut off when it takes longer. A head is at most 16 KiB (431).
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(75);  // for the first byte of a request
   std::chrono::milliseconds head_timeout = std::chrono::seconds(10);  // from there to the head's end; a TLS handshake
   std::chrono::milliseconds body_timeout = std::chrono::seconds(30);  // waiting for the body, and a second more a KiB
-  std::chrono::milliseconds write_timeout =
-      std::chrono::minutes(5);  // that one write waits for a client that reads not
+  std::chrono::milliseconds write_timeout = std::chrono::minutes(1);  // for one write, to a client that reads not
 };
 
 // Where to listen: a name in the file system, made 0600 with a lock beside it (sys/unix_listener.h). Only its owner and

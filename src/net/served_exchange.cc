@@ -59,7 +59,9 @@ Task<Result<std::size_t>> ServedExchange::read_some(std::span<char> into) {
     if (reader_.done()) co_return std::size_t{0};
     const auto allowed = options_.body_timeout + std::chrono::seconds(received_ / kSlowest);
     const auto began = Clock::now();
+    reading_since_ = began;
     const bool came = co_await input_.more(began + (allowed - waited_));
+    reading_since_.reset();
     waited_ += Clock::now() - began;
     if (came) continue;
     if (input_.ended()) co_return failed(Code::kUnavailable, "the client went away within its request body");
@@ -97,14 +99,21 @@ Task<Result<void>> ServedExchange::put(std::string_view first, std::string_view 
 }
 
 Task<Result<void>> ServedExchange::send(unsigned status, std::string content_type, std::string body) {
+  co_return co_await send(status, std::move(content_type), body, {}, {});
+}
+
+Task<Result<void>> ServedExchange::send(unsigned status, std::string content_type, std::string_view before,
+                                        std::string_view middle, std::string_view after) {
   if (state_ != State::kOpen) co_return fail(Code::kFailedPrecondition, "the request was answered before");
   state_ = State::kDone;
   ReplyHead reply = head(status, std::move(content_type));
   reply.framing = bodiless(status) ? Framing::kNone : Framing::kLength;
-  reply.length = body.size();
-  const std::string text = write_head(reply);
-  const bool headed = bodiless(status) || request_.method == "HEAD";
-  co_return co_await put(text, headed ? std::string_view() : std::string_view(body));
+  reply.length = before.size() + middle.size() + after.size();
+  std::string text = write_head(reply);
+  if (bodiless(status) || request_.method == "HEAD") co_return co_await put(text);
+  if (middle.empty() && after.empty()) co_return co_await put(text, before);
+  text += before;
+  co_return co_await put(text, middle, after);
 }
 
 Task<Result<void>> ServedExchange::begin(unsigned status, std::string content_type) {

@@ -22,6 +22,8 @@ class ServedExchange final : public HttpExchange {
   Task<Result<std::size_t>> read_some(std::span<char> into) override;
   void set_field(std::string name, std::string value) override;
   Task<Result<void>> send(unsigned status, std::string content_type, std::string body) override;
+  Task<Result<void>> send(unsigned status, std::string content_type, std::string_view before, std::string_view middle,
+                          std::string_view after) override;
   Task<Result<void>> begin(unsigned status, std::string content_type) override;
   Task<Result<void>> write(std::string piece) override;
   Task<Result<void>> end() override;
@@ -38,6 +40,8 @@ class ServedExchange final : public HttpExchange {
   bool may_ask() const { return state_ == State::kOpen && !reader_.http_1_0(); }
   // When the write that runs now began: it has got stuck if that is long ago.
   std::optional<HttpInput::TimePoint> writing_since() const { return writing_since_; }
+  // Since when the client has been waited for to send more of the body.
+  std::optional<HttpInput::TimePoint> reading_since() const { return reading_since_; }
 
  private:
   enum class State { kOpen, kStreaming, kDone };
@@ -56,7 +60,7 @@ class ServedExchange final : public HttpExchange {
   State state_ = State::kOpen;
   std::uint64_t max_body_ = 0, received_ = 0;
   std::chrono::steady_clock::duration waited_{0};  // for the body, while the handler wanted some
-  std::optional<HttpInput::TimePoint> writing_since_;
+  std::optional<HttpInput::TimePoint> writing_since_, reading_since_;
   std::optional<PrefixedStream> upgraded_;
 };
 

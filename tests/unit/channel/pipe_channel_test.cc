@@ -45,6 +45,23 @@ struct PipeChannelTest : testing::Test {
   }
 };
 
+TEST_F(PipeChannelTest, tells_of_blank_lines_by_the_thousand) {
+  open();
+  peer_writes(std::string(3000, '\n') + "{}\n" + std::string(100, '\n'));
+  up.write.reset();
+  std::size_t blank = 0;
+  unsigned told = 0;
+  test::run_task(loop, [&](PipeChannel& from) -> Task<int> {
+    for (;;) {
+      auto got = co_await from.receive();
+      if (const auto* lines = std::get_if<Blank>(&got)) blank += lines->lines, ++told;
+      if (std::holds_alternative<Closed>(got)) co_return 0;
+    }
+  }(*channel));
+  EXPECT_EQ(blank, 3100u);
+  EXPECT_EQ(told, 1u);
+}
+
 TEST_F(PipeChannelTest, hands_out_each_line_however_the_bytes_are_cut) {
   const std::string text = "{\"a\":1}\r\n\n{\"b\":\"\xC3\xA4\"}\n{\"c\":3}";
   for (std::size_t cut = 0; cut <= text.size(); ++cut) {

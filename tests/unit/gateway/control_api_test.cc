@@ -44,6 +44,10 @@ struct Recorded final : net::HttpExchange {
     ended = true;
     co_return Result<void>{};
   }
+  Task<Result<void>> send(unsigned code, std::string content_type, std::string_view before, std::string_view middle,
+                          std::string_view after) override {
+    return send(code, std::move(content_type), std::string(before).append(middle).append(after));
+  }
   Task<Result<void>> begin(unsigned code, std::string content_type) override {
     EXPECT_EQ(status, 0u) << "answered twice";
     status = code;
@@ -156,6 +160,18 @@ TEST_F(ControlApiTest, unknown_routes_and_servers_are_404_in_json) {
   }
   EXPECT_THAT(ask("GET", "/v1/servers/nobody/tools")->body, HasSubstr("off, We.ird_1, failing"));
   EXPECT_FALSE(shutdown_asked);
+}
+
+TEST_F(ControlApiTest, whoever_looks_or_stops_gets_in_when_too_many_wait_for_servers) {
+  context->waiting = 224;
+  EXPECT_EQ(ask("POST", "/v1/servers/off/call", R"({"tool":"t"})")->status, 429u);
+  EXPECT_EQ(ask("GET", "/v1/servers/off/logs", "", {{"follow", "1"}})->status, 429u);
+  EXPECT_EQ(ask("GET", "/v1/wait", "", {{"timeout", "0"}})->status, 429u);
+  EXPECT_EQ(ask("GET", "/v1/servers")->status, 200u);
+  EXPECT_EQ(ask("POST", "/v1/servers/off/stop")->status, 200u);
+  context->waiting = 223;
+  EXPECT_EQ(ask("POST", "/v1/servers/off/call", R"({"tool":"t"})")->status, 409u);
+  EXPECT_EQ(context->waiting, 223u) << "an ended request does not count any more";
 }
 
 TEST_F(ControlApiTest, a_method_that_a_path_has_not_is_405_with_those_that_it_has) {

@@ -122,7 +122,7 @@ class OverPipes {
   bool output_ended() const { return loop_.output_ended(); }
   bool input_broken() const { return loop_.input_broken(); }
   bool drained() const { return output_ended() && errors_ended_; }
-  Task<Result<mcp::CallReply>> call(std::string method, std::string params, std::chrono::milliseconds timeout) {
+  Task<Result<Answer>> call(std::string method, std::string params, std::chrono::milliseconds timeout) {
     return loop_.call(std::move(method), *json::RawObject::parse(params), timeout);
   }
 
@@ -394,6 +394,50 @@ TEST_F(SessionLoopTest, notifications_without_end_wait_in_the_pipe) {
   EXPECT_LT(taken, 3u << 20);  // hundreds of MiB without a bound
 }
 
+TEST_F(SessionLoopTest, lines_with_nothing_in_them_without_end_wait_in_the_pipe) {
+  std::size_t taken = 0;
+  start([&](Peer& p) {
+    if (!p.shake_hands()) return;
+    const std::string lines(64u << 10, '\n');
+    const auto began = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - began < milliseconds(700))
+      taken += p.flood(lines, 64u << 10, milliseconds(20));
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    EXPECT_TRUE(co_await until([this] { return driver->output_ended(); }));
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+  peer.join();
+  EXPECT_LT(taken, 2u << 20);  // hundreds of MiB without a bound
+}
+
+TEST_F(SessionLoopTest, answers_that_nobody_lets_go_of_keep_the_next_ones_in_the_pipe) {
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    for (std::string line = p.line(); !line.empty(); line = p.line())
+      p.answer(line, "\"" + std::string(5u << 20, 'a') + "\"");
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    std::vector<Answer> held;
+    for (int i = 0; i < 2; ++i) {
+      auto reply = co_await driver->call("tools/call", "{}", seconds(20));
+      EXPECT_TRUE(reply);
+      if (reply) held.push_back(std::move(*reply));
+    }
+    auto kept_back = co_await driver->call("tools/call", "{}", milliseconds(300));
+    EXPECT_FALSE(kept_back);
+    held.pop_back();
+    EXPECT_TRUE(co_await driver->call("tools/call", "{}", seconds(20)));
+    (void)co_await stopped();
+    held.clear();
+    co_return 0;
+  };
+  test::run_task(loop, body());
+}
+
 TEST_F(SessionLoopTest, a_flood_of_stderr_is_left_out_of_the_log_and_does_not_stop_the_peer) {
   start([](Peer& p) {
     if (!p.shake_hands()) return;
@@ -447,9 +491,8 @@ TEST_F(SessionLoopTest, pages_that_were_asked_for_are_read_at_any_speed) {
     }
   });
   auto body = [this]() -> Task<int> {
-    EXPECT_TRUE(co_await until([this] {
-      return driver->session().tools_known() || driver->session().state() == mcp::SessionState::kFailed;
-    }));
+    EXPECT_TRUE(co_await until(
+        [this] { return driver->session().tools_known() || driver->session().state() == mcp::SessionState::kFailed; }));
     EXPECT_EQ(driver->session().state(), mcp::SessionState::kReady);
     co_return co_await stopped();
   };

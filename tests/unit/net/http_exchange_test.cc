@@ -128,6 +128,15 @@ TEST_F(HttpExchangeTest, chunks_cut_anywhere_are_one_body) {
 
 TEST_F(HttpExchangeTest, what_is_no_chunk_is_refused_also_without_an_end) {
   EXPECT_THAT(ask(post("Transfer-Encoding: chunked\r\n", "zz\r\n")), StartsWith("HTTP/1.1 400"));
+  // Whoever stands before us could see another end of the body than we do.
+  for (const char* coding : {"gzip", "gzip, chunked", "chunked, gzip", "identity", "chunked, chunked"}) {
+    const std::string head = std::string("Transfer-Encoding: ") + coding + "\r\n";
+    EXPECT_THAT(ask(post(head, "0\r\n\r\n")), testing::ContainsRegex("^HTTP/1.1 (400|501)")) << coding;
+    EXPECT_THAT(ask(post(head + "Content-Length: 5\r\n", "0\r\n\r\n")), StartsWith("HTTP/1.1 400")) << coding;
+  }
+  EXPECT_THAT(ask(post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")),
+              Not(HasSubstr(" 200 ")));
+  EXPECT_THAT(ask(post("Connection: close\r\nTransfer-Encoding: Chunked\r\n", "0\r\n\r\n")), HasSubstr(" 200 "));
   EXPECT_THAT(ask(post("Transfer-Encoding: chunked\r\n", "3;" + std::string(100'000, 'e'))),
               StartsWith("HTTP/1.1 400"));
 }

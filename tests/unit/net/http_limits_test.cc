@@ -82,6 +82,17 @@ TEST_F(HttpLimitsTest, slow_connections_make_way_for_a_newcomer_the_oldest_first
   EXPECT_THAT(answer, HasSubstr("GET /second 0"));
 }
 
+TEST_F(HttpLimitsTest, a_body_that_does_not_come_makes_way_for_a_newcomer) {
+  options.max_connections = 1;
+  options.body_timeout = hours(1);
+  EXPECT_THAT(with_server([&] {
+                const UniqueFd slow = connect_to(socket);
+                put(slow.get(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
+                return talk(socket, get("/second"));
+              }),
+              HasSubstr("GET /second 0"));
+}
+
 TEST_F(HttpLimitsTest, connections_that_are_served_do_not_make_way) {
   options.max_connections = 2;
   Seen seen;

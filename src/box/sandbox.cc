@@ -47,8 +47,8 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio
   spec.labels.merge(instance_labels(o.instance));
   spec.labels["io.mcpbox.session"] = o.name;
   spec.remove_on_exit = o.ephemeral;
-  spec.equipment = Equipment{o.init_path,    o.run_dir,        o.ca_bundle,       o.egress_dir,
-                             o.cache_volume, o.cache_writable, o.workspace_volume};
+  spec.equipment = Equipment{o.init_path,    o.run_dir,        o.ca_bundle,        o.egress_dir,
+                             o.cache_volume, o.cache_writable, o.workspace_volume, o.control_nonce};
   const std::string hash = spec.hash();
 
   if (!o.ephemeral) {

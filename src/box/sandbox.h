@@ -25,6 +25,8 @@ struct SandboxOptions {
   SandboxProfile profile;
   std::string init_path;  // host path of mcpbox-init
   std::string run_dir;    // host directory of ours, 0700, below which the control directory is made
+  // Of the control directory's name, for who must know it before (control_directory_name()); empty = one is drawn.
+  std::string control_nonce;
   std::string ca_bundle;  // host path, mounted read-only at kCaBundleMount; empty = none
   // Host directory of this user, 0700, in which the egress proxy listens on kEgressSocket; empty = the sandbox has no
   // way out. It has to stay the same directory as long as the sandbox lives; the socket in it may be made anew.

@@ -156,6 +156,7 @@ class NativeEngine final : public Engine {
   }
 
   Task<Result<void>> remove(std::string id) override {
+    if (const auto found = find(id)) equipment_.learn(found->state);
     auto removed = co_await end(id);
     if (removed) equipment_.removed(id);
     co_return removed;

@@ -4,7 +4,6 @@
 // daemon adopts it when instance, name and profile hash agree; otherwise the old sandbox is removed and a new one made.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -44,9 +43,9 @@ struct SandboxOptions {
 
 class Sandbox {
  public:
-  // kAlreadyExists: an ephemeral sandbox of that name is in use by another controller.
-  static Task<Result<std::unique_ptr<Sandbox>>> open(Engine& engine, boost::asio::any_io_executor executor,
-                                                     SandboxOptions options);
+  // kAlreadyExists: an ephemeral sandbox of that name is in use by another controller. Cancelled, it leaves no sandbox
+  // that it made.
+  static Task<Result<std::unique_ptr<Sandbox>>> open(Engine& engine, SandboxOptions options);
   // One that somebody else made and connected to.
   static std::unique_ptr<Sandbox> over(Engine& engine, SandboxOptions options, SandboxState state,
                                        std::unique_ptr<Supervisor> supervisor);
@@ -66,6 +65,7 @@ class Sandbox {
 
  private:
   Sandbox(Engine& engine, SandboxOptions options) : engine_(engine), options_(std::move(options)) {}
+  Task<Result<void>> make(SandboxSpec spec);
   Task<Result<void>> connect();
 
   Engine& engine_;

@@ -165,7 +165,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   session.profile.image = image->id;
   session.ephemeral = true;
   const auto began = std::chrono::steady_clock::now();
-  auto opened = co_await box::Sandbox::open(*located->engine, executor, std::move(session));
+  auto opened = co_await box::Sandbox::open(*located->engine, std::move(session));
   if (!opened) {
     findings.push_back({kBad, "sandbox", opened.error().message()});
     co_return;

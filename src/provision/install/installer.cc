@@ -139,7 +139,7 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   std::unique_ptr<box::Sandbox> sandbox;
   bool waited = false;
   for (;;) {
-    auto opened = co_await box::Sandbox::open(engine_, executor_, options);
+    auto opened = co_await box::Sandbox::open(engine_, options);
     if (opened) {
       sandbox = std::move(*opened);
       break;

@@ -28,6 +28,7 @@
 #include "egress/control/service.h"
 #include "json/writer.h"
 #include "provision/egress_policy.h"
+#include "sys/process_name.h"
 
 namespace mcpbox::app {
 namespace {
@@ -164,6 +165,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   session.run_dir = paths->run_dir;
   session.profile.image = image->id;
   session.ephemeral = true;
+  session.labels[box::kOwnerLabel] = sys::own_process();
   const auto began = std::chrono::steady_clock::now();
   auto opened = co_await box::Sandbox::open(*located->engine, std::move(session));
   if (!opened) {

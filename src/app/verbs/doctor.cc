@@ -127,6 +127,10 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   const std::string api = located->info.api_version.empty() ? "" : fmt::format(", API {}", located->info.api_version);
   findings.push_back(
       {kGood, "engine", fmt::format("{}{}, cgroup v{}", located->info.summary, api, located->info.cgroup_version)});
+  if (auto fine = check_engine(located->info); !fine) {
+    findings.push_back({kBad, "engine", fine.error().message()});
+    co_return;
+  }
   for (const std::string& warning : located->info.warnings) findings.push_back({kDegraded, "engine", warning});
 
   const bool has_images = located->info.traits.has_images;

@@ -6,10 +6,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/digest.h"
+#include "base/text.h"
 #include "base/way_out.h"
 #include "box/places.h"
 #include "box/sandbox_spec.h"
 #include "sys/private_directory.h"
+#include "sys/process_name.h"
 
 namespace mcpbox::box {
 namespace {
@@ -66,29 +69,50 @@ std::vector<std::string> arguments_of(const SandboxSpec& spec) {
 
 }  // namespace
 
-BindEquipment::Control::Control(Control&& other) noexcept
-    : path_(std::move(other.path_)), fresh_(std::exchange(other.fresh_, false)) {}
+std::string control_directory_name(std::string_view sandbox, std::string_view nonce) {
+  return fmt::format("{}.{}", sandbox, nonce);
+}
+
+std::string control_nonce() {
+  const pid_t self = ::getpid();
+  return fmt::format("{}-{}-{}", self, sys::start_of_process(self), random_hex(4));
+}
+
+bool control_maker_is_alive(std::string_view directory_name) {
+  const std::size_t dot = directory_name.rfind('.');
+  if (dot == std::string_view::npos) return false;
+  const auto parts = split(directory_name.substr(dot + 1), '-');
+  if (parts.size() != 3) return false;
+  return sys::process_is_alive(fmt::format("{}:{}:{}", sys::boot_id(), parts[0], parts[1]));
+}
 
 BindEquipment::Control::~Control() {
-  if (fresh_) remove_directory(path_);
+  if (!path_.empty()) remove_directory(path_);
 }
 
 Result<BindEquipment::Control> BindEquipment::prepare(SandboxSpec& spec) {
   spec.labels.emplace(kProfileLabel, spec.hash());
-  if (!spec.equipment) return Control({}, false);
-  const std::string directory = fmt::format("{}/{}", spec.equipment->run_dir, spec.name);
+  if (!spec.equipment) return Control({});
+  const std::string& given = spec.equipment->control_nonce;
+  const std::string directory =
+      spec.equipment->run_dir + "/" + control_directory_name(spec.name, given.empty() ? control_nonce() : given);
   spec.init_argv = arguments_of(spec);
   add_mounts(*spec.equipment, directory, spec.profile.mounts);
   spec.labels[kControlLabel] = directory;
   if (spec.remove_on_exit) spec.labels[kEphemeralLabel] = "1";
-  auto fresh = sys::make_private_directory(directory);
-  if (!fresh) return fail(std::move(fresh).error());
-  return Control(directory, *fresh);
+  // One that is there already is what an earlier try of this process left: nobody else has its nonce.
+  if (auto made = sys::make_private_directory(directory); !made) return fail(std::move(made).error());
+  return Control(directory);
 }
 
 void BindEquipment::made(Control control, const std::string& id) {
-  control.fresh_ = false;
-  if (!control.path_.empty()) control_[id] = control.path_;
+  if (std::string path = std::exchange(control.path_, {}); !path.empty()) control_[id] = std::move(path);
+}
+
+void BindEquipment::learn(const SandboxState& state) {
+  const auto directory = state.labels.find(kControlLabel);
+  if (directory != state.labels.end() && is_normal_path(directory->second))
+    control_.try_emplace(state.id, directory->second);
 }
 
 Task<Result<std::unique_ptr<Supervisor>>> BindEquipment::dial(boost::asio::any_io_executor executor, SandboxState state,
@@ -98,13 +122,13 @@ Task<Result<std::unique_ptr<Supervisor>>> BindEquipment::dial(boost::asio::any_i
     co_return fail(Code::kFailedPrecondition,
                    fmt::format("the sandbox {} does not say where its control socket is", state.name));
   }
-  control_[state.id] = directory->second;
+  learn(state);
   auto link = co_await Supervisor::connect(std::move(executor), socket_in(directory->second), timeout);
   // The connection is all that is needed from here on. Without a name on the host nothing is left behind when we are
   // killed.
   if (link && state.labels.contains(kEphemeralLabel)) {
     remove_directory(directory->second);
-    control_.erase(state.id);  // the next sandbox of the name has one of its own there
+    control_[state.id].clear();
   }
   co_return link;
 }
@@ -112,7 +136,7 @@ Task<Result<std::unique_ptr<Supervisor>>> BindEquipment::dial(boost::asio::any_i
 void BindEquipment::removed(const std::string& id) {
   const auto found = control_.find(id);
   if (found == control_.end()) return;
-  remove_directory(found->second);
+  if (!found->second.empty()) remove_directory(found->second);
   control_.erase(found);
 }
 

@@ -65,6 +65,8 @@ struct Equipment {
   std::string cache;        // volume, shown at kCacheMount; empty = none
   bool cache_writable = false;
   std::string work_space;  // volume, shown at kWorkspaceMount; empty = one that goes with the sandbox
+  // Of the control directory's name (bind_equipment.h); empty = a new one is drawn. Not hashed.
+  std::string control_nonce;
   bool operator==(const Equipment&) const = default;
 };
 

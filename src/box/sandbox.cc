@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/root_fs.h"
+#include "net/uninterrupted.h"
 #include "net/wait.h"
 
 namespace mcpbox::box {
@@ -34,8 +35,7 @@ std::string Sandbox::sandbox_name(const SandboxOptions& options) {
   return fmt::format("mcpbox-{}-{}", options.instance.substr(0, 8), options.name);
 }
 
-Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio::any_io_executor,
-                                                     SandboxOptions options) {
+Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, SandboxOptions options) {
   std::unique_ptr<Sandbox> opened(new Sandbox(engine, std::move(options)));
   if (root_fs_of(opened->options_.profile.image) != RootFs::kHostSystem) opened->options_.tools = {};
   const SandboxOptions& o = opened->options_;
@@ -47,8 +47,8 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio
   spec.labels.merge(instance_labels(o.instance));
   spec.labels["io.mcpbox.session"] = o.name;
   spec.remove_on_exit = o.ephemeral;
-  spec.equipment = Equipment{o.init_path,    o.run_dir,        o.ca_bundle,       o.egress_dir,
-                             o.cache_volume, o.cache_writable, o.workspace_volume};
+  spec.equipment = Equipment{o.init_path,    o.run_dir,        o.ca_bundle,        o.egress_dir,
+                             o.cache_volume, o.cache_writable, o.workspace_volume, o.control_nonce};
   const std::string hash = spec.hash();
 
   if (!o.ephemeral) {
@@ -78,17 +78,19 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, boost::asio
     auto ensured = co_await engine.ensure_volume(volume, instance_labels(o.instance));
     if (!ensured) co_return fail(std::move(ensured).error());
   }
-  auto created = co_await engine.create(std::move(spec));
-  if (!created) co_return fail(std::move(created).error());
-  opened->state_ = std::move(*created);
-  auto connected = co_await opened->connect();
-  if (!connected) {
-    const std::string how = co_await opened->describe_loss();
-    (void)co_await opened->close();
-    co_return fail(Code::kUnavailable, fmt::format("the sandbox was made but its supervisor does not answer ({}): {}",
-                                                   how, connected.error().message()));
-  }
-  co_return opened;
+  std::string how;
+  const auto undo = [&](const Error& why) -> Task<void> {
+    if (opened->state_.id.empty()) co_return;
+    // Until somebody is connected, PID 1 waits, and the sandbox keeps its name.
+    if (why.code() != Code::kCancelled) how = co_await opened->describe_loss();
+    if (auto closed = co_await opened->close(); !closed)
+      log::warning(o.name, "the unfinished sandbox was not removed: {}", closed.error().message());
+  };
+  auto made = co_await net::undone_unless_done(opened->make(std::move(spec)), undo);
+  if (made) co_return opened;
+  if (opened->state_.id.empty() || made.error().code() == Code::kCancelled) co_return fail(std::move(made).error());
+  co_return fail(Code::kUnavailable, fmt::format("the sandbox was made but its supervisor does not answer ({}): {}",
+                                                 how, made.error().message()));
 }
 
 std::unique_ptr<Sandbox> Sandbox::over(Engine& engine, SandboxOptions options, SandboxState state,
@@ -97,6 +99,13 @@ std::unique_ptr<Sandbox> Sandbox::over(Engine& engine, SandboxOptions options, S
   sandbox->state_ = std::move(state);
   sandbox->supervisor_ = std::move(supervisor);
   return sandbox;
+}
+
+Task<Result<void>> Sandbox::make(SandboxSpec spec) {
+  auto created = co_await engine_.create(std::move(spec));
+  if (!created) co_return fail(std::move(created).error());
+  state_ = std::move(*created);
+  co_return co_await connect();
 }
 
 Task<Result<void>> Sandbox::connect() {

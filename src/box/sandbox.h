@@ -4,7 +4,6 @@
 // daemon adopts it when instance, name and profile hash agree; otherwise the old sandbox is removed and a new one made.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -25,6 +24,8 @@ struct SandboxOptions {
   SandboxProfile profile;
   std::string init_path;  // host path of mcpbox-init
   std::string run_dir;    // host directory of ours, 0700, below which the control directory is made
+  // Of the control directory's name, for who must know it before (control_directory_name()); empty = one is drawn.
+  std::string control_nonce;
   std::string ca_bundle;  // host path, mounted read-only at kCaBundleMount; empty = none
   // Host directory of this user, 0700, in which the egress proxy listens on kEgressSocket; empty = the sandbox has no
   // way out. It has to stay the same directory as long as the sandbox lives; the socket in it may be made anew.
@@ -42,9 +43,9 @@ struct SandboxOptions {
 
 class Sandbox {
  public:
-  // kAlreadyExists: an ephemeral sandbox of that name is in use by another controller.
-  static Task<Result<std::unique_ptr<Sandbox>>> open(Engine& engine, boost::asio::any_io_executor executor,
-                                                     SandboxOptions options);
+  // kAlreadyExists: an ephemeral sandbox of that name is in use by another controller. Cancelled, it leaves no sandbox
+  // that it made.
+  static Task<Result<std::unique_ptr<Sandbox>>> open(Engine& engine, SandboxOptions options);
   // One that somebody else made and connected to.
   static std::unique_ptr<Sandbox> over(Engine& engine, SandboxOptions options, SandboxState state,
                                        std::unique_ptr<Supervisor> supervisor);
@@ -64,6 +65,7 @@ class Sandbox {
 
  private:
   Sandbox(Engine& engine, SandboxOptions options) : engine_(engine), options_(std::move(options)) {}
+  Task<Result<void>> make(SandboxSpec spec);
   Task<Result<void>> connect();
 
   Engine& engine_;

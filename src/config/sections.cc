@@ -42,9 +42,8 @@ void decode_engine(Decoder& decoder, const Node& node, EngineSettings& engine) {
   // A word is an engine's name, or auto; whoever looks for the engine knows which there are.
   const bool word = std::ranges::all_of(text, [](char c) { return c >= 'a' && c <= 'z'; });
   if (!word && !full) {
-    decoder.problem(*address,
-                    fmt::format("{}: expected auto, an engine's name, unix:///PATH or tcp://HOST:PORT, not '{}'", path,
-                                printable(address->text, 100)));
+    decoder.problem(*address, fmt::format("{}: expected auto, an engine's name, or unix:///PATH, not '{}'", path,
+                                          printable(address->text, 100)));
     return;
   }
   engine.address = std::move(text);

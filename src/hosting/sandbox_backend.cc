@@ -6,9 +6,11 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "provision/egress_policy.h"
 #include "provision/instance_id.h"
 #include "provision/server_plan.h"
+#include "sys/process_name.h"
 
 namespace mcpbox::hosting {
 namespace {
@@ -99,6 +101,11 @@ Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& 
   auto sandboxes = co_await engine.list(box::instance_labels(instance));
   if (!sandboxes) co_return fail(std::move(sandboxes).error());
   for (const box::SandboxState& sandbox : *sandboxes) {
+    const auto owner = sandbox.labels.find(box::kOwnerLabel);
+    if (owner != sandbox.labels.end() && sys::process_is_alive(owner->second)) {
+      removed.left.push_back(fmt::format("{} (process {})", printable(sandbox.name), sys::pid_of(owner->second)));
+      continue;
+    }
     auto gone = co_await engine.remove(sandbox.id);
     if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("sandbox {}", sandbox.name)));
     ++removed.sandboxes;
@@ -107,7 +114,16 @@ Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& 
   if (!found) co_return fail(std::move(found).error());
   for (const std::string& volume : *found) {
     if (!volumes && (volume == cache_volume(instance) || volume.ends_with(provision::kWorkspaceSuffix))) continue;
+    // Runs and installations have the cache. An engine may take a while to say that it is in use.
+    if (!removed.left.empty() && volume == cache_volume(instance)) {
+      removed.left_volumes.push_back(volume);
+      continue;
+    }
     auto gone = co_await engine.remove_volume(volume);
+    if (!gone && !removed.left.empty() && gone.error().code() == Code::kFailedPrecondition) {
+      removed.left_volumes.push_back(volume);
+      continue;
+    }
     if (!gone) co_return fail(std::move(gone).error().with_context(fmt::format("volume {}", volume)));
     ++removed.volumes;
   }

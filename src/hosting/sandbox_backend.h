@@ -5,6 +5,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "box/engine.h"
@@ -29,7 +30,7 @@ struct SandboxBackendOptions {
   std::string state_dir;  // of the instance; what is noted of environments and of staged copies is kept there. Empty =
                           // nothing is
   std::string engine;     // EngineInfo::kind
-  bool one_server_per_sandbox = false;  // EngineInfo
+  bool one_server_per_sandbox = false;  // EngineTraits
   egress::EgressService* egress =
       nullptr;  // outlives the host; null: no server has a way out, and nothing can be installed from a registry
 };
@@ -57,10 +58,13 @@ class SandboxBackend final : public Backend {
 // The name of the volume with the environments of this instance.
 std::string cache_volume(const std::string& instance);
 
-// For `mcpbox down` without a daemon: removes every sandbox of the instance.
+// For `mcpbox down` after the daemon: removes every sandbox of the instance that no live process has made for itself,
+// as `mcpbox run` does.
 struct Removed {
   unsigned sandboxes = 0;
   unsigned volumes = 0;
+  std::vector<std::string> left;          // sandboxes whose owner lives: "NAME (process PID)"
+  std::vector<std::string> left_volumes;  // that these use
 };
 // Without `volumes` the installed dependencies stay, and the work spaces with what servers changed in their copies.
 Task<Result<Removed>> remove_everything(box::Engine& engine, const std::string& instance, bool volumes);

@@ -67,11 +67,9 @@ void SandboxPool::Lease::give_back() {
 SandboxPool::SandboxPool(box::Engine& engine, boost::asio::any_io_executor executor, std::chrono::milliseconds idle,
                          LostCallback lost)
     : engine_(engine),
-      executor_(executor),
       idle_(idle),
       lost_(std::move(lost)),
-      opener_(
-          [this](box::SandboxOptions options) { return box::Sandbox::open(engine_, executor_, std::move(options)); }),
+      opener_([this](box::SandboxOptions options) { return box::Sandbox::open(engine_, std::move(options)); }),
       changed_(executor),
       tasks_(executor, "sandboxes") {}
 

@@ -127,7 +127,6 @@ class SandboxPool {
   void became_idle(SharedSandbox& sandbox, bool at_once);
 
   box::Engine& engine_;
-  boost::asio::any_io_executor executor_;
   std::chrono::milliseconds idle_;
   LostCallback lost_;
   Opener opener_;

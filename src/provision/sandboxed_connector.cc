@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "net/uninterrupted.h"
 #include "provision/egress_policy.h"
 #include "provision/launch.h"
 #include "provision/missing_program.h"
@@ -145,18 +146,24 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   // From here on the process may be there, whatever becomes of the answer: ~SandboxedProcess ends it. Cancelled
   // half-way, the request would be answered to nobody.
   process->may_live_ = true;
-  co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
-  box::Supervisor& supervisor = holds.sandbox->sandbox().supervisor();
-  Result<void> spawned;
-  if (start.stdio) {
-    auto pid = co_await supervisor.spawn_direct(std::move(launch->process), *start.stdio);
-    if (pid) process->pid_ = *pid;
-    if (!pid) spawned = fail(std::move(pid).error());
-  } else {
-    auto made = co_await supervisor.spawn(std::move(launch->process));
-    if (made) process->pid_ = made->pid, process->pipes_ = std::move(made->pipes);
-    if (!made) spawned = fail(std::move(made).error());
-  }
+  const auto spawn = [&]() -> Task<Result<void>> {
+    box::Supervisor& supervisor = holds.sandbox->sandbox().supervisor();
+    if (start.stdio) {
+      auto pid = co_await supervisor.spawn_direct(std::move(launch->process), *start.stdio);
+      if (!pid) co_return fail(std::move(pid).error());
+      process->pid_ = *pid;
+    } else {
+      auto made = co_await supervisor.spawn(std::move(launch->process));
+      if (!made) co_return fail(std::move(made).error());
+      process->pid_ = made->pid;
+      process->pipes_ = std::move(made->pipes);
+    }
+    co_return Result<void>{};
+  };
+  auto spawned = co_await net::uninterrupted(spawn());
+  const auto cancellation = co_await boost::asio::this_coro::cancellation_state;
+  if (cancellation.cancelled() != boost::asio::cancellation_type::none)
+    co_return fail(Code::kCancelled, "the start was cancelled");
   if (spawned) co_return process;
   Error error = std::move(spawned).error();
   if (error.code() == Code::kNotFound) {

@@ -128,7 +128,7 @@ class SandboxedConnector {
     Installer& installer;
     egress::EgressService* egress = nullptr;  // null: no server has a way out
     std::string manifest_dir;                 // LaunchInputs::manifest_dir
-    bool one_server_per_sandbox = false;      // EngineInfo
+    bool one_server_per_sandbox = false;      // EngineTraits
   };
   explicit SandboxedConnector(Context context) : context_(std::move(context)) {}
 

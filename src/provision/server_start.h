@@ -22,7 +22,7 @@ struct ServerHost {
   box::SandboxOptions sandbox;  // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
   std::string image;            // engine id of the image that is used where a server names none
   PlanPolicy policy;
-  bool one_server_per_sandbox = false;  // EngineInfo
+  bool one_server_per_sandbox = false;  // EngineTraits
 };
 
 // Servers with equal profiles are put into one sandbox, unless they have mounts or ask for one of their own. Plans on

@@ -49,4 +49,9 @@ bool process_is_alive(const std::string& name) {
   return pid && start && *pid > 0 && *start != 0 && start_of_process(*pid) == *start;
 }
 
+pid_t pid_of(const std::string& name) {
+  const auto parts = split(name, ':');
+  return parts.size() == 3 ? number_in<pid_t>(parts[1]).value_or(0) : 0;
+}
+
 }  // namespace mcpbox::sys

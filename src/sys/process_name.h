@@ -21,5 +21,7 @@ std::string own_process();
 // Whether the process with this name lives on this host. A text that own_process() cannot have made names nobody:
 // false.
 bool process_is_alive(const std::string& name);
+// The pid in such a name, for people; 0 when there is none.
+pid_t pid_of(const std::string& name);
 
 }  // namespace mcpbox::sys

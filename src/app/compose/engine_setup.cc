@@ -59,6 +59,17 @@ Result<box::LocatorOptions> locator_options(std::string address) {
   return options;
 }
 
+Result<void> check_engine(const box::EngineInfo& info) {
+  const box::EngineTraits& traits = info.traits;
+  if (traits.binds_host_folders && traits.passes_descriptors) return {};
+  return fail(Code::kUnsupported,
+              fmt::format("the engine {} cannot run servers: it is reached over the network, so its sandboxes can "
+                          "neither show folders of this machine, mcpbox-init first of all, nor hand pipes to it. Run "
+                          "mcpbox on the engine's machine, or use an engine of this one: --engine unix:///PATH, or "
+                          "--engine {}, which needs none",
+                          printable(info.address), box::kHostSystemEngine));
+}
+
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                                         std::string ca_bundle, ProgressPrinter& progress) {
   EngineSetup setup;
@@ -67,6 +78,7 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   if (!options) co_return fail(std::move(options).error());
   auto located = co_await box::locate_engine(executor, std::move(*options));
   if (!located) co_return fail(std::move(located).error());
+  if (auto fine = check_engine(located->info); !fine) co_return fail(std::move(fine).error());
   setup.engine = std::move(located->engine);
   setup.info = std::move(located->info);
   progress.done();

@@ -31,8 +31,12 @@ std::vector<std::string> describe_toolchains(const workspace::Toolchains& chains
 // How to find the engine at this address; where it keeps its things, when it keeps them with us.
 Result<box::LocatorOptions> locator_options(std::string address);
 
+// Whether sandboxes of this engine can have what servers need of this machine: mcpbox-init and folders as mounts, pipes
+// as descriptors. kUnsupported says what to use instead.
+Result<void> check_engine(const box::EngineInfo& info);
+
 // `image` empty = the runner image (on an engine without images: this machine's own system), built if it is missing.
-// Errors: kUnavailable when no engine answers.
+// Errors: kUnavailable when no engine answers; check_engine()'s.
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                                         std::string ca_bundle, ProgressPrinter& progress);
 

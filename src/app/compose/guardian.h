@@ -19,7 +19,8 @@ class Guardian {
   static Guardian start();
 
   // From now on the guardian removes, when we end: the sandboxes of `instance` that carry our owner label, and the
-  // control directories run_dir/NAME of `names`. Call it once, before the first of them is made.
+  // directories run_dir/NAME of `names`, which nobody but this run makes. Call it once, before the first of them is
+  // made.
   void watch(std::string_view engine_address, std::string_view instance, std::string_view run_dir,
              const std::vector<std::string>& names);
 

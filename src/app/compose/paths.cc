@@ -14,6 +14,7 @@
 #include "base/digest.h"
 #include "base/errno_error.h"
 #include "base/text.h"
+#include "box/bind_equipment.h"
 #include "sys/private_directory.h"
 #include "sys/small_file.h"
 #include "sys/unix_listener.h"
@@ -110,7 +111,7 @@ void remove_stale_files(const Paths& paths, const std::string& instance) {
   for (std::filesystem::directory_iterator at(paths.run_dir, ignored), end; !ignored && at != end;
        at.increment(ignored)) {
     const std::string name = at->path().filename().string();
-    if (!name.starts_with(prefix)) continue;
+    if (!name.starts_with(prefix) || box::control_maker_is_alive(name)) continue;
     ::unlink((paths.run_dir + "/" + name + "/control.sock").c_str());
     sys::remove_stale_socket(paths.run_dir + "/" + name + "/egress.sock");
     ::rmdir((paths.run_dir + "/" + name).c_str());

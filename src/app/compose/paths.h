@@ -29,7 +29,7 @@ Result<std::string> instance_id(const std::string& state_dir);
 std::string daemon_egress_directory(const Paths& paths, const std::string& instance);
 
 // Removes what killed processes of this instance left in the run directory: control directories, and sockets that
-// nobody serves. Call it when the instance has no sandbox left.
+// nobody serves. Call it when the instance has no sandbox left but those of live processes.
 void remove_stale_files(const Paths& paths, const std::string& instance);
 
 // mcpbox-init: MCPBOX_INIT; else beside this executable; else ../libexec/mcpbox/mcpbox-init. kNotFound names what was

@@ -27,6 +27,7 @@
 #include "app/output.h"
 #include "base/digest.h"
 #include "base/text.h"
+#include "box/bind_equipment.h"
 #include "box/sandbox.h"
 #include "config/settings.h"
 #include "egress/control/service.h"
@@ -179,8 +180,12 @@ class Run final : provision::StartReport {
     sandbox.name = "run-" + random_hex(6);
     const std::string name_there = box::Sandbox::sandbox_name(sandbox);
     const std::string egress_name = name_there + ".egress";
-    std::vector<std::string> names{name_there, egress_name};
-    if (plan->install) names.push_back(provision::Installer::sandbox_name(*instance, *plan->install));
+    sandbox.control_nonce = box::control_nonce();
+    std::vector<std::string> names{box::control_directory_name(name_there, sandbox.control_nonce), egress_name};
+    if (plan->install) {
+      names.push_back(box::control_directory_name(provision::Installer::sandbox_name(*instance, *plan->install),
+                                                  sandbox.control_nonce));
+    }
     guardian_.watch(setup_.info.address, *instance, paths->run_dir, names);
 
     const bool online = network->mode != config::NetworkMode::kNone;

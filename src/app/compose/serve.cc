@@ -238,7 +238,8 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   if (!located) co_return complain(located.error(), kNoEngine);
   auto removed = co_await hosting::remove_everything(*located->engine, *instance, options.volumes);
   if (!removed) co_return complain(removed.error(), kFailed);
-  if (options.volumes) {
+  // What is left needs its environments, the record of them, and its user ids.
+  if (options.volumes && removed->left.empty()) {
     provision::EnvLedger(paths->state_dir).clear();
     provision::UidBook(paths->state_dir, *instance, located->info.kind, located->info.traits.uids).clear();
   }
@@ -247,6 +248,13 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
       "{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running",
       removed->sandboxes, removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",
       options.volumes ? "" : "; installed dependencies and the servers' copies are kept (--volumes removes them too)");
+  if (!removed->left.empty()) {
+    const std::string used = removed->left_volumes.empty()
+                                 ? ""
+                                 : fmt::format("; volumes in their use: {}", join(removed->left_volumes, ", "));
+    print_out("left, because the processes that made them still run: {}{}; end these and run `mcpbox down` again\n",
+              join(removed->left, ", "), used);
+  }
   co_return kOk;
 }
 

@@ -28,6 +28,7 @@
 #include "egress/control/service.h"
 #include "json/writer.h"
 #include "provision/egress_policy.h"
+#include "sys/process_name.h"
 
 namespace mcpbox::app {
 namespace {
@@ -126,6 +127,10 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   const std::string api = located->info.api_version.empty() ? "" : fmt::format(", API {}", located->info.api_version);
   findings.push_back(
       {kGood, "engine", fmt::format("{}{}, cgroup v{}", located->info.summary, api, located->info.cgroup_version)});
+  if (auto fine = check_engine(located->info); !fine) {
+    findings.push_back({kBad, "engine", fine.error().message()});
+    co_return;
+  }
   for (const std::string& warning : located->info.warnings) findings.push_back({kDegraded, "engine", warning});
 
   const bool has_images = located->info.traits.has_images;
@@ -164,8 +169,9 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   session.run_dir = paths->run_dir;
   session.profile.image = image->id;
   session.ephemeral = true;
+  session.labels[box::kOwnerLabel] = sys::own_process();
   const auto began = std::chrono::steady_clock::now();
-  auto opened = co_await box::Sandbox::open(*located->engine, executor, std::move(session));
+  auto opened = co_await box::Sandbox::open(*located->engine, std::move(session));
   if (!opened) {
     findings.push_back({kBad, "sandbox", opened.error().message()});
     co_return;

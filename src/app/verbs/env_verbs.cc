@@ -102,7 +102,7 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
   session.ephemeral = true;
   session.labels["io.mcpbox.kind"] = "env";
   session.labels[box::kOwnerLabel] = sys::own_process();
-  auto opened = co_await box::Sandbox::open(*setup->engine, executor, std::move(session));
+  auto opened = co_await box::Sandbox::open(*setup->engine, std::move(session));
   if (!opened) co_return fail(std::move(opened).error());
   const provision::UidBook uids(place.paths.state_dir, *instance, setup->info.kind, setup->info.traits.uids);
   EnvShelf shelf(runtime.pool, (*opened)->supervisor(), ledger, uids);

@@ -1,7 +1,6 @@
 #include "box/docker/containers.h"
 
 #include <algorithm>
-#include <boost/asio/this_coro.hpp>
 #include <chrono>
 #include <exception>
 #include <nlohmann/json.hpp>
@@ -12,12 +11,12 @@
 #include "base/url.h"
 #include "box/docker/json.h"
 #include "box/docker/profile.h"
+#include "net/uninterrupted.h"
 #include "net/wait.h"
 
 namespace mcpbox::box {
 namespace {
 
-namespace asio = boost::asio;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
@@ -160,25 +159,15 @@ Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec)
   if (auto checked = check_sandbox_spec(spec); !checked) co_return fail(std::move(checked).error());
   const std::string nonce = random_hex(16);
   std::string id;
-  // A cancelled coroutine throws at its next wait; here it must be able to clean up first.
-  const bool threw = co_await asio::this_coro::throw_if_cancelled();
-  co_await asio::this_coro::throw_if_cancelled(false);
-  auto result = co_await create_steps(client, spec, nonce, id);
-  const bool cancelled = (co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none;
-  if (cancelled && result) result = fail(Code::kCancelled, "starting the sandbox was cancelled");
-  if (!result && (!id.empty() || answer_lost(result.error()))) {
-    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    if (id.empty()) id = co_await find_unanswered(client, spec.name, nonce);
-    if (!id.empty()) {
-      if (auto removed = co_await docker_remove(client, id); !removed) {
-        log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name,
-                     removed.error().message());
-      }
+  const auto undo = [&](const Error& why) -> Task<void> {
+    if (id.empty() && answer_lost(why)) id = co_await find_unanswered(client, spec.name, nonce);
+    if (id.empty()) co_return;
+    if (auto removed = co_await docker_remove(client, id); !removed) {
+      log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name,
+                   removed.error().message());
     }
-    co_await asio::this_coro::reset_cancellation_state();  // terminal cancellation again, as co_spawn sets it
-  }
-  co_await asio::this_coro::throw_if_cancelled(threw);
-  co_return result;
+  };
+  co_return co_await net::undone_unless_done(create_steps(client, spec, nonce, id), undo);
 }
 
 Task<Result<SandboxState>> docker_inspect(DockerClient& client, std::string id) {

@@ -30,6 +30,10 @@ class DockerEngine final : public Engine {
     return docker_list(client_, std::move(labels));
   }
   Task<Result<void>> remove(std::string id) override {
+    // The engine is asked for what another controller made, while it still knows.
+    if (!equipment_.knows(id)) {
+      if (const auto state = co_await docker_inspect(client_, id)) equipment_.learn(*state);
+    }
     auto removed = co_await docker_remove(client_, id);
     if (removed) equipment_.removed(id);
     co_return removed;

@@ -5,7 +5,6 @@
 
 #include <array>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -19,6 +18,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "net/child_process.h"
+#include "net/uninterrupted.h"
 #include "sys/child.h"
 #include "sys/small_file.h"
 
@@ -52,6 +52,57 @@ Error error_of(const wire::ErrorReply& reply) {
   return Error(wire::code_of(reply), std::move(text));
 }
 
+Task<Result<void>> run_to_end(std::string path, wire::BuildSpec what) {
+  wire::Encoder encoder;
+  encoder(what);
+  const std::string bytes = encoder.take();
+  if (!encoder.ok() || bytes.size() > wire::kMaxBuildSpec)
+    co_return fail(Code::kInvalidArgument, "the sandbox's description is too long");
+  auto down = make_pipe();
+  auto up = make_pipe();
+  if (!down || !up) co_return fail(Code::kResourceExhausted, "no descriptors left for mcpbox-init");
+  sys::SpawnOptions options;
+  options.program = path;
+  options.argv = {path, "--build"};
+  options.descriptors = {{down->read.get(), 3}, {up->write.get(), 4}};
+  options.session = true;
+  auto spawned = sys::spawn(options);
+  if (!spawned) co_return fail(std::move(spawned).error());
+  const auto child = std::make_shared<sys::Child>(std::move(*spawned));
+  down->read.reset();
+  up->write.reset();
+
+  const auto executor = co_await asio::this_coro::executor;
+  asio::posix::stream_descriptor out(executor, down->write.release());
+  asio::posix::stream_descriptor in(executor, up->read.release());
+  asio::steady_timer timer(executor, kLimit);
+  const auto until = std::chrono::steady_clock::now() + kLimit;
+  // Its pipes break, and with them the waits below. The handler can outlive this function by a turn of the loop.
+  timer.async_wait([weak = std::weak_ptr(child)](const boost::system::error_code& error) {
+    if (const auto still = weak.lock(); still && !error) still->kill_group();
+  });
+  // A broken pipe here is explained by the reply.
+  (void)co_await asio::async_write(out, asio::buffer(bytes), kTuple);
+  out.close();
+  std::string reply;
+  std::array<char, 4096> buffer;
+  while (reply.size() < kMaxReply) {
+    auto [error, got] = co_await in.async_read_some(asio::buffer(buffer), kTuple);
+    if (error) break;
+    reply.append(buffer.data(), got);
+    if (wire::decode<wire::BuildReply>(reply)) break;  // PID 1 holds the other end for a moment longer
+  }
+  const bool ended = co_await net::wait_for_end(*child, until);
+  timer.cancel();
+  if (!ended || std::chrono::steady_clock::now() >= until)
+    co_return fail(Code::kTimeout, fmt::format("mcpbox-init did not make the sandbox within {} s", kLimit.count()));
+  auto decoded = wire::decode<wire::BuildReply>(reply);
+  if (!decoded)
+    co_return fail(Code::kInternal, fmt::format("{} ended without an answer; is it of this build?", printable(path)));
+  if (!decoded->made) co_return fail(error_of(decoded->error));
+  co_return Result<void>{};
+}
+
 }  // namespace
 
 std::string namespace_hint() {
@@ -72,62 +123,8 @@ std::string namespace_hint() {
 }
 
 Task<Result<void>> run_builder(std::string init_path, wire::BuildSpec spec) {
-  const bool threw = co_await asio::this_coro::throw_if_cancelled();
-  co_await asio::this_coro::throw_if_cancelled(false);
-  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-  auto result = co_await [](std::string path, wire::BuildSpec what) -> Task<Result<void>> {
-    wire::Encoder encoder;
-    encoder(what);
-    const std::string bytes = encoder.take();
-    if (!encoder.ok() || bytes.size() > wire::kMaxBuildSpec)
-      co_return fail(Code::kInvalidArgument, "the sandbox's description is too long");
-    auto down = make_pipe();
-    auto up = make_pipe();
-    if (!down || !up) co_return fail(Code::kResourceExhausted, "no descriptors left for mcpbox-init");
-    sys::SpawnOptions options;
-    options.program = path;
-    options.argv = {path, "--build"};
-    options.descriptors = {{down->read.get(), 3}, {up->write.get(), 4}};
-    options.session = true;
-    auto spawned = sys::spawn(options);
-    if (!spawned) co_return fail(std::move(spawned).error());
-    const auto child = std::make_shared<sys::Child>(std::move(*spawned));
-    down->read.reset();
-    up->write.reset();
-
-    const auto executor = co_await asio::this_coro::executor;
-    asio::posix::stream_descriptor out(executor, down->write.release());
-    asio::posix::stream_descriptor in(executor, up->read.release());
-    asio::steady_timer timer(executor, kLimit);
-    const auto until = std::chrono::steady_clock::now() + kLimit;
-    // Its pipes break, and with them the waits below. The handler can outlive this function by a turn of the loop.
-    timer.async_wait([weak = std::weak_ptr(child)](const boost::system::error_code& error) {
-      if (const auto still = weak.lock(); still && !error) still->kill_group();
-    });
-    // A broken pipe here is explained by the reply.
-    (void)co_await asio::async_write(out, asio::buffer(bytes), kTuple);
-    out.close();
-    std::string reply;
-    std::array<char, 4096> buffer;
-    while (reply.size() < kMaxReply) {
-      auto [error, got] = co_await in.async_read_some(asio::buffer(buffer), kTuple);
-      if (error) break;
-      reply.append(buffer.data(), got);
-      if (wire::decode<wire::BuildReply>(reply)) break;  // PID 1 holds the other end for a moment longer
-    }
-    const bool ended = co_await net::wait_for_end(*child, until);
-    timer.cancel();
-    if (!ended || std::chrono::steady_clock::now() >= until)
-      co_return fail(Code::kTimeout, fmt::format("mcpbox-init did not make the sandbox within {} s", kLimit.count()));
-    auto decoded = wire::decode<wire::BuildReply>(reply);
-    if (!decoded)
-      co_return fail(Code::kInternal, fmt::format("{} ended without an answer; is it of this build?", printable(path)));
-    if (!decoded->made) co_return fail(error_of(decoded->error));
-    co_return Result<void>{};
-  }(std::move(init_path), std::move(spec));
-  co_await asio::this_coro::reset_cancellation_state();
-  co_await asio::this_coro::throw_if_cancelled(threw);
-  co_return result;
+  // What the builder has begun it alone can take back. It ends within kLimit.
+  return net::uninterrupted(run_to_end(std::move(init_path), std::move(spec)));
 }
 
 }  // namespace mcpbox::box

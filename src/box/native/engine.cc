@@ -30,6 +30,7 @@
 #include "box/native/layout.h"
 #include "box/native/record.h"
 #include "box/sandbox_spec.h"
+#include "net/uninterrupted.h"
 #include "net/wait.h"
 #include "sys/process_name.h"
 #include "sys/small_file.h"
@@ -120,22 +121,16 @@ class NativeEngine final : public Engine {
     if (!control) co_return fail(std::move(control).error());
     auto plan = plan_sandbox(spec);
     if (!plan) co_return fail(std::move(plan).error());
-    const std::string directory = plan->directory;
-    auto built = co_await run_builder(options_.init_path, *plan);
-    if (!built && built.error().code() == Code::kAlreadyExists && co_await becomes_free(directory)) {
-      built = co_await run_builder(options_.init_path, std::move(*plan));
-    }
-    if (!built) {
-      if (built.error().code() != Code::kAlreadyExists) co_return fail(std::move(built).error());
-      co_return fail(Code::kAlreadyExists, fmt::format("a sandbox named {} exists already", spec.name));
-    }
-    changed_->notify();
-    auto made = read_sandbox(directory);
-    // With remove_on_exit it may be over already.
-    if (!made)
-      co_return fail(Code::kUnavailable, fmt::format("the sandbox {} ended as soon as it was made", spec.name));
-    equipment_.made(std::move(*control), made->state.id);
-    co_return made->state;
+    std::string id;
+    const auto undo = [&](const Error&) -> Task<void> {
+      if (id.empty()) co_return;
+      if (auto ended = co_await end(id); !ended)
+        log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name,
+                     ended.error().message());
+    };
+    auto made = co_await net::undone_unless_done(build(std::move(*plan), spec.name, id), undo);
+    if (made) equipment_.made(std::move(*control), made->id);
+    co_return made;
   }
 
   Task<Result<SandboxState>> inspect(std::string id) override {
@@ -156,6 +151,7 @@ class NativeEngine final : public Engine {
   }
 
   Task<Result<void>> remove(std::string id) override {
+    if (const auto found = find(id)) equipment_.learn(found->state);
     auto removed = co_await end(id);
     if (removed) equipment_.removed(id);
     co_return removed;
@@ -297,6 +293,25 @@ class NativeEngine final : public Engine {
     build.processes = spec.profile.limits.processes;
     build.remove_on_exit = spec.remove_on_exit;
     return build;
+  }
+
+  // `id` is filled in as soon as there is something to remove.
+  Task<Result<SandboxState>> build(wire::BuildSpec plan, std::string name, std::string& id) {
+    const std::string directory = plan.directory;
+    auto built = co_await run_builder(options_.init_path, plan);
+    if (!built && built.error().code() == Code::kAlreadyExists && co_await becomes_free(directory)) {
+      built = co_await run_builder(options_.init_path, std::move(plan));
+    }
+    if (!built) {
+      if (built.error().code() != Code::kAlreadyExists) co_return fail(std::move(built).error());
+      co_return fail(Code::kAlreadyExists, fmt::format("a sandbox named {} exists already", name));
+    }
+    changed_->notify();
+    auto made = read_sandbox(directory);
+    // With remove_on_exit it may be over already.
+    if (!made) co_return fail(Code::kUnavailable, fmt::format("the sandbox {} ended as soon as it was made", name));
+    id = made->state.id;
+    co_return made->state;
   }
 
   // Servers run as the owners of the folders that they are given.

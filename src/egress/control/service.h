@@ -23,7 +23,7 @@ struct EgressServiceOptions {
   std::string audit_directory;  // made 0700 by the proxy
   NetworkText network;
   std::string program = "/proc/self/exe";  // what is started as `PROGRAM egress serve …`
-  bool one_server_per_sandbox = false;     // EngineInfo: the relay sees every process of such a sandbox as uid 0
+  bool one_server_per_sandbox = false;     // EngineTraits: the relay sees every process of such a sandbox as uid 0
 };
 
 // Who asks, and by what it is known to the proxy.

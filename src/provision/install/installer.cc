@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "net/offload.h"
 #include "provision/egress_policy.h"
@@ -139,7 +140,7 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   std::unique_ptr<box::Sandbox> sandbox;
   bool waited = false;
   for (;;) {
-    auto opened = co_await box::Sandbox::open(engine_, executor_, options);
+    auto opened = co_await box::Sandbox::open(engine_, options);
     if (opened) {
       sandbox = std::move(*opened);
       break;
@@ -199,6 +200,14 @@ Task<Result<void>> Installer::run_in(box::Sandbox& sandbox, const InstallRequest
   if (!outcome) co_return outcome;
   auto removed = co_await EnvShelf(pool_, sandbox.supervisor(), ledger_, options_.uids)
                      .enforce_quota(options_.quota_bytes, request.plan.install->hash);
+  // What was installed is there all the same.
+  if (!removed) {
+    const std::string said = fmt::format(
+        "the installed environments were not brought below the quota of {}: {}; `mcpbox env list` shows them",
+        human_bytes(options_.quota_bytes), removed.error().message());
+    log::warning(request.subject, "{}", said);
+    if (request.progress) request.progress(said);
+  }
   if (removed && !removed->hashes.empty() && request.progress) {
     request.progress(fmt::format("removed {} environments that were not used for longest ({}), because of the quota",
                                  removed->hashes.size(), human_bytes(removed->bytes)));

@@ -206,6 +206,11 @@ const Copy* CopyList::at(const std::string& path) const {
   return found != copies_.end() ? &*found : nullptr;
 }
 
+bool CopyList::mentions(const std::string& path) const {
+  const auto there = [&](const std::string& at) { return at == path || at.starts_with(path + "/"); };
+  return std::ranges::any_of(copies_, [&](const Copy& copy) { return there(copy.path) || there(copy.next); });
+}
+
 const Copy* CopyList::own_of(const std::string& host) const {
   const Copy* best = nullptr;
   for (const Copy& copy : copies_) {

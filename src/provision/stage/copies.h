@@ -81,6 +81,8 @@ class CopyList {
   Result<void> put(Copy copy);
   // The list is written before this returns.
   Task<Result<void>> drop(box::Supervisor& supervisor, const std::string& path);
+  // Whether the list speaks of a copy there or below, or of one that is being moved there.
+  bool mentions(const std::string& path) const;
   // The names in the server's tree when the list was read.
   const std::vector<std::string>& names() const { return names_; }
 
@@ -97,6 +99,7 @@ class CopyList {
   Task<Result<void>> find_moved(box::Supervisor& supervisor);
   Task<Result<void>> move(box::Supervisor& supervisor, std::vector<std::size_t> which, std::string from, std::string to,
                           uid_t owner);
+  Task<void> sweep(box::Supervisor& supervisor, const StageTarget& user);
   Task<Result<void>> give_tree_to(box::Supervisor& supervisor, const StageTarget& user);
   Task<Result<void>> put_back(box::Supervisor& supervisor, std::size_t which, std::string mount,
                               const StageTarget& user, std::vector<std::string>& notes);

@@ -7,6 +7,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/digest.h"
@@ -153,6 +154,23 @@ Task<Result<void>> CopyList::put_back(box::Supervisor& supervisor, std::size_t w
   co_return co_await supervisor.remove_tree(from, user.uid);
 }
 
+// A copy leaves the list before it is removed, and what removes it can be killed in between. Nothing is put at these
+// names before the list speaks of it.
+Task<void> CopyList::sweep(box::Supervisor& supervisor, const StageTarget& user) {
+  for (const std::string& name : names_) {
+    const std::string path = fmt::format("{}/{}", place_.tree, name);
+    const bool a_copys = name.starts_with(kKept) || (name == "workspace" && !several_);
+    if (!a_copys || mentions(path)) continue;
+    Result<void> gone = fail(Code::kInternal, "nobody's");
+    for (const uid_t owner : std::set{uid_, user.uid, place_.code_uid}) {
+      if (!gone) gone = co_await supervisor.remove_tree(path, owner);
+    }
+    if (!gone)
+      log::warning(place_.process_id, "{}, which is not used any more, was not removed: {}", printable(path),
+                   gone.error().message());
+  }
+}
+
 Task<Result<std::vector<std::string>>> CopyList::settle(box::Supervisor& supervisor, const std::string& server,
                                                         const std::vector<workspace::Root>& roots, StageTarget user,
                                                         bool fresh) {
@@ -169,6 +187,7 @@ Task<Result<std::vector<std::string>>> CopyList::settle(box::Supervisor& supervi
   }
   if (own_folder) wanted.push_back({"", workspace, true});
 
+  co_await sweep(supervisor, user);
   if (uid_ != 0 && (uid_ != user.uid || gid_ != user.gid)) {
     if (auto given = co_await give_tree_to(supervisor, user); !given)
       co_return fail(std::move(given).error().with_context("giving what the server had to its new user id"));

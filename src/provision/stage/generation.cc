@@ -150,11 +150,13 @@ Task<Result<StagedGeneration>> stage_generation(boost::asio::thread_pool& pool, 
     result.how = StagedGeneration::How::kOwnCopy;
     co_return result;
   }
-  // What a controller that was killed between unpacking and renaming left.
+  // What a controller that was killed between unpacking and renaming left, or between taking a copy off the list and
+  // removing it.
   Result<std::vector<std::string>> names = copies.names();
   if (parent != place.tree) names = co_await supervisor.list_directory(parent);
   for (const std::string& name : names ? *names : std::vector<std::string>()) {
-    if (!name.starts_with(kUnfinished)) continue;
+    const bool dropped = name.starts_with(kKept) && !copies.mentions(parent + "/" + name);
+    if (!name.starts_with(kUnfinished) && !(dropped && parent != place.tree)) continue;
     auto removed = co_await supervisor.remove_tree(parent + "/" + name, place.code_uid);
     if (!removed) (void)co_await supervisor.remove_tree(parent + "/" + name, target.uid);
   }

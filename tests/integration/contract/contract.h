@@ -114,7 +114,7 @@ struct Contract : testing::Test {
     return out;
   }
   std::unique_ptr<Sandbox> open(SandboxOptions wanted) {
-    auto session = run(Sandbox::open(*engine, loop.get_executor(), std::move(wanted)));
+    auto session = run(Sandbox::open(*engine, std::move(wanted)));
     EXPECT_TRUE(session) << session.error().message();
     return session ? std::move(*session) : nullptr;
   }

@@ -4,6 +4,9 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <chrono>
+#include <filesystem>
+
+#include "net/task_group.h"
 
 namespace mcpbox::box {
 namespace {
@@ -29,6 +32,16 @@ struct EngineContract : Contract {
       (void)co_await in.supervisor().forget(id);
       co_return exit.value_or(ProcessExit{});
     }(session, std::move(spec), signal_number));
+  }
+  bool none_left() {
+    const auto until = Clock::now() + std::chrono::seconds(30);
+    while (!names(instance).empty() && Clock::now() < until) {
+      run([]() -> Task<bool> {
+        co_await net::sleep_for(std::chrono::milliseconds(10));
+        co_return true;
+      }());
+    }
+    return names(instance).empty();
   }
   int keep(Sandbox& session, const std::string& directory) {
     const uid_t uid = info.traits.uids.first + 7;
@@ -94,6 +107,51 @@ TEST_F(EngineContract, refuses_a_second_sandbox_of_the_same_name) {
   EXPECT_EQ(made.error().code(), Code::kAlreadyExists);
 }
 
+// As several `mcpbox run` do that install the same environment.
+TEST_F(EngineContract, gives_a_name_that_several_want_at_once_to_one_of_them) {
+  auto wanted = options("one");
+  wanted.ephemeral = true;
+  auto race = [&]() -> Task<int> {
+    net::TaskGroup racing(loop.get_executor(), "race");
+    int won = 0;
+    const auto open_one = [](Engine& on, SandboxOptions what, int& winners) -> Task<void> {
+      auto opened = co_await Sandbox::open(on, std::move(what));
+      if (!opened) {
+        EXPECT_EQ(opened.error().code(), Code::kAlreadyExists) << opened.error().message();
+        co_return;
+      }
+      ++winners;
+      co_await net::sleep_for(std::chrono::milliseconds(500));
+      (void)co_await (*opened)->close();
+    };
+    for (int i = 0; i < 4; ++i) racing.spawn("open", open_one(*engine, wanted, won));
+    co_await racing.join();
+    co_return won;
+  };
+  for (int round = 0; round < 3; ++round) EXPECT_EQ(run(race()), 1);
+  EXPECT_TRUE(none_left());
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path("run")));
+}
+
+TEST_F(EngineContract, leaves_nothing_of_a_sandbox_whose_opening_is_cancelled) {
+  for (const unsigned after : {1u, 2u, 4u, 8u, 16u}) {
+    SCOPED_TRACE(after);
+    auto wanted = options("short");
+    wanted.ephemeral = true;
+    auto opening = [&]() -> Task<Result<bool>> {
+      auto opened = co_await Sandbox::open(*engine, std::move(wanted));
+      if (!opened) co_return fail(std::move(opened).error());
+      co_return true;
+    };
+    unsigned handled = 0;
+    const auto opened = test::run_cancelled(loop, opening(), [&] { return ++handled > after; });
+    if (opened && !*opened) EXPECT_EQ(opened->error().code(), Code::kCancelled) << opened->error().message();
+    // One that was connected before ends by itself.
+    EXPECT_TRUE(none_left());
+    EXPECT_TRUE(std::filesystem::is_empty(folder.path("run")));
+  }
+}
+
 TEST_F(EngineContract, keeps_a_volume_and_lets_scratch_go) {
   SandboxOptions wanted = options("one");
   wanted.cache_volume = "mcpbox-contract-" + instance.substr(0, 8);
@@ -145,14 +203,7 @@ TEST_F(EngineContract, an_ephemeral_sandbox_goes_with_its_controller) {
   ASSERT_TRUE(session);
   EXPECT_EQ(names(instance).size(), 1u);
   session.reset();
-  const auto until = Clock::now() + std::chrono::seconds(30);
-  while (!names(instance).empty() && Clock::now() < until) {
-    run([]() -> Task<bool> {
-      co_await net::sleep_for(std::chrono::milliseconds(10));
-      co_return true;
-    }());
-  }
-  EXPECT_TRUE(names(instance).empty());
+  EXPECT_TRUE(none_left());
 }
 
 TEST_F(EngineContract, says_how_a_sandbox_ended) {

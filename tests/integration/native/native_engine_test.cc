@@ -121,7 +121,7 @@ TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_
   // Everybody may look for it and read it, so that nothing but the sandbox is in the way.
   ASSERT_EQ(::syscall(SYS_keyctl, KEYCTL_SETPERM, ring_key, 0x3f3f3f3fu), 0);
 
-  auto session = run(Sandbox::open(*engine, loop.get_executor(), options("view")));
+  auto session = run(Sandbox::open(*engine, options("view")));
   ASSERT_TRUE(session) << session.error().message();
   ProcessSpec spec;
   spec.id = "view";
@@ -172,7 +172,7 @@ TEST_F(Native, leaves_nothing_of_sandboxes_that_are_killed_at_random_moments) {
   for (int i = 0; i < rounds; ++i) {
     SandboxOptions wanted = options("kill-" + std::to_string(i));
     wanted.ephemeral = i % 2 == 0;
-    auto session = run(Sandbox::open(*engine, loop.get_executor(), wanted));
+    auto session = run(Sandbox::open(*engine, wanted));
     ASSERT_TRUE(session) << session.error().message();
     if (wanted.ephemeral) ephemeral.push_back(Sandbox::sandbox_name(wanted));
     auto record = read_sandbox(folder.path("state/native/sandboxes/" + Sandbox::sandbox_name(wanted)));
@@ -227,7 +227,7 @@ TEST_F(Native, shows_a_toolchain_of_a_home_and_nothing_else_of_it) {
   info = *run(engine->probe());
   SandboxOptions wanted = options("tools");
   wanted.tools = info.traits.tools;
-  auto session = run(Sandbox::open(*engine, loop.get_executor(), wanted));
+  auto session = run(Sandbox::open(*engine, wanted));
   ASSERT_TRUE(session) << session.error().message();
   ProcessSpec spec;
   spec.id = "node";
@@ -254,7 +254,7 @@ TEST_F(Native, tells_how_long_a_start_takes) {
     SandboxOptions wanted = options("time-" + std::to_string(i));
     wanted.ephemeral = true;
     auto began = Clock::now();
-    auto session = run(Sandbox::open(*engine, loop.get_executor(), wanted));
+    auto session = run(Sandbox::open(*engine, wanted));
     ASSERT_TRUE(session);
     ours.push_back(std::chrono::duration<double, std::milli>(Clock::now() - began).count());
     ASSERT_TRUE(run((*session)->close()));

@@ -10,6 +10,7 @@
 #include <set>
 #include <vector>
 
+#include "box/bind_equipment.h"
 #include "support/temp_tree.h"
 
 namespace mcpbox::app {
@@ -113,6 +114,22 @@ TEST_F(PathsTest, an_instance_file_that_holds_something_else_is_named_and_left_a
   tree.file("target", std::string(32, 'a'));
   tree.link("instance", tree.path("target"));
   EXPECT_FALSE(instance_id(tree.root()));
+}
+
+TEST_F(PathsTest, the_directory_of_a_sandbox_that_is_being_made_is_not_stale) {
+  const std::string instance = std::string(32, 'a');
+  Paths paths;
+  paths.run_dir = tree.dir("run");
+  const std::string run = "mcpbox-aaaaaaaa-run-0f";
+  const std::string made = box::control_directory_name(run, box::control_nonce());
+  tree.dir("run/" + made);
+  tree.dir("run/" + box::control_directory_name(run, "1-1-0f"));
+  tree.dir("run/mcpbox-aaaaaaaa-shared");
+  tree.dir("run/mcpbox-bbbbbbbb-shared");
+  remove_stale_files(paths, instance);
+  std::set<std::string> left;
+  for (const auto& entry : std::filesystem::directory_iterator(paths.run_dir)) left.insert(entry.path().filename());
+  EXPECT_EQ(left, (std::set<std::string>{made, "mcpbox-bbbbbbbb-shared"}));
 }
 
 TEST_F(PathsTest, mcpbox_init_that_is_not_there_is_said_with_what_to_do) {

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
+#include <optional>
 
 #include "support/result_matcher.h"
 #include "support/run_task.h"
@@ -25,10 +27,14 @@ struct BindEquipmentTest : testing::Test {
   SandboxSpec spec() {
     SandboxSpec out;
     out.name = "mcpbox-one";
-    out.equipment = Equipment{"/usr/bin/mcpbox-init", tree.root(), "", "", "", false, ""};
+    out.equipment = Equipment{"/usr/bin/mcpbox-init", tree.root(), "", "", "", false, "", "0f"};
     return out;
   }
-  std::string directory() { return tree.path("mcpbox-one"); }
+  std::string directory() { return tree.path("mcpbox-one.0f"); }
+  std::size_t directories() const {
+    const std::filesystem::directory_iterator all(tree.root());
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+  }
 };
 
 std::vector<std::string> targets(const SandboxSpec& spec) {
@@ -78,11 +84,52 @@ TEST_F(BindEquipmentTest, the_control_directory_of_a_sandbox_that_was_not_made_g
   EXPECT_FALSE(std::filesystem::exists(directory()));
 }
 
-TEST_F(BindEquipmentTest, one_that_was_there_before_stays) {
-  ASSERT_EQ(::mkdir(directory().c_str(), 0700), 0);
+// Two processes make the sandbox of one name, as installers do; the engine lets one of them have it.
+TEST_F(BindEquipmentTest, who_loses_the_name_leaves_the_winners_directory) {
+  BindEquipment another;
+  auto lost = spec();
+  auto won = spec();
+  lost.equipment->control_nonce.clear();
+  won.equipment->control_nonce.clear();
+  std::optional losing(equipment.prepare(lost));
+  auto winning = another.prepare(won);
+  ASSERT_THAT(*losing, succeeds());
+  ASSERT_THAT(winning, succeeds());
+  EXPECT_EQ(directories(), 2u);
+  losing.reset();
+  EXPECT_TRUE(std::filesystem::exists(won.labels.at("io.mcpbox.control")));
+  EXPECT_EQ(directories(), 1u);
+  another.made(std::move(*winning), "id");
+  another.removed("id");
+  EXPECT_EQ(directories(), 0u);
+}
+
+TEST_F(BindEquipmentTest, a_directory_that_an_earlier_controller_made_goes_with_its_sandbox) {
   auto what = spec();
-  ASSERT_THAT(equipment.prepare(what), succeeds());
-  EXPECT_TRUE(std::filesystem::exists(directory()));
+  {
+    BindEquipment earlier;
+    auto control = earlier.prepare(what);
+    ASSERT_THAT(control, succeeds());
+    earlier.made(std::move(*control), "id");
+  }
+  equipment.removed("id");
+  EXPECT_TRUE(std::filesystem::exists(directory())) << "nobody said where it is";
+  EXPECT_FALSE(equipment.knows("id"));
+  equipment.learn({"id", "mcpbox-one", what.labels, true, std::nullopt, false});
+  EXPECT_TRUE(equipment.knows("id"));
+  equipment.removed("id");
+  EXPECT_FALSE(std::filesystem::exists(directory()));
+}
+
+TEST_F(BindEquipmentTest, a_directory_says_whether_its_maker_lives) {
+  const std::string mine = control_directory_name("mcpbox-one", control_nonce());
+  EXPECT_TRUE(mine.starts_with("mcpbox-one."));
+  EXPECT_TRUE(control_maker_is_alive(mine));
+  const std::string pid = std::to_string(::getpid());
+  for (const std::string& other : {std::string("mcpbox-one"), std::string("mcpbox-one.egress"), "mcpbox-one." + pid,
+                                   "mcpbox-one." + pid + "-1-0f", std::string("mcpbox-one.--")}) {
+    EXPECT_FALSE(control_maker_is_alive(other)) << other;
+  }
 }
 
 TEST_F(BindEquipmentTest, it_lives_as_long_as_the_sandbox) {
@@ -131,6 +178,7 @@ TEST_F(BindEquipmentTest, what_differs_has_another_hash) {
   }
   auto renamed = base;
   renamed.name = "another";
+  renamed.equipment->control_nonce = "another";
   EXPECT_EQ(renamed.hash(), base.hash());
 }
 

@@ -5,7 +5,9 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "base/digest.h"
 #include "provision/stage/generation.h"
@@ -107,6 +109,39 @@ TEST_F(CopiesTest, each_folder_has_its_own_and_the_one_that_is_not_used_is_kept)
   start_well({root("a", workspace)});
   EXPECT_EQ(tree.text(workspace + "/mine"), "of a");
   EXPECT_EQ(tree.text(own_of("b") + "/name"), "b");
+}
+
+TEST_F(CopiesTest, what_was_taken_off_the_list_and_not_removed_goes_with_the_next_start) {
+  const std::string kept = "/.kept-0123456789abcdef";
+  start_well({root("a", workspace)});
+  start_well({root("b", workspace)});  // a's is kept
+  tree.directory(top + kept, kUser, kUser);
+  tree.file(top + kept + "/old", "of nobody", kUser, kUser);
+  start_well({root("b", workspace)});
+  EXPECT_FALSE(tree.has(top + kept));
+  EXPECT_EQ(tree.text(own_of("a") + "/name"), "a");
+  EXPECT_EQ(tree.text(workspace + "/name"), "b");
+  // Beside the copies of several folders.
+  start_well({root("a", workspace + "/a"), root("b", workspace + "/b")});
+  tree.file(workspace + "/a/mine", "of a", kUser, kUser);
+  start_well({root("b", workspace + "/b")});
+  tree.directory(workspace + kept, kUser, kUser);
+  start_well({root("b", workspace + "/b")}, true);
+  EXPECT_FALSE(tree.has(workspace + kept));
+  EXPECT_EQ(tree.text(own_of("a") + "/mine"), "of a");
+}
+
+TEST_F(CopiesTest, a_dropped_copy_that_was_not_removed_is_not_the_work_folder_of_the_next_start) {
+  start_well({root("a", workspace, Access::kReadOnly)});
+  test::FakeSupervisor killed(tree);
+  killed.before = [](const std::string& name) -> Task<Result<void>> {
+    if (name == "remove_tree") co_return fail(Code::kUnavailable, "killed");
+    co_return Result<void>{};
+  };
+  EXPECT_FALSE(test::run_task(loop, stage(killed, {}, false)));
+  start_well({});
+  EXPECT_EQ(tree.nodes[workspace].uid, kUser);
+  EXPECT_FALSE(tree.has(workspace + "/name"));
 }
 
 TEST_F(CopiesTest, what_is_to_be_read_never_comes_from_another_folder_or_owner) {

@@ -171,6 +171,24 @@ TEST_F(ConnectorTest, a_start_that_fails_or_is_cancelled_at_any_step_leaves_noth
   }
 }
 
+// The request for the process is not cut in two, and the cancellation is not lost either.
+TEST_F(ConnectorTest, a_start_that_is_cancelled_while_its_process_starts_is_no_start) {
+  bool spawning = false;
+  before = [&spawning](const std::string& name) -> Task<Result<void>> {
+    if (name == "spawn") {
+      spawning = true;
+      co_await net::sleep_for(20ms);
+    }
+    co_return Result<void>{};
+  };
+  auto start = [&]() -> Task<Code> {
+    auto process = co_await connector().start(plan(), report);
+    co_return process ? Code::kInternal : process.error().code();
+  };
+  EXPECT_EQ(test::run_cancelled(loop, start(), [&] { return spawning; }), Code::kCancelled);
+  EXPECT_TRUE(test::run_task(loop, all_gone()));
+}
+
 TEST_F(ConnectorTest, a_process_that_is_stopped_gives_everything_back) {
   idle = 1h;
   auto body = [&]() -> Task<int> {

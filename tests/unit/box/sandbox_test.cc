@@ -1,0 +1,107 @@
+// A sandbox between its creation and the link to its PID 1.
+#include "box/sandbox.h"
+
+#include <gmock/gmock.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <set>
+
+#include "net/wait.h"
+#include "support/no_engine.h"
+#include "support/result_matcher.h"
+#include "support/run_task.h"
+
+namespace mcpbox::box {
+namespace {
+
+using namespace std::chrono_literals;
+using test::fails;
+
+// Makes sandboxes whose PID 1 never answers.
+struct Mute final : test::NoEngine {
+  enum class Dial { kThrows, kReturns, kFails } dial_ = Dial::kThrows;
+  std::set<std::string> sandboxes;
+  bool dialled = false;
+  bool created = false;
+  std::chrono::milliseconds creation{0};
+
+  Task<Result<SandboxState>> create(SandboxSpec spec) override {
+    SandboxState state;
+    state.id = state.name = spec.name;
+    state.running = true;
+    sandboxes.insert(state.id);
+    created = true;
+    // As an engine does that does not look whether it was cancelled.
+    co_await boost::asio::this_coro::throw_if_cancelled(false);
+    boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor, creation);
+    if (creation > 0ms) (void)co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+    co_await boost::asio::this_coro::throw_if_cancelled(true);
+    co_return state;
+  }
+  Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState, std::chrono::milliseconds) override {
+    dialled = true;
+    if (dial_ == Dial::kFails) co_return fail(Code::kTimeout, "nobody answers");
+    if (dial_ == Dial::kThrows) co_await net::sleep_for(1h);
+    boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor, 1h);
+    (void)co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+    co_return fail(Code::kCancelled, "dialling was cancelled");
+  }
+  Task<Result<void>> ensure_volume(std::string, Labels) override { co_return Result<void>{}; }
+  Task<Result<SandboxState>> inspect(std::string id) override {
+    co_await net::sleep_for(1ms);
+    SandboxState state;
+    state.id = state.name = id;
+    state.exit_code = 3;
+    co_return state;
+  }
+  Task<Result<void>> remove(std::string id) override {
+    co_await net::sleep_for(5ms);  // an engine is asked, and a cancelled coroutine cannot wait
+    sandboxes.erase(id);
+    co_return Result<void>{};
+  }
+};
+
+struct SandboxTest : testing::Test {
+  boost::asio::io_context loop;
+  Mute engine;
+
+  Task<Result<bool>> open() {
+    SandboxOptions options;
+    options.instance = std::string(32, 'a');
+    options.name = "install-1";
+    options.ephemeral = true;
+    auto opened = co_await Sandbox::open(engine, std::move(options));
+    if (!opened) co_return fail(std::move(opened).error());
+    co_return true;
+  }
+};
+
+TEST_F(SandboxTest, one_that_is_cancelled_before_it_is_connected_is_removed) {
+  for (const Mute::Dial how : {Mute::Dial::kThrows, Mute::Dial::kReturns}) {
+    engine.dial_ = how;
+    engine.dialled = false;
+    const auto opened = test::run_cancelled(loop, open(), [&] { return engine.dialled; });
+    EXPECT_TRUE(engine.sandboxes.empty()) << "it would keep the name";
+    if (opened) EXPECT_THAT(*opened, fails(Code::kCancelled));
+  }
+}
+
+TEST_F(SandboxTest, one_that_is_cancelled_while_it_is_created_is_removed) {
+  engine.creation = 20ms;
+  const auto opened = test::run_cancelled(loop, open(), [&] { return engine.created; });
+  EXPECT_TRUE(engine.sandboxes.empty());
+  EXPECT_FALSE(engine.dialled);
+  if (opened) EXPECT_THAT(*opened, fails(Code::kCancelled));
+}
+
+TEST_F(SandboxTest, one_that_does_not_answer_is_removed_and_says_what_became_of_it) {
+  engine.dial_ = Mute::Dial::kFails;
+  EXPECT_THAT(test::run_task(loop, open()), fails(Code::kUnavailable, "ended with exit code 3"));
+  EXPECT_TRUE(engine.sandboxes.empty());
+}
+
+}  // namespace
+}  // namespace mcpbox::box

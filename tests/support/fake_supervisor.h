@@ -77,6 +77,13 @@ class FakeSupervisor : public box::Supervisor {
     if (lost_) lost_(Error(Code::kUnavailable, "the link broke"));
   }
 
+  // As the process that was spawned last: to its stdout (1) or stderr (2). Never waits; what does not fit is lost.
+  void print(int pipe, std::string_view text) {
+    const int fd = theirs_.at(theirs_.size() - 3 + static_cast<std::size_t>(pipe)).get();
+    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    (void)!::write(fd, text.data(), text.size());
+  }
+
   Task<Result<Spawned>> spawn(box::ProcessSpec spec) override {
     if (auto step = co_await enter("spawn"); !step) co_return fail(std::move(step).error());
     if (auto made = make(spec.prepare); !made) co_return fail(std::move(made).error());

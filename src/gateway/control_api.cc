@@ -11,6 +11,7 @@
 #include "gateway/control_call.h"
 #include "gateway/routes.h"
 #include "gateway/views.h"
+#include "net/wait.h"
 
 namespace mcpbox::gateway {
 namespace {
@@ -27,7 +28,10 @@ Task<void> wait_for_servers(ControlCall& call) {
   const auto timeout = call.number("timeout", 30);
   if (!timeout) co_return co_await refuse(call.exchange, timeout.error());
   const std::chrono::seconds limit(std::min<std::uint64_t>(*timeout, 3600));
-  co_await call.context.host.settle(std::chrono::steady_clock::now() + limit);
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (call.context.host == nullptr && std::chrono::steady_clock::now() < deadline)
+    co_await net::sleep_for(std::chrono::milliseconds(50));
+  if (call.context.host != nullptr) co_await call.context.host->settle(deadline);
   co_await send_servers(call);
 }
 
@@ -102,7 +106,9 @@ Task<void> dispatch(ControlContext& context, net::HttpExchange& exchange) {
   if (const auto unknown = unknown_parameter(route, request)) co_return co_await refuse(exchange, *unknown);
   ControlCall call{context, exchange, nullptr, {}};
   if (!found.parameters.empty()) {
-    auto server = context.host.find(found.parameters[0]);
+    if (context.host == nullptr)
+      co_return co_await refuse(exchange, Error(Code::kUnavailable, "mcpbox is starting: it prepares the image"));
+    auto server = context.host->find(found.parameters[0]);
     if (!server) co_return co_await refuse(exchange, server.error());
     call.server = *server;
   }

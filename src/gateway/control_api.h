@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "hosting/host.h"
 #include "net/http_exchange.h"
@@ -23,17 +24,26 @@ struct EngineView {
   std::string address;
 };
 
+// How long a change of a server is waited for before 202 answers; other than these in tests only.
+struct ControlPatience {
+  std::chrono::milliseconds stop{30'000};
+  std::chrono::milliseconds beyond_startup{30'000};  // a restart: the server's startup_timeout and this
+};
+
 struct ControlContext {
-  hosting::Host& host;
+  hosting::Host* host = nullptr;  // null while the daemon prepares its image
   EngineView engine;
   std::string image_reference;
   std::string config_file;
   std::function<void()> request_shutdown;  // returns at once; the daemon ends after the reply was sent
   std::chrono::steady_clock::time_point started;
+  std::vector<hosting::ServerView> expected;  // what there is to see of the servers without a host
+  ControlPatience patience;
   unsigned waiting = 0;  // requests that wait for a server
 };
 
-// The handler refers to `context`, which must outlive the server.
+// The handler refers to `context`, which must outlive the server. Without a host the daemon can be looked at and shut
+// down; what needs a server is 503, and who waits for the servers waits for the host too.
 net::HttpHandler control_handler(ControlContext& context);
 
 // {"name", "state", "phase", "error", "sandbox", "process", "pid", "uid", "restarts", "tools", "server": {"name",

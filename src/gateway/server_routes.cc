@@ -44,6 +44,12 @@ void write_root(json::Writer& out, const provision::PullOutcome& outcome) {
   out.end().end();
 }
 
+// 200 when the change is done, 202 when it still goes on.
+Task<void> answer_settled(ControlCall& call, std::chrono::milliseconds patience) {
+  co_await call.server->settle(Clock::now() + patience);
+  co_await answer(call.exchange, call.server->settled() ? 200 : 202, view_to_json(call.server->view()));
+}
+
 }  // namespace
 
 Task<void> send_tools(ControlCall& call) {
@@ -102,14 +108,12 @@ Task<void> send_logs(ControlCall& call) {
 
 Task<void> restart(ControlCall& call) {
   call.server->request_restart(call.has("fresh"));
-  co_await call.server->settle(Clock::now() + seconds(330));
-  co_await answer(call.exchange, 200, view_to_json(call.server->view()));
+  co_await answer_settled(call, call.server->startup_timeout() + call.context.patience.beyond_startup);
 }
 
 Task<void> stop(ControlCall& call) {
   call.server->request_stop();
-  co_await call.server->settle(Clock::now() + seconds(30));
-  co_await answer(call.exchange, 200, view_to_json(call.server->view()));
+  co_await answer_settled(call, call.context.patience.stop);
 }
 
 Task<void> pull(ControlCall& call) {

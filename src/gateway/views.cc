@@ -50,7 +50,11 @@ std::string view_to_json(const hosting::ServerView& view) {
 std::string servers_json(const ControlContext& context) {
   json::Writer out;
   out.object().array("servers");
-  for (const auto& server : context.host.servers()) write_view(out, server->view());
+  if (context.host == nullptr) {
+    for (const hosting::ServerView& view : context.expected) write_view(out, view);
+  } else {
+    for (const auto& server : context.host->servers()) write_view(out, server->view());
+  }
   out.end();
   write_engine(out, context.engine);
   out.end();
@@ -66,6 +70,7 @@ std::string status_json(const ControlContext& context) {
   out.member("image", context.image_reference)
       .member("config", context.config_file)
       .member("uptime_ms", uptime.count())
+      .member("starting", context.host == nullptr)
       .end();
   return out.take_line();
 }

@@ -37,7 +37,10 @@ provision::InstallerOptions installer_options(const SandboxBackendOptions& optio
   provision::InstallerOptions installer;
   installer.sandbox = sandbox_defaults(options);
   std::map<std::string, Secret> own;
-  for (const auto& [name, value] : options.box.install_env) own[name] = value.text;
+  for (const auto& [name, value] : options.box.install_env) {
+    own[name] = value.text;
+    if (value.secret) installer.redact.add(value.text);
+  }
   installer.env = provision::install_variables(std::move(own));
   installer.egress = options.egress;
   installer.policy = options.policy.staging();

@@ -49,6 +49,9 @@ class Server {
   void request_shut_down() { tell(Lifecycle::ShutDownAsked{}); }
   // Returns when the server is connected, or failed for good, or was stopped, or the time is up.
   Task<void> settle(std::chrono::steady_clock::time_point deadline);
+  // Connected, failed for good or stopped, as the newest request wants it.
+  bool settled() const { return lifecycle_.settled(); }
+  std::chrono::seconds startup_timeout() const { return settings_.box.startup_timeout; }
 
   // kFailedPrecondition when it is not connected (the message says why), kUnavailable with how it died when it dies
   // meanwhile; never executed a second time by itself.

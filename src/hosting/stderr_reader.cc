@@ -26,7 +26,8 @@ constexpr double kPerSecond = 256 << 10;
 constexpr double kBurst = 1 << 20;
 constexpr std::chrono::milliseconds kDropPause{4};  // before each read while lines are dropped
 
-// Passes bytes on to the log while there is budget, and counts what it leaves out; what it cuts it cuts at line ends.
+// Passes bytes on to the log while there is budget, and counts what it leaves out: from the middle of a line, of which
+// the log hides the beginning of a secret, to the end of one.
 class Intake {
  public:
   explicit Intake(provision::ServerLog& log) : log_(log) {}

@@ -16,6 +16,9 @@ using Clock = std::chrono::steady_clock;
 // How long close_all() lets what is being opened or ended come to its end before it is cancelled.
 constexpr std::chrono::seconds kPatience{10};
 
+// Sandboxes that close_all() closes at once: one may take ten seconds, and who shuts down waits for all.
+constexpr std::size_t kClosers = 16;
+
 }  // namespace
 
 SharedSandbox::SharedSandbox(std::unique_ptr<box::Sandbox> sandbox) : sandbox_(std::move(sandbox)) {
@@ -231,15 +234,23 @@ Task<Result<void>> SandboxPool::close_all() {
     (void)co_await changed_.wait_until(std::min(until, Clock::now() + std::chrono::milliseconds(20)));
   }
   co_await tasks_.stop();
-  Result<void> outcome;
-  auto entries = std::move(entries_);
-  entries_.clear();
-  for (auto& [name, entry] : entries) {
-    if (!entry.sandbox) continue;
-    auto closed = co_await entry.sandbox->sandbox().close();
-    if (!closed && outcome) outcome = fail(std::move(closed).error().with_context(fmt::format("sandbox '{}'", name)));
+  const auto closing = std::make_shared<Closing>();
+  closing->left = std::exchange(entries_, {});
+  net::TaskGroup closers(executor_, "close");
+  const std::size_t count = std::min(kClosers, closing->left.size());
+  for (std::size_t i = 0; i < count; ++i) closers.spawn("close", close_each(closing));
+  co_await closers.join();
+  co_return std::move(closing->outcome);
+}
+
+Task<void> SandboxPool::close_each(std::shared_ptr<Closing> closing) {
+  while (!closing->left.empty()) {
+    const auto next = closing->left.extract(closing->left.begin());
+    if (!next.mapped().sandbox) continue;
+    auto closed = co_await next.mapped().sandbox->sandbox().close();
+    if (!closed && closing->outcome)
+      closing->outcome = fail(std::move(closed).error().with_context(fmt::format("sandbox '{}'", next.key())));
   }
-  co_return outcome;
 }
 
 }  // namespace mcpbox::provision

@@ -120,10 +120,16 @@ class SandboxPool {
     std::optional<Error> failure;  // of the newest
   };
 
+  struct Closing {
+    std::map<std::string, Entry> left;
+    Result<void> outcome;
+  };
+
   Task<void> open(box::SandboxOptions options);
   Task<Result<std::shared_ptr<SharedSandbox>>> open_one(box::SandboxOptions options);
   Task<void> close_idle(std::string name);
   Task<void> sweep_after(std::string instance);
+  static Task<void> close_each(std::shared_ptr<Closing> closing);
   void became_idle(SharedSandbox& sandbox, bool at_once);
 
   box::Engine& engine_;

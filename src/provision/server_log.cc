@@ -1,6 +1,7 @@
 #include "provision/server_log.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/text.h"
 
@@ -11,18 +12,31 @@ constexpr std::size_t kMaxLines = 2'000;
 constexpr std::size_t kMaxBytes = 512u << 10;
 constexpr std::size_t kMaxLine = 16u << 10;
 constexpr std::size_t kMaxTail = 4u << 10;
-constexpr std::size_t kMaxSecret = 4u << 10;
+// Longer secrets may be cut: an environment variable has at most 128 KiB, and percent coding makes three bytes of one.
+constexpr std::size_t kMaxSecret = 512u << 10;
+constexpr std::string_view kCut = "…";  // what printable() ends a shortened text with
 
 }  // namespace
 
-void ServerLog::line(LogSource source, std::string_view text) {
+// What must be seen of a text to cut a line from it: a secret that begins in the line, whole, and that more follows
+// than the line's end.
+std::size_t ServerLog::window() const {
+  return kMaxLine + std::min(redact_.longest(), kMaxSecret) + std::string_view("\r\n").size();
+}
+
+std::string ServerLog::take_line(std::string_view& text) const {
+  const std::size_t size = redact_.cut(text.substr(0, window()), kMaxLine);
+  std::string line = redact_(text.substr(0, size));
+  text.remove_prefix(size);
+  return line;
+}
+
+void ServerLog::put(LogSource source, std::string redacted) {
   LogLine entry;
   entry.sequence = next_++;
   entry.time = std::chrono::system_clock::now();
   entry.source = source;
-  // Redacted before it is cut: half a secret is not recognised any more.
-  entry.text = redact_(text.substr(0, kMaxLine + kMaxSecret));
-  if (entry.text.size() > kMaxLine) entry.text.resize(kMaxLine);
+  entry.text = std::move(redacted);
   bytes_ += entry.text.size();
   lines_.push_back(std::move(entry));
   while (lines_.size() > kMaxLines || (bytes_ > kMaxBytes && lines_.size() > 1)) {
@@ -32,25 +46,41 @@ void ServerLog::line(LogSource source, std::string_view text) {
   changed_.notify();
 }
 
+void ServerLog::line(LogSource source, std::string_view text) {
+  // What a server wrote to stdout comes as an excerpt: its end may be the first half of a secret.
+  if (source == LogSource::kStdout && text.size() <= kMaxLine) {
+    const bool shortened = text.ends_with(kCut);
+    if (shortened) text.remove_suffix(kCut.size());
+    return put(source, redact_.broken_off(text) + std::string(shortened ? kCut : ""));
+  }
+  put(source, take_line(text));
+}
+
 void ServerLog::stderr_bytes(std::string_view bytes) {
   while (!bytes.empty()) {
     const std::size_t newline = bytes.find('\n');
-    const std::string_view piece = bytes.substr(0, newline);
-    partial_.append(piece.substr(0, kMaxLine - std::min(kMaxLine, partial_.size())));
-    if (newline == std::string_view::npos) {
-      if (partial_.size() >= kMaxLine) stderr_end();
-      return;
+    const std::size_t room = window() - std::min(window(), partial_.size());
+    const std::string_view piece = bytes.substr(0, std::min(newline, room));
+    partial_ += piece;
+    bytes.remove_prefix(piece.size());
+    std::string_view rest = partial_;
+    if (bytes.starts_with('\n')) {
+      bytes.remove_prefix(1);
+      if (rest.ends_with('\r')) rest.remove_suffix(1);
+      do put(LogSource::kStderr, take_line(rest));
+      while (!rest.empty());
+      partial_.clear();
+    } else if (partial_.size() >= window()) {
+      put(LogSource::kStderr, take_line(rest));
+      partial_.erase(0, partial_.size() - rest.size());
     }
-    if (partial_.ends_with('\r')) partial_.pop_back();
-    line(LogSource::kStderr, partial_);
-    partial_.clear();
-    bytes.remove_prefix(newline + 1);
   }
 }
 
 void ServerLog::stderr_end() {
-  if (partial_.empty()) return;
-  line(LogSource::kStderr, partial_);
+  std::string_view rest = partial_;
+  while (rest.size() > kMaxLine) put(LogSource::kStderr, take_line(rest));
+  if (!rest.empty()) put(LogSource::kStderr, redact_.broken_off(rest));
   partial_.clear();
 }
 

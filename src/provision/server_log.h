@@ -23,16 +23,18 @@ struct LogLine {
   std::string text;  // redacted; not yet printable()
 };
 
-// A bounded ring: the newest lines, at most 2,000 and 512 KiB; a longer line is cut at 16 KiB. What fell out is counted
-// by the sequence numbers. Lives on loop 0.
+// A bounded ring: the newest lines, at most 2,000 and 512 KiB; a longer line is cut at 16 KiB, or before the secret
+// that lies there. What fell out is counted by the sequence numbers. Lives on loop 0.
 class ServerLog {
  public:
   ServerLog(boost::asio::any_io_executor executor, Redactor redactor)
       : changed_(std::move(executor)), redact_(std::move(redactor)) {}
 
   void line(LogSource source, std::string_view text);
-  // Bytes of stderr as they come; lines are cut at newlines and at 16 KiB.
+  // Bytes of stderr as they come; lines are cut at newlines, and longer ones become several of at most 16 KiB. However
+  // the bytes are split, the lines are the same.
   void stderr_bytes(std::string_view bytes);
+  // The last line, though it has no newline: the stream ended, or what follows is left out.
   void stderr_end();
 
   // Lines with sequence > `after`, oldest first.
@@ -45,6 +47,11 @@ class ServerLog {
   const Redactor& redactor() const { return redact_; }
 
  private:
+  void put(LogSource source, std::string redacted);
+  // Takes from `text` what one line may have, and redacts it.
+  std::string take_line(std::string_view& text) const;
+  std::size_t window() const;
+
   net::Signal changed_;
   Redactor redact_;
   std::deque<LogLine> lines_;

@@ -122,13 +122,13 @@ struct PullChoice {
 struct PullReport {
   std::vector<PullItem> items;
   std::uint64_t refused_total = 0;
-  bool applied = false;  // false: a dry run, or conflicts without `force`; nothing was written
+  bool applied = false;  // false: a dry run, conflicts without `force`, or an error before that; nothing was written
   StageManifest base;    // as it holds after what was written
 };
 
-// Compares what was received with the host, and unless it is a dry run or something conflicts, writes it. An error in
-// the middle says what was not written; every file is either whole or as it was.
-Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target, const StageManifest& base, int root,
-                               const PullChoice& choice);
+// Compares what was received with the host, and unless it is a dry run or something conflicts, writes it. After an
+// error in the middle every file is either whole or as it was, and report.base knows which: it is to be kept then too.
+Result<void> settle_pull(PullReceiver& received, const StageManifest& base, int root, const PullChoice& choice,
+                         PullReport& report);
 
 }  // namespace mcpbox::workspace

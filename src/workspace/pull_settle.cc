@@ -236,10 +236,9 @@ std::string_view name_of(PullAction action) {
   return "?";
 }
 
-Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target, const StageManifest& base, int root,
-                               const PullChoice& choice) {
-  (void)target;
-  PullReport report;
+Result<void> settle_pull(PullReceiver& received, const StageManifest& base, int root, const PullChoice& choice,
+                         PullReport& report) {
+  report = {};
   report.base = base;
   std::map<std::string, std::size_t, std::less<>> place;
   for (std::size_t i = 0; i < base.entries.size(); ++i) place.emplace(base.entries[i].path, i);
@@ -290,13 +289,18 @@ Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target,
   for (const PullReceiver::Refused& refused : received.refused())
     add(PullAction::kRefused, refused.path, refused.reason, 0);
   report.refused_total += received.refused_total();
-  if (choice.dry_run || (conflicts && !choice.force)) return report;
+  if (choice.dry_run || (conflicts && !choice.force)) return {};
 
   Writer writer(root, received.rules().denied());
+  report.applied = true;
+  Result<void> outcome;
   for (const Step& step : steps) {
     PullItem& item = report.items[step.item];
     auto done = step.file != nullptr ? writer.write(step, item) : writer.remove(step, item);
-    if (!done) return fail(done.error().with_context("what comes before it is done, the rest is not; pull again"));
+    if (!done) {
+      outcome = fail(std::move(done).error().with_context("what comes before it is done, the rest is not; pull again"));
+      break;
+    }
     const auto at = place.find(item.path);
     if (step.file == nullptr) {
       report.base.entries[at->second].path.clear();
@@ -309,8 +313,7 @@ Result<PullReport> settle_pull(PullReceiver& received, const PullTarget& target,
     }
   }
   std::erase_if(report.base.entries, [](const StageManifest::Entry& entry) { return entry.path.empty(); });
-  report.applied = true;
-  return report;
+  return outcome;
 }
 
 }  // namespace mcpbox::workspace

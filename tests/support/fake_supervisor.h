@@ -61,6 +61,7 @@ class FakeSupervisor : public box::Supervisor {
   std::function<Task<Result<void>>(const std::string& name)> before;
   std::vector<std::string> requests;
   std::map<std::string, box::ProcessSpec> processes;  // that run
+  bool frozen = false;  // keeps its end of the pipes of unpack and pack open, and leaves them alone
 
   const box::SupervisorInfo& info() const override { return info_; }
   void on_exit(ExitHandler handler) override { exit_ = std::move(handler); }
@@ -75,6 +76,13 @@ class FakeSupervisor : public box::Supervisor {
   void lose() {
     processes.clear();
     if (lost_) lost_(Error(Code::kUnavailable, "the link broke"));
+  }
+
+  // As the process that was spawned last: to its stdout (1) or stderr (2). Never waits; what does not fit is lost.
+  void print(int pipe, std::string_view text) {
+    const int fd = theirs_.at(theirs_.size() - 3 + static_cast<std::size_t>(pipe)).get();
+    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    (void)!::write(fd, text.data(), text.size());
   }
 
   Task<Result<Spawned>> spawn(box::ProcessSpec spec) override {
@@ -125,6 +133,7 @@ class FakeSupervisor : public box::Supervisor {
   }
   Task<Result<void>> share_directory(std::string, gid_t) override { return enter("share_directory"); }
   Task<Result<UnpackTotals>> unpack(UnpackRequest request, UniqueFd stream) override {
+    if (frozen) theirs_.emplace_back(::fcntl(stream.get(), F_DUPFD_CLOEXEC, 3));
     if (auto step = co_await enter("unpack"); !step) co_return fail(std::move(step).error());
     if (!request.into_existing && !tree_.has(parent(request.path))) co_return fail(Code::kNotFound, "no parent");
     struct Sink final : box::wire::StageSink {
@@ -178,6 +187,7 @@ class FakeSupervisor : public box::Supervisor {
     co_return UnpackTotals{reader.totals().entries, reader.totals().bytes};
   }
   Task<Result<PackTotals>> pack(PackRequest request, UniqueFd stream) override {
+    if (frozen) theirs_.emplace_back(::fcntl(stream.get(), F_DUPFD_CLOEXEC, 3));
     if (auto step = co_await enter("pack"); !step) co_return fail(std::move(step).error());
     if (!tree_.has(request.path)) co_return fail(Code::kNotFound, request.path + " is not there");
     if (tree_.nodes[request.path].uid != request.uid) co_return fail(Code::kPermissionDenied, "it is another's");

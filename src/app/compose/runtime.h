@@ -10,8 +10,8 @@
 namespace mcpbox::app {
 
 struct Runtime {
+  boost::asio::thread_pool pool{2};  // outlives the loop: what the loop lets go of may have to be removed on it
   boost::asio::io_context loop{1};
-  boost::asio::thread_pool pool{2};
 };
 
 // Runs `main` to its end and returns its result, kFailed if an exception left it. The limit of open files is raised.

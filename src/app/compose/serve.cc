@@ -70,6 +70,18 @@ Task<void> find_engine(boost::asio::any_io_executor executor, std::string addres
   out = co_await set_up_engine(executor, std::move(address), std::move(image), std::move(ca_bundle), progress);
 }
 
+// What there is to see of the servers while the image is prepared.
+std::vector<hosting::ServerView> expected_servers(const config::Settings& settings) {
+  std::vector<hosting::ServerView> views;
+  for (const config::ServerSettings& server : settings.servers) {
+    hosting::ServerView view;
+    view.name = server.name;
+    view.state = server.enable ? hosting::ServerState::kPreparing : hosting::ServerState::kStopped;
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
 Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   auto loaded = config::load(options.config);
   if (!loaded) {
@@ -91,11 +103,21 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   if (!ca_bundle) co_return complain(ca_bundle.error(), kUsage);
 
   // The socket first: its lock keeps two daemons of one user apart.
-  gateway::ControlContext* context = nullptr;
-  net::HttpHandler control;
+  bool stopping = false;
+  net::Signal stop(executor);
+  const auto request_stop = [&] {
+    stopping = true;
+    stop.notify();
+  };
+  gateway::ControlContext context;
+  context.config_file = options.config;
+  context.request_shutdown = request_stop;
+  context.started = std::chrono::steady_clock::now();
+  context.expected = expected_servers(settings);
+  net::HttpHandler control = gateway::control_handler(context);
   auto handler = [&control](net::HttpExchange& exchange) -> Task<void> {
     if (control) return control(exchange);
-    return gateway::refuse(exchange, Error(Code::kUnavailable, "mcpbox is starting: it prepares the image"));
+    return gateway::refuse(exchange, Error(Code::kUnavailable, "mcpbox is stopping"));
   };
   auto server = net::HttpServer::listen(executor, net::UnixPlace{paths->socket}, {}, std::move(handler));
   if (!server) co_return complain(cannot_listen(server.error()), kFailed);
@@ -107,13 +129,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   }
   (*server)->start();
 
-  bool stopping = false;
-  net::Signal stop(executor);
   net::TaskGroup tasks(executor, "daemon");
-  const auto request_stop = [&] {
-    stopping = true;
-    stop.notify();
-  };
   tasks.spawn("signals", on_stop_signal(runtime, [&](int) { request_stop(); }));
 
   int code = kOk;
@@ -126,7 +142,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
                  find_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress, stop, found));
   while (!found && starting.running() > 0 && !stopping) co_await stop.wait();
   co_await starting.stop();
-  if (!found) {
+  if (!found || (stopping && !*found)) {  // a request to the engine that is cancelled may also answer so
     log::info("daemon", "stopped before the engine and the image were ready");
     co_await (*server)->stop();
     co_await tasks.stop();
@@ -173,11 +189,9 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.box = settings.box;
     hosting::SandboxBackend backend(*setup->engine, executor, runtime.pool, std::move(hosting));
     hosting::Host host(executor, runtime.pool, std::move(settings.servers), backend);
-    gateway::EngineView engine{setup->info.kind, setup->info.version, setup->info.api_version, setup->info.address};
-    gateway::ControlContext made{host,           std::move(engine), setup->image_reference,
-                                 options.config, request_stop,      std::chrono::steady_clock::now()};
-    context = &made;
-    control = gateway::control_handler(*context);
+    context.engine = {setup->info.kind, setup->info.version, setup->info.api_version, setup->info.address};
+    context.image_reference = setup->image_reference;
+    context.host = &host;
     host.start();
     log::info("daemon", "listening on {}; `mcpbox ps` shows the servers", paths->socket);
     while (!stopping) co_await stop.wait();

@@ -31,6 +31,8 @@ namespace {
 using json::Value;
 using std::chrono::seconds;
 
+constexpr unsigned kAccepted = 202;
+
 int report(const DaemonClient& client, const Error& error) {
   if (client.cancelled()) return kFailed;  // a stop signal ended the verb: nobody needs to be told
   print_err("mcpbox: {}\n", error.message());
@@ -139,17 +141,20 @@ void print_log_line(const std::string& text, bool as_json) {
 }
 
 Task<int> change_server(DaemonClient& client, const ClientOptions& options, std::string path) {
-  auto body = co_await client.post(std::move(path), "{}", seconds(360));
+  auto body = co_await client.post(std::move(path), "{}", seconds(0));  // the daemon knows how long it may take
   if (!body) co_return report(client, body.error());
   if (options.json) {
     print_out("{}", *body);
-    co_return kOk;
+    co_return client.status() == kAccepted ? kNotConnected : kOk;
   }
   const auto server = Value::parse(*body);
   if (!server) co_return report(client, server.error());
   const std::string error = (*server)["error"].string_or();
   const std::string state = (*server)["state"].string_or();
-  print_out("{}: {}{}{}\n", (*server)["name"].string_or(), state, error.empty() ? "" : ": ", printable(error));
+  const bool goes_on = client.status() == kAccepted;
+  print_out("{}: {}{}{}{}\n", (*server)["name"].string_or(), state, error.empty() ? "" : ": ", printable(error),
+            goes_on ? "; it is not done yet, `mcpbox ps` shows when it is" : "");
+  if (goes_on) co_return kNotConnected;
   co_return state == "connected" || state == "stopped" ? kOk : kNotConnected;
 }
 

@@ -53,6 +53,7 @@ Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
   if (request.max_body_bytes != 0) request.max_body_bytes = 64u << 20;
   auto response = co_await client_.fetch(std::move(request));
   no_daemon_ = false;
+  status_ = response ? static_cast<unsigned>(response->status) : 0;
   if (!response) {
     cancelled_ = cancelled_ || response.error().code() == Code::kCancelled;
     no_daemon_ = response.error().code() == Code::kUnavailable;

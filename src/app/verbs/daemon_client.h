@@ -26,6 +26,8 @@ class DaemonClient {
   // Streams a reply until it ends or the coroutine is cancelled.
   Task<Result<void>> stream(std::string path, std::function<Result<void>(std::string_view)> on_bytes);
 
+  // Of the newest answer; 202: what was asked for still goes on.
+  unsigned status() const { return status_; }
   // True after a call that failed because nobody listens.
   bool no_daemon() const { return no_daemon_; }
   // True once the awaiting coroutine was cancelled in a call. The daemon sees the connection close and gives up too.
@@ -36,6 +38,7 @@ class DaemonClient {
 
   net::HttpClient client_;
   std::string socket_;
+  unsigned status_ = 0;
   bool no_daemon_ = false;
   bool cancelled_ = false;
 };

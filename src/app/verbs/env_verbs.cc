@@ -256,8 +256,7 @@ int prune_environments(const EnvOptions& options) {
 Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place, std::string server,
                                             std::string& said) {
   DaemonClient client(runtime.loop.get_executor(), place.paths.socket);
-  auto body =
-      co_await client.post("/v1/servers/" + percent_encode(server) + "/restart", "{}", std::chrono::seconds(360));
+  auto body = co_await client.post("/v1/servers/" + percent_encode(server) + "/restart", "{}", std::chrono::seconds(0));
   if (!body) co_return std::nullopt;
   const auto view = json::Value::parse(*body);
   if (!view) co_return std::nullopt;
@@ -265,6 +264,10 @@ Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place
   const std::string error = (*view)["error"].string_or();
   said = fmt::format("{}: {}{}{}", printable(server, 100), state, error.empty() ? "" : ": " + printable(error),
                      error.empty() ? ", " + (*view)["packages"].string_or() : "");
+  if (client.status() == 202) {
+    said += "it is not done yet, `mcpbox ps` shows when it is";
+    co_return false;
+  }
   co_return state != "connected" && (*view)["phase"].string_or() == "dep_install";
 }
 

@@ -1,9 +1,11 @@
 #include "box/link/stage_writer.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/errno_error.h"
 #include "base/text.h"
@@ -13,20 +15,16 @@ namespace {
 
 constexpr std::size_t kChunk = 256 * 1024;
 
-Result<void> write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail(errno_error(errno, "send a staged tree to the sandbox"));
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
-}
+constexpr std::string_view kWhat = "send a staged tree to the sandbox";
 
 }  // namespace
 
+StageWriter::StageWriter(UniqueFd out, std::shared_ptr<PipeWait> wait) : out_(std::move(out)), wait_(std::move(wait)) {
+  ::fcntl(out_.get(), F_SETFL, O_NONBLOCK);
+}
+
 Result<void> StageWriter::flush() {
-  auto result = write_all(out_.get(), buffer_);
+  auto result = wait_->write_all(out_.get(), buffer_, kWhat);
   buffer_.clear();
   if (!result) out_.reset();
   return result;
@@ -117,7 +115,7 @@ Result<void> StageWriter::file(std::string_view path, std::uint64_t size, bool e
 
 Result<wire::StageTotals> StageWriter::finish() {
   if (auto ok = put(wire::stage_end(totals_)); !ok) return fail(ok.error());
-  auto written = write_all(out_.get(), buffer_);
+  auto written = wait_->write_all(out_.get(), buffer_, kWhat);
   out_.reset();
   if (!written) return fail(written.error());
   return totals_;

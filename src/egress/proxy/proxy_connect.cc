@@ -60,7 +60,8 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAd
   co_return failed(timed_out ? 504 : 502, "it cannot be reached: " + last);
 }
 
-Task<std::expected<Connected, Refusal>> Proxy::Impl::connect(const ProxyRequest& request, Trust trust) {
+Task<std::expected<Connected, Refusal>> Proxy::Impl::connect(const ProxyRequest& request, Trust trust,
+                                                             const std::string& asker) {
   const Host& host = request.target.host;
   const NetworkSettings& settings = destinations.settings();
   if (const auto fixed = settings.hosts.find(host.name); fixed != settings.hosts.end()) {
@@ -68,21 +69,22 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect(const ProxyRequest&
   }
   if (settings.upstream) {
     const UpstreamProxy upstream = *settings.upstream;
-    co_return co_await connect_upstream(request, upstream, trust);
+    co_return co_await connect_upstream(request, upstream, trust, asker);
   }
   if (host.literal) co_return co_await connect_to({*host.literal}, request.target.port, true, trust);
-  auto addresses = co_await resolver.resolve(host.name);
+  auto addresses = co_await resolver.resolve(host.name, asker);
   if (!addresses) co_return failed(addresses.error().code() == Code::kTimeout ? 504 : 502, addresses.error().message());
   co_return co_await connect_to(std::move(*addresses), request.target.port, true, trust);
 }
 
 Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const ProxyRequest& request,
-                                                                      const UpstreamProxy& upstream, Trust trust) {
+                                                                      const UpstreamProxy& upstream, Trust trust,
+                                                                      const std::string& asker) {
   // Behind such a proxy names of the internet often do not resolve; what does resolve is judged all the same.
   std::vector<IpAddress> known;
   if (request.target.host.literal) {
     known = {*request.target.host.literal};
-  } else if (auto found = co_await resolver.resolve(request.target.host.name)) {
+  } else if (auto found = co_await resolver.resolve(request.target.host.name, asker)) {
     known = std::move(*found);
   }
   std::string refused;
@@ -97,7 +99,7 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const Prox
   if (upstream.address.host.literal) {
     proxies = {*upstream.address.host.literal};
   } else {
-    auto found = co_await resolver.resolve(upstream.address.host.name);
+    auto found = co_await resolver.resolve(upstream.address.host.name, asker);
     if (!found) co_return failed(502, "the upstream proxy: " + found.error().message());
     proxies = std::move(*found);
   }

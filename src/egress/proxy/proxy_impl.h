@@ -49,11 +49,11 @@ struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
   void end_tunnels_of(const Client* gone);
 
   // proxy_connect.cc: a connection to an address that was judged, or to the further proxy.
-  Task<std::expected<Connected, Refusal>> connect(const ProxyRequest& request, Trust trust);
+  Task<std::expected<Connected, Refusal>> connect(const ProxyRequest& request, Trust trust, const std::string& asker);
   Task<std::expected<Connected, Refusal>> connect_to(std::vector<IpAddress> addresses, std::uint16_t port, bool judged,
                                                      Trust trust);
   Task<std::expected<Connected, Refusal>> connect_upstream(const ProxyRequest& request, const UpstreamProxy& upstream,
-                                                           Trust trust);
+                                                           Trust trust, const std::string& asker);
 
   boost::asio::any_io_executor executor;
   ProxyOptions options;

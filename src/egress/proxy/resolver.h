@@ -1,6 +1,8 @@
 // Names to addresses, off the loop, with a time-out, one look-up per name at a time, and a short memory.
 //
-// getaddrinfo(3) on a few threads of its own: it is what knows /etc/hosts, NSS and search rules, and it blocks.
+// getaddrinfo(3) on a few threads of its own: it is what knows /etc/hosts, NSS and search rules, and it blocks. Who
+// asks for many names, or for names of a server that does not answer, waits for itself: one asker has at most half of
+// the threads and a share of the queue, and a free thread goes to who has the fewest.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -19,7 +21,9 @@ namespace mcpbox::egress {
 struct ResolverOptions {
   std::chrono::milliseconds timeout{10000};
   std::chrono::milliseconds remember{5000};
-  std::size_t max_names = 128;  // looked up or remembered at once
+  std::size_t max_remembered = 256;  // then the oldest answers are forgotten before their time
+  std::size_t max_pending = 1024;    // names without an answer
+  std::size_t max_pending_of_one = 32;
   unsigned threads = 4;
   // For tests; runs on the resolver's threads.
   std::function<Result<std::vector<IpAddress>>(const std::string&)> lookup;
@@ -37,8 +41,8 @@ class Resolver {
   Resolver& operator=(const Resolver&) = delete;
 
   // In the resolver's order, without duplicates, at most 16. Errors: those of the look-up, kTimeout,
-  // kResourceExhausted.
-  Task<Result<std::vector<IpAddress>>> resolve(std::string name);
+  // kResourceExhausted. `asker`: in whose name it is done.
+  Task<Result<std::vector<IpAddress>>> resolve(std::string name, std::string asker);
 
  private:
   struct State;

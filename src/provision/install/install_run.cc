@@ -26,6 +26,7 @@ namespace {
 
 constexpr std::size_t kPackageJsonLimit = 1u << 20;
 constexpr std::size_t kOutputKept = 64u << 10;
+constexpr std::size_t kAtOnce = 1024;  // no more lines than the log of a pipe keeps
 constexpr std::chrono::seconds kDrain{2};
 
 void add_offline(const OfflineSources& sources, std::map<std::string, Secret>& env) {
@@ -42,24 +43,45 @@ std::string tree_of(const workspace::InstallPlan& plan) {
   return plan.environment.substr(0, plan.environment.rfind('/'));
 }
 
-// What a step printed: lines to the log and to whoever watches, the end of it for the error.
+// What a step printed: lines to the log and to whoever watches, the end of it for the error. All of it redacted.
 struct InstallRun::Output {
-  Output(boost::asio::any_io_executor executor, Redactor redact) : lines(executor, std::move(redact)) {}
-  ServerLog lines;
+  // Each pipe has lines of its own: halves of two are no line, and no secret is found in one.
+  Output(boost::asio::any_io_executor executor, const Redactor& redact)
+      : out(executor, redact), err(executor, redact) {}
+  ServerLog out, err;
   std::string end;
   InstallRun* run = nullptr;  // none any more when the step is over
   bool silent = false;
   unsigned open = 2;  // pipes
-  void read(std::string_view bytes);
+  void read(ServerLog& pipe, std::string_view bytes);
+  void finish(ServerLog& pipe);
+
+ private:
+  void take(ServerLog& pipe, std::uint64_t before);
 };
 
-void InstallRun::Output::read(std::string_view bytes) {
-  const std::uint64_t before = lines.last_sequence();
-  lines.stderr_bytes(bytes);
-  end += bytes;
+void InstallRun::Output::read(ServerLog& pipe, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const std::string_view piece = bytes.substr(0, kAtOnce);
+    bytes.remove_prefix(piece.size());
+    const std::uint64_t before = pipe.last_sequence();
+    pipe.stderr_bytes(piece);
+    take(pipe, before);
+  }
+}
+
+void InstallRun::Output::finish(ServerLog& pipe) {
+  const std::uint64_t before = pipe.last_sequence();
+  pipe.stderr_end();
+  take(pipe, before);
+}
+
+void InstallRun::Output::take(ServerLog& pipe, std::uint64_t before) {
+  for (const LogLine& line : pipe.since(before)) {
+    end += line.text + "\n";
+    if (run != nullptr && !silent) run->say("  " + printable(line.text, 300));
+  }
   if (end.size() > 2 * kOutputKept) end.erase(0, end.size() - kOutputKept);
-  if (run == nullptr || silent) return;
-  for (const LogLine& line : lines.since(before)) run->say("  " + printable(line.text, 300));
 }
 
 // The step's coroutine, as long as it is there.
@@ -69,9 +91,11 @@ struct InstallRun::Listening {
   Output& output;
 };
 
-Task<void> InstallRun::read_output(boost::asio::any_io_executor executor, UniqueFd pipe,
-                                   std::shared_ptr<Output> output) {
-  co_await net::read_all(executor, std::move(pipe), [output](std::string_view bytes) { output->read(bytes); });
+Task<void> InstallRun::read_output(boost::asio::any_io_executor executor, UniqueFd pipe, std::shared_ptr<Output> output,
+                                   ServerLog& lines) {
+  co_await net::read_all(executor, std::move(pipe),
+                         [output, &lines](std::string_view bytes) { output->read(lines, bytes); });
+  output->finish(lines);
   --output->open;
   if (output->run != nullptr) output->run->exited_.notify();
 }
@@ -100,7 +124,8 @@ InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::threa
       deadline_(deadline),
       log_(ledger.open_log(plan_.hash)),
       exited_(executor),
-      proxy_(std::move(proxy)) {
+      proxy_(std::move(proxy)),
+      redact_(options.redact) {
   redact_.add(proxy_.token);
   supervisor_.on_exit([this](const std::string&, const box::ProcessExit& how) {
     exit_ = how;
@@ -197,8 +222,8 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
   const auto output = std::make_shared<Output>(executor_, redact_);
   const Listening listening(*output, *this);
   net::TaskGroup readers(executor_, "install");
-  readers.spawn("stdout", read_output(executor_, std::move(spawned->pipes.out), output));
-  readers.spawn("stderr", read_output(executor_, std::move(spawned->pipes.err), output));
+  readers.spawn("stdout", read_output(executor_, std::move(spawned->pipes.out), output, output->out));
+  readers.spawn("stderr", read_output(executor_, std::move(spawned->pipes.err), output, output->err));
   spawned->pipes.in.reset();
   (void)co_await supervisor_.close_stdin(id);
   while (!exit_ && !lost_ && Clock::now() < deadline_) (void)co_await exited_.wait_until(deadline_);
@@ -206,10 +231,10 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
   if (!lost_) (void)co_await supervisor_.kill_uid(uid_, SIGKILL);  // also what the step left running
   if (!lost_) (void)co_await supervisor_.forget(id);
   co_await drain(*output, readers);
-  output->lines.stderr_end();
+  for (ServerLog* pipe : {&output->out, &output->err}) output->finish(*pipe);  // of a pipe that did not end
   (void)co_await net::offload(pool_, log_.write());
 
-  const std::string printed = redact_(output->end);
+  const std::string& printed = output->end;
   if (lost_) {
     downloads_ = Downloads::kKeep;
     co_return fail(Code::kUnavailable, fmt::format("{}: {}", step.title, co_await sandbox_.describe_loss()));
@@ -247,9 +272,9 @@ Task<std::string> InstallRun::ask(std::vector<std::string> argv) {
   const Listening listening(*output, *this);
   output->silent = true;
   net::TaskGroup readers(executor_, "ask");
-  readers.spawn("stdout", read_output(executor_, std::move(spawned->pipes.out), output));
-  readers.spawn("stderr",
-                read_output(executor_, std::move(spawned->pipes.err), std::make_shared<Output>(executor_, redact_)));
+  readers.spawn("stdout", read_output(executor_, std::move(spawned->pipes.out), output, output->out));
+  const auto ignored = std::make_shared<Output>(executor_, redact_);
+  readers.spawn("stderr", read_output(executor_, std::move(spawned->pipes.err), ignored, ignored->err));
   spawned->pipes.in.reset();
   (void)co_await supervisor_.close_stdin("ask");
   const auto until = Clock::now() + std::chrono::seconds(30);
@@ -259,6 +284,7 @@ Task<std::string> InstallRun::ask(std::vector<std::string> argv) {
   if (!lost_) (void)co_await supervisor_.forget("ask");
   output->open = std::min(output->open, 1u);  // only its stdout is asked for
   co_await drain(*output, readers);
+  output->finish(output->out);
   co_return good ? output->end : std::string();
 }
 

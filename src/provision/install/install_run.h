@@ -22,6 +22,8 @@
 
 namespace mcpbox::provision {
 
+class ServerLog;
+
 inline constexpr const char* kWheelhouseMount = "/.box/wheelhouse";
 inline constexpr const char* kNpmCacheMount = "/.box/npm-cache";
 
@@ -50,7 +52,8 @@ class InstallRun {
 
   Task<Result<void>> prepare();
   Task<Result<void>> run_step(workspace::InstallStep step, unsigned number);
-  static Task<void> read_output(boost::asio::any_io_executor executor, UniqueFd pipe, std::shared_ptr<Output> output);
+  static Task<void> read_output(boost::asio::any_io_executor executor, UniqueFd pipe, std::shared_ptr<Output> output,
+                                ServerLog& lines);
   Task<void> drain(Output& output, net::TaskGroup& readers);
   // A helper of ours as the installer's user: its stdout, empty when it fails.
   Task<std::string> ask(std::vector<std::string> argv);

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/redact.h"
 #include "base/result.h"
 #include "box/engine.h"
 #include "box/sandbox.h"
@@ -42,6 +43,7 @@ struct OfflineSources {
 struct InstallerOptions {
   box::SandboxOptions sandbox;  // instance, init_path, run_dir, ca_bundle, cache_volume, egress_dir; name is set here
   std::map<std::string, Secret> env;  // box.install_env: PIP_INDEX_URL …
+  Redactor redact;                    // knows the secrets of `env`: no line of an installation shows them
   egress::EgressService* egress =
       nullptr;  // through which installations reach registries; outlives the installer. Null: they reach nothing
   StagePolicy policy;

@@ -16,6 +16,7 @@
 #include "base/errno_error.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "box/link/pipe_wait.h"
 #include "box/wire/stage_stream.h"
 #include "net/offload.h"
 #include "net/wait.h"
@@ -53,13 +54,18 @@ struct PullJob {
   std::optional<Result<void>> received;
 
   ~PullJob() { clear(); }
-  // Removes what came. Blocking, like everything here.
+  // Removes what came. Blocks, like everything here.
   void clear() {
     std::error_code ignored;
     if (!spool.empty()) std::filesystem::remove_all(spool, ignored);
     spool.clear();
   }
 };
+
+// Whoever lets go of it last, the pool removes what came: a spool may hold thousands of files.
+std::shared_ptr<PullJob> make_job(boost::asio::thread_pool& pool) {
+  return {new PullJob, [&pool](PullJob* job) { boost::asio::post(pool, [owned = std::unique_ptr<PullJob>(job)] {}); }};
+}
 
 // Opens where it goes, reads what was staged, makes a place for what comes.
 Result<void> prepare_pull(PullJob& job, const GenerationPlace& place, const Copy& copy, bool elsewhere) {
@@ -80,18 +86,36 @@ Result<void> prepare_pull(PullJob& job, const GenerationPlace& place, const Copy
   return {};
 }
 
-Result<void> receive_pull(PullJob& job, int stream) {
+Result<void> receive_pull(PullJob& job, int stream, box::PipeWait& wait) {
   ReceiverSink sink(*job.receiver);
   box::wire::StageReader reader(sink);
   std::vector<char> buffer(256 * 1024);
   while (!reader.done()) {
-    const ssize_t got = ::read(stream, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail(errno_error(errno, "read what the sandbox sends"));
-    if (got == 0) return fail(Code::kUnavailable, "what the sandbox sends ended in the middle");
-    if (auto fed = reader.feed(std::string_view(buffer.data(), static_cast<std::size_t>(got))); !fed) return fed;
+    auto got = wait.read_some(stream, buffer.data(), buffer.size(), "read what the sandbox sends");
+    if (!got) return fail(std::move(got).error());
+    if (*got == 0) return fail(Code::kUnavailable, "what the sandbox sends ended in the middle");
+    if (auto fed = reader.feed(std::string_view(buffer.data(), *got)); !fed) return fed;
   }
   return {};
+}
+
+struct Settled {
+  Result<void> done;
+  workspace::PullReport report;
+  std::optional<Error> unsaved;
+};
+
+// Writes to the host and notes what was written as one job: a pull that is cancelled or fails in the middle must not
+// leave files of the server's that the next pull takes for changes made on this host. `manifest`: empty = nothing is
+// noted.
+Settled settle_and_save(PullJob& job, const workspace::PullChoice& choice, const std::string& manifest) {
+  Settled settled;
+  settled.done = workspace::settle_pull(*job.receiver, job.base, job.root.get(), choice, settled.report);
+  if (settled.report.applied && !manifest.empty()) {
+    if (auto saved = workspace::save_manifest(manifest, settled.report.base); !saved)
+      settled.unsaved = std::move(saved).error();
+  }
+  return settled;
 }
 
 Task<Result<PullOutcome>> pull_with(std::shared_ptr<PullJob> job, boost::asio::thread_pool& pool,
@@ -114,8 +138,11 @@ Task<Result<PullOutcome>> pull_with(std::shared_ptr<PullJob> job, boost::asio::t
   UniqueFd write_end(ends[1]);
   const auto executor = co_await boost::asio::this_coro::executor;
   const auto done = std::make_shared<net::Signal>(executor);
-  boost::asio::post(pool, [job, done, executor, in = std::move(read_end)]() mutable {
-    auto received = receive_pull(*job, in.get());
+  ::fcntl(read_end.get(), F_SETFL, O_NONBLOCK);
+  const auto wait = std::make_shared<box::PipeWait>(target.timeout);
+  const box::PipeWaitGuard guard(*wait);
+  boost::asio::post(pool, [job, done, executor, wait, in = std::move(read_end)]() mutable {
+    auto received = receive_pull(*job, in.get(), *wait);
     in.reset();
     boost::asio::post(executor, [job, done, received = std::move(received)]() mutable {
       job->received = std::move(received);
@@ -132,6 +159,7 @@ Task<Result<PullOutcome>> pull_with(std::shared_ptr<PullJob> job, boost::asio::t
   request.file_bytes = job->target.limits.file_bytes;
   request.timeout = target.timeout;
   auto packed = co_await supervisor.pack(std::move(request), std::move(write_end));
+  wait->stop();
   while (!job->received) co_await done->wait();
   Result<void>& received = *job->received;
   // What we refuse breaks the pipe; what the packer refuses ends the stream. The cause is said.
@@ -139,32 +167,27 @@ Task<Result<PullOutcome>> pull_with(std::shared_ptr<PullJob> job, boost::asio::t
   if (!packed) co_return fail(std::move(packed).error());
   if (!received) co_return fail(std::move(received).error());
 
-  auto settle = [job, choice = options.choice] {
-    return workspace::settle_pull(*job->receiver, job->target, job->base, job->root.get(), choice);
+  const bool remember = !elsewhere && job->base_known;
+  auto settle = [job, choice = options.choice, path = remember ? manifest_path(place, copy.host, true) : ""] {
+    return settle_and_save(*job, choice, path);
   };
-  auto report = co_await net::offload(pool, std::move(settle));
-  if (!report) co_return fail(std::move(report).error());
-  if (report->applied && !elsewhere && job->base_known) {
-    auto save = [base = report->base, path = manifest_path(place, copy.host, true)] {
-      return workspace::save_manifest(path, base);
-    };
-    auto saved = co_await net::offload(pool, std::move(save));
-    if (!saved)
-      log::warning(place.process_id, "{}; the next pull takes what came now for conflicts", saved.error().message());
-  }
+  auto settled = co_await net::offload(pool, std::move(settle));
+  if (settled.unsaved)
+    log::warning(place.process_id, "{}; the next pull takes what came now for conflicts", settled.unsaved->message());
+  if (!settled.done) co_return fail(std::move(settled.done).error());
   PullOutcome outcome;
   outcome.from = copy.host;
   outcome.target = job->target.host;
   outcome.base_known = job->base_known;
   outcome.unreadable = packed->skipped;
-  outcome.report = std::move(*report);
+  outcome.report = std::move(settled.report);
   co_return outcome;
 }
 
 Task<Result<PullOutcome>> pull_copy(boost::asio::thread_pool& pool, box::Supervisor& supervisor, Copy copy,
                                     StagePolicy policy, StageTarget target, GenerationPlace place,
                                     PullOptions options) {
-  const auto job = std::make_shared<PullJob>();
+  const auto job = make_job(pool);
   auto outcome = co_await pull_with(job, pool, supervisor, std::move(copy), std::move(policy), target, std::move(place),
                                     std::move(options));
   auto clear = [job] {

@@ -31,8 +31,10 @@ Task<Result<StageReport>> stream_into(boost::asio::thread_pool& pool, box::Super
   };
   const auto executor = co_await boost::asio::this_coro::executor;
   const auto job = std::make_shared<Job>(executor);
-  boost::asio::post(pool, [job, executor, fill = std::move(fill), out = std::move(write_end)]() mutable {
-    box::StageWriter writer(std::move(out));
+  const auto wait = std::make_shared<box::PipeWait>(request.timeout);
+  const box::PipeWaitGuard guard(*wait);
+  boost::asio::post(pool, [job, executor, wait, fill = std::move(fill), out = std::move(write_end)]() mutable {
+    box::StageWriter writer(std::move(out), std::move(wait));
     auto report = fill(writer);
     if (report) {
       if (auto finished = writer.finish(); !finished) report = fail(std::move(finished).error());
@@ -43,6 +45,7 @@ Task<Result<StageReport>> stream_into(boost::asio::thread_pool& pool, box::Super
     });
   });
   auto unpacked = co_await supervisor.unpack(std::move(request), std::move(read_end));
+  wait->stop();
   while (!job->report) co_await job->done.wait();
   Result<StageReport>& report = *job->report;
   // A refusal of the walk is the cause; the unpacker then only saw a stream that broke off. And the other way round.

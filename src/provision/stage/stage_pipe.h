@@ -30,7 +30,8 @@ class StreamSink : public workspace::StageSink {
 };
 
 // Writes the archive, all but its end entry. Runs on the pool and owns all that it needs, so that it can be abandoned:
-// when the coroutine is cancelled the pipe breaks, and it ends by that.
+// when the unpacker has answered, when the request's time is over or when the coroutine is cancelled, writes that would
+// have to wait fail, and it ends by that.
 using Fill = std::function<Result<workspace::StageReport>(box::StageWriter&)>;
 
 // What `fill` refuses is the answer before what the unpacker says: it then only saw a stream that broke off.

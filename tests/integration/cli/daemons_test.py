@@ -1,6 +1,7 @@
 """One control socket, one daemon: whatever is started at once, killed, or stopped late."""
 import re
 import signal
+import socket
 import subprocess
 import unittest
 
@@ -91,6 +92,21 @@ class Daemons(unittest.TestCase):
         down = self.home.run("down", "--engine", "native")
         self.assertEqual(down.returncode, 0, down.stderr)
         self.assertEqual([p.name for p in (self.home.root / "run").iterdir()], [])
+
+    def test_a_daemon_that_still_prepares_can_be_seen_and_ended(self):
+        self.home.config.write_text("version: 1\nservers:\n  one:\n    command: python3\n    args: [-c, pass]\n")
+        with socket.socket(socket.AF_UNIX) as engine:
+            engine.bind(str(self.home.root / "engine.sock"))
+            engine.listen()  # takes connections and never answers
+            daemon = self.home.serve(engine=f"unix://{self.home.root}/engine.sock")
+            until(self.home.answers, "the daemon answers")
+            self.assertEqual([(s["name"], s["state"]) for s in self.home.status()["servers"]], [("one", "preparing")])
+            self.assertNotEqual(self.home.run("stop", "one").returncode, 0)
+            down = self.home.run("down", "--engine", "native")
+            self.assertEqual(down.returncode, 0, down.stderr)
+            self.assertIn("the daemon ended", down.stdout)
+            said = daemon.communicate(timeout=30)[1].decode()
+            self.assertEqual(daemon.returncode, 0, said)
 
 
 if __name__ == "__main__":

@@ -33,9 +33,9 @@ class Home:
         self.env = {**os.environ, "MCPBOX_STATE_DIR": str(self.root / "state"), "MCPBOX_RUN_DIR": str(self.root / "run")}
         self.started = []
 
-    def serve(self, **options):
+    def serve(self, engine="native", **options):
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "env": self.env, **options}
-        daemon = subprocess.Popen([MCPBOX, "serve", "--engine", "native", "-c", self.config], **options)
+        daemon = subprocess.Popen([MCPBOX, "serve", "--engine", engine, "-c", self.config], **options)
         self.started.append(daemon)
         return daemon
 

@@ -97,5 +97,40 @@ TEST(StageWriter, reports_that_the_unpacker_is_gone) {
   EXPECT_EQ(stage.finish().error().code(), Code::kUnavailable);
 }
 
+// More than a pipe holds.
+Result<void> send_much(StageWriter& stage) {
+  const std::string text(1'000'000, 't');
+  return stage.file("f", text.size() * 1000, false,
+                    [&](char* buffer, std::size_t room) -> Result<std::size_t> { return text.copy(buffer, room); });
+}
+
+TEST(StageWriter, gives_up_in_time_when_the_unpacker_takes_nothing) {
+  Pipe pipe;
+  StageWriter stage(std::move(pipe.out), std::make_shared<PipeWait>(std::chrono::milliseconds(50)));
+  EXPECT_EQ(send_much(stage).error().code(), Code::kTimeout);
+}
+
+TEST(StageWriter, waits_no_longer_when_it_is_stopped) {
+  Pipe pipe;
+  const auto wait = std::make_shared<PipeWait>(std::chrono::minutes(10));
+  StageWriter stage(std::move(pipe.out), wait);
+  std::thread stopper([&] { wait->stop(); });
+  EXPECT_EQ(send_much(stage).error().code(), Code::kUnavailable);
+  stopper.join();
+}
+
+TEST(PipeWait, reads_what_is_there_after_it_was_stopped_and_waits_for_no_more) {
+  Pipe pipe;
+  ASSERT_EQ(::fcntl(pipe.in.get(), F_SETFL, O_NONBLOCK), 0);
+  PipeWait wait{std::chrono::minutes(10)};
+  ASSERT_TRUE(wait.write_all(pipe.out.get(), "abc", "write"));
+  wait.stop();
+  char buffer[8];
+  EXPECT_EQ(wait.read_some(pipe.in.get(), buffer, sizeof buffer, "read").value(), 3u);
+  EXPECT_EQ(wait.read_some(pipe.in.get(), buffer, sizeof buffer, "read").error().code(), Code::kUnavailable);
+  pipe.out.reset();
+  EXPECT_EQ(wait.read_some(pipe.in.get(), buffer, sizeof buffer, "read").value(), 0u);
+}
+
 }  // namespace
 }  // namespace mcpbox::box

@@ -91,11 +91,18 @@ struct ControlApiTest : testing::Test {
     config::ServerSettings failing;
     failing.name = "failing";
     failing.command = "true";
+    failing.box.startup_timeout = std::chrono::seconds(0);
     servers.push_back(std::move(failing));
     backend = std::make_unique<hosting::SandboxBackend>(engine, loop.get_executor(), pool, std::move(options));
     host = std::make_unique<hosting::Host>(loop.get_executor(), pool, std::move(servers), *backend);
-    context = std::make_unique<ControlContext>(ControlContext{
-        *host, {}, "image:tag", "mcpbox.yaml", [this] { shutdown_asked = true; }, std::chrono::steady_clock::now()});
+    context = std::make_unique<ControlContext>(ControlContext{host.get(),
+                                                              {},
+                                                              "image:tag",
+                                                              "mcpbox.yaml",
+                                                              [this] { shutdown_asked = true; },
+                                                              std::chrono::steady_clock::now(),
+                                                              {},
+                                                              {}});
     context->engine.kind = "docker";
     handler = control_handler(*context);
     host->start();
@@ -291,6 +298,67 @@ TEST_F(ControlApiTest, pull_takes_a_json_object_only_and_says_why_there_is_nothi
   const auto out = ask("POST", "/v1/servers/off/pull", "{}");
   EXPECT_GE(out->status, 400u);
   EXPECT_NE(out->json()["error"]["message"], "");
+}
+
+TEST_F(ControlApiTest, a_daemon_that_prepares_its_image_can_be_seen_and_shut_down) {
+  context->host = nullptr;
+  hosting::ServerView off;
+  off.name = "off";
+  context->expected = {off};
+  const auto status = ask("GET", "/v1/status");
+  EXPECT_EQ(status->status, 200u);
+  EXPECT_EQ(status->json()["starting"], true);
+  const auto servers = ask("GET", "/v1/servers");
+  EXPECT_EQ(servers->status, 200u);
+  EXPECT_EQ(servers->json()["servers"][0]["name"], "off");
+  for (const char* what : {"call", "stop", "restart", "pull"}) {
+    const auto out = ask("POST", std::string("/v1/servers/off/") + what, R"({"tool":"x","arguments":{}})");
+    EXPECT_EQ(out->status, 503u) << what;
+    EXPECT_THAT(out->body, HasSubstr("it prepares the image"));
+  }
+  EXPECT_EQ(ask("GET", "/v1/nothing")->status, 404u);
+  EXPECT_EQ(ask("POST", "/v1/shutdown")->status, 202u);
+  EXPECT_TRUE(shutdown_asked);
+  context->host = host.get();
+  EXPECT_EQ(ask("GET", "/v1/status")->json()["starting"], false);
+}
+
+TEST_F(ControlApiTest, who_waits_for_the_servers_waits_for_the_image_too) {
+  context->host = nullptr;
+  Recorded out;
+  out.asked.method = "GET";
+  out.asked.path = "/v1/wait";
+  out.asked.query = {{"timeout", "0"}};
+  auto wait = [&]() -> Task<int> {
+    co_await handler(out);
+    co_return 0;
+  };
+  test::run_task(loop, wait());
+  EXPECT_EQ(out.status, 200u);  // the time was up
+  (*host->find("failing"))->request_stop();
+  Recorded later;
+  later.asked = out.asked;
+  later.asked.query = {{"timeout", "60"}};
+  auto both = [&]() -> Task<int> {
+    co_await handler(later);
+    co_return 0;
+  };
+  boost::asio::post(loop, [&] { context->host = host.get(); });
+  test::run_task(loop, both());
+  EXPECT_EQ(later.json()["servers"].size(), 3u);
+}
+
+TEST_F(ControlApiTest, a_change_that_still_goes_on_is_202_with_the_state) {
+  context->patience = {std::chrono::milliseconds(0), std::chrono::milliseconds(0)};
+  // Its engine is down: the start is tried again for seconds, which is longer than its time of none.
+  const auto began = std::chrono::steady_clock::now();
+  const auto restarted = ask("POST", "/v1/servers/failing/restart");
+  EXPECT_EQ(restarted->status, 202u);
+  EXPECT_EQ(restarted->json()["name"], "failing");
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5));
+  const auto stopped = ask("POST", "/v1/servers/failing/stop");
+  EXPECT_EQ(stopped->status, stopped->json()["state"] == "stopped" ? 200u : 202u);
+  EXPECT_EQ(ask("POST", "/v1/servers/off/stop")->status, 200u);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ struct InstallRunTest : testing::Test {
   InstallerOptions options;
   EnvLedger ledger{""};
   InstallRequest request;
+  std::vector<std::pair<int, std::string>> prints;  // to stdout (1) or stderr (2), by the step
 
   InstallRunTest() {
     workspace::InstallPlan plan;
@@ -40,10 +41,11 @@ struct InstallRunTest : testing::Test {
     auto link = std::make_unique<test::FakeSupervisor>(tree);
     test::FakeSupervisor* supervisor = link.get();
     // The step itself ends at once. The fake never closes its side of the pipes, as a process that nobody reaches does.
-    supervisor->before = [supervisor, code](const std::string& name) -> Task<Result<void>> {
+    supervisor->before = [this, supervisor, code](const std::string& name) -> Task<Result<void>> {
       if (name != "close_stdin") co_return Result<void>{};
       std::vector<std::string> ids;
       for (const auto& [id, spec] : supervisor->processes) ids.push_back(id);
+      for (const auto& [pipe, text] : prints) supervisor->print(pipe, text);
       for (const std::string& id : ids) supervisor->end(id, code);
       co_return Result<void>{};
     };
@@ -62,6 +64,22 @@ TEST_F(InstallRunTest, ends_though_something_that_is_out_of_reach_holds_its_outp
   const auto bad = test::run_task(loop, install(1), std::chrono::seconds(30));
   EXPECT_FALSE(bad);
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20));
+}
+
+TEST_F(InstallRunTest, shows_no_secret_of_its_variables) {
+  const std::string secret = "hunter2-hunter2";
+  options.redact.add(Secret(secret + "\n" + "second-line-of-it\n"));
+  std::string seen;
+  request.progress = [&](std::string_view line) { seen += std::string(line) + "\n"; };
+  prints = {
+      {2, "error: first hunter2-"}, {1, "between"}, {2, "hunter2 end\nsecond-line-of-it\n"}, {2, "last hunter2-h"}};
+  const auto failed = test::run_task(loop, install(1), std::chrono::seconds(30));
+  ASSERT_FALSE(failed);
+  for (const std::string& text : {seen, failed.error().message()}) {
+    EXPECT_EQ(text.find("hunter2"), std::string::npos) << text;
+    EXPECT_EQ(text.find("second"), std::string::npos) << text;
+    EXPECT_THAT(text, testing::HasSubstr("error: first *** end"));
+  }
 }
 
 }  // namespace

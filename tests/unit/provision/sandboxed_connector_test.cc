@@ -350,5 +350,31 @@ TEST_F(ConnectorTest, one_sandbox_is_opened_for_all_and_closed_after_the_last) {
   EXPECT_EQ(test::run_task(loop, body()), 0);
 }
 
+TEST_F(ConnectorTest, sandboxes_are_closed_at_once_and_not_one_after_the_other) {
+  idle = 1h;
+  (void)connector();
+  auto open_some = [&]() -> Task<int> {
+    for (const char* name : {"a", "b", "c", "d"}) {
+      box::SandboxOptions options;
+      options.name = name;
+      EXPECT_TRUE(co_await sandboxes->acquire(std::move(options)));
+    }
+    co_return 0;
+  };
+  test::run_task(loop, open_some());
+  ASSERT_EQ(engine.sandboxes.size(), 4u);
+  unsigned now = 0, most = 0;
+  before = [&](const std::string& name) -> Task<Result<void>> {
+    if (name != "shutdown") co_return Result<void>{};
+    most = std::max(most, ++now);
+    co_await net::sleep_for(20ms);
+    --now;
+    co_return Result<void>{};
+  };
+  EXPECT_TRUE(test::run_task(loop, close()));
+  EXPECT_EQ(most, 4u);
+  EXPECT_TRUE(engine.sandboxes.empty());
+}
+
 }  // namespace
 }  // namespace mcpbox::provision

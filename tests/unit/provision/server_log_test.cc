@@ -45,12 +45,17 @@ TEST_F(ServerLogTest, a_line_that_never_ends_takes_no_more_than_16_KiB_a_piece) 
   EXPECT_GT(log.last_sequence(), 10u);
 }
 
-TEST_F(ServerLogTest, a_long_line_in_one_piece_is_cut) {
-  log.stderr_bytes(std::string(100'000, 'a') + "\nnext\n");
-  const auto lines = log.since(0);
-  ASSERT_EQ(lines.size(), 2u);
-  EXPECT_EQ(lines[0].text.size(), 16u << 10);
-  EXPECT_EQ(lines[1].text, "next");
+TEST_F(ServerLogTest, a_long_line_becomes_the_same_lines_however_its_bytes_are_split) {
+  const std::string text = std::string(40'000, 'a') + "\r\nnext\n";
+  for (const std::size_t piece : {std::size_t{1}, std::size_t{1000}, std::size_t{16} << 10, text.size()}) {
+    ServerLog split(loop.get_executor(), Redactor{});
+    for (std::size_t at = 0; at < text.size(); at += piece) split.stderr_bytes(text.substr(at, piece));
+    const auto lines = split.since(0);
+    ASSERT_EQ(lines.size(), 4u);
+    EXPECT_EQ(lines[0].text.size(), 16u << 10);
+    EXPECT_EQ(lines[2].text.size(), 40'000 - 2 * (16u << 10));
+    EXPECT_EQ(lines[3].text, "next");
+  }
 }
 
 TEST_F(ServerLogTest, keeps_the_newest_2000_lines_and_numbers_without_gaps) {
@@ -100,6 +105,78 @@ TEST(ServerLogRedaction, a_secret_at_the_cut_of_a_long_line_does_not_show_its_fi
   const auto lines = log.since(0);
   EXPECT_EQ(lines[0].text.find("hunter"), std::string::npos);
   EXPECT_EQ(lines[1].text, "token ***!");
+}
+
+struct ServerLogSecretTest : testing::Test {
+  static constexpr std::string_view kSecret = "hunter2-hunter2";
+  boost::asio::io_context loop;
+  static Redactor redactor(std::string_view secret) {
+    Redactor redact;
+    redact.add(Secret(std::string(secret)));
+    return redact;
+  }
+  static std::string texts(const ServerLog& log) {
+    std::string out;
+    for (const LogLine& line : log.since(0)) out += line.text + "|";
+    return out;
+  }
+};
+
+TEST_F(ServerLogSecretTest, a_secret_with_line_breaks_is_hidden_wherever_its_bytes_are_split) {
+  const std::string key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqh\nkiG9w0BAQEFAASCBK\n-----END KEY-----\n";
+  const std::string text = "key: " + key + "done\n";
+  for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+    ServerLog log(loop.get_executor(), redactor(key));
+    log.stderr_bytes(text.substr(0, cut));
+    log.stderr_bytes(text.substr(cut));
+    EXPECT_EQ(texts(log), "key: -----BEGIN KEY-----|***|***|-----END KEY-----|done|") << cut;
+  }
+}
+
+TEST_F(ServerLogSecretTest, a_line_that_does_not_end_is_never_cut_within_a_secret) {
+  for (const std::size_t piece : {std::size_t{100}, std::size_t{4096}, std::size_t{64} << 10}) {
+    for (std::size_t before = (16u << 10) - 16; before <= 16u << 10; ++before) {
+      ServerLog log(loop.get_executor(), redactor(kSecret));
+      const std::string text = std::string(before, 'x') + std::string(kSecret) + std::string(20'000, 'y');
+      for (std::size_t at = 0; at < text.size(); at += piece) log.stderr_bytes(text.substr(at, piece));
+      log.stderr_end();
+      const std::string all = texts(log);
+      EXPECT_EQ(all.find("hunt"), std::string::npos) << before;
+      EXPECT_EQ(all.find("ter2"), std::string::npos) << before;
+      EXPECT_NE(all.find("***"), std::string::npos) << before;
+    }
+  }
+}
+
+TEST_F(ServerLogSecretTest, a_secret_of_many_kilobytes_is_not_cut) {
+  std::string secret;
+  for (int i = 0; i < 3000; ++i) secret += std::to_string(i) + "-";
+  ServerLog log(loop.get_executor(), redactor(secret));
+  const std::string text = std::string((16u << 10) - 100, 'x') + secret + " end\n";
+  for (std::size_t at = 0; at < text.size(); at += 1000) log.stderr_bytes(text.substr(at, 1000));
+  log.line(LogSource::kMcpbox, text);
+  const auto lines = log.since(0);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0].text, std::string((16u << 10) - 100, 'x'));
+  EXPECT_EQ(lines[1].text, "*** end");
+  EXPECT_EQ(lines[2].text, lines[0].text);
+}
+
+TEST_F(ServerLogSecretTest, what_follows_is_left_out_in_the_middle_of_a_secret) {
+  for (std::size_t part = 4; part <= kSecret.size(); ++part) {
+    ServerLog log(loop.get_executor(), redactor(kSecret));
+    log.stderr_bytes("token " + std::string(kSecret.substr(0, part)));
+    log.stderr_end();
+    EXPECT_EQ(texts(log), "token ***|");
+  }
+}
+
+TEST_F(ServerLogSecretTest, noise_on_stdout_is_shortened_in_the_middle_of_a_secret) {
+  ServerLog log(loop.get_executor(), redactor(kSecret));
+  log.line(LogSource::kStdout, "token hunter2-hun");
+  log.line(LogSource::kStdout, "dropped a line, which begins: hunter2-hu…");
+  log.line(LogSource::kStdout, "token hunter2-hunter2 shown");
+  EXPECT_EQ(texts(log), "token ***|dropped a line, which begins: ***…|token *** shown|");
 }
 
 }  // namespace

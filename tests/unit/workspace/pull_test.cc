@@ -48,11 +48,12 @@ class Pull : public ::testing::Test {
     return receiver_->file_end();
   }
   PullReport settle(PullChoice choice = {}) {
-    auto report = settle_pull(*receiver_, target_, base_, root_.get(), choice);
-    EXPECT_TRUE(report) << report.error().message();
-    if (!report) return {};
-    if (report->applied) base_ = report->base;
-    return std::move(*report);
+    PullReport report;
+    auto settled = settle_pull(*receiver_, base_, root_.get(), choice, report);
+    EXPECT_TRUE(settled) << settled.error().message();
+    if (!settled) return {};
+    if (report.applied) base_ = report.base;
+    return report;
   }
   static std::vector<std::string> said(const PullReport& report) {
     std::vector<std::string> lines;
@@ -273,6 +274,23 @@ TEST_F(Pull, does_not_write_into_another_mount) {
   EXPECT_FALSE(std::filesystem::exists(tree_.path("p/mnt/x")));
   ::umount2(tree_.path("p/mnt").c_str(), MNT_DETACH);
   EXPECT_THAT(said(report), ElementsAre("refused mnt/x"));
+}
+
+TEST_F(Pull, knows_after_an_error_in_the_middle_what_it_has_written) {
+  staged("a", "1");
+  staged("b", "2");
+  begin();
+  ASSERT_TRUE(has("a", "one"));
+  ASSERT_TRUE(has("b", "two"));
+  ASSERT_TRUE(std::filesystem::remove(receiver_->changed().back().spooled));
+  PullReport report;
+  EXPECT_FALSE(settle_pull(*receiver_, base_, root_.get(), {}, report));
+  EXPECT_TRUE(report.applied);
+  base_ = report.base;
+  begin();
+  ASSERT_TRUE(has("a", "one and a half"));
+  ASSERT_TRUE(has("b", "two"));
+  EXPECT_THAT(said(settle()), UnorderedElementsAre("changed a", "changed b"));
 }
 
 }  // namespace

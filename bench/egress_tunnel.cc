@@ -82,8 +82,7 @@ struct Sandboxes {
       options.egress_dir = rig.tree.root();
       options.uids = info.traits.uids;
       options.ephemeral = true;
-      sessions.push_back(
-          must(test::run_task(loop, box::Sandbox::open(*engine, loop.get_executor(), std::move(options)))));
+      sessions.push_back(must(test::run_task(loop, box::Sandbox::open(*engine, std::move(options)))));
     }
   }
   ~Sandboxes() {

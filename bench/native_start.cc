@@ -101,7 +101,7 @@ int main(int argc, char** argv) {
       options.uids = info->traits.uids;
       options.ephemeral = true;
       const auto began = Clock::now();
-      auto session = co_await box::Sandbox::open(*engine, loop.get_executor(), std::move(options));
+      auto session = co_await box::Sandbox::open(*engine, std::move(options));
       if (!session) {
         fmt::print(stderr, "native_start: {}\n", session.error().message());
         co_return;

@@ -267,7 +267,7 @@ Task<void> measure_sandbox(boost::asio::any_io_executor executor, const std::str
   options.profile.image = image->id;
   options.profile.mounts.push_back({box::Mount::Kind::kBind, folder, folder, true, 0});
   const std::string run_dir = options.run_dir;
-  auto session = co_await box::Sandbox::open(*located->engine, executor, std::move(options));
+  auto session = co_await box::Sandbox::open(*located->engine, std::move(options));
   if (!session) give_up(session.error().message());
   box::Supervisor& supervisor = (*session)->supervisor();
 

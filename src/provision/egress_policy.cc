@@ -1,35 +1,26 @@
 #include "provision/egress_policy.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
-#include "base/unique_fd.h"
+#include "base/log.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::provision {
 namespace {
 
 constexpr std::size_t kMaxFile = 256u << 10;
 
-std::optional<std::string> read_file(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  struct stat status{};
-  if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
-  std::string text;
-  std::array<char, 16384> buffer{};
-  while (text.size() < kMaxFile) {
-    const ssize_t size = ::read(file.get(), buffer.data(), buffer.size());
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) break;
-    text.append(buffer.data(), static_cast<std::size_t>(size));
-  }
-  return text;
+// Half of a file would name half of the registries: one that is too large is none, and said.
+std::optional<std::string> read_setting(const std::string& path) {
+  auto text = sys::read_file(path, kMaxFile, sys::Links::kFollow);
+  if (text) return std::move(*text);
+  if (text.error().code() == Code::kResourceExhausted)
+    log::warning("egress", "{}; the registries that it names are not known", text.error().message());
+  return std::nullopt;
 }
 
 void add(std::vector<std::string>& rules, std::vector<std::string> more) {
@@ -47,7 +38,7 @@ egress::SettingsReader settings_of_user(std::map<std::string, Secret> more) {
     const char* value = ::getenv(name.c_str());
     return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
   };
-  reader.file = read_file;
+  reader.file = read_setting;
   if (const char* home = ::getenv("HOME"); home != nullptr) reader.home = home;
   return reader;
 }

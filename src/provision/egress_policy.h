@@ -15,8 +15,8 @@
 
 namespace mcpbox::provision {
 
-// This user's environment and configuration files, each file at most 256 KiB. `more` wins over the environment:
-// box.install_env.
+// This user's environment and configuration files; a file of more than 256 KiB counts as none, which is logged. `more`
+// wins over the environment: box.install_env. What takes the reader reads files: for a pool thread where a loop waits.
 egress::SettingsReader settings_of_user(std::map<std::string, Secret> more = {});
 
 // Where the user's own pip, uv and npm look for packages, as variables for installs, and `own` (box.install_env) over

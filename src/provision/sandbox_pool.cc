@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <boost/asio/this_coro.hpp>
 #include <utility>
 
 #include "base/log.h"
@@ -236,7 +237,7 @@ Task<Result<void>> SandboxPool::close_all() {
   co_await tasks_.stop();
   const auto closing = std::make_shared<Closing>();
   closing->left = std::exchange(entries_, {});
-  net::TaskGroup closers(executor_, "close");
+  net::TaskGroup closers(co_await boost::asio::this_coro::executor, "close");
   const std::size_t count = std::min(kClosers, closing->left.size());
   for (std::size_t i = 0; i < count; ++i) closers.spawn("close", close_each(closing));
   co_await closers.join();

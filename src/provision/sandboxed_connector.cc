@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "net/offload.h"
 #include "net/uninterrupted.h"
 #include "provision/egress_policy.h"
 #include "provision/launch.h"
@@ -99,7 +100,8 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
     client.server = start.server;
     client.uid = user->first;
     client.token = std::move(start.egress_token);
-    auto policy = run_policy(start.network, settings_of_user());
+    auto read = [network = start.network] { return run_policy(network, settings_of_user()); };
+    auto policy = co_await net::offload(context_.pool, std::move(read));
     if (!policy) co_return fail(std::move(policy).error());
     client.policy = std::move(*policy);
     auto granted = co_await context_.egress->grant(std::move(client));

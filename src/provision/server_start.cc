@@ -10,8 +10,8 @@
 namespace mcpbox::provision {
 namespace {
 
-box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSettings& settings,
-                               const InstanceId& id, const workspace::Plan& plan, std::string image) {
+box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSettings& settings, const InstanceId& id,
+                               const workspace::Plan& plan, std::string image) {
   box::SandboxOptions options = host.sandbox;
   box::SandboxProfile& profile = options.profile;
   profile.image = std::move(image);
@@ -22,8 +22,7 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
   profile.mounts = mounts_for(plan);
   const bool dedicated =
       host.one_server_per_sandbox || settings.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
-  options.name =
-      dedicated ? sandbox_id(id) : fmt::format("shared-{}", profile.hash().substr(0, 8));
+  options.name = dedicated ? sandbox_id(id) : fmt::format("shared-{}", profile.hash().substr(0, 8));
   options.workspace_volume = box::Sandbox::sandbox_name(options).append(kWorkspaceSuffix);
   return options;
 }

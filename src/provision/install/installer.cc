@@ -182,7 +182,10 @@ Task<Result<void>> Installer::run_in(box::Sandbox& sandbox, const InstallRequest
       client.uid = *uid;
       client.phase = egress::Phase::kInstall;
       client.token = token;
-      auto policy = install_policy(request.network, plan.manager, settings_of_user(options_.env));
+      auto read = [network = request.network, manager = plan.manager, env = options_.env] {
+        return install_policy(network, manager, settings_of_user(env));
+      };
+      auto policy = co_await net::offload(pool_, std::move(read));
       if (!policy) co_return fail(std::move(policy).error());
       client.policy = std::move(*policy);
       auto granted = co_await options_.egress->grant(std::move(client));

@@ -22,7 +22,7 @@ struct SessionTest : test::RealEngine {
     return spec;
   }
   Task<Result<std::unique_ptr<box::Sandbox>>> open(box::SandboxOptions options) {
-    return box::Sandbox::open(*setup.engine, loop.get_executor(), std::move(options));
+    return box::Sandbox::open(*setup.engine, std::move(options));
   }
 };
 

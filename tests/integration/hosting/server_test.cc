@@ -518,7 +518,7 @@ TEST_F(HostedServerTest, a_pull_from_a_stopped_server_opens_a_sandbox_and_closes
 TEST_F(HostedServerTest, what_an_earlier_daemon_left_is_removed_when_nobody_asks_for_it) {
   idle = seconds(1);
   auto body = [this]() -> Task<int> {
-    auto left = co_await box::Sandbox::open(*setup.engine, loop.get_executor(), session_options("left"));
+    auto left = co_await box::Sandbox::open(*setup.engine, session_options("left"));
     EXPECT_TRUE(left) << left.error().message();
     co_return 0;
   };

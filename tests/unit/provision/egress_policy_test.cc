@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "support/temp_tree.h"
+
 namespace mcpbox::provision {
 namespace {
 
@@ -88,6 +90,18 @@ TEST(EgressPolicy, proxy_variables_are_known_in_every_spelling) {
   for (const char* name : {"HTTP_PROXY", "https_proxy", "All_Proxy", "NO_PROXY", "npm_config_https_proxy", "PIP_PROXY"})
     EXPECT_TRUE(is_proxy_variable(name)) << name;
   for (const char* name : {"PIP_INDEX_URL", "PROXY", "HTTP_PROXY_X"}) EXPECT_FALSE(is_proxy_variable(name)) << name;
+}
+
+TEST(EgressPolicy, a_file_of_the_users_that_is_too_large_counts_as_none_and_is_not_cut) {
+  test::TempTree tree;
+  tree.file("small", "registry=https://npm.corp.test/\n");
+  tree.file("large", "registry=https://npm.corp.test/\n" + std::string(300'000, '#'));
+  tree.link("link", "small");
+  const egress::SettingsReader reader = settings_of_user();
+  EXPECT_EQ(reader.file(tree.path("small")), "registry=https://npm.corp.test/\n");
+  EXPECT_EQ(reader.file(tree.path("link")), "registry=https://npm.corp.test/\n");
+  EXPECT_EQ(reader.file(tree.path("large")), std::nullopt);
+  EXPECT_EQ(reader.file(tree.path("none")), std::nullopt);
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ struct EngineCandidate {
 // The address of the engine whose sandboxes show this machine's own system or a folder, and what people are told of
 // addresses.
 inline constexpr std::string_view kHostSystemEngine = "native";
-inline constexpr const char* kAddressHelp = "Engine to use: auto, native, unix:///path or tcp://host:port";
+inline constexpr const char* kAddressHelp =
+    "Engine to use: auto, native, unix:///PATH, tcp://HOST:PORT or https://HOST:PORT";
 
 // Whether the address may lead to an engine that shows this machine's own system, and needs LocatorOptions::native.
 bool may_show_host_system(std::string_view address);

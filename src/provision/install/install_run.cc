@@ -59,7 +59,9 @@ void InstallRun::Output::read(std::string_view bytes) {
   end += bytes;
   if (end.size() > 2 * kOutputKept) end.erase(0, end.size() - kOutputKept);
   if (run == nullptr || silent) return;
-  for (const LogLine& line : lines.since(before)) run->say("  " + printable(line.text, 300));
+  for (const LogLine& line : lines.since(before)) {
+    if (!trim(line.text).empty()) run->say("  " + printable(line.text, 300));
+  }
 }
 
 // The step's coroutine, as long as it is there.
@@ -210,6 +212,7 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
   (void)co_await net::offload(pool_, log_.write());
 
   const std::string printed = redact_(output->end);
+  const std::string matters = lines_that_matter(printed);
   if (lost_) {
     downloads_ = Downloads::kKeep;
     co_return fail(Code::kUnavailable, fmt::format("{}: {}", step.title, co_await sandbox_.describe_loss()));
@@ -220,9 +223,9 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
         Code::kTimeout,
         fmt::format(
             "{}: killed, because it was not done within {}; what it downloaded is kept for the next attempt. Raise "
-            "box.startup_timeout_sec (run: --timeout) if it only needs longer. Its last lines:\n{}",
+            "box.startup_timeout_sec (run: --timeout) if it only needs longer. {}{}",
             step.title, human_milliseconds(static_cast<double>(request_.timeout.count()) * 1000),
-            lines_that_matter(printed)));
+            matters.empty() ? "It printed nothing" : "Its last lines:\n", matters));
   }
   if (ended->code == 0) co_return Result<void>{};
   const bool network = is_network_failure(printed);
@@ -233,8 +236,8 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
     hint += "; install_mode is offline, so it must be in box.wheelhouse (--wheelhouse) or box.npm_cache (--npm-cache)";
   }
   co_return fail(network ? Code::kUnavailable : Code::kFailedPrecondition,
-                 fmt::format("{}: {}{}{}\n{}", step.title, ended->describe(), hint.empty() ? "" : "; ", hint,
-                             lines_that_matter(printed)));
+                 fmt::format("{}: {}{}{}{}{}", step.title, ended->describe(), hint.empty() ? "" : "; ", hint,
+                             matters.empty() ? "" : "\n", matters));
 }
 
 Task<std::string> InstallRun::ask(std::vector<std::string> argv) {

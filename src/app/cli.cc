@@ -206,7 +206,7 @@ int run_command_line(int argc, char** argv) {
   verb = app.add_subcommand("call", "Call a tool");
   verb->footer(
       "\nExamples:\n  mcpbox call everything echo message=hello\n  mcpbox call everything get-sum a:=2 b:=3\n"
-      "  mcpbox call files list_directory --json '{\"path\": \"/x\"}'");
+      "  mcpbox call files list_directory --json '{\"path\": \".\"}'");
   verb->add_option("server", call.server, "Name of the server")->required();
   verb->add_option("tool", call.tool, "Name of the tool")->required();
   verb->add_option("arguments", call.arguments, "key=text or key:=JSON");
@@ -250,7 +250,7 @@ int run_command_line(int argc, char** argv) {
   verb->footer(
       "\nNothing comes back by itself. A file that changed here too is a conflict: then nothing is written, unless "
       "--force.\n\n"
-      "Examples:\n  mcpbox pull notes --dry-run\n  mcpbox pull notes --to ~/projects/notes-of-the-server");
+      "Examples:\n  mcpbox pull files --dry-run\n  mcpbox pull files --to ~/projects/notes-of-the-server");
   verb->add_option("server", pulling.server, "Name of the server; it may be stopped")->required();
   verb->add_option("--of", pulling.of,
                    "The folder whose copy is meant, also one that is not among the server's any more: its copy is kept")

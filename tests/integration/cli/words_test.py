@@ -1,10 +1,11 @@
-"""What the verbs without a daemon say about wrong command lines and configurations: the words, the exit code, and that
-check, explain and run agree."""
+"""What the verbs say about wrong command lines and configurations and about servers that do not run: the words, the exit code, and
+that check, explain and run agree."""
 import json
 import os
+import subprocess
 import unittest
 
-from program import Home
+from program import Home, until
 
 
 class Words(unittest.TestCase):
@@ -107,6 +108,35 @@ class Words(unittest.TestCase):
         self.assertIn("Tried: the configured address (unix:///nowhere.sock): not there\n", said)
         self.assertNotIn("\\n", said)
         self.assertIn("auto, native, unix:///PATH", self.ends(1, "doctor", "--engine", "bogus").stdout)
+
+    def test_what_a_server_said_last_is_read_by_people(self):
+        self.home.config.write_text('version: 1\nservers:\n  boom: {command: sh, args: [-c, "echo one >&2; echo boom >&2; exit 3"]}\n')
+        self.home.serve(stderr=subprocess.DEVNULL)
+        said = until(lambda: [line for line in self.home.run("ps").stdout.splitlines() if "last words" in line], "the server failed")
+        self.assertRegex(said[0], r"exit code 3\. Its last words: one \| boom$")
+        self.assertIn("Its last words: one | boom\n", self.ends(5, "restart", "boom").stdout)
+        logs = self.ends(0, "logs", "boom").stdout
+        self.assertRegex(logs, r"mcpbox .*Its last words:\n\S+ mcpbox one\n\S+ mcpbox boom\n")
+
+    def test_pull_counts_what_it_did(self):
+        folder = self.home.root / "folder"
+        folder.mkdir()
+        for name in ("old", "two"):
+            (folder / name).write_text("a\n")
+        change = "echo x > new; rm -f old; mkdir -p .git; echo x > .git/config; echo c > two; sleep 100"
+        self.home.config.write_text(f"version: 1\nworkspace: {{allowed_roots: [{folder}]}}\nservers:\n"
+                                    f"  w: {{command: sh, args: [-c, '{change}'], box: {{host_path: {folder}, host_path_mode: rw}}}}\n"
+                                    "  off: {command: sh, enable: false}\n")
+        self.home.serve(stderr=subprocess.DEVNULL)
+        until(lambda: "changed  two" in self.home.run("pull", "w", "--dry-run").stdout, "the server changed its copy")
+        self.assertNotIn(".git", self.ends(0, "pull", "w", "--dry-run").stdout)
+        (folder / "two").write_text("b\n")
+        self.assertIn("because of 1 conflict. Look at it with", self.ends(1, "pull", "w").stderr)
+        (folder / "two").write_text("a\n")
+        self.assertIn(f"{folder}: 2 files brought back, 1 deleted\n", self.ends(0, "pull", "w", "--delete").stdout)
+        self.assertEqual(self.ends(1, "pull", "off").stderr.count("server 'off'"), 1)
+        self.assertIn("add it to workspace.allowed_roots", self.ends(1, "pull", "w", "--to", "/srv").stderr)
+        self.assertIn("`mcpbox restart off` starts it", self.ends(5, "call", "off", "x").stderr)
 
     @unittest.skipUnless(os.geteuid() == 0, "makes a socket of root's")
     def test_a_socket_that_is_closed_to_the_user_is_not_called_absent(self):

@@ -38,16 +38,16 @@ void decode_engine(Decoder& decoder, const Node& node, EngineSettings& engine) {
   std::string text;
   decoder.text(*address, path, text);
   if (text.empty()) return;
-  const auto begins = [&](std::string_view scheme) { return text.starts_with(scheme) && text.size() > scheme.size(); };
-  const bool full = begins("unix:///") || begins("tcp://") || begins("https://");
-  const bool word = text == "auto" || text == "native";
-  if (!word && !full) {
-    decoder.problem(
-        *address, fmt::format("{}: expected auto, native, unix:///PATH, tcp://HOST:PORT or https://HOST:PORT, not '{}'",
-                              path, printable(address->text, 100)));
+  if (text == "auto" || text == "native" || (text.starts_with("unix:///") && text.size() > 8)) {
+    engine.address = std::move(text);
     return;
   }
-  engine.address = std::move(text);
+  const bool network = text.starts_with("tcp://") || text.starts_with("http://") || text.starts_with("https://");
+  decoder.problem(*address, network ? fmt::format("{}: an engine that is reached over the network cannot run servers; "
+                                                  "write unix:///PATH, native or auto",
+                                                  path)
+                                    : fmt::format("{}: expected auto, native or unix:///PATH, not '{}'", path,
+                                                  printable(address->text, 100)));
 }
 
 void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {

@@ -110,7 +110,7 @@ struct ServerSettings {
 };
 
 struct EngineSettings {
-  std::string address;  // "auto" or empty, a word for an engine, or unix:///…, tcp://…, https://…
+  std::string address;  // "auto" or empty, a word for an engine, or unix:///…
 };
 
 struct DaemonSettings {

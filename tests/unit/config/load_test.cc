@@ -298,12 +298,17 @@ servers:
 }
 
 TEST_F(ConfigLoad, takes_the_engines_that_there_are) {
-  for (const char* engine : {"auto", "native", "unix:///run/x.sock", "tcp://host:1", "https://host:1"})
+  for (const char* engine : {"auto", "native", "unix:///run/x.sock"})
     EXPECT_EQ(good("version: 1\nengine: " + std::string(engine)).engine.address, engine);
-  for (const char* engine : {"bogus", "docker", "unix://relative", "https://", "ssh://x"}) {
+  for (const char* engine : {"bogus", "docker", "unix://relative", "unix:///", "ssh://x"}) {
     EXPECT_EQ(problems("version: 1\nengine: " + std::string(engine)),
-              "2:9: engine: expected auto, native, unix:///PATH, tcp://HOST:PORT or https://HOST:PORT, not '" +
-                  std::string(engine) + "'\n");
+              "2:9: engine: expected auto, native or unix:///PATH, not '" + std::string(engine) + "'\n");
+  }
+  for (const char* engine : {"tcp://host:1", "https://host:1"}) {
+    EXPECT_EQ(
+        problems("version: 1\nengine: " + std::string(engine)),
+        "2:9: engine: an engine that is reached over the network cannot run servers; write unix:///PATH, native or "
+        "auto\n");
   }
 }
 

@@ -16,6 +16,7 @@
 #include "provision/environment.h"
 #include "provision/install/env_resolved.h"
 #include "provision/install/install_hint.h"
+#include "provision/install/refused_hosts.h"
 #include "provision/missing_program.h"
 #include "provision/node_proxy.h"
 #include "provision/server_log.h"
@@ -230,8 +231,15 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
   if (ended->code == 0) co_return Result<void>{};
   const bool network = is_network_failure(printed);
   if (network || ended->killed_for_memory || ended->signal != 0) downloads_ = Downloads::kKeep;
-  std::string hint =
-      ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)" : install_hint(printed);
+  std::vector<std::string> refused;
+  if (!proxy_.audit_directory.empty()) {
+    auto look = [directory = proxy_.audit_directory, process = egress::install_process(plan_.hash), since = begun_] {
+      return refused_hosts(directory, process, since);
+    };
+    refused = co_await net::offload(pool_, std::move(look));
+  }
+  std::string hint = ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)"
+                                              : install_hint(printed, refused);
   if (options_.sources.offline && !hint.empty() && hint.find("offline") == std::string::npos) {
     hint += "; install_mode is offline, so it must be in box.wheelhouse (--wheelhouse) or box.npm_cache (--npm-cache)";
   }

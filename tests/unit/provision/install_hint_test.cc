@@ -49,6 +49,16 @@ TEST(InstallHint, recognises_what_pip_uv_and_npm_print) {
   for (const Case& one : cases) EXPECT_THAT(install_hint(one.output), HasSubstr(one.hint)) << one.output;
 }
 
+TEST(InstallHint, names_the_hosts_that_the_proxy_refused) {
+  const std::vector<std::string> refused{"codeload.github.com", "github.com"};
+  for (const char* output :
+       {"npm error command git ls-remote ssh://git@github.com/a/b.git", "403 Blocked by mcpbox", "?"})
+    EXPECT_THAT(install_hint(output, refused), HasSubstr("reach what it asked for: codeload.github.com, github.com;"));
+  // A package that tells its maker that it was installed is not why another one does not exist.
+  EXPECT_THAT(install_hint("npm error code E404", refused), HasSubstr("no such package"));
+  EXPECT_EQ(install_hint("?"), "");
+}
+
 TEST(InstallHint, knows_a_network_that_failed_from_a_package_that_is_wrong) {
   EXPECT_TRUE(is_network_failure("npm error code EAI_AGAIN"));
   EXPECT_TRUE(is_network_failure("error: Request failed\n  Caused by: dns error"));

@@ -1,12 +1,19 @@
 // The other end of every measurement: writes back what it reads. `echo sink` only reads.
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 
 int main(int argc, char** argv) {
   static char buffer[1 << 18];
   const bool sink = argc > 1 && std::strcmp(argv[1], "sink") == 0;
   const bool source = argc > 1 && std::strcmp(argv[1], "source") == 0;
+  if (argc > 1 && !sink && !source) {
+    const bool help = std::strcmp(argv[1], "--help") == 0;
+    std::fputs("usage: bench_echo [sink | source]\n         writes back what it reads; only reads; only writes\n",
+               help ? stdout : stderr);
+    return help ? 0 : 2;
+  }
   if (source) {
     // JSON-RPC notifications of 1,000 bytes, until the pipe breaks.
     std::memset(buffer, 'x', sizeof buffer);

@@ -13,6 +13,7 @@
 #include "box/native/engine.h"
 #include "box/sandbox.h"
 #include "integration/egress/rig.h"
+#include "usage.h"
 
 using namespace mcpbox;
 using namespace mcpbox::egress;
@@ -120,6 +121,12 @@ std::string line_of(int fd) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto code = mcpbox::bench::usage(argc, argv, 1,
+                                             "egress_tunnel [SECONDS]\n"
+                                             "         SECONDS of each run (3). Needs root. Prints the throughput of a "
+                                             "tunnel directly, through the proxy and from\n"
+                                             "         a sandbox, and the memory of 1,000 idle ones.\n"))
+    return *code;
   const std::chrono::seconds span(argc > 1 ? std::stoi(argv[1]) : 3);
   LoopbackServer sink([](int fd) {
     static char piece[1 << 18];

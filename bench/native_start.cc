@@ -24,6 +24,7 @@
 #include "base/unique_fd.h"
 #include "box/native/engine.h"
 #include "box/sandbox.h"
+#include "usage.h"
 
 namespace {
 
@@ -73,6 +74,12 @@ double first_reply(std::vector<std::string> words) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto code = mcpbox::bench::usage(argc, argv, 1,
+                                             "native_start [ROUNDS]\n"
+                                             "         ROUNDS of each (40). Prints how long a native sandbox takes "
+                                             "until its PID 1 answers, bwrap beside it, and\n"
+                                             "         `mcpbox run --engine native` to the first reply.\n"))
+    return *code;
   const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 40;
   const std::string bin = std::filesystem::canonical("/proc/self/exe").parent_path().parent_path().string() + "/bin";
   const std::string echo = std::filesystem::canonical("/proc/self/exe").parent_path().string() + "/bench_echo";

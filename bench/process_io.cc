@@ -35,6 +35,7 @@
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
 #include "box/sandbox.h"
+#include "usage.h"
 
 namespace {
 
@@ -346,6 +347,13 @@ Row measure_run(const std::string& build, const std::string& name, std::vector<s
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto code = mcpbox::bench::usage(
+          argc, argv, 1,
+          "process_io [ROUNDS]\n"
+          "         ROUNDS of each round trip (10000), at least 100. Needs an engine and its image. Prints round trip, "
+          "throughput and\n"
+          "         start: raw pipe, passed descriptors, `run --direct`, `run`, the engine's exec.\n"))
+    return *code;
   ::signal(SIGPIPE, SIG_IGN);
   if (argc > 1) rounds = std::max(100, std::atoi(argv[1]));
   std::string self(4096, '\0');

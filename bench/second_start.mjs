@@ -13,6 +13,13 @@ import { fileURLToPath } from 'node:url';
 const repository = dirname(dirname(fileURLToPath(import.meta.url)));
 const mcpbox = process.env.MCPBOX_BIN ?? `${repository}/build/release/bin/mcpbox`;
 const rounds = Number(process.argv[2] ?? 7);
+if (process.argv.length > 3 || !(rounds > 0)) {
+  const help = ['--help', '-h'].includes(process.argv[2]);
+  console[help ? 'log' : 'error'](`usage: node bench/second_start.mjs [ROUNDS]
+         ROUNDS of each (7). MCPBOX_BIN: the mcpbox to measure; python3 with venv, pip and an index are needed once.
+         Prints the median of each in milliseconds, and the phases of the daemon's start.`);
+  process.exit(help ? 0 : 2);
+}
 const ten = ['requests', 'httpx', 'pydantic', 'jinja2', 'pyyaml', 'click', 'rich', 'python-dateutil', 'tenacity', 'tomlkit'];
 const imports = ['requests', 'httpx', 'pydantic', 'jinja2', 'yaml', 'click', 'rich', 'dateutil', 'tenacity', 'tomlkit'].join(',');
 

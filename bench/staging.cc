@@ -25,6 +25,7 @@
 #include "support/init_sandbox.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
+#include "usage.h"
 
 namespace {
 
@@ -96,6 +97,12 @@ Task<Result<provision::StagedGeneration>> stage_as_a_start_does(boost::asio::thr
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto code = mcpbox::bench::usage(argc, argv, 2,
+                                             "staging [FILES] [MIB]\n"
+                                             "         a folder of FILES files (20000) and MIB (60). Needs root and "
+                                             "rsync. Prints how long it takes into a sandbox:\n"
+                                             "         whole, unchanged, one file changed; beside cp and rsync.\n"))
+    return *code;
   ::signal(SIGPIPE, SIG_IGN);
   const unsigned files = argc > 1 ? static_cast<unsigned>(std::stoul(argv[1])) : 20'000;
   const std::uint64_t bytes = (argc > 2 ? std::stoull(argv[2]) : 60) << 20;

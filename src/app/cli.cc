@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -14,10 +16,12 @@
 #include "app/exit_code.h"
 #include "app/output.h"
 #include "app/verbs/client_verbs.h"
+#include "app/verbs/config_verbs.h"
 #include "app/verbs/doctor.h"
 #include "app/verbs/egress_verbs.h"
 #include "app/verbs/env_verbs.h"
 #include "app/verbs/pull_verb.h"
+#include "base/text.h"
 #include "box/engines/locator.h"
 
 namespace mcpbox::app {
@@ -70,6 +74,7 @@ void add_socket(CLI::App* verb, Common& common) {
       ->default_str(default_socket());
 }
 
+// What `run` has, and `explain` takes as well, so that a command line can be explained as it is.
 void add_run_options(CLI::App* verb, RunOptions& run) {
   // One value each: taking all that follows, an option would also take the -- that parts our options from the server's.
   const auto one_each = [&](const char* name, std::vector<std::string>& values, const char* what, const char* type) {
@@ -80,7 +85,7 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
            "DIR[:ro|rw]");
   one_each("--env", run.env, "Variable for the server; NAME alone passes ours on; may be repeated", "NAME[=VALUE]");
   verb->add_option("--network", run.network,
-                   "none; allowlist: what --allow names (the default); public: any public address")
+                   "none (or off); allowlist: what --allow names (the default); public (or on): any public address")
       ->check(CLI::IsMember({"none", "allowlist", "public", "off", "on"}))
       ->type_name("MODE");
   one_each("--allow", run.allow, "Host that the server may talk to: HOST[:PORT], *.DOMAIN.TLD; may be repeated",
@@ -89,13 +94,53 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
            "Host that installing its dependencies needs beyond their registry; may be repeated", "HOST[:PORT]");
   one_each("--allow-private", run.allow_private,
            "Private addresses that --allow of exactly one host may open; may be repeated", "CIDR");
-  verb->add_option(
-          "--image,--rootfs", run.image,
-          "Image to use instead of the runner image; the folder of a root file system where the engine shows folders")
-      ->type_name("IMAGE|DIR");
+  CLI::Option* const image =
+      verb->add_option("--image", run.image, "Image to use instead of the runner image")->type_name("IMAGE");
+  verb->add_option("--rootfs", run.rootfs, "Folder of a root file system, on the native engine")
+      ->excludes(image)
+      ->type_name("DIR");
+  verb->add_option("--ca-bundle", run.ca_bundle,
+                   "PEM file of trusted authorities for the sandbox; system = this host's (the default), none")
+      ->type_name("FILE");
   verb->add_option("--install-mode", run.install_mode,
                    "open; locked: only what a lock file, hashes or exact versions name; offline: without network")
       ->check(CLI::IsMember({"open", "locked", "offline"}));
+  verb->add_option("--wheelhouse", run.wheelhouse, "Folder of wheels for --install-mode offline")
+      ->check(CLI::ExistingDirectory)
+      ->type_name("DIR");
+  verb->add_option("--npm-cache", run.npm_cache, "npm cache for --install-mode offline")
+      ->check(CLI::ExistingDirectory)
+      ->type_name("DIR");
+  verb->add_option("--memory", run.memory_mb, "Memory of the sandbox in MiB")->check(CLI::Range(16, 16777216));
+  verb->add_option("--cpus", run.cpus, "Processors that the sandbox may use")->check(CLI::Range(0.01, 1024.0));
+  verb->add_option("--timeout", run.timeout_sec, "Seconds until the process must have been started, installs included")
+      ->check(CLI::Range(1, 86400));
+  verb->add_flag("--direct", run.direct,
+                 "Hand our own stdin, stdout and stderr to the server: no copy, no hop, no filter");
+  verb->add_flag("-v,--verbose", run.verbose, "Say every step on stderr");
+}
+
+// `mcpbox help [VERB…]`, and words where a verb stands that are none: CLI11 would say that a verb is missing.
+std::optional<int> answer_without_verb(CLI::App& app, int argc, char** argv) {
+  CLI::App* at = &app;
+  std::string line = "mcpbox", above;
+  const bool help = argc > 1 && std::string_view(argv[1]) == "help";
+  for (int i = help ? 2 : 1; i < argc && at->get_require_subcommand_min() > 0; ++i) {
+    const std::string word = argv[i];
+    if (word.starts_with('-')) break;
+    const std::vector<CLI::App*> verbs = at->get_subcommands({});
+    const auto found = std::ranges::find_if(verbs, [&](const CLI::App* verb) { return verb->get_name() == word; });
+    if (found == verbs.end()) {
+      print_err("mcpbox: there is no verb '{}'; `{} --help` lists them\n", printable(word, 60), line);
+      return kUsage;
+    }
+    above = line;
+    line += " " + word;
+    at = *found;
+  }
+  if (!help) return std::nullopt;
+  write_out(at->help(above));
+  return kOk;
 }
 
 }  // namespace
@@ -119,22 +164,6 @@ int run_command_line(int argc, char** argv) {
   verb->footer(kRunFooter);
   add_run_options(verb, run);
   add_engine(verb, common);
-  verb->add_option("--ca-bundle", run.ca_bundle,
-                   "PEM file of trusted authorities for the sandbox; system = this host's (the default), none")
-      ->type_name("FILE");
-  verb->add_option("--wheelhouse", run.wheelhouse, "Folder of wheels for --install-mode offline")
-      ->check(CLI::ExistingDirectory)
-      ->type_name("DIR");
-  verb->add_option("--npm-cache", run.npm_cache, "npm cache for --install-mode offline")
-      ->check(CLI::ExistingDirectory)
-      ->type_name("DIR");
-  verb->add_option("--memory", run.memory_mb, "Memory of the sandbox in MiB")->check(CLI::Range(64, 1 << 20));
-  verb->add_option("--cpus", run.cpus, "Processors that the sandbox may use")->check(CLI::Range(0.05, 1024.0));
-  verb->add_option("--timeout", run.timeout_sec, "Seconds until the process must have been started, installs included")
-      ->check(CLI::Range(1, 3600));
-  verb->add_flag("--direct", run.direct,
-                 "Hand our own stdin, stdout and stderr to the server: no copy, no hop, no filter");
-  verb->add_flag("-v,--verbose", run.verbose, "Say every step on stderr");
   verb->add_option("command", run.command, "Command and arguments of the server, after --")
       ->required()
       ->type_name("COMMAND");
@@ -177,7 +206,7 @@ int run_command_line(int argc, char** argv) {
   verb = app.add_subcommand("call", "Call a tool");
   verb->footer(
       "\nExamples:\n  mcpbox call everything echo message=hello\n  mcpbox call everything get-sum a:=2 b:=3\n"
-      "  mcpbox call files list_directory --json '{\"path\": \"/x\"}'");
+      "  mcpbox call files list_directory --json '{\"path\": \".\"}'");
   verb->add_option("server", call.server, "Name of the server")->required();
   verb->add_option("tool", call.tool, "Name of the tool")->required();
   verb->add_option("arguments", call.arguments, "key=text or key:=JSON");
@@ -221,7 +250,7 @@ int run_command_line(int argc, char** argv) {
   verb->footer(
       "\nNothing comes back by itself. A file that changed here too is a conflict: then nothing is written, unless "
       "--force.\n\n"
-      "Examples:\n  mcpbox pull notes --dry-run\n  mcpbox pull notes --to ~/projects/notes-of-the-server");
+      "Examples:\n  mcpbox pull files --dry-run\n  mcpbox pull files --to ~/projects/notes-of-the-server");
   verb->add_option("server", pulling.server, "Name of the server; it may be stopped")->required();
   verb->add_option("--of", pulling.of,
                    "The folder whose copy is meant, also one that is not among the server's any more: its copy is kept")
@@ -262,6 +291,7 @@ int run_command_line(int argc, char** argv) {
       "~/proj/server.py");
   verb->add_option("-c,--config", file, "Configuration that has the server")->type_name("FILE");
   add_run_options(verb, explained);
+  add_engine(verb, common);
   add_format(verb, common);
   verb->add_option("command", explained.command,
                    "Name of a configured server, or after -- a command with its arguments")
@@ -271,7 +301,9 @@ int run_command_line(int argc, char** argv) {
     const bool configured =
         !file.empty() || (explained.command.size() == 1 && explained.stage.empty() && explained.mounts.empty() &&
                           std::find(argv, argv + argc, std::string("--")) == argv + argc);
-    code = configured ? explain_server(file.empty() ? config_file : file, explained.command.front(), common.json())
+    explained.engine = common.engine;
+    code = configured ? explain_server(file.empty() ? config_file : file, explained.command.front(), common.engine,
+                                       common.json())
                       : explain_run(explained, common.json());
   });
 
@@ -303,6 +335,7 @@ int run_command_line(int argc, char** argv) {
 
   app.add_subcommand("version", "Print the version")->callback([] { print_out("mcpbox {}\n", MCPBOX_VERSION); });
 
+  if (const auto answered = answer_without_verb(app, argc, argv)) return *answered;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "config/keys.h"
+#include "sys/pem_file.h"
 
 namespace mcpbox::config {
 namespace fs = std::filesystem;
@@ -22,13 +23,6 @@ constexpr std::string_view kHarmless[] = {
 
 bool is_harmless(std::string_view name) {
   return name.starts_with("LC_") || std::find(std::begin(kHarmless), std::end(kHarmless), name) != std::end(kHarmless);
-}
-
-bool is_variable_name(std::string_view name) {
-  if (name.empty() || (name.front() >= '0' && name.front() <= '9')) return false;
-  return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  });
 }
 
 std::string_view kind_name(const Node& node) {
@@ -293,6 +287,18 @@ void Decoder::path(const Node& node, const std::string& path, Must must, std::st
   std::string written;
   text(node, path, written);
   if (!written.empty()) path_text(node, written, path, must, out);
+}
+
+void Decoder::certificates(const Node& node, const std::string& path, std::string& out) {
+  std::string file;
+  this->path(node, path, Must::kBeFile, file);
+  if (file.empty()) return;
+  if (!sys::check_certificates(file)) {
+    const std::string& shown = node.text.find("${") == std::string::npos ? file : node.text;
+    problem(node, fmt::format("{}: '{}' cannot be read or holds no PEM certificate", path, printable(shown, 300)));
+    return;
+  }
+  out = std::move(file);
 }
 
 void Decoder::path_text(const Node& at, const std::string& written, const std::string& path, Must must,

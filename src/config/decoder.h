@@ -50,6 +50,8 @@ class Decoder {
   // An absolute path: `~/` is HOME, a relative one starts at the file's directory. With kBe… it must exist and comes
   // back canonical.
   void path(const Node& node, const std::string& path, Must must, std::string& out);
+  // The same for a PEM file that holds a certificate.
+  void certificates(const Node& node, const std::string& path, std::string& out);
   void path_text(const Node& at, const std::string& written, const std::string& path, Must must, std::string& out);
 
   // What references gave since the last call, for redaction.

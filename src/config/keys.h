@@ -12,6 +12,9 @@ struct Section {
   std::span<const std::string_view> keys;
 };
 
+// Letters, digits and _, the first no digit: what a variable may be called here.
+bool is_variable_name(std::string_view name);
+
 std::span<const Section> sections();
 std::span<const std::string_view> keys_of(std::string_view section);
 

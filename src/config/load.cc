@@ -19,7 +19,6 @@
 namespace mcpbox::config {
 namespace {
 
-constexpr std::size_t kMaxProblems = 50;
 constexpr std::size_t kMaxSecretFile = 64u << 10;
 
 // At most limit + 1 bytes of a regular file, so that the caller sees that there were more.
@@ -50,6 +49,12 @@ std::string Problem::text() const {
   return fmt::format("{}:{}:{}: {}", file, line, column, what);
 }
 
+void sort_by_place(std::vector<Problem>& problems) {
+  std::sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
+    return std::tie(a.line, a.column, a.what) < std::tie(b.line, b.column, b.what);
+  });
+}
+
 const char* Sources::env(const std::string& name) const {
   return std::getenv(name.c_str());
 }
@@ -75,18 +80,18 @@ std::expected<Settings, std::vector<Problem>> parse(std::string_view text, const
     decode_settings(decoder, root, settings);
   }
   if (problems.empty()) return settings;
-  std::sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
-    return std::tie(a.line, a.column, a.what) < std::tie(b.line, b.column, b.what);
-  });
-  if (problems.size() > kMaxProblems) problems.resize(kMaxProblems);
+  sort_by_place(problems);
   return std::unexpected(std::move(problems));
 }
 
 std::expected<Settings, std::vector<Problem>> load(const std::string& file) {
   const auto text = read_regular(file, kMaxYamlBytes);
   if (!text) {
+    std::string next;
+    if (::access(file.c_str(), F_OK) != 0 && errno == ENOENT)
+      next = "; docs/configuration.md says how to write one, and `mcpbox run -- COMMAND` needs none";
     return std::unexpected(
-        std::vector<Problem>{{file, 0, 0, fmt::format("cannot read the configuration: {}", text.error())}});
+        std::vector<Problem>{{file, 0, 0, fmt::format("cannot read the configuration: {}{}", text.error(), next)}});
   }
   return parse(*text, file);
 }

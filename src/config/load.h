@@ -19,6 +19,8 @@ struct Problem {
   std::string text() const;  // "mcpbox.yaml:12:5: unknown key …"
 };
 
+void sort_by_place(std::vector<Problem>& problems);
+
 // Finds environment variables and files for ${env:…} and ${file:…}; tests pass their own.
 struct Sources {
   virtual ~Sources() = default;
@@ -28,7 +30,7 @@ struct Sources {
 };
 
 // Parses `text` (at most 1 MiB, UTF-8, one document, `version: 1`) as if read from `file`, whose directory is the base
-// of relative paths. Problems are sorted by place; at most 50.
+// of relative paths. Problems are sorted by place.
 std::expected<Settings, std::vector<Problem>> parse(std::string_view text, const std::string& file,
                                                     const Sources& sources = {});
 

@@ -94,7 +94,7 @@ void decode_egress(Decoder& decoder, const Node& node, Settings& settings) {
   }
   if (const Node* bundle = map.find("ca_bundle")) {
     std::string path;
-    decoder.path(*bundle, "egress.ca_bundle", Decoder::Must::kBeFile, path);
+    decoder.certificates(*bundle, "egress.ca_bundle", path);
     if (!settings.box.ca_bundle.empty()) {
       decoder.problem(*bundle, "egress.ca_bundle: it is the same setting as box.ca_bundle; write one of them");
     } else {

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/text.h"
 
 namespace mcpbox::config {
@@ -20,8 +18,11 @@ void check_version(Decoder& decoder, const Node& root, const Node* version) {
     decoder.problem(root.kind == Node::Kind::kMap ? top : root,
                     "'version: 1' is missing; it says which form of this file is meant");
   } else if (version->kind != Node::Kind::kScalar || !version->plain || version->text != "1") {
-    const std::string found =
-        version->kind == Node::Kind::kScalar ? fmt::format(", not '{}'", printable(version->text, 40)) : "";
+    const bool quoted = version->kind == Node::Kind::kScalar && version->text == "1";
+    const std::string found = quoted ? "; write it without quotes"
+                              : version->kind == Node::Kind::kScalar
+                                  ? fmt::format(", not '{}'", printable(version->text, 40))
+                                  : "";
     decoder.problem(*version, fmt::format("version: this mcpbox reads version 1{}", found));
   }
 }
@@ -37,16 +38,16 @@ void decode_engine(Decoder& decoder, const Node& node, EngineSettings& engine) {
   std::string text;
   decoder.text(*address, path, text);
   if (text.empty()) return;
-  const bool full =
-      (text.starts_with("unix:///") && text.size() > 8) || (text.starts_with("tcp://") && text.size() > 6);
-  // A word is an engine's name, or auto; whoever looks for the engine knows which there are.
-  const bool word = std::ranges::all_of(text, [](char c) { return c >= 'a' && c <= 'z'; });
-  if (!word && !full) {
-    decoder.problem(*address, fmt::format("{}: expected auto, an engine's name, or unix:///PATH, not '{}'", path,
-                                          printable(address->text, 100)));
+  if (text == "auto" || text == "native" || (text.starts_with("unix:///") && text.size() > 8)) {
+    engine.address = std::move(text);
     return;
   }
-  engine.address = std::move(text);
+  const bool network = text.starts_with("tcp://") || text.starts_with("http://") || text.starts_with("https://");
+  decoder.problem(*address, network ? fmt::format("{}: an engine that is reached over the network cannot run servers; "
+                                                  "write unix:///PATH, native or auto",
+                                                  path)
+                                    : fmt::format("{}: expected auto, native or unix:///PATH, not '{}'", path,
+                                                  printable(address->text, 100)));
 }
 
 void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {
@@ -64,7 +65,7 @@ void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {
     if (bundle->kind == Node::Kind::kScalar && (bundle->text == "system" || bundle->text == "none")) {
       box.ca_bundle = bundle->text;
     } else {
-      decoder.path(*bundle, "box.ca_bundle", Decoder::Must::kBeFile, box.ca_bundle);
+      decoder.certificates(*bundle, "box.ca_bundle", box.ca_bundle);
     }
   }
   if (const Node* env = map.find("install_env")) decoder.env(*env, "box.install_env", box.install_env);
@@ -95,7 +96,9 @@ void decode_workspace(Decoder& decoder, const Node& node, Settings& settings) {
   for (std::size_t i = 0; i < roots->items.size(); ++i) {
     std::string root;
     decoder.path(roots->items[i], fmt::format("workspace.allowed_roots[{}]", i), Decoder::Must::kBeDirectory, root);
-    if (!root.empty()) settings.allowed_roots.push_back(std::move(root));
+    if (root.empty()) continue;
+    settings.written_roots.push_back({root, roots->items[i].line, roots->items[i].column});
+    settings.allowed_roots.push_back(std::move(root));
   }
 }
 

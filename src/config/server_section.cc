@@ -31,7 +31,8 @@ void decode_mount_text(Decoder& decoder, const Node& node, const std::string& pa
   if (!text.empty()) decoder.path_text(node, text, path, Decoder::Must::kBeDirectory, mount.host);
 }
 
-void decode_mounts(Decoder& decoder, const Node& node, const std::string& path, std::vector<MountSettings>& mounts) {
+void decode_mounts(Decoder& decoder, const Node& node, const std::string& path, std::vector<MountSettings>& mounts,
+                   std::vector<Written>& written) {
   if (node.kind == Node::Kind::kNull) return;
   if (node.kind != Node::Kind::kSequence) {
     decoder.problem(node, fmt::format("{}: expected a list of DIR, DIR:ro, DIR:rw or {{host_path, mode}}", path));
@@ -56,7 +57,9 @@ void decode_mounts(Decoder& decoder, const Node& node, const std::string& path, 
     } else {
       decode_mount_text(decoder, item, where, mount);
     }
-    if (!mount.host.empty()) mounts.push_back(std::move(mount));
+    if (mount.host.empty()) continue;
+    written.push_back({mount.host, item.line, item.column});
+    mounts.push_back(std::move(mount));
   }
 }
 
@@ -79,7 +82,8 @@ void decode_host_path(Decoder& decoder, const Node& node, const std::string& pat
 }
 
 void decode_server_box(Decoder& decoder, const Node& node, const std::string& path,
-                       const std::vector<std::string>& allowed_roots, ServerBoxSettings& box) {
+                       const std::vector<std::string>& allowed_roots, ServerSettings& server) {
+  ServerBoxSettings& box = server.box;
   const auto map = decoder.map(node, "server_box", path);
   const auto at = [&](std::string_view key) { return fmt::format("{}.{}", path, key); };
   if (const Node* image = map.find("image")) {
@@ -92,6 +96,7 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
   }
   const Node* const host_path = map.find("host_path");
   if (host_path != nullptr) decode_host_path(decoder, *host_path, at("host_path"), allowed_roots, box);
+  if (box.host_path) server.written.push_back({*box.host_path, host_path->line, host_path->column});
   if (const Node* mode = map.find("host_path_mode")) {
     if (const auto index = decoder.choice(*mode, at("host_path_mode"), kPathModes)) {
       box.host_path_mode = *index == 2 ? Access::kReadWrite : Access::kReadOnly;
@@ -124,7 +129,8 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
     decoder.boolean(*rootfs, at("read_only_rootfs"), value);
     box.read_only_rootfs = value;
   }
-  if (const Node* mounts = map.find("mounts")) decode_mounts(decoder, *mounts, at("mounts"), box.mounts);
+  if (const Node* mounts = map.find("mounts"))
+    decode_mounts(decoder, *mounts, at("mounts"), box.mounts, server.written);
   const Node* const isolation = map.find("isolation");
   if (isolation != nullptr) {
     if (const auto index = decoder.choice(*isolation, at("isolation"), kIsolations)) {
@@ -145,6 +151,7 @@ void decode_server(Decoder& decoder, const Node& key, const Node& node, const st
                    ServerSettings& server) {
   server.name = key.text;
   server.line = key.line;
+  server.column = key.column;
   const std::string path = fmt::format("servers.{}", printable(key.text, 70));
   if (!is_server_name(key.text)) {
     decoder.problem(
@@ -161,23 +168,32 @@ void decode_server(Decoder& decoder, const Node& key, const Node& node, const st
   if (const Node* enable = map.find("enable")) decoder.boolean(*enable, path + ".enable", server.enable);
   if (const Node* command = map.find("command")) {
     decoder.text(*command, path + ".command", server.command);
+    server.written.push_back({server.command, command->line, command->column});
   } else if (node.kind == Node::Kind::kMap || node.kind == Node::Kind::kNull) {
     decoder.problem(
         key, fmt::format("{}: 'command' is missing: the program that is the server, as in 'command: npx'", path));
   }
-  if (const Node* args = map.find("args")) decoder.texts(*args, path + ".args", server.args);
+  if (const Node* args = map.find("args")) {
+    decoder.texts(*args, path + ".args", server.args);
+    // What cannot be read is left out of args; then nothing is planned.
+    for (std::size_t i = 0; i < server.args.size() && server.args.size() == args->items.size(); ++i)
+      server.written.push_back({server.args[i], args->items[i].line, args->items[i].column});
+  }
   if (const Node* env = map.find("env")) decoder.env(*env, path + ".env", server.env);
   if (const Node* cwd = map.find("cwd")) {
     std::string directory;
     decoder.path(*cwd, path + ".cwd", Decoder::Must::kBeDirectory, directory);
-    if (!directory.empty()) server.cwd = std::move(directory);
+    if (!directory.empty()) {
+      server.written.push_back({directory, cwd->line, cwd->column});
+      server.cwd = std::move(directory);
+    }
   }
   if (const Node* timeout = map.find("tool_call_timeout_sec")) {
     std::uint64_t seconds = static_cast<std::uint64_t>(server.tool_call_timeout.count());
     decoder.whole(*timeout, path + ".tool_call_timeout_sec", 0, 86'400, seconds);
     server.tool_call_timeout = std::chrono::seconds(seconds);
   }
-  if (const Node* box = map.find("box")) decode_server_box(decoder, *box, path + ".box", allowed_roots, server.box);
+  if (const Node* box = map.find("box")) decode_server_box(decoder, *box, path + ".box", allowed_roots, server);
 }
 
 }  // namespace mcpbox::config

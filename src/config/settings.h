@@ -43,6 +43,13 @@ struct EgressSettings {
   std::optional<Secret> upstream_proxy;      // URL; absent = the user's own HTTPS_PROXY; empty ("none") = no such proxy
 };
 
+// A text of the file that may name a place of this host, as it was read, and where it stands.
+struct Written {
+  std::string text;  // may hold what a reference gave
+  int line = 0;      // from 1
+  int column = 0;    // from 1
+};
+
 struct MountSettings {
   std::string host;  // canonical
   Access access = Access::kReadOnly;
@@ -98,10 +105,12 @@ struct ServerSettings {
   // What ${env:…} and ${file:…} gave anywhere in this server: to be redacted from what is printed.
   std::vector<Secret> secrets;
   int line = 0;  // where the server stands in the file, for messages
+  int column = 0;
+  std::vector<Written> written;  // host_path, mounts, cwd, command and args: what a planner may find fault with
 };
 
 struct EngineSettings {
-  std::string address;  // "auto" or empty, or unix:///…, tcp://…
+  std::string address;  // "auto" or empty, a word for an engine, or unix:///…
 };
 
 struct DaemonSettings {
@@ -116,6 +125,7 @@ struct Settings {
   EgressSettings egress;
   DaemonSettings daemon;
   std::vector<std::string> allowed_roots;  // workspace.allowed_roots, canonical
+  std::vector<Written> written_roots;      // the same, one for one
   std::vector<ServerSettings> servers;     // in the order of the file
   std::string log_level = "info";
   std::string log_format = "text";

@@ -42,7 +42,8 @@ Task<void> shut_down(ControlCall& call) {
 
 enum class Body {
   kIgnored,
-  kObject,  // application/json; `members` are all that it may have
+  kObject,    // application/json; `members` are all that it may have
+  kOptional,  // the same, or none at all
 };
 
 struct Route {
@@ -69,7 +70,7 @@ const Route kRoutes[] = {
     {"GET", "/v1/servers/{server}/logs", send_logs, {"after", "follow"}, Body::kIgnored, {}, true},
     {"POST", "/v1/servers/{server}/restart", restart, {"fresh"}},
     {"POST", "/v1/servers/{server}/stop", stop, {}},
-    {"POST", "/v1/servers/{server}/pull", pull, {}, Body::kObject, {"of", "to", "dry_run", "force", "delete"}, true},
+    {"POST", "/v1/servers/{server}/pull", pull, {}, Body::kOptional, {"of", "to", "dry_run", "force", "delete"}, true},
 };
 
 // nullopt when the parameters are those that the route has.
@@ -112,11 +113,16 @@ Task<void> dispatch(ControlContext& context, net::HttpExchange& exchange) {
     if (!server) co_return co_await refuse(exchange, server.error());
     call.server = *server;
   }
-  if (route.body == Body::kObject) {
-    if (!is_json(request.content_type))
+  if (route.body != Body::kIgnored) {
+    // Without a body nothing needs to be said of its type.
+    const bool may_be_absent = route.body == Body::kOptional && request.content_type.empty();
+    if (!may_be_absent && !is_json(request.content_type))
       co_return co_await refuse(exchange, 415, Error(Code::kInvalidArgument, "send application/json"));
     auto text = co_await net::read_body(exchange);
     if (!text) co_return co_await refuse(exchange, net::status_of_body_error(text.error().code()), text.error());
+    if (may_be_absent && !text->empty())
+      co_return co_await refuse(exchange, 415, Error(Code::kInvalidArgument, "send application/json"));
+    if (route.body == Body::kOptional && text->empty()) *text = "{}";
     auto body = BodyMembers::read(std::move(*text), route.members);
     if (!body) co_return co_await refuse(exchange, body.error());
     call.body = std::move(*body);

@@ -52,6 +52,13 @@ Result<bool> BodyMembers::flag(std::string_view name) const {
   return fail(Code::kInvalidArgument, fmt::format("'{}' must be true or false", name));
 }
 
+Result<bool> ControlCall::flag(const std::string& name) const {
+  const auto found = query().find(name);
+  if (found == query().end() || found->second == "0") return false;
+  if (found->second.empty() || found->second == "1") return true;
+  return fail(Code::kInvalidArgument, fmt::format("'{}' must be 1 or 0", name));
+}
+
 Result<std::uint64_t> ControlCall::number(const std::string& name, std::uint64_t fallback) const {
   const auto found = query().find(name);
   if (found == query().end()) return fallback;

@@ -40,7 +40,8 @@ struct ControlCall {
   BodyMembers body;          // of a route that takes one
 
   const std::map<std::string, std::string>& query() const { return exchange.request().query; }
-  bool has(const std::string& name) const { return query().contains(name); }
+  // False where it is absent or "0", true where it is there as "1" or without a value. kInvalidArgument otherwise.
+  Result<bool> flag(const std::string& name) const;
   // kInvalidArgument where it is there and no decimal number.
   Result<std::uint64_t> number(const std::string& name, std::uint64_t fallback) const;
 };

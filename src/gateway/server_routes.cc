@@ -89,7 +89,9 @@ Task<void> call_tool(ControlCall& call) {
 Task<void> send_logs(ControlCall& call) {
   auto after = call.number("after", 0);
   if (!after) co_return co_await refuse(call.exchange, after.error());
-  const bool follow = call.has("follow");
+  const auto followed = call.flag("follow");
+  if (!followed) co_return co_await refuse(call.exchange, followed.error());
+  const bool follow = *followed;
   if (!co_await call.exchange.begin(200, "application/x-ndjson")) co_return;
   provision::ServerLog& log = call.server->log();
   for (;;) {
@@ -107,7 +109,9 @@ Task<void> send_logs(ControlCall& call) {
 }
 
 Task<void> restart(ControlCall& call) {
-  call.server->request_restart(call.has("fresh"));
+  const auto fresh = call.flag("fresh");
+  if (!fresh) co_return co_await refuse(call.exchange, fresh.error());
+  call.server->request_restart(*fresh);
   co_await answer_settled(call, call.server->startup_timeout() + call.context.patience.beyond_startup);
 }
 

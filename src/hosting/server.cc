@@ -175,6 +175,7 @@ std::string Server::not_connected() const {
   const ServerState state = lifecycle_.state();
   if (state == ServerState::kConnected) return fmt::format("server '{}' is being stopped", settings_.name);
   std::string why = fmt::format("server '{}' is {}", settings_.name, name_of(state));
+  if (state == ServerState::kStopped) why += fmt::format("; `mcpbox restart {}` starts it", settings_.name);
   if (lifecycle_.error()) why += fmt::format(" ({}): {}", name_of(lifecycle_.phase()), lifecycle_.error()->message());
   return why;
 }
@@ -188,6 +189,9 @@ Task<Result<Answer>> Server::call_tool(std::string tool, json::RawObject argumen
   arguments = json::RawObject();
   auto reply = co_await (*lease)->call("tools/call", json::RawObject::of(params), settings_.tool_call_timeout);
   if (!reply) {
+    if (reply.error().code() == Code::kTimeout && settings_.tool_call_timeout.count() > 0) {
+      reply = fail(Code::kTimeout, fmt::format("{}; tool_call_timeout_sec gives it longer", reply.error().message()));
+    }
     co_return fail(
         std::move(reply).error().with_context(fmt::format("server '{}', tool '{}'", settings_.name, printable(tool))));
   }

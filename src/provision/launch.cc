@@ -98,9 +98,11 @@ Result<std::pair<uid_t, gid_t>> user_for(const workspace::Plan& plan, uid_t own)
       if (root.access == workspace::Access::kReadOnly) continue;  // read with the rights of others
       return fail(
           Code::kPermissionDenied,
-          fmt::format("{} belongs to root, and a server never runs as root: give the folder to another user (chown), "
-                      "mount it read-only, or use --stage for a copy",
-                      root.host));
+          fmt::format(
+              "{} belongs to user {} and group {}, and a server runs neither as user 0 (root) nor with group 0: "
+              "give the folder to another user and group (chown USER:GROUP), mount it read-only, or use "
+              "--stage for a copy",
+              root.host, root.owner_uid, root.owner_gid));
     }
     if (decided_by != nullptr && user.first != root.owner_uid) {
       return fail(Code::kInvalidArgument,

@@ -33,8 +33,13 @@ std::string missing_program_hint(std::string_view program, std::string_view imag
       program.substr(program.rfind('/') == std::string_view::npos ? 0 : program.rfind('/') + 1);
   const RootFs root_fs = image_id.empty() ? RootFs::kHostSystem : root_fs_of(image_id);
   if (root_fs != RootFs::kHostSystem) {
-    return fmt::format("{} {} does not have {}: use one that has it (--image, box.image)",
-                       root_fs == RootFs::kFolder ? "the rootfs" : "the image", printable(image_id, 200),
+    if (root_fs == RootFs::kFolder) {
+      return fmt::format("the rootfs {} does not have {}: use one that has it (--rootfs, box.image)",
+                         printable(image_id, 200), printable(name, 80));
+    }
+    // A digest tells nobody which image it is.
+    const std::string tag = image_id.starts_with("sha256:") ? "" : " " + printable(image_id, 200);
+    return fmt::format("the image{} does not have {}: use one that has it (--image, box.image)", tag,
                        printable(name, 80));
   }
   std::string_view how = "install it for the whole machine, below /usr, or show its folder (--mount, mounts)";
@@ -43,7 +48,7 @@ std::string missing_program_hint(std::string_view program, std::string_view imag
   }
   return fmt::format(
       "the engine shows this machine's own system, and {} is not in it: {}, or use a rootfs that has it "
-      "(--image DIR), or a "
+      "(--rootfs DIR), or a "
       "Docker-compatible engine, whose runner image has Node.js, Python and uv",
       printable(name, 80), how);
 }

@@ -190,9 +190,8 @@ Task<Result<std::vector<PullOutcome>>> SandboxedConnector::pull(SandboxedStart s
   StageTarget target;
   target.uid = user->first;
   target.gid = user->second;
-  co_return co_await pull_copies(context_.pool, (*lease)->sandbox().supervisor(), start.server,
-                                 std::move(start.plan.roots), std::move(start.policy), target, place_of(inputs),
-                                 std::move(options));
+  co_return co_await pull_copies(context_.pool, (*lease)->sandbox().supervisor(), std::move(start.plan.roots),
+                                 std::move(start.policy), target, place_of(inputs), std::move(options));
 }
 
 }  // namespace mcpbox::provision

@@ -125,6 +125,17 @@ std::string DeniedPlaces::refuse_root(const std::string& path) const {
   return {};
 }
 
+std::string DeniedPlaces::refuse_all_of(const std::string& path) const {
+  std::vector<std::string> places = parents(path);
+  places.insert(places.begin(), path);
+  for (const std::string& place : places) {
+    const auto id = identify(place);
+    const auto found = id ? places_.find(*id) : places_.end();
+    if ((found != places_.end() && found->second.beneath_too) || is_credential_name(place)) return refuse_root(path);
+  }
+  return {};
+}
+
 bool is_credential_name(std::string_view path) {
   static constexpr std::array<std::string_view, 13> kNames{
       ".ssh",   ".gnupg",           ".aws",    ".azure",          ".kube",  ".docker", ".gcloud", ".netrc",

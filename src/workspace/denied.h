@@ -22,6 +22,8 @@ class DeniedPlaces {
   // Empty when the canonical, absolute folder `path` may be used as a root; else why not: "'/etc' belongs to the
   // system".
   std::string refuse_root(const std::string& path) const;
+  // Why neither the canonical folder nor anything beneath it may be a root; empty when something may.
+  std::string refuse_all_of(const std::string& path) const;
   // Is this the identity of a denied place itself? For directories found during a walk.
   bool is_denied(sys::FileId id) const { return places_.contains(id); }
 

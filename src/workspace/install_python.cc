@@ -37,8 +37,10 @@ class Environment {
     fetch_ = !python.empty() && python != "3" && python != own;
     python_ = fetch_ ? python : "/usr/bin/python3";
     if (fetch_)
-      draft.why.push_back("Python " + python + " is asked for and the sandbox has " + own +
-                          ", so the installation fetches it");
+      draft.why.push_back(
+          "Python " + python + " is asked for and the sandbox has " + own +
+          ", so the installation fetches it; where neither its own nor a host's Python is that one, this "
+          "needs releases.astral.sh and github.com (box.network.install_allow, --install-allow)");
   }
 
   void require(std::string argument) { arguments_.push_back(std::move(argument)); }

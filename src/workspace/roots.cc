@@ -35,9 +35,9 @@ std::string RootFinder::refuse(const std::string& folder) const {
   }
   if (!allowed_above(folder).empty()) return {};
   if (policy_.allowed_roots.empty())
-    return "no folder of this host is allowed; add the project's folder to the allowed roots";
+    return "no folder of this host is allowed; add the project's folder to workspace.allowed_roots";
   return "it lies in none of the allowed roots (" + join(policy_.allowed_roots, ", ") +
-         "); add the project's folder to them";
+         "); add the project's folder to workspace.allowed_roots";
 }
 
 void RootFinder::add(const std::string& folder, const std::string& spelled, RootMode mode, Access access,

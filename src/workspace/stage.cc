@@ -351,7 +351,7 @@ Result<UniqueFd> open_root(const std::string& host, const std::vector<std::strin
   }
   if (trouble) return fail(std::move(*trouble));
   return fail(Code::kPermissionDenied,
-              "'" + printable(host, 512) + "' lies in none of the allowed folders; add its folder to the allowed ones");
+              "'" + printable(host, 512) + "' lies in none of the allowed folders; add it to workspace.allowed_roots");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
+#include "sys/pem_file.h"
 
 namespace mcpbox::app {
 
@@ -141,6 +142,11 @@ Result<std::string> resolve_ca_bundle(const std::string& setting) {
   }
   std::string found(real);
   ::free(real);
+  if (auto checked = sys::check_certificates(found); !checked && !automatic) {
+    return fail(
+        Code::kInvalidArgument,
+        checked.error().message() + "; set box.ca_bundle (--ca-bundle) to a PEM file of certificates, or to none");
+  }
   return found;
 }
 

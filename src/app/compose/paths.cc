@@ -62,12 +62,17 @@ std::string default_socket() {
   return default_run_dir() + "/control.sock";
 }
 
-Result<Paths> make_paths(const std::string& state_dir, const std::string& socket) {
+Paths name_paths(const std::string& state_dir, const std::string& socket) {
   Paths paths;
   paths.state_dir = state_dir.empty() ? default_state_dir() : state_dir;
   paths.run_dir = default_run_dir();
   paths.socket = socket.empty() ? default_socket() : socket;
   paths.home = home_directory();
+  return paths;
+}
+
+Result<Paths> make_paths(const std::string& state_dir, const std::string& socket) {
+  Paths paths = name_paths(state_dir, socket);
   for (const std::string& dir : {paths.state_dir, paths.run_dir}) {
     if (auto made = sys::make_private_path(dir); !made) return fail(std::move(made).error());
   }

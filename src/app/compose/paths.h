@@ -18,6 +18,9 @@ struct Paths {
 // Empty arguments mean the defaults above; MCPBOX_STATE_DIR and MCPBOX_RUN_DIR come before them.
 Result<Paths> make_paths(const std::string& state_dir, const std::string& socket);
 
+// The same without making or checking them: for verbs that change nothing.
+Paths name_paths(const std::string& state_dir, const std::string& socket);
+
 // The socket alone, without making directories: for verbs that only talk to a daemon.
 std::string default_socket();
 

@@ -20,6 +20,7 @@ void ProgressPrinter::show() {
 }
 
 void ProgressPrinter::detail(std::string_view line) {
+  if (trim(line).empty()) return;  // npm prints such lines
   const auto now = Clock::now();
   if (!verbose_ && now - last_detail_ < std::chrono::seconds(2)) {
     if (now - began_ > std::chrono::seconds(1)) show();

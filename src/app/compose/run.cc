@@ -411,10 +411,14 @@ class Run final : provision::StartReport {
 
 }  // namespace
 
-int run_server(const RunOptions& options) {
+int run_server(RunOptions options) {
   if (!sys::is_writable(STDOUT_FILENO)) {
     say("stdout is closed: nobody would hear the server");
     return kRunCannotStart;
+  }
+  if (auto resolved = resolve_rootfs(options); !resolved) {
+    say(resolved.error().message());
+    return kUsage;
   }
   Guardian guardian = Guardian::start();
   const int code = run_on_loop([&](Runtime& runtime) -> Task<int> {

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
+
 namespace mcpbox::app {
 
 struct RunOptions {
@@ -12,6 +14,7 @@ struct RunOptions {
   std::vector<std::string> mounts;  // --mount DIR[:ro|rw]
   std::vector<std::string> env;     // --env NAME=value, or NAME to pass our own value on
   std::string image;
+  std::string rootfs;  // a folder of this host, which may be relative; resolve_rootfs() makes it the image
   std::string engine;
   std::string ca_bundle;
   std::string install_mode = "open";       // open | locked | offline
@@ -27,10 +30,13 @@ struct RunOptions {
   bool verbose = false;
 };
 
+// Gives `image` the absolute name of `rootfs`. kInvalidArgument when that is no folder.
+Result<void> resolve_rootfs(RunOptions& options);
+
 // Returns the exit code (exit_code.h).
-int run_server(const RunOptions& options);
+int run_server(RunOptions options);
 
 // `mcpbox explain [options of run] -- COMMAND`: what run would do, without an engine.
-int explain_run(const RunOptions& options, bool as_json);
+int explain_run(RunOptions options, bool as_json);
 
 }  // namespace mcpbox::app

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
@@ -10,12 +11,16 @@
 #include "app/exit_code.h"
 #include "app/output.h"
 #include "base/errno_error.h"
+#include "base/root_fs.h"
 #include "base/text.h"
+#include "box/engines/locator.h"
+#include "config/keys.h"
 #include "egress/rules/policy.h"
 #include "json/writer.h"
 #include "provision/egress_policy.h"
 #include "provision/environment.h"
 #include "provision/install/env_ledger.h"
+#include "provision/launch.h"
 #include "workspace/host_view.h"
 
 namespace mcpbox::app {
@@ -32,13 +37,27 @@ Result<std::string> real_folder(const std::string& path) {
 
 }  // namespace
 
+Result<void> resolve_rootfs(RunOptions& options) {
+  if (options.rootfs.empty()) return {};
+  auto real = real_folder(options.rootfs);
+  struct stat status{};
+  if (real && ::stat(real->c_str(), &status) == 0 && !S_ISDIR(status.st_mode))
+    real = fail(Code::kInvalidArgument, fmt::format("{} is no folder", printable(options.rootfs)));
+  if (!real) return fail(Error(Code::kInvalidArgument, "--rootfs " + real.error().message()));
+  options.image = std::move(*real);
+  return {};
+}
+
 Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries) {
   std::map<std::string, std::string> env;
   for (const std::string& entry : entries) {
     const std::size_t equals = entry.find('=');
     const std::string name = entry.substr(0, equals);
-    if (name.empty())
-      return fail(Code::kInvalidArgument, fmt::format("--env {}: it must be NAME=value or NAME", printable(entry, 40)));
+    if (!config::is_variable_name(name)) {
+      return fail(
+          Code::kInvalidArgument,
+          fmt::format("--env {}: it must be NAME=value or NAME, of letters, digits and _", printable(name, 40)));
+    }
     if (equals != std::string::npos) {
       env[name] = entry.substr(equals + 1);
       continue;
@@ -122,7 +141,10 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
   } else if (!spec.mounts.empty()) {
     spec.cwd = spec.mounts.front().host;
   }
-  return workspace::make_plan(spec, policy);
+  auto plan = workspace::make_plan(spec, policy);
+  if (plan && options.install_mode != "offline" && !(options.wheelhouse.empty() && options.npm_cache.empty()))
+    plan->hints.push_back("--wheelhouse and --npm-cache are used with --install-mode offline only");
+  return plan;
 }
 
 namespace {
@@ -133,6 +155,15 @@ std::string network_in_words(const egress::PolicyText& policy) {
   if (policy.mode == "public") return named.empty() ? "any public address" : "any public address, and " + named;
   return named.empty() ? "nothing yet: --allow HOST (box.network.allow) lets it talk to a host"
                        : named + ", and nothing else";
+}
+
+// The hash is of this plan without the image's id, and no environment will ever have it.
+std::string without_hash(const workspace::Plan& plan, std::string text) {
+  if (!plan.install || plan.install->hash.empty()) return text;
+  const std::string& hash = plan.install->hash;
+  for (auto at = text.find(hash); at != std::string::npos; at = text.find(hash, at))
+    text.replace(at, hash.size(), "HASH");
+  return text;
 }
 
 }  // namespace
@@ -151,7 +182,7 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
     json::Writer out;
     out.object().member("mode", running.mode).member("allow", running.allow);
     out.member("install_allow", installing.install_allow).member("registries", installing.registries).end();
-    print_out("{}\n", redact(workspace::plan_to_json(plan, "network", out.take())));
+    print_out("{}\n", redact(without_hash(plan, workspace::plan_to_json(plan, "network", out.take()))));
     return;
   }
   std::string text = fmt::format("runs      {}\n", display_command(plan.argv));
@@ -164,9 +195,6 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
   if (plan.install) {
     for (const workspace::InstallStep& step : plan.install->steps)
       text += fmt::format("installs  {}: {}\n", step.title, display_command(step.argv));
-    text += fmt::format("          into {}\n", plan.install->environment);
-  }
-  if (plan.install) {
     text += fmt::format("          from {}\n", join(installing.registries, ", "));
     if (!installing.install_allow.empty())
       text += fmt::format("          and from {}\n", join(installing.install_allow, ", "));
@@ -176,17 +204,33 @@ void print_plan(const workspace::Plan& plan, const config::NetworkSettings& netw
     text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
   for (const std::string& hint : plan.hints) text += fmt::format("hint      {}\n", hint);
   for (const std::string& why : plan.why) text += fmt::format("because   {}\n", why);
-  print_out("{}", redact(text));
+  print_out("{}", redact(without_hash(plan, std::move(text))));
 }
 
-void explain_toolchains(workspace::Plan& plan) {
+void explain_toolchains(workspace::Plan& plan, const std::string& engine, const std::string& image) {
+  if (!box::may_show_host_system(engine)) return;
+  if (!image.empty() && root_fs_of(image) != RootFs::kHostSystem) return;
+  const std::string where = engine == box::kHostSystemEngine ? "sandboxes" : "sandboxes of the native engine";
   const workspace::Toolchains chains = own_toolchains();
   for (const std::string& line : describe_toolchains(chains))
-    plan.why.push_back("sandboxes show, read-only, " + line + ": your PATH finds them there");
+    plan.why.push_back(fmt::format("{} show, read-only, {}: your PATH finds them there", where, line));
   for (const std::string& note : chains.notes) plan.hints.push_back(note);
 }
 
-int explain_run(const RunOptions& options, bool as_json) {
+void foresee_user(workspace::Plan& plan) {
+  if (const auto user = provision::user_for(plan, 1); !user)
+    plan.refused.push_back({"the server's user", user.error().message()});
+}
+
+int explain_run(RunOptions options, bool as_json) {
+  if (auto resolved = resolve_rootfs(options); !resolved) {
+    print_err("mcpbox: {}\n", resolved.error().message());
+    return kUsage;
+  }
+  if (auto bundle = resolve_ca_bundle(options.ca_bundle); !bundle) {
+    print_err("mcpbox: {}\n", bundle.error().message());
+    return kUsage;
+  }
   auto env = run_environment(options.env);
   if (!env) {
     print_err("mcpbox: {}\n", env.error().message());
@@ -204,7 +248,8 @@ int explain_run(const RunOptions& options, bool as_json) {
   }
   Redactor redact;
   for (const auto& [name, value] : *env) redact.add(Secret(value));
-  explain_toolchains(*plan);
+  foresee_user(*plan);
+  explain_toolchains(*plan, options.engine, options.image);
   print_plan(*plan, *network, provision::settings_of_user(provision::install_variables()), as_json, redact);
   return plan->refused.empty() ? kOk : kFailed;
 }

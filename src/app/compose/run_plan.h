@@ -26,10 +26,15 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
                                  const std::string& image_id,
                                  const std::string& state_dir = "");  // whose ledger says what is to be resolved anew
 
-// Adds to the plan's reasons which folders of the user's PATH sandboxes of this machine's own system show.
-void explain_toolchains(workspace::Plan& plan);
+// Adds to the plan's reasons which folders of the user's PATH sandboxes of this machine's own system show: not where
+// the engine or the image says that sandboxes are made from something else.
+void explain_toolchains(workspace::Plan& plan, const std::string& engine, const std::string& image);
 
-// For people, or as JSON, on stdout; secrets are taken out. `user`: whose settings name the registries.
+// Adds to what is refused that no user may run the server with its mounted folders, where that is so.
+void foresee_user(workspace::Plan& plan);
+
+// For people, or as JSON, on stdout; secrets are taken out, and HASH stands for the environment's, which the engine's
+// image decides too. `user`: whose settings name the registries.
 void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user,
                 bool as_json, const Redactor& redact);
 

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -12,8 +11,8 @@
 #include "app/compose/daemon_lock.h"
 #include "app/compose/engine_setup.h"
 #include "app/compose/paths.h"
+#include "app/compose/problems.h"
 #include "app/compose/progress.h"
-#include "app/compose/run_plan.h"
 #include "app/compose/runtime.h"
 #include "app/exit_code.h"
 #include "app/output.h"
@@ -37,10 +36,6 @@
 
 namespace mcpbox::app {
 namespace {
-
-void print_problems(const std::vector<config::Problem>& problems) {
-  for (const config::Problem& problem : problems) print_err("{}\n", problem.text());
-}
 
 log::Level level_of(const std::string& name) {
   if (name == "debug") return log::Level::kDebug;
@@ -280,56 +275,6 @@ int serve(const ServeOptions& options) {
 
 int down(const DownOptions& options) {
   return run_on_loop([&](Runtime& runtime) { return down_on(runtime, options); });
-}
-
-int check_config(const std::string& file, bool as_json) {
-  auto loaded = config::load(file);
-  if (as_json) {
-    json::Writer out;
-    out.object().member("ok", loaded.has_value()).array("problems");
-    for (const config::Problem& problem : loaded ? std::vector<config::Problem>() : loaded.error()) {
-      out.object().member("file", problem.file).member("line", problem.line).member("column", problem.column);
-      out.member("what", problem.what).end();
-    }
-    print_out("{}", out.end().end().take_line());
-    return loaded ? kOk : kUsage;
-  }
-  if (!loaded) {
-    print_problems(loaded.error());
-    print_err("mcpbox: {} problem{} in {}\n", loaded.error().size(), loaded.error().size() == 1 ? "" : "s", file);
-    return kUsage;
-  }
-  print_out("{}: ok, {} server{}\n", file, loaded->servers.size(), loaded->servers.size() == 1 ? "" : "s");
-  return kOk;
-}
-
-int explain_server(const std::string& file, const std::string& server, bool as_json) {
-  auto loaded = config::load(file);
-  if (!loaded) {
-    print_problems(loaded.error());
-    return kUsage;
-  }
-  std::vector<std::string> names;
-  for (const config::ServerSettings& settings : loaded->servers) {
-    names.push_back(settings.name);
-    if (settings.name != server) continue;
-    provision::PlanPolicy policy;
-    policy.allowed_roots = loaded->allowed_roots;
-    if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
-    policy.locked = loaded->box.install_mode == config::InstallMode::kLocked;
-    auto plan = provision::plan_server(settings, {settings.name, ""}, policy, loaded->box.image);
-    if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
-    explain_toolchains(*plan);
-    std::map<std::string, Secret> install_env;
-    for (const auto& [name, value] : loaded->box.install_env) install_env[name] = value.text;
-    print_plan(*plan, settings.box.network,
-               provision::settings_of_user(provision::install_variables(std::move(install_env))), as_json,
-               provision::redactor_for(settings));
-    return plan->refused.empty() ? kOk : kFailed;
-  }
-  return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file,
-                                                     printable(server, 100), join(names, ", "))),
-                  kUsage);
 }
 
 }  // namespace mcpbox::app

@@ -21,10 +21,4 @@ struct DownOptions {
 };
 int down(const DownOptions& options);
 
-// `mcpbox check FILE`: every problem of a configuration, without an engine.
-int check_config(const std::string& file, bool as_json);
-
-// `mcpbox explain --config FILE SERVER`.
-int explain_server(const std::string& file, const std::string& server, bool as_json);
-
 }  // namespace mcpbox::app

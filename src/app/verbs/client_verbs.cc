@@ -99,7 +99,7 @@ void print_servers(const Value& servers) {
     const std::string version = server["server"]["version"].string_or();
     std::string what = server["server"]["name"].string_or() + (version.empty() ? "" : " " + version);
     if (const std::string error = server["error"].string_or(); !error.empty()) {
-      what = server["phase"].string_or() + ": " + first_line(error);
+      what = server["phase"].string_or() + ": " + in_one_line(error);
     }
     const bool connected = server["state"].string_or() == "connected";
     rows.push_back({server["name"].string_or(), server["state"].string_or(),
@@ -136,8 +136,11 @@ void print_log_line(const std::string& text, bool as_json) {
   if (!line) return;
   const std::int64_t millis = (*line)["time_ms"].integer_or(0);
   const std::string source = (*line)["source"].string_or();
-  print_out("{:%H:%M:%S}.{:03d} {:<6} {}\n", fmt::localtime(static_cast<std::time_t>(millis / 1000)), millis % 1000,
-            source, printable((*line)["text"].string_or(), 1u << 14));
+  const std::string head = fmt::format("{:%H:%M:%S}.{:03d} {:<6}",
+                                       fmt::localtime(static_cast<std::time_t>(millis / 1000)), millis % 1000, source);
+  // What mcpbox says may have several lines.
+  for (const std::string_view part : split((*line)["text"].string_or(), '\n'))
+    print_out("{} {}\n", head, printable(part, 1u << 14));
 }
 
 Task<int> change_server(DaemonClient& client, const ClientOptions& options, std::string path) {
@@ -152,8 +155,8 @@ Task<int> change_server(DaemonClient& client, const ClientOptions& options, std:
   const std::string error = (*server)["error"].string_or();
   const std::string state = (*server)["state"].string_or();
   const bool goes_on = client.status() == kAccepted;
-  print_out("{}: {}{}{}{}\n", (*server)["name"].string_or(), state, error.empty() ? "" : ": ", printable(error),
-            goes_on ? "; it is not done yet, `mcpbox ps` shows when it is" : "");
+  print_out("{}: {}{}{}{}\n", (*server)["name"].string_or(), state, error.empty() ? "" : ": ",
+            printable(in_one_line(error)), goes_on ? "; it is not done yet, `mcpbox ps` shows when it is" : "");
   if (goes_on) co_return kNotConnected;
   co_return state == "connected" || state == "stopped" ? kOk : kNotConnected;
 }

@@ -1,7 +1,10 @@
 #include "app/verbs/daemon_client.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace mcpbox::app {
@@ -14,6 +17,14 @@ Code code_of_name(std::string_view name) {
     if (code_name(code) == name) return code;
   }
   return Code::kInternal;
+}
+
+// What is to be said beyond that nobody answers: the library's text speaks of a host and a port that there are not.
+std::string why_nobody_answers(const std::string& socket, const Error& error) {
+  if (error.message().find("Failed to connect") == std::string::npos) return error.message();
+  if (::access(socket.c_str(), F_OK) != 0) return errno == ENOENT ? "" : std::strerror(errno);
+  if (::access(socket.c_str(), W_OK) != 0) return std::strerror(errno);
+  return "nobody serves this socket any more";
 }
 
 }  // namespace
@@ -58,9 +69,11 @@ Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
     cancelled_ = cancelled_ || response.error().code() == Code::kCancelled;
     no_daemon_ = response.error().code() == Code::kUnavailable;
     if (!no_daemon_) co_return fail(std::move(response).error());
-    co_return fail(Code::kUnavailable,
-                   fmt::format("no mcpbox daemon answers on {}; start one with `mcpbox serve --config FILE` ({})",
-                               socket_, response.error().message()));
+    std::string why = why_nobody_answers(socket_, response.error());
+    if (!why.empty()) why = " (" + why + ")";
+    co_return fail(
+        Code::kUnavailable,
+        fmt::format("no mcpbox daemon answers on {}{}; start one with `mcpbox serve --config FILE`", socket_, why));
   }
   if (response->status >= 200 && response->status < 300) co_return std::move(response->body);
   auto parsed = json::Value::parse(response->body);

@@ -108,7 +108,8 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   findings.push_back({init ? kGood : kBad, "mcpbox-init", init ? *init : init.error().message()});
   auto paths = make_paths("", "");
   findings.push_back({paths ? kGood : kBad, "directories",
-                      paths ? paths->state_dir + ", " + paths->run_dir : paths.error().message()});
+                      paths ? fmt::format("state {}; control sockets {}", paths->state_dir, paths->run_dir)
+                            : paths.error().message()});
   auto ca_bundle = resolve_ca_bundle("");
   findings.push_back({kGood, "trust store",
                       ca_bundle && !ca_bundle->empty() ? *ca_bundle : "none on this host; the image's own is used"});
@@ -137,7 +138,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   if (!has_images) {
     const auto chains = own_toolchains();
     for (const std::string& line : describe_toolchains(chains))
-      findings.push_back({kGood, "toolchain", line + ", read-only"});
+      findings.push_back({kGood, "toolchain", line + "; read-only"});
     for (const std::string& note : chains.notes) findings.push_back({kDegraded, "toolchain", note});
   }
   auto dir = has_images ? box::find_runner_image_dir() : Result<std::string>(std::string(kHostSystem));
@@ -209,7 +210,7 @@ int doctor(const std::string& engine, bool as_json) {
   items.array();
   for (const Finding& finding : findings) {
     bad = bad || finding.verdict == kBad;
-    rows.push_back({std::string(name_of(finding.verdict)), finding.what, finding.detail});
+    rows.push_back({std::string(name_of(finding.verdict)), finding.what, in_one_line(finding.detail)});
     items.object().member("verdict", name_of(finding.verdict)).member("what", finding.what);
     items.member("detail", finding.detail).end();
   }

@@ -1,6 +1,7 @@
 #include "app/verbs/egress_verbs.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <poll.h>
 #include <sys/stat.h>
 
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <set>
 
 #include "app/compose/paths.h"
 #include "app/exit_code.h"
@@ -81,6 +83,7 @@ int with_directory(EgressLogOptions options, int (*verb)(const EgressLogOptions&
     }
     options.audit_dir = paths->state_dir + "/egress";
   }
+  options.json = options.json || options.format == "json";
   return verb(options);
 }
 
@@ -101,8 +104,12 @@ void add_egress_verbs(CLI::App& app, int& code) {
   const auto log = std::make_shared<EgressLogOptions>();
   const auto add_common = [&](CLI::App* to) {
     to->add_option("server", log->server, "Name of the server; without it: all");
-    to->add_option("--audit", log->audit_dir, "Directory of the log")->type_name("DIR");
-    to->add_flag("--json", log->json, "For programs");
+    to->add_option("--audit", log->audit_dir, "Directory of the log; default: egress in the state directory")
+        ->type_name("DIR");
+    to->add_flag("--json", log->json, "The same as --format json");
+    to->add_option("--format", log->format, "table for people, json for programs")
+        ->check(CLI::IsMember({"table", "json"}))
+        ->type_name("FORMAT");
   };
   verb = egress->add_subcommand("tail", "Show what was allowed and refused");
   add_common(verb);
@@ -134,10 +141,16 @@ int egress_serve(const EgressServeOptions& options) {
 int egress_tail(const EgressLogOptions& options) {
   std::vector<std::string> lines = egress::read_audit({.directory = options.audit_dir});
   if (!options.server.empty()) {
+    std::set<std::string> names;
     std::erase_if(lines, [&](const std::string& line) {
       const auto seen = egress::parse_audit_line(line);
+      if (seen && !seen->record.server.empty()) names.insert(printable(seen->record.server, 80));
       return !seen || seen->record.server != options.server;
     });
+    if (lines.empty()) {
+      print_err("mcpbox: the log has nothing of a server '{}'{}{}\n", printable(options.server, 80),
+                names.empty() ? "" : "; it has of: ", fmt::join(names, ", "));
+    }
   }
   for (std::size_t i = lines.size() > options.lines ? lines.size() - options.lines : 0; i < lines.size(); ++i)
     show(lines[i], options);
@@ -147,7 +160,8 @@ int egress_tail(const EgressLogOptions& options) {
 int egress_suggest(const EgressLogOptions& options) {
   const egress::Suggestion found =
       egress::suggest(egress::read_audit({.directory = options.audit_dir}), options.server);
-  if (found.allow.empty() && found.install_allow.empty()) {
+  const bool rules = !found.allow.empty() || !found.install_allow.empty();
+  if (!rules && found.never.empty() && !options.json) {
     print_err("nothing was asked for yet{}; let the server run, then ask again\n",
               options.server.empty() ? "" : " by server '" + printable(options.server) + "'");
     return kOk;
@@ -161,14 +175,23 @@ int egress_suggest(const EgressLogOptions& options) {
   if (options.json) {
     json::Writer out;
     out.object().member("mode", "allowlist").member("allow", found.allow).member("install_allow", found.install_allow);
+    out.member("allow_private", found.allow_private).member("never", found.never);
     print_out("{}", out.end().take_line());
     return kOk;
   }
-  print_out(
-      "# Everything that was asked for, allowed or not: delete what should stay closed.\nbox:\n  network:\n    mode: "
-      "allowlist\n    allow: {}\n",
-      list(found.allow));
-  if (!found.install_allow.empty()) print_out("    install_allow: {}\n", list(found.install_allow));
+  if (!found.never.empty()) print_out("# Asked for, and never allowed: {}\n", printable(join(found.never, ", "), 4096));
+  if (!rules) return kOk;
+  print_out("# Everything that was asked for, allowed or not: delete what should stay closed.\n");
+  if (!found.allow_private.empty()) {
+    print_out("# For all servers, at the top of the file; only rules of exactly one host open these:\n");
+    print_out("egress:\n  allow_private: {}\n", list(found.allow_private));
+  }
+  print_out("# Of the server{}:\n", options.server.empty() ? "" : " " + printable(options.server));
+  print_out("box:\n  network:\n    mode: allowlist\n    allow: {}\n", list(found.allow));
+  if (!found.install_allow.empty()) {
+    print_out("    # The hosts of the registries that installs use need no rule.\n    install_allow: {}\n",
+              list(found.install_allow));
+  }
   return kOk;
 }
 

@@ -24,8 +24,9 @@ struct EgressLogOptions {
   std::string audit_dir;  // where the daemon's proxy writes: <state>/egress
   std::string server;     // "" = all
   bool json = false;
-  bool follow = false;  // tail only: go on until interrupted
-  unsigned lines = 50;  // tail only
+  std::string format = "table";  // "json" sets `json`
+  bool follow = false;           // tail only: go on until interrupted
+  unsigned lines = 50;           // tail only
 };
 int egress_tail(const EgressLogOptions& options);
 // Prints `box.network` as the server's policy would need it, ready to paste.

@@ -37,6 +37,7 @@ namespace {
 using provision::EnvEntry;
 using provision::EnvShelf;
 
+constexpr std::size_t kDigitsNamed = 6;  // of a hash that is not written out
 constexpr std::int64_t kUnusedLong = 30 * 24 * 3600;
 
 struct EnvOptions {
@@ -185,7 +186,7 @@ Result<std::vector<EnvEntry>> named(const std::vector<EnvEntry>& entries, const 
   for (const std::string& name : names) {
     std::size_t count = 0;
     for (const EnvEntry& entry : entries) {
-      if (name.size() < 6 || !entry.record.hash.starts_with(name)) continue;
+      if (!entry.record.hash.starts_with(name)) continue;
       found.push_back(entry);
       ++count;
     }
@@ -206,6 +207,15 @@ int prune_environments(const EnvOptions& options) {
         Error(Code::kInvalidArgument, fmt::format("--older-than {}: write a number with s, m, h, d or w, like 7d",
                                                   printable(options.older_than, 40))),
         kUsage);
+  for (const std::string& name : options.names) {
+    if (name.size() >= kDigitsNamed) continue;
+    return complain(
+        Error(Code::kInvalidArgument,
+              fmt::format("'{}' is too short for an environment: write at least its first {} digits, which `mcpbox env "
+                          "list` shows",
+                          printable(name, 80), kDigitsNamed)),
+        kUsage);
+  }
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     auto place = find_place(options);
     if (!place) co_return complain(place.error(), exit_code_of(place.error()));
@@ -262,7 +272,8 @@ Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place
   if (!view) co_return std::nullopt;
   const std::string state = (*view)["state"].string_or();
   const std::string error = (*view)["error"].string_or();
-  said = fmt::format("{}: {}{}{}", printable(server, 100), state, error.empty() ? "" : ": " + printable(error),
+  said = fmt::format("{}: {}{}{}", printable(server, 100), state,
+                     error.empty() ? "" : ": " + printable(in_one_line(error)),
                      error.empty() ? ", " + (*view)["packages"].string_or() : "");
   if (client.status() == 202) {
     said += "it is not done yet, `mcpbox ps` shows when it is";
@@ -280,7 +291,7 @@ int refresh_environment(const EnvOptions& options) {
     std::string hash = ledger.last_of_server(name);
     const bool by_server = !hash.empty();
     for (const std::string& known : ledger.known()) {
-      if (hash.empty() && name.size() >= 6 && known.starts_with(name)) hash = known;
+      if (hash.empty() && name.size() >= kDigitsNamed && known.starts_with(name)) hash = known;
     }
     if (hash.empty()) {
       co_return complain(Error(Code::kNotFound, fmt::format("'{}' is no server that uses an installed environment, and "
@@ -343,7 +354,7 @@ int show_install_log(const std::string& server, bool as_json) {
         kFailed);
   }
   for (const std::string_view line : split(*log, '\n')) {
-    if (line.empty()) continue;
+    if (trim(line).empty()) continue;
     if (as_json) {
       print_out("{}", json::Writer().object().member("environment", hash).member("text", line).end().take_line());
     } else {
@@ -376,7 +387,8 @@ void add_env_verbs(CLI::App& app, int& code) {
   verb = env->add_subcommand(
       "prune",
       "Remove environments that nobody used for 30 days and what interrupted installations left; never one in use");
-  verb->add_option("environment", options->names, "These, by their hash or its beginning")->type_name("HASH");
+  verb->add_option("environment", options->names, "These, by their hash or at least six of its first digits")
+      ->type_name("HASH");
   verb->add_flag("--all", options->all, "All that are not in use")->excludes("environment");
   verb->add_option("--older-than", options->older_than, "Not used for so long: 90s, 45m, 12h, 7d, 2w")
       ->excludes("environment")
@@ -392,7 +404,8 @@ void add_env_verbs(CLI::App& app, int& code) {
   verb->footer(
       "\nA server that a daemon runs is restarted; if its new environment cannot be installed, the old one is used "
       "again.");
-  verb->add_option("environment", options->names, "Name of a server, or hash of an environment")
+  verb->add_option("environment", options->names,
+                   "Name of a server, or hash of an environment, or at least six of its first digits")
       ->required()
       ->expected(1)
       ->type_name("SERVER|HASH");

@@ -21,6 +21,17 @@ namespace {
 
 using json::Value;
 
+// "2 files brought back, 1 deleted".
+std::string done_in_words(std::map<std::string, unsigned>& counts, bool deleted) {
+  const auto files = [](unsigned number, std::string_view done) {
+    return fmt::format("{} file{} {}", number, number == 1 ? "" : "s", done);
+  };
+  const unsigned written = counts["added"] + counts["changed"] + counts["conflict"];
+  if (!deleted || counts["deleted"] == 0) return files(written, "brought back");
+  if (written == 0) return files(counts["deleted"], "deleted");
+  return fmt::format("{}, {} deleted", files(written, "brought back"), counts["deleted"]);
+}
+
 int show_pulled(const Value& root, const PullVerb& pull) {
   std::vector<std::vector<std::string>> rows;
   std::map<std::string, unsigned> counts;
@@ -47,7 +58,7 @@ int show_pulled(const Value& root, const PullVerb& pull) {
     return kOk;
   }
   if (root["applied"].bool_or(false)) {
-    print_out("{}: {} files brought back\n", target, changes);
+    print_out("{}: {}\n", target, done_in_words(counts, pull.delete_missing));
     return kOk;
   }
   if (pull.dry_run) {
@@ -55,10 +66,10 @@ int show_pulled(const Value& root, const PullVerb& pull) {
     return kOk;
   }
   print_err(
-      "mcpbox: nothing was written, because of {} conflicts. Look at them with `mcpbox pull {} --to DIR`, or "
+      "mcpbox: nothing was written, because of {} conflict{}. Look at {} with `mcpbox pull {} --to DIR`, or "
       "take the server's files with "
       "--force: what is here then stays beside them as NAME.before-pull-N\n",
-      counts["conflict"], pull.server);
+      counts["conflict"], counts["conflict"] == 1 ? "" : "s", counts["conflict"] == 1 ? "it" : "them", pull.server);
   return kFailed;
 }
 

@@ -19,7 +19,7 @@ std::string format_table(const std::vector<std::string>& head, const std::vector
   std::vector<std::vector<std::string>> all{head};
   for (const auto& row : rows) {
     std::vector<std::string> safe;
-    for (const std::string& cell : row) safe.push_back(printable(cell, 400));
+    for (const std::string& cell : row) safe.push_back(printable(cell, &cell == &row.back() ? 1500 : 400));
     all.push_back(std::move(safe));
   }
   std::vector<std::size_t> widths(head.size(), 0);
@@ -35,6 +35,17 @@ std::string format_table(const std::vector<std::string>& head, const std::vector
     }
     while (line.ends_with(' ')) line.pop_back();
     out += line + "\n";
+  }
+  return out;
+}
+
+std::string in_one_line(std::string_view text) {
+  std::string out;
+  for (const std::string_view line : split(text, '\n')) {
+    const std::string_view words = trim(line);
+    if (words.empty()) continue;
+    if (!out.empty()) out += out.ends_with(':') ? " " : " | ";
+    out += words;
   }
   return out;
 }

@@ -8,7 +8,7 @@ namespace {
 
 std::unexpected<Error> bad(std::string_view text, std::string_view why) {
   return fail(Code::kInvalidArgument, "engine address '" + printable(text, 300) + "': " + std::string(why) +
-                                          "; use unix:///path/to/docker.sock");
+                                          "; use auto, native or unix:///PATH");
 }
 
 }  // namespace

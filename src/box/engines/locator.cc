@@ -16,6 +16,14 @@ namespace {
 constexpr std::string_view kHint =
     "start one with `scripts/engine start`, or set DOCKER_HOST, or use --engine native, which needs none";
 
+constexpr std::string_view kNoPermission = "permission denied: join the socket's group, or run as root";
+
+// The socket is there, and its mode keeps this user out.
+bool is_closed_to_us(const std::string& socket) {
+  return !socket.empty() && ::access(socket.c_str(), F_OK) == 0 && ::access(socket.c_str(), W_OK) != 0 &&
+         errno == EACCES;
+}
+
 std::string environment(const LocatorOptions& options, const char* name) {
   if (options.environment) return options.environment(name);
   const char* value = std::getenv(name);
@@ -29,9 +37,7 @@ std::string reject(const std::string& path) {
   if (!S_ISSOCK(info.st_mode)) return "not a socket";
   if (info.st_uid != 0 && info.st_uid != ::geteuid())
     return "belongs to another user (uid " + std::to_string(info.st_uid) + ")";
-  if (::access(path.c_str(), W_OK) != 0) {
-    return "no permission: add this user to the socket's group, or run as root";
-  }
+  if (::access(path.c_str(), W_OK) != 0) return std::string(kNoPermission);
   return {};
 }
 
@@ -87,7 +93,9 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
       continue;
     }
     const std::string where = candidate.address->text;
-    std::string problem = named ? std::string() : reject(candidate.address->unix_socket);
+    const std::string& socket = candidate.address->unix_socket;
+    std::string problem = named ? std::string() : reject(socket);
+    if (named && !socket.empty() && ::access(socket.c_str(), F_OK) != 0 && errno == ENOENT) problem = "not there";
     if (problem.empty()) {
       auto probing = options.docker;
       probing.call_timeout = std::min(probing.call_timeout, std::chrono::milliseconds(10000));
@@ -101,6 +109,12 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
       }
       if (info.error().code() == Code::kCancelled) co_return fail(std::move(info).error());
       problem = info.error().message();
+      if (is_closed_to_us(socket)) {
+        co_return fail(Code::kUnavailable,
+                       where + ": permission denied: join the socket's group, or " +
+                           (candidate.origin == "DOCKER_HOST" ? "unset DOCKER_HOST" : "use --engine native") +
+                           " for native sandboxes");
+      }
     }
     tried += "\n  " + candidate.origin + " (" + where + "): " + problem;
   }

@@ -32,7 +32,7 @@ struct EngineCandidate {
 // The address of the engine whose sandboxes show this machine's own system or a folder, and what people are told of
 // addresses.
 inline constexpr std::string_view kHostSystemEngine = "native";
-inline constexpr const char* kAddressHelp = "Engine to use: auto, native or unix:///path";
+inline constexpr const char* kAddressHelp = "Engine to use: auto, native or unix:///PATH";
 
 // Whether the address may lead to an engine that shows this machine's own system, and needs LocatorOptions::native.
 bool may_show_host_system(std::string_view address);

@@ -222,6 +222,10 @@ const std::string& EgressService::directory() const {
   return state_->options.directory;
 }
 
+const std::string& EgressService::audit_directory() const {
+  return state_->options.audit_directory;
+}
+
 pid_t EgressService::pid() const {
   return state_->process ? state_->process->pid() : 0;
 }

@@ -77,6 +77,8 @@ class EgressService {
 
   // For box::SandboxOptions::egress_dir.
   const std::string& directory() const;
+  // Where the proxy writes what it decided.
+  const std::string& audit_directory() const;
   // Ends the proxy. The directory stays.
   Task<void> stop();
   // 0 while there is none.

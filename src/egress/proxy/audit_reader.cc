@@ -57,18 +57,43 @@ std::vector<std::string> read_audit(const AuditOptions& options, std::size_t max
   return out;
 }
 
+namespace {
+
+// The address that a refusal is about: its reason begins with it, or it is what was asked for.
+std::optional<IpAddress> refused_address(const AuditRecord& record) {
+  if (record.event != "refuse") return std::nullopt;
+  if (record.rule.empty()) {
+    auto asked = IpAddress::parse(record.host);
+    if (!asked || classify(asked->unmapped()) == AddressClass::kPublic) return std::nullopt;
+    return asked->unmapped();
+  }
+  return IpAddress::parse(record.reason.substr(0, record.reason.find(' ')));
+}
+
+}  // namespace
+
 Suggestion suggest(const std::vector<std::string>& lines, std::string_view server) {
   std::map<std::string, std::map<std::string, std::set<std::uint16_t>>> wanted;  // phase, host, ports
+  std::set<std::string> opened, never;
   for (const std::string& line : lines) {
     const auto seen = parse_audit_line(line);
     if (!seen || (!server.empty() && seen->record.server != server)) continue;
     const AuditRecord& r = seen->record;
-    // A refusal after a rule allowed it, or of a caller that nobody knows, is none of the policy's.
-    if (r.phase.empty() || (r.event == "refuse" && !r.rule.empty())) continue;
+    if (r.phase.empty()) continue;  // of a caller that nobody knows
+    const auto address = refused_address(r);
+    if (address && never_excepted(classify(*address))) {
+      never.insert(r.host == address->text() ? r.host : fmt::format("{} ({})", r.host, address->text()));
+      continue;
+    }
+    if (address) opened.insert(address->text());
+    // Refused after a rule allowed it: for what the other end said of itself.
+    if (r.event == "refuse" && !r.rule.empty() && !address) continue;
     const auto host = parse_host(r.host.contains(':') ? "[" + r.host + "]" : r.host);
     if (host && r.port != 0) wanted[r.phase][host->authority()].insert(r.port);
   }
   Suggestion out;
+  out.allow_private.assign(opened.begin(), opened.end());
+  out.never.assign(never.begin(), never.end());
   for (const auto& [phase, hosts] : wanted) {
     for (const auto& [host, ports] : hosts) {
       const bool usual = std::ranges::all_of(ports, [](std::uint16_t port) { return port == 443 || port == 80; });

@@ -23,9 +23,11 @@ std::vector<std::string> read_audit(const AuditOptions& options, std::size_t max
 
 struct Suggestion {
   std::vector<std::string> allow, install_allow;  // rule texts, sorted
+  std::vector<std::string> allow_private;         // addresses that egress.allow_private would have to name
+  std::vector<std::string> never;                 // "HOST (ADDRESS)", which nothing allows
 };
 // What a server's policy would need so that everything it asked for is allowed. Refusals for other reasons than the
-// policy (private addresses, wrong server names) are left out: a rule would not help. `server` "" = all.
+// policy and the address (wrong server names) are left out: a rule would not help. `server` "" = all.
 Suggestion suggest(const std::vector<std::string>& lines, std::string_view server);
 
 }  // namespace mcpbox::egress

@@ -1,5 +1,7 @@
 #include "provision/install/install_hint.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <string>
 #include <string_view>
@@ -18,6 +20,14 @@ struct Sign {
 constexpr std::string_view kBlocked =
     "it needs a host that installs may not reach: `mcpbox egress tail` names it; allow it with "
     "box.network.install_allow (--install-allow)";
+
+constexpr std::string_view kGitHost =
+    "it comes from a Git host, which installs reach by HTTPS, and where box.network.install_allow (--install-allow) "
+    "names "
+    "it: github.com and codeload.github.com for GitHub; `mcpbox egress tail` shows what became of it";
+
+constexpr std::string_view kUntrusted =
+    "a TLS certificate is not trusted: set box.ca_bundle (--ca-bundle) to your company's CA bundle";
 
 // The first sign found wins, so the narrower ones stand first. Taken from what pip, uv and npm print.
 constexpr std::array kSigns{
@@ -49,6 +59,7 @@ constexpr std::array kSigns{
          "package.json and its lock file disagree: run `npm install` in the project"},
     Sign{"ERR_PNPM_OUTDATED_LOCKFILE", "package.json and pnpm-lock.yaml disagree: run `pnpm install` in the project"},
     Sign{"Your lockfile needs to be updated", "package.json and yarn.lock disagree: run `yarn install` in the project"},
+    Sign{"ls-remote", kGitHost},
     Sign{"403 Blocked by mcpbox", kBlocked},
     Sign{"CONNECT tunnel failed, response 403", kBlocked},
     Sign{"tunnel error: unsuccessful", kBlocked},
@@ -62,14 +73,11 @@ constexpr std::array kSigns{
     Sign{"there is no version of", "the package exists, but not in that version: check the version"},
     Sign{"No solution found when resolving",
          "the requirements contradict each other, or ask for a version that does not exist"},
-    Sign{"invalid peer certificate", "a TLS certificate is not trusted: set box.ca_bundle to your company's CA bundle"},
-    Sign{"SELF_SIGNED_CERT", "a TLS certificate is not trusted: set box.ca_bundle to your company's CA bundle"},
-    Sign{"UNABLE_TO_GET_ISSUER_CERT",
-         "a TLS certificate is not trusted: set box.ca_bundle to your company's CA bundle"},
-    Sign{"CERTIFICATE_VERIFY_FAILED",
-         "a TLS certificate is not trusted: set box.ca_bundle to your company's CA bundle"},
-    Sign{"unable to get local issuer",
-         "a TLS certificate is not trusted: set box.ca_bundle to your company's CA bundle"},
+    Sign{"invalid peer certificate", kUntrusted},
+    Sign{"SELF_SIGNED_CERT", kUntrusted},
+    Sign{"UNABLE_TO_GET_ISSUER_CERT", kUntrusted},
+    Sign{"CERTIFICATE_VERIFY_FAILED", kUntrusted},
+    Sign{"unable to get local issuer", kUntrusted},
     Sign{"EAI_AGAIN", "the registry's name does not resolve: the installer has no network or no DNS"},
     Sign{"ENOTFOUND", "the registry's name does not resolve: the installer has no network or no DNS"},
     Sign{"dns error", "the registry's name does not resolve: the installer has no network or no DNS"},
@@ -152,11 +160,18 @@ std::string lines_that_matter(std::string_view output) {
   return out;
 }
 
-std::string install_hint(std::string_view output) {
+std::string install_hint(std::string_view output, std::span<const std::string> refused) {
+  std::string_view hint;
   for (const Sign& sign : kSigns) {
-    if (output.find(sign.text) != std::string_view::npos) return std::string(sign.hint);
+    if (output.find(sign.text) == std::string_view::npos) continue;
+    hint = sign.hint;
+    break;
   }
-  return {};
+  if (refused.empty() || (!hint.empty() && hint != kBlocked && hint != kGitHost)) return std::string(hint);
+  return fmt::format(
+      "installs may not reach what it asked for: {}; allow it with box.network.install_allow "
+      "(--install-allow), and what it asks for then",
+      printable(join(refused, ", "), 500));
 }
 
 }  // namespace mcpbox::provision

@@ -16,6 +16,7 @@
 #include "provision/environment.h"
 #include "provision/install/env_resolved.h"
 #include "provision/install/install_hint.h"
+#include "provision/install/refused_hosts.h"
 #include "provision/missing_program.h"
 #include "provision/node_proxy.h"
 #include "provision/server_log.h"
@@ -79,7 +80,7 @@ void InstallRun::Output::finish(ServerLog& pipe) {
 void InstallRun::Output::take(ServerLog& pipe, std::uint64_t before) {
   for (const LogLine& line : pipe.since(before)) {
     end += line.text + "\n";
-    if (run != nullptr && !silent) run->say("  " + printable(line.text, 300));
+    if (run != nullptr && !silent && !trim(line.text).empty()) run->say("  " + printable(line.text, 300));
   }
   if (end.size() > 2 * kOutputKept) end.erase(0, end.size() - kOutputKept);
 }
@@ -235,6 +236,7 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
   (void)co_await net::offload(pool_, log_.write());
 
   const std::string& printed = output->end;
+  const std::string matters = lines_that_matter(printed);
   if (lost_) {
     downloads_ = Downloads::kKeep;
     co_return fail(Code::kUnavailable, fmt::format("{}: {}", step.title, co_await sandbox_.describe_loss()));
@@ -245,21 +247,28 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
         Code::kTimeout,
         fmt::format(
             "{}: killed, because it was not done within {}; what it downloaded is kept for the next attempt. Raise "
-            "box.startup_timeout_sec (run: --timeout) if it only needs longer. Its last lines:\n{}",
+            "box.startup_timeout_sec (run: --timeout) if it only needs longer. {}{}",
             step.title, human_milliseconds(static_cast<double>(request_.timeout.count()) * 1000),
-            lines_that_matter(printed)));
+            matters.empty() ? "It printed nothing" : "Its last lines:\n", matters));
   }
   if (ended->code == 0) co_return Result<void>{};
   const bool network = is_network_failure(printed);
   if (network || ended->killed_for_memory || ended->signal != 0) downloads_ = Downloads::kKeep;
-  std::string hint =
-      ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)" : install_hint(printed);
+  std::vector<std::string> refused;
+  if (!proxy_.audit_directory.empty()) {
+    auto look = [directory = proxy_.audit_directory, process = egress::install_process(plan_.hash), since = begun_] {
+      return refused_hosts(directory, process, since);
+    };
+    refused = co_await net::offload(pool_, std::move(look));
+  }
+  std::string hint = ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)"
+                                              : install_hint(printed, refused);
   if (options_.sources.offline && !hint.empty() && hint.find("offline") == std::string::npos) {
     hint += "; install_mode is offline, so it must be in box.wheelhouse (--wheelhouse) or box.npm_cache (--npm-cache)";
   }
   co_return fail(network ? Code::kUnavailable : Code::kFailedPrecondition,
-                 fmt::format("{}: {}{}{}\n{}", step.title, ended->describe(), hint.empty() ? "" : "; ", hint,
-                             lines_that_matter(printed)));
+                 fmt::format("{}: {}{}{}{}{}", step.title, ended->describe(), hint.empty() ? "" : "; ", hint,
+                             matters.empty() ? "" : "\n", matters));
 }
 
 Task<std::string> InstallRun::ask(std::vector<std::string> argv) {

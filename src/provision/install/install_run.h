@@ -30,6 +30,7 @@ inline constexpr const char* kNpmCacheMount = "/.box/npm-cache";
 // How the steps reach registries; with an empty `url` they do not. The token is taken out of what they print.
 struct InstallProxy {
   Secret url, token;
+  std::string audit_directory;  // where it writes what it refused; empty = nowhere
 };
 
 class InstallRun {
@@ -71,6 +72,7 @@ class InstallRun {
   std::string tree_;
   uid_t uid_;
   Clock::time_point began_ = Clock::now();
+  std::chrono::system_clock::time_point begun_ = std::chrono::system_clock::now();  // the same, as logs have it
   Clock::time_point deadline_;
   EnvLedger::Log log_;
   net::Signal exited_;

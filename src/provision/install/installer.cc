@@ -192,8 +192,9 @@ Task<Result<void>> Installer::run_in(box::Sandbox& sandbox, const InstallRequest
       if (!granted) co_return fail(std::move(granted).error());
       grant = std::move(*granted);
     }
-    InstallRun run(executor_, pool_, options_, ledger_, sandbox, request, *uid, deadline,
-                   {grant ? grant->proxy_url() : Secret(), std::move(token)});
+    InstallRun run(
+        executor_, pool_, options_, ledger_, sandbox, request, *uid, deadline,
+        {grant ? grant->proxy_url() : Secret(), std::move(token), grant ? options_.egress->audit_directory() : ""});
     outcome = co_await run.run();
     if (!outcome && run.left_nothing()) {
       auto forget = [book = options_.uids, hash = plan.hash] { return book.forget_environment(hash); };

@@ -208,9 +208,8 @@ std::string folders_of(const std::vector<Copy>& copies) {
 }  // namespace
 
 Task<Result<std::vector<PullOutcome>>> pull_copies(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
-                                                   const std::string& server, std::vector<workspace::Root> roots,
-                                                   StagePolicy policy, StageTarget user, GenerationPlace place,
-                                                   PullOptions options) {
+                                                   std::vector<workspace::Root> roots, StagePolicy policy,
+                                                   StageTarget user, GenerationPlace place, PullOptions options) {
   std::erase_if(roots, [](const workspace::Root& root) { return root.mode != workspace::RootMode::kStage; });
   auto copies = co_await CopyList::load(pool, supervisor, place, roots, user, false);
   if (!copies) co_return fail(std::move(copies).error());
@@ -222,21 +221,18 @@ Task<Result<std::vector<PullOutcome>>> pull_copies(boost::asio::thread_pool& poo
     const Copy* copy = copies->own_of(options.of);
     if (copy == nullptr) {
       co_return fail(Code::kFailedPrecondition,
-                     fmt::format("server '{}' has no copy of {} that it could have changed{}", server,
-                                 printable(options.of), of_kept));
+                     fmt::format("it has no copy of {} that it could have changed{}", printable(options.of), of_kept));
     }
     which.push_back(*copy);
   } else {
     std::erase_if(roots, [](const workspace::Root& root) { return root.access != workspace::Access::kReadWrite; });
     if (roots.empty()) {
-      co_return fail(
-          Code::kFailedPrecondition,
-          fmt::format("server '{}' has no copy that it may change: set `host_path_mode: rw`{}", server, of_kept));
+      co_return fail(Code::kFailedPrecondition,
+                     fmt::format("it has no copy that it may change: set `host_path_mode: rw`{}", of_kept));
     }
     if (roots.size() > 1 && !options.to.empty()) {
-      co_return fail(
-          Code::kInvalidArgument,
-          fmt::format("server '{}' has copies of {} folders; --to takes one: name it with --of", server, roots.size()));
+      co_return fail(Code::kInvalidArgument,
+                     fmt::format("it has copies of {} folders; --to takes one: name it with --of", roots.size()));
     }
     for (const workspace::Root& root : roots) {
       const Copy* copy = copies->own_of(root.host);

@@ -18,8 +18,7 @@ namespace mcpbox::provision {
 // when there is none, with the folders that there are copies of. The server may be running as `user`; a file that it
 // changes at that moment is kAborted.
 Task<Result<std::vector<PullOutcome>>> pull_copies(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
-                                                   const std::string& server, std::vector<workspace::Root> roots,
-                                                   StagePolicy policy, StageTarget user, GenerationPlace place,
-                                                   PullOptions options);
+                                                   std::vector<workspace::Root> roots, StagePolicy policy,
+                                                   StageTarget user, GenerationPlace place, PullOptions options);
 
 }  // namespace mcpbox::provision

@@ -66,7 +66,7 @@ export default async function run() {
     const dir = root ? folder('roots', 0) : '/usr/share/misc';
     const ended = await verb(['run', '--mount', `${dir}:rw`, ...files(dir)]);
     assert.equal(ended.code, 125, ended.stderr);
-    assert.match(ended.stderr, /belongs to root, and a server never runs as root/);
+    assert.match(ended.stderr, /belongs to user 0 and group 0, and a server runs neither as user 0/);
     assert.match(ended.stderr, /chown|--stage/);
     await nothingLeft();
   });

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "support/temp_tree.h"
 
@@ -22,7 +23,7 @@ TEST(RunEnvironment, takes_values_and_passes_our_own_on) {
 }
 
 TEST(RunEnvironment, refuses_what_has_no_name_or_no_value) {
-  for (const char* bad : {"=x", "", "MCPBOX_TEST_NOT_SET"}) {
+  for (const char* bad : {"=x", "", "MCPBOX_TEST_NOT_SET", "1BAD=x", "A-B=x", "A B=x", "\xc3\xa4=x"}) {
     const auto env = run_environment({bad});
     ASSERT_FALSE(env) << bad;
     EXPECT_EQ(env.error().code(), Code::kInvalidArgument);
@@ -91,6 +92,46 @@ TEST_F(RunPlanTest, a_folder_that_is_not_there_is_named_with_its_option) {
   made = plan();
   ASSERT_FALSE(made);
   EXPECT_THAT(made.error().message(), HasSubstr("--mount"));
+}
+
+TEST_F(RunPlanTest, a_rootfs_is_a_folder_of_this_host_by_its_whole_name) {
+  options.rootfs = tree.link("link", tree.dir("rootfs"));
+  ASSERT_TRUE(resolve_rootfs(options));
+  EXPECT_EQ(options.image, tree.path("rootfs"));
+  for (const std::string& bad : {tree.path("nope"), tree.file("file", "")}) {
+    options.rootfs = bad;
+    const auto resolved = resolve_rootfs(options);
+    ASSERT_FALSE(resolved);
+    EXPECT_EQ(resolved.error().code(), Code::kInvalidArgument);
+    EXPECT_THAT(resolved.error().message(), HasSubstr("--rootfs"));
+  }
+}
+
+TEST_F(RunPlanTest, folders_for_offline_installs_are_said_to_be_of_no_use_otherwise) {
+  options.wheelhouse = tree.dir("wheels");
+  EXPECT_THAT(plan()->hints, testing::Contains(HasSubstr("--install-mode offline")));
+  options.install_mode = "offline";
+  EXPECT_THAT(plan()->hints, testing::Not(testing::Contains(HasSubstr("--install-mode offline"))));
+}
+
+TEST_F(RunPlanTest, a_mounted_folder_whose_owner_may_run_nothing_is_foreseen) {
+  tree.dir("a");
+  if (::geteuid() != 0) GTEST_SKIP() << "needs chown";
+  ASSERT_EQ(::chown(tree.path("a").c_str(), 65534, 0), 0);
+  options.mounts = {tree.path("a") + ":rw"};
+  auto made = plan();
+  ASSERT_TRUE(made) << made.error().message();
+  foresee_user(*made);
+  ASSERT_EQ(made->refused.size(), 1u);
+  EXPECT_THAT(made->refused[0].reason, HasSubstr(tree.path("a") + " belongs to user 65534 and group 0"));
+}
+
+TEST_F(RunPlanTest, toolchains_are_told_of_where_they_may_be_shown) {
+  workspace::Plan plan;
+  explain_toolchains(plan, "unix:///run/x.sock", "");
+  explain_toolchains(plan, "auto", "/srv/rootfs");
+  explain_toolchains(plan, "auto", "debian:12");
+  EXPECT_TRUE(plan.why.empty());
 }
 
 TEST_F(RunPlanTest, the_whole_file_system_is_no_folder_to_mount) {

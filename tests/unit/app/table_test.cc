@@ -31,5 +31,12 @@ TEST(Table, bears_rows_of_any_length) {
   EXPECT_EQ(format_table({"A", "B"}, {}), "A  B\n");
 }
 
+TEST(Table, a_text_of_several_lines_goes_into_one) {
+  EXPECT_EQ(in_one_line("no engine. Tried:\n  one: not there\n\n  two: closed\n"),
+            "no engine. Tried: one: not there | two: closed");
+  EXPECT_EQ(in_one_line("one"), "one");
+  EXPECT_EQ(in_one_line("\n \n"), "");
+}
+
 }  // namespace
 }  // namespace mcpbox::app

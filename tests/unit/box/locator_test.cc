@@ -94,6 +94,14 @@ TEST(EngineLocator, does_not_take_the_native_engine_in_place_of_a_named_one) {
   EXPECT_NE(found.error().message().find("--engine native"), std::string::npos);
 }
 
+TEST(EngineLocator, a_named_socket_that_is_not_there_is_said_to_be_that) {
+  boost::asio::io_context loop;
+  auto found = test::run_task(loop, locate_engine(loop.get_executor(), with({}, "unix:///nonexistent/docker.sock")));
+  ASSERT_FALSE(found);
+  EXPECT_TRUE(found.error().message().ends_with("(unix:///nonexistent/docker.sock): not there"))
+      << found.error().message();
+}
+
 TEST(EngineLocator, says_what_was_tried_and_what_to_do) {
   boost::asio::io_context loop;
   auto found = test::run_task(loop, locate_engine(loop.get_executor(), with({}, "/nonexistent/docker.sock")));

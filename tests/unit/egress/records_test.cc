@@ -74,6 +74,31 @@ TEST(Suggest, lists_what_a_policy_would_need) {
   EXPECT_EQ(got.install_allow, (std::vector<std::string>{"pypi.org"}));
 }
 
+TEST(Suggest, names_private_addresses_and_what_nothing_opens) {
+  std::vector<std::string> lines;
+  const auto refused = [&](std::string host, std::uint16_t port, std::string rule, std::string reason) {
+    lines.push_back(audit_line({.event = "refuse",
+                                .server = "s",
+                                .phase = "run",
+                                .host = std::move(host),
+                                .port = port,
+                                .rule = std::move(rule),
+                                .reason = std::move(reason)},
+                               0));
+  };
+  refused("db.test", 5432, "*.test", "10.1.2.3 is a private address; if servers shall reach it, add …");
+  refused("192.168.0.7", 443, "", "no rule names it");
+  refused("::ffff:192.168.0.8", 443, "", "no rule names it");
+  refused("169.254.169.254", 80, "", "no rule names it");
+  refused("meta.test", 80, "meta.test", "169.254.169.254 is a metadata address, which is never allowed");
+  refused("8.8.8.8", 443, "", "no rule names it");
+  refused("front.test", 443, "front.test", "it asks for another server name");
+  const Suggestion got = suggest(lines, "s");
+  EXPECT_EQ(got.allow, (std::vector<std::string>{"192.168.0.7", "8.8.8.8", "[::ffff:192.168.0.8]", "db.test:5432"}));
+  EXPECT_EQ(got.allow_private, (std::vector<std::string>{"10.1.2.3", "192.168.0.7", "192.168.0.8"}));
+  EXPECT_EQ(got.never, (std::vector<std::string>{"169.254.169.254", "meta.test (169.254.169.254)"}));
+}
+
 SettingsReader reader(std::map<std::string, std::string> environment, std::map<std::string, std::string> files) {
   return {
       [environment](const std::string& name) {

@@ -361,5 +361,30 @@ TEST_F(ControlApiTest, a_change_that_still_goes_on_is_202_with_the_state) {
   EXPECT_EQ(ask("POST", "/v1/servers/off/stop")->status, 200u);
 }
 
+TEST_F(ControlApiTest, pull_without_a_body_is_one_with_nothing_said) {
+  const auto usual = ask("POST", "/v1/servers/off/pull", "{}");
+  for (const char* type : {"", "application/json"}) {
+    const auto out = ask("POST", "/v1/servers/off/pull", "", {}, type);
+    EXPECT_EQ(out->status, usual->status) << type;
+    EXPECT_EQ(out->body, usual->body) << type;
+  }
+  EXPECT_EQ(ask("POST", "/v1/servers/off/pull", "x", {}, "")->status, 415u);
+  EXPECT_EQ(ask("POST", "/v1/servers/off/call", "", {}, "")->status, 415u);
+}
+
+TEST_F(ControlApiTest, a_switch_is_one_or_nought) {
+  for (const char* wrong : {"maybe", "yes", "2"}) {
+    EXPECT_EQ(ask("POST", "/v1/servers/off/restart", "", {{"fresh", wrong}})->status, 400u) << wrong;
+    EXPECT_EQ(ask("GET", "/v1/servers/off/logs", "", {{"follow", wrong}})->status, 400u) << wrong;
+  }
+  EXPECT_EQ(ask("GET", "/v1/servers/off/logs", "", {{"follow", "0"}})->status, 200u);
+}
+
+TEST_F(ControlApiTest, a_stopped_server_is_told_with_how_to_start_it) {
+  const auto out = ask("POST", "/v1/servers/off/call", R"({"tool": "x"})");
+  EXPECT_EQ(out->status, 409u);
+  EXPECT_EQ(out->json()["error"]["message"], "server 'off' is stopped; `mcpbox restart off` starts it");
+}
+
 }  // namespace
 }  // namespace mcpbox::gateway

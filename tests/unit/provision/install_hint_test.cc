@@ -22,7 +22,8 @@ TEST(InstallHint, recognises_what_pip_uv_and_npm_print) {
       {"npm error code EAI_AGAIN\nnpm error request to https://registry.npmjs.org/x failed", "no network or no DNS"},
       {"npm error code ENOTFOUND", "no network or no DNS"},
       {"npm error code ECONNREFUSED", "refuses connections"},
-      {"npm error code SELF_SIGNED_CERT_IN_CHAIN", "box.ca_bundle"},
+      {"npm error code SELF_SIGNED_CERT_IN_CHAIN", "box.ca_bundle (--ca-bundle)"},
+      {"npm error command git --no-replace-objects ls-remote ssh://git@github.com/a/b.git", "--install-allow"},
       {"npm error nospc ENOSPC: no space left on device, write", "disk is full"},
       {"  x No solution found when resolving dependencies:\n  \xe2\x95\xb0\xe2\x94\x80> Because nope was not found in "
        "the package registry",
@@ -46,6 +47,16 @@ TEST(InstallHint, recognises_what_pip_uv_and_npm_print) {
       {"OSError: [Errno 28] No space left on device", "disk is full"},
   };
   for (const Case& one : cases) EXPECT_THAT(install_hint(one.output), HasSubstr(one.hint)) << one.output;
+}
+
+TEST(InstallHint, names_the_hosts_that_the_proxy_refused) {
+  const std::vector<std::string> refused{"codeload.github.com", "github.com"};
+  for (const char* output :
+       {"npm error command git ls-remote ssh://git@github.com/a/b.git", "403 Blocked by mcpbox", "?"})
+    EXPECT_THAT(install_hint(output, refused), HasSubstr("reach what it asked for: codeload.github.com, github.com;"));
+  // A package that tells its maker that it was installed is not why another one does not exist.
+  EXPECT_THAT(install_hint("npm error code E404", refused), HasSubstr("no such package"));
+  EXPECT_EQ(install_hint("?"), "");
 }
 
 TEST(InstallHint, knows_a_network_that_failed_from_a_package_that_is_wrong) {

@@ -70,7 +70,7 @@ TEST(User, is_never_root) {
   const auto writable = user_for(plan({root(RootMode::kBind, Access::kReadWrite, "/h", "/h", 0, 0)}), 7);
   ASSERT_FALSE(writable);
   EXPECT_EQ(writable.error().code(), Code::kPermissionDenied);
-  EXPECT_THAT(writable.error().message(), HasSubstr("/h belongs to root"));
+  EXPECT_THAT(writable.error().message(), HasSubstr("/h belongs to user 0 and group 0"));
   // A group of root's alone would be as bad.
   EXPECT_FALSE(user_for(plan({root(RootMode::kBind, Access::kReadWrite, "/h", "/h", 1000, 0)}), 7));
   const auto readable = user_for(plan({root(RootMode::kBind, Access::kReadOnly, "/h", "/h", 0, 0)}), 7);

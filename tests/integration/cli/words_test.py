@@ -1,0 +1,157 @@
+"""What the verbs say about wrong command lines and configurations and about servers that do not run: the words, the exit code, and
+that check, explain and run agree."""
+import json
+import os
+import subprocess
+import unittest
+
+from program import Home, until
+
+
+class Words(unittest.TestCase):
+    def setUp(self):
+        self.home = Home()
+        self.addCleanup(self.home.close)
+
+    def file(self, name, text):
+        path = self.home.root / name
+        path.write_text(text)
+        return str(path)
+
+    def ends(self, code, *args, **options):
+        ended = self.home.run(*args, **options)
+        self.assertEqual(ended.returncode, code, f"{args}: {ended.stdout}{ended.stderr}")
+        return ended
+
+    def test_check_finds_what_explain_refuses(self):
+        (self.home.root / "in").mkdir()
+        (self.home.root / "out").mkdir()
+        home = self.home.root / "home"
+        home.mkdir()
+        for server in ("command: npx, args: [x, {out}]", "command: node, args: [a.js], cwd: {out}", "command: x, box: {{mounts: [{out}]}}",
+                       "command: x, box: {{host_path: {home}}}", "command: x, box: {{host_path: /}}", "command: x, box: {{host_path: /etc}}",
+                       "command: x, box: {{mounts: [/root]}}", "command: docker, args: [run, x]"):
+            text = server.format(out=self.home.root / "out", home=home)
+            roots = f"[{self.home.root / 'in'}, {home}, /etc, /]" if "host_path" in text or "/root" in text else f"[{self.home.root / 'in'}]"
+            file = self.file("a.yaml", f"version: 1\nworkspace: {{allowed_roots: {roots}}}\nservers:\n  one: {{{text}}}\n")
+            with self.subTest(server=text):
+                env = {**self.home.env, "HOME": str(home)}
+                self.ends(1, "explain", "-c", file, "one", env=env)
+                found = self.ends(2, "check", file, env=env)
+                self.assertRegex(found.stderr, r"a\.yaml:4:\d+: servers\.one: ")
+                listed = json.loads(self.ends(2, "check", file, "--format", "json", env=env).stdout)
+                self.assertFalse(listed["ok"])
+                self.assertIn(4, [problem["line"] for problem in listed["problems"]])
+
+    def test_check_counts_what_it_does_not_print(self):
+        file = self.file("many.yaml", "version: 1\nservers:\n" + "".join(f"  s{i}: {{comand: x, command: y}}\n" for i in range(70)))
+        found = self.ends(2, "check", file)
+        self.assertEqual(found.stderr.count("unknown key"), 50)
+        self.assertIn("and 20 more\n", found.stderr)
+        self.assertIn("70 problems in ", found.stderr)
+
+    def test_explain_takes_every_option_of_run(self):
+        words = ["--engine", "unix:///x", "--ca-bundle", "none", "--wheelhouse", str(self.home.root), "--npm-cache", str(self.home.root),
+                 "--memory", "16", "--cpus", "0.01", "--timeout", "86400", "--direct", "-v", "--install-mode", "offline"]
+        explained = self.ends(0, "explain", *words, "--", "uvx", "mcp-server-time")
+        self.assertNotIn("sandboxes", explained.stdout)
+        self.assertNotRegex(explained.stdout, "[0-9a-f]{32}")
+        self.assertIn("/cache/env/HASH/env", explained.stdout)
+        plan = json.loads(self.ends(0, "explain", "--format", "json", "--", "uvx", "--python", "3.19", "mcp-server-time").stdout)
+        self.assertEqual(plan["install"]["hash"], "HASH")
+        self.assertIn("releases.astral.sh", " ".join(plan["why"]))
+
+    def test_a_trust_store_without_a_certificate_is_refused_everywhere(self):
+        file = self.file("ca.yaml", "version: 1\nbox: {ca_bundle: /etc/passwd}\n")
+        for args in (["check", file], ["serve", "--engine", "native", "-c", file], ["run", "--engine", "native", "--ca-bundle", "/etc/passwd", "--", "true"],
+                     ["explain", "--ca-bundle", "/etc/passwd", "--", "true"], ["image", "build", "--ca-bundle", "/etc/passwd"]):
+            with self.subTest(args=args):
+                self.assertIn("holds no PEM certificate", self.ends(2, *args).stderr)
+
+    def test_words_that_are_no_verb(self):
+        for args, line in ((["bogus"], "mcpbox"), (["bogus", "--help"], "mcpbox"), (["env", "bogus"], "mcpbox env"), (["help", "bogus"], "mcpbox")):
+            with self.subTest(args=args):
+                self.assertEqual(self.ends(2, *args).stderr, f"mcpbox: there is no verb 'bogus'; `{line} --help` lists them\n")
+        self.assertEqual(self.ends(0, "help").stdout, self.ends(0, "--help").stdout)
+        self.assertEqual(self.ends(0, "help", "run").stdout, self.ends(0, "run", "--help").stdout)
+        self.assertEqual(self.ends(0, "help", "env", "prune").stdout, self.ends(0, "env", "prune", "--help").stdout)
+
+    def test_options_that_cannot_be(self):
+        for args, words in ((["run", "--env", "1BAD=x", "--", "true"], "--env 1BAD"), (["run", "--rootfs", "nope", "--", "true"], "--rootfs nope"),
+                            (["run", "--memory", "15", "--", "true"], "--memory"), (["run", "--timeout", "86401", "--", "true"], "--timeout"),
+                            (["env", "prune", "abcde"], "at least its first 6 digits")):
+            with self.subTest(args=args):
+                self.assertIn(words, self.ends(2, *args).stderr)
+
+    def test_without_a_daemon_or_a_configuration_the_next_step_is_said(self):
+        ended = self.ends(3, "ps")
+        self.assertEqual(ended.stderr, f"mcpbox: no mcpbox daemon answers on {self.home.socket}; start one with `mcpbox serve --config FILE`\n")
+        ended = self.ends(2, "serve", cwd=str(self.home.root / "run"))
+        self.assertIn("`mcpbox run -- COMMAND` needs none", ended.stderr)
+
+    def test_the_egress_log_is_read_in_both_spellings_and_names_what_it_has(self):
+        log = self.home.root / "log"
+        log.mkdir(mode=0o700)
+        (log / "egress.jsonl").write_text("".join(json.dumps({"event": "refuse", "server": "one", "phase": "run", "port": 443, **entry}) + "\n" for entry in (
+            {"host": "db.test", "rule": "db.test", "reason": "10.1.2.3 is a private address; if …"}, {"host": "169.254.169.254", "reason": "no rule names it"})))
+        at = ["--audit", str(log)]
+        self.assertEqual(self.ends(0, "egress", "tail", *at, "--json").stdout, self.ends(0, "egress", "tail", *at, "--format", "json").stdout)
+        self.assertIn("nothing of a server 'nosuch'; it has of: one", self.ends(0, "egress", "tail", "nosuch", *at).stderr)
+        suggested = self.ends(0, "egress", "suggest", *at).stdout
+        self.assertIn("# Asked for, and never allowed: 169.254.169.254\n", suggested)
+        self.assertIn('egress:\n  allow_private: ["10.1.2.3"]\n', suggested)
+        self.assertIn('    allow: ["db.test"]\n', suggested)
+        self.assertEqual(json.loads(self.ends(0, "egress", "suggest", *at, "--format", "json").stdout)["never"], ["169.254.169.254"])
+
+    def test_doctor_says_what_was_tried_in_one_line(self):
+        said = self.ends(1, "doctor", "--engine", "unix:///nowhere.sock").stdout
+        self.assertIn("Tried: the configured address (unix:///nowhere.sock): not there\n", said)
+        self.assertNotIn("\\n", said)
+        self.assertIn("auto, native or unix:///PATH", self.ends(1, "doctor", "--engine", "bogus").stdout)
+
+    def test_what_a_server_said_last_is_read_by_people(self):
+        self.home.config.write_text('version: 1\nservers:\n  boom: {command: sh, args: [-c, "echo one >&2; echo boom >&2; exit 3"]}\n')
+        self.home.serve(stderr=subprocess.DEVNULL)
+        said = until(lambda: [line for line in self.home.run("ps").stdout.splitlines() if "last words" in line], "the server failed")
+        self.assertRegex(said[0], r"exit code 3\. Its last words: one \| boom$")
+        self.assertIn("Its last words: one | boom\n", self.ends(5, "restart", "boom").stdout)
+        logs = self.ends(0, "logs", "boom").stdout
+        self.assertRegex(logs, r"mcpbox .*Its last words:\n\S+ mcpbox one\n\S+ mcpbox boom\n")
+
+    def test_pull_counts_what_it_did(self):
+        folder = self.home.root / "folder"
+        folder.mkdir()
+        for name in ("old", "two"):
+            (folder / name).write_text("a\n")
+        change = "echo x > new; rm -f old; mkdir -p .git; echo x > .git/config; echo c > two; sleep 100"
+        self.home.config.write_text(f"version: 1\nworkspace: {{allowed_roots: [{folder}]}}\nservers:\n"
+                                    f"  w: {{command: sh, args: [-c, '{change}'], box: {{host_path: {folder}, host_path_mode: rw}}}}\n"
+                                    "  off: {command: sh, enable: false}\n")
+        self.home.serve(stderr=subprocess.DEVNULL)
+        until(lambda: "changed  two" in self.home.run("pull", "w", "--dry-run").stdout, "the server changed its copy")
+        self.assertNotIn(".git", self.ends(0, "pull", "w", "--dry-run").stdout)
+        (folder / "two").write_text("b\n")
+        self.assertIn("because of 1 conflict. Look at it with", self.ends(1, "pull", "w").stderr)
+        (folder / "two").write_text("a\n")
+        self.assertIn(f"{folder}: 2 files brought back, 1 deleted\n", self.ends(0, "pull", "w", "--delete").stdout)
+        self.assertEqual(self.ends(1, "pull", "off").stderr.count("server 'off'"), 1)
+        self.assertIn("add it to workspace.allowed_roots", self.ends(1, "pull", "w", "--to", "/srv").stderr)
+        self.assertIn("`mcpbox restart off` starts it", self.ends(5, "call", "off", "x").stderr)
+
+    @unittest.skipUnless(os.geteuid() == 0, "makes a socket of root's")
+    def test_a_socket_that_is_closed_to_the_user_is_not_called_absent(self):
+        import socket
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(self.home.root / "docker.sock"))
+            listening.listen()
+            os.chmod(self.home.root / "docker.sock", 0o600)
+            for name in ("state", "run"):
+                os.chown(self.home.root / name, 65534, 65534)
+            env = {**self.home.env, "DOCKER_HOST": f"unix://{self.home.root}/docker.sock", "HOME": str(self.home.root)}
+            ended = self.home.run("run", "--", "true", env=env, user=65534, group=65534, extra_groups=[])
+        self.assertEqual(ended.returncode, 4, ended.stderr)
+        self.assertIn("permission denied: join the socket's group, or unset DOCKER_HOST for native sandboxes", ended.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

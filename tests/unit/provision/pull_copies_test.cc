@@ -78,7 +78,7 @@ struct PullCopiesTest : testing::Test {
     co_return Result<void>{};
   }
   Task<Result<std::vector<PullOutcome>>> pull() {
-    return pull_copies(pool, supervisor, "one", roots, policy, user, place, {});
+    return pull_copies(pool, supervisor, roots, policy, user, place, {});
   }
   std::string on_host(const std::string& name) {
     std::ifstream file(host.path("p/" + name), std::ios::binary);

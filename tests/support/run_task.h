@@ -8,6 +8,7 @@
 #include <boost/asio/post.hpp>
 #include <chrono>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -40,6 +41,7 @@ std::optional<T> run_cancelled(boost::asio::io_context& loop, Task<T> task, Read
                                std::chrono::seconds limit = std::chrono::seconds(60)) {
   std::optional<T> out;
   bool ended = false, cancelled = false;
+  const auto here = std::make_shared<bool>();
   boost::asio::cancellation_signal signal;
   boost::asio::co_spawn(loop, std::move(task),
                         boost::asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr error, T value) {
@@ -53,9 +55,9 @@ std::optional<T> run_cancelled(boost::asio::io_context& loop, Task<T> task, Read
     if (loop.stopped()) loop.restart();
     if (!ended && !cancelled && ready()) {
       cancelled = true;
-      // On the loop, where it takes effect at once: a posted cancellation may come to a coroutine that has ended.
-      boost::asio::post(loop, [&] {
-        if (!ended) signal.emit(boost::asio::cancellation_type::terminal);
+      // On the loop, as everything that cancels does. The coroutine may end before that, and this function with it.
+      boost::asio::post(loop, [&, weak = std::weak_ptr(here)] {
+        if (!weak.expired() && !ended) signal.emit(boost::asio::cancellation_type::terminal);
       });
     }
   }

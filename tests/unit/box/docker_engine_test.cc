@@ -234,6 +234,32 @@ TEST_F(DockerEngineTest, a_container_whose_start_hangs_is_removed_on_cancellatio
   EXPECT_EQ(server.count("DELETE", kId), 1u);
 }
 
+TEST_F(DockerEngineTest, a_creation_that_is_cancelled_at_any_time_ends_and_leaves_nothing) {
+  for (unsigned after = 0; after < 40; ++after) {
+    SCOPED_TRACE(after);
+    HonestEngine honest;
+    std::atomic<bool> created = false;
+    FakeEngine server([&created, handle = honest.handler()](const FakeEngine::Request& request) {
+      if (request.is("GET", "/containers/") && !created) return FakeEngine::json(404, R"({"message":"no such thing"})");
+      auto reply = handle(request);
+      if (request.is("POST", "/containers/create")) created = true;
+      return reply;
+    });
+    auto engine = connect(server);
+    bool begun = false;
+    auto create = [&]() -> Task<Result<SandboxState>> {
+      begun = true;
+      co_return co_await engine->create(spec());
+    };
+    unsigned handled = 0;
+    const auto state =
+        test::run_cancelled(loop, create(), [&] { return begun && handled++ >= after; }, std::chrono::seconds(10));
+    if (state && *state) continue;
+    if (state) EXPECT_EQ(code_of(*state), Code::kCancelled);
+    EXPECT_GE(server.count("DELETE", kId), server.count("POST", "/containers/create"));
+  }
+}
+
 TEST_F(DockerEngineTest, a_container_whose_creation_was_not_answered_is_found_by_its_nonce_and_removed) {
   HonestEngine honest;
   FakeEngine server([&, handle = honest.handler()](const FakeEngine::Request& request) {

@@ -35,7 +35,7 @@ void decode_checked(Decoder& decoder, const Node& node, const std::string& path,
 
 }  // namespace
 
-void decode_network(Decoder& decoder, const Node& node, const std::string& path, NetworkSettings& network) {
+void decode_network(Decoder& decoder, const Node& node, const std::string& path, ServerNetwork& network) {
   if (node.kind == Node::Kind::kScalar) {
     if (const auto index = decoder.choice(node, path, kModes)) network.mode = kMeanings[*index];
     return;

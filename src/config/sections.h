@@ -14,7 +14,7 @@ void decode_server(Decoder& decoder, const Node& key, const Node& node, const st
                    ServerSettings& server);
 
 // `servers.<name>.box.network` and `egress:`.
-void decode_network(Decoder& decoder, const Node& node, const std::string& path, NetworkSettings& network);
+void decode_network(Decoder& decoder, const Node& node, const std::string& path, ServerNetwork& network);
 void decode_egress(Decoder& decoder, const Node& node, Settings& settings);
 
 }  // namespace mcpbox::config

@@ -30,7 +30,7 @@ enum class InstallMode { kOpen, kLocked, kOffline };
 
 // `servers.<name>.box.network`. The lists hold rules (egress/policy.h) and names of presets (egress/presets.h); every
 // rule was read once while loading.
-struct NetworkSettings {
+struct ServerNetwork {
   NetworkMode mode = NetworkMode::kAllowlist;
   std::vector<std::string> allow;          // while it runs
   std::vector<std::string> install_allow;  // while its dependencies are installed, beyond the registries that they need
@@ -78,7 +78,7 @@ struct BoxSettings {
 // `servers.<name>.box`, with the field names of LangBot's MCPServerBoxConfig where it has them.
 struct ServerBoxSettings {
   std::optional<std::string> image;
-  NetworkSettings network;
+  ServerNetwork network;
   // Canonical (absolute, no links) after loading; relative ones are relative to the file.
   std::optional<std::string> host_path;
   Access host_path_mode = Access::kReadOnly;  // ro | rw

@@ -102,7 +102,6 @@ class Endpoint {
   void refuse(std::string_view raw_id, int code, std::string_view message);
   // The next message to write, without its end of line.
   std::optional<std::string> take_output();
-  std::size_t queued_bytes() const { return queued_; }
 
   bool waiting(CallId id) const { return pending_.contains(id); }
   std::size_t in_flight() const { return pending_.size(); }

@@ -51,7 +51,7 @@ std::map<std::string, Secret> install_variables(std::map<std::string, Secret> ow
   return variables;
 }
 
-Result<egress::PolicyText> run_policy(const config::NetworkSettings& network, const egress::SettingsReader& user) {
+Result<egress::PolicyText> run_policy(const config::ServerNetwork& network, const egress::SettingsReader& user) {
   egress::PolicyText policy;
   policy.mode = network_mode_name(network.mode);
   auto allow = egress::expand_presets(network.allow, user);
@@ -60,7 +60,7 @@ Result<egress::PolicyText> run_policy(const config::NetworkSettings& network, co
   return policy;
 }
 
-Result<egress::PolicyText> install_policy(const config::NetworkSettings& network, std::string_view manager,
+Result<egress::PolicyText> install_policy(const config::ServerNetwork& network, std::string_view manager,
                                           const egress::SettingsReader& user) {
   egress::PolicyText policy;
   policy.mode =

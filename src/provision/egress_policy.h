@@ -25,11 +25,11 @@ std::map<std::string, Secret> install_variables(std::map<std::string, Secret> ow
 
 // What a server may reach while it runs. Names of presets are replaced by their hosts; kInvalidArgument names a rule
 // that cannot be.
-Result<egress::PolicyText> run_policy(const config::NetworkSettings& network, const egress::SettingsReader& user);
+Result<egress::PolicyText> run_policy(const config::ServerNetwork& network, const egress::SettingsReader& user);
 
 // What an installation by this manager ("uv", "npm", "pnpm", "yarn") may reach: the registries that it needs, and
 // install_allow. A server with `mode: none` has its dependencies installed all the same.
-Result<egress::PolicyText> install_policy(const config::NetworkSettings& network, std::string_view manager,
+Result<egress::PolicyText> install_policy(const config::ServerNetwork& network, std::string_view manager,
                                           const egress::SettingsReader& user);
 
 // For all servers. Without `upstream_proxy` it is the user's own HTTPS_PROXY, if that is one that the egress proxy can

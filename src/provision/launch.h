@@ -33,12 +33,12 @@ struct LaunchInputs {
   std::map<std::string, Secret> env;  // the server's own variables, secrets among them; plan.env wins over it
   StagePolicy policy;
   std::chrono::seconds timeout{300};
-  bool restage = false;      // also what the server may have changed
-  bool one_id = false;       // every id in the sandbox is the same (EngineTraits::one_server_per_sandbox)
-  std::string manifest_dir;  // on the host: what staged copies were made of; empty = every start copies everything
-  config::NetworkSettings network;      // install_allow is for the installation
-  Secret proxy_url;                     // egress::EgressGrant::proxy_url of this process; empty = it has no way out
-  std::function<void(Phase)> on_phase;  // may be empty
+  bool restage = false;           // also what the server may have changed
+  bool one_id = false;            // every id in the sandbox is the same (EngineTraits::one_server_per_sandbox)
+  std::string manifest_dir;       // on the host: what staged copies were made of; empty = every start copies everything
+  config::ServerNetwork network;  // install_allow is for the installation
+  Secret proxy_url;               // egress::EgressGrant::proxy_url of this process; empty = it has no way out
+  std::function<void(Phase)> on_phase;                     // may be empty
   std::function<void(std::string_view line)> on_progress;  // may be empty
 };
 

@@ -42,7 +42,7 @@ struct SandboxedStart {
   ServerUids uids;
   std::shared_ptr<UidHold> uid_hold;  // given back when the process is gone; may be empty
   box::SandboxOptions sandbox;        // with mounts_for(plan)
-  config::NetworkSettings network;
+  config::ServerNetwork network;
   std::map<std::string, Secret> env;  // the server's own variables; those of the plan win
   Secret egress_token;                // egress::egress_token()
   StagePolicy policy;

@@ -44,7 +44,6 @@ class ServerLog {
   // messages.
   std::string tail(std::uint64_t after, std::size_t lines = 12) const;
   net::Signal& changed() { return changed_; }
-  const Redactor& redactor() const { return redact_; }
 
  private:
   void put(LogSource source, std::string redacted);

@@ -58,7 +58,7 @@ std::string_view kind_of(mode_t mode) {
 
 class Walk {
  public:
-  Walk(const std::string& host, const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop,
+  Walk(const std::string& host, const StageLimits& limits, WalkSink& sink, const std::atomic<bool>* stop,
        const StageRules& rules)
       : host_(host), limits_(limits), sink_(sink), stop_(stop), rules_(rules), denied_(rules.denied, rules.home) {}
 
@@ -90,7 +90,7 @@ class Walk {
 
   const std::string& host_;
   const StageLimits& limits_;
-  StageSink& sink_;
+  WalkSink& sink_;
   const std::atomic<bool>* stop_;
   const StageRules& rules_;
   DeniedPlaces denied_;
@@ -383,7 +383,7 @@ Result<UniqueFd> open_stage_root(const std::string& host, const std::vector<std:
 }
 
 Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
-                         const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop,
+                         const StageLimits& limits, WalkSink& sink, const std::atomic<bool>* stop,
                          const StageRules& rules) {
   auto root = open_stage_root(host, allowed_roots, rules);
   if (!root) return fail(root.error());

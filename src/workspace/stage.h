@@ -46,9 +46,9 @@ FileStamp stamp_of(const struct stat& status);
 
 // Receives the tree in pre-order; a directory comes before its content. Paths are relative to the root; siblings come
 // in byte order. An error stops the walk and is returned from it.
-class StageSink {
+class WalkSink {
  public:
-  virtual ~StageSink() = default;
+  virtual ~WalkSink() = default;
   // True when a second file() of the path that was given last replaces the first. Then a file that changed while it was
   // read is read once more; else the walk ends with kAborted at once, and the caller starts over.
   virtual bool replaces_files() const { return false; }
@@ -81,7 +81,7 @@ struct StageReport {
 // while it was read; walking once more usually helps. `stop` set to true ends the walk with kCancelled. A link is
 // handed over only when its target is relative, has ".." only in front, and stays in the folder.
 Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,
-                         const StageLimits& limits, StageSink& sink, const std::atomic<bool>* stop = nullptr,
+                         const StageLimits& limits, WalkSink& sink, const std::atomic<bool>* stop = nullptr,
                          const StageRules& rules = {});
 
 // The same folder by the same rules, opened (O_PATH), for who works beneath it.

@@ -64,7 +64,7 @@ class ManifestIndex {
 
 // Walks along a manifest, reading no file, until something is different. The walk then ends with an error and
 // differs() is true; after a walk that ended well, finished() tells whether anything is missing.
-class ManifestMatcher final : public StageSink {
+class ManifestMatcher final : public WalkSink {
  public:
   explicit ManifestMatcher(const StageManifest& manifest) : manifest_(manifest) {}
   Result<void> directory(std::string_view path) override;

@@ -12,7 +12,7 @@ namespace mcpbox::workspace {
 namespace {
 
 // Every field goes in with its length, so that no two trees give one text.
-class DigestSink final : public StageSink {
+class DigestSink final : public WalkSink {
  public:
   bool replaces_files() const override { return true; }
 

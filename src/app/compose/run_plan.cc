@@ -70,8 +70,8 @@ Result<std::map<std::string, std::string>> run_environment(const std::vector<std
   return env;
 }
 
-Result<config::NetworkSettings> run_network(const RunOptions& options) {
-  config::NetworkSettings network;
+Result<config::ServerNetwork> run_network(const RunOptions& options) {
+  config::ServerNetwork network;
   const auto mode = egress::parse_mode(options.network);
   if (!mode) return fail(Error(mode.error()).with_context("--network"));
   network.mode = *mode == egress::Mode::kNone     ? config::NetworkMode::kNone
@@ -168,7 +168,7 @@ std::string without_hash(const workspace::Plan& plan, std::string text) {
 
 }  // namespace
 
-void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user,
+void print_plan(const workspace::Plan& plan, const config::ServerNetwork& network, const egress::SettingsReader& user,
                 bool as_json, const Redactor& redact) {
   auto running_policy = provision::run_policy(network, user);
   auto installing_policy = plan.install ? provision::install_policy(network, plan.install->manager, user)

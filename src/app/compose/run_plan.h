@@ -20,7 +20,7 @@ Result<std::map<std::string, std::string>> run_environment(const std::vector<std
 
 // The settings that a configuration with the same --network, --allow and --install-allow has. kInvalidArgument names
 // the rule that cannot be read.
-Result<config::NetworkSettings> run_network(const RunOptions& options);
+Result<config::ServerNetwork> run_network(const RunOptions& options);
 
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
                                  const std::string& image_id,
@@ -35,7 +35,7 @@ void foresee_user(workspace::Plan& plan);
 
 // For people, or as JSON, on stdout; secrets are taken out, and HASH stands for the environment's, which the engine's
 // image decides too. `user`: whose settings name the registries.
-void print_plan(const workspace::Plan& plan, const config::NetworkSettings& network, const egress::SettingsReader& user,
+void print_plan(const workspace::Plan& plan, const config::ServerNetwork& network, const egress::SettingsReader& user,
                 bool as_json, const Redactor& redact);
 
 }  // namespace mcpbox::app

@@ -62,7 +62,7 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAd
 
 Task<std::expected<Connected, Refusal>> Proxy::Impl::connect(const ProxyRequest& request, Trust trust,
                                                              const std::string& asker) {
-  const Host& host = request.target.host;
+  const HostName& host = request.target.host;
   const NetworkSettings& settings = destinations.settings();
   if (const auto fixed = settings.hosts.find(host.name); fixed != settings.hosts.end()) {
     co_return co_await connect_to({fixed->second}, request.target.port, true, trust);

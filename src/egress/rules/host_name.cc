@@ -26,11 +26,11 @@ bool is_number(std::string_view label) {
 
 }  // namespace
 
-std::string Host::authority() const {
+std::string HostName::authority() const {
   return literal && literal->v6 ? "[" + name + "]" : name;
 }
 
-Result<Host> parse_host(std::string_view text) {
+Result<HostName> parse_host(std::string_view text) {
   const auto wrong = [&](std::string_view why) {
     return fail(Code::kInvalidArgument, fmt::format("'{}' is no host name: {}", printable(text, 100), why));
   };
@@ -39,7 +39,7 @@ Result<Host> parse_host(std::string_view text) {
     if (text.back() != ']') return wrong("the bracket is not closed");
     const auto address = IpAddress::parse(text.substr(1, text.size() - 2));
     if (!address || !address->v6) return wrong("only an IPv6 address may stand in brackets");
-    return Host{address->text(), address};
+    return HostName{address->text(), address};
   }
   if (text.back() == '.') text.remove_suffix(1);
   if (text.empty() || text.size() > kMaxName) return wrong("its length must be 1 to 253");
@@ -47,7 +47,7 @@ Result<Host> parse_host(std::string_view text) {
   for (char& c : name) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
-  if (const auto address = IpAddress::parse(name); address && !address->v6) return Host{address->text(), address};
+  if (const auto address = IpAddress::parse(name); address && !address->v6) return HostName{address->text(), address};
   std::string_view last;
   for (const std::string_view label : split(name, '.')) {
     if (label.empty() || label.size() > kMaxLabel) return wrong("each label has 1 to 63 characters");
@@ -58,7 +58,7 @@ Result<Host> parse_host(std::string_view text) {
     last = label;
   }
   if (is_number(last)) return wrong("it looks like an IP address in an unusual notation; write four decimal numbers");
-  return Host{std::move(name), std::nullopt};
+  return HostName{std::move(name), std::nullopt};
 }
 
 std::optional<std::uint16_t> parse_port(std::string_view text) {

@@ -11,7 +11,7 @@ namespace {
 
 const std::vector<std::uint16_t> kDefaultPorts = {443, 80};
 
-const Rule* find(const std::vector<Rule>& rules, const Host& host, std::uint16_t port) {
+const Rule* find(const std::vector<Rule>& rules, const HostName& host, std::uint16_t port) {
   const Rule* found = nullptr;
   for (const Rule& rule : rules) {
     if (!rule.matches_host(host) || !rule.matches_port(port)) continue;
@@ -21,7 +21,7 @@ const Rule* find(const std::vector<Rule>& rules, const Host& host, std::uint16_t
   return found;
 }
 
-std::string what_to_add(Phase phase, const Host& host, std::uint16_t port) {
+std::string what_to_add(Phase phase, const HostName& host, std::uint16_t port) {
   const bool usual = std::ranges::find(kDefaultPorts, port) != kDefaultPorts.end();
   const std::string entry = usual ? host.authority() : fmt::format("{}:{}", host.authority(), port);
   if (phase == Phase::kInstall) return fmt::format("add `box.network.install_allow: [{0}]`", entry);
@@ -98,7 +98,7 @@ Result<Rule> Rule::parse(std::string_view text) {
   return rule;
 }
 
-bool Rule::matches_host(const Host& host) const {
+bool Rule::matches_host(const HostName& host) const {
   if (!wildcard_) return host == host_;
   // Label by label: what stands before the suffix ends with a dot, and the suffix alone is not enough.
   return !host.literal && host.name.size() > host_.name.size() + 1 && host.name.ends_with(host_.name) &&
@@ -121,7 +121,7 @@ Result<std::vector<Rule>> parse_rules(const std::vector<std::string>& texts) {
   return rules;
 }
 
-Decision decide(const Policy& policy, Phase phase, const Host& host, std::uint16_t port) {
+Decision decide(const Policy& policy, Phase phase, const HostName& host, std::uint16_t port) {
   Decision decision;
   if (policy.mode == Mode::kNone) {
     decision.reason = "this server has no network (`box.network.mode: none`); set `mode: allowlist` and " +

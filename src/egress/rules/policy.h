@@ -33,16 +33,16 @@ class Rule {
   // kInvalidArgument says what is wrong and what to write instead; "*", "*.com" and a "*" elsewhere are refused.
   static Result<Rule> parse(std::string_view text);
 
-  bool matches_host(const Host& host) const;
+  bool matches_host(const HostName& host) const;
   bool matches_port(std::uint16_t port) const;
   // True for a rule of one host: only such a rule can open an address of `allow_private`.
   bool exact() const { return !wildcard_; }
-  const Host& host() const { return host_; }
+  const HostName& host() const { return host_; }
   const std::vector<std::uint16_t>& ports() const { return ports_; }
   const std::string& text() const { return text_; }  // normalised
 
  private:
-  Host host_;  // of a wildcard: what stands after "*."
+  HostName host_;  // of a wildcard: what stands after "*."
   bool wildcard_ = false;
   std::vector<std::uint16_t> ports_;
   std::string text_;
@@ -73,6 +73,6 @@ struct Decision {
   std::string reason;     // when denied: one line for people, saying what to add
 };
 
-Decision decide(const Policy& policy, Phase phase, const Host& host, std::uint16_t port);
+Decision decide(const Policy& policy, Phase phase, const HostName& host, std::uint16_t port);
 
 }  // namespace mcpbox::egress

@@ -58,11 +58,11 @@ class BodyFilter final : public UpFilter {
 class HelloFilter final : public UpFilter {
  public:
   // Unless `required`, bytes that are no TLS pass: the port is not one of TLS.
-  HelloFilter(Host host, bool required) : host_(std::move(host)), required_(required) {}
+  HelloFilter(HostName host, bool required) : host_(std::move(host)), required_(required) {}
   Output feed(std::string_view bytes) override;
 
  private:
-  Host host_;
+  HostName host_;
   bool required_;
   std::string held_;
 };

@@ -55,9 +55,9 @@ struct InstallerOptions {
 };
 
 struct InstallRequest {
-  std::string subject;              // server name, for messages
-  workspace::Plan plan;             // with `install`
-  config::NetworkSettings network;  // install_allow
+  std::string subject;            // server name, for messages
+  workspace::Plan plan;           // with `install`
+  config::ServerNetwork network;  // install_allow
   std::chrono::seconds timeout{300};
   std::function<void(std::string_view line)> progress;  // a line per step and per line of output; may be empty
 };

@@ -33,7 +33,7 @@ std::int64_t realtime_ns() {
 }
 
 // Sends what changed, keeps the rest, and writes down what the copy then has.
-class GenerationSink final : public workspace::StageSink {
+class GenerationSink final : public workspace::WalkSink {
  public:
   GenerationSink(box::StageWriter& writer, StageManifest& next, const StageManifest* previous)
       : writer_(writer), next_(next) {

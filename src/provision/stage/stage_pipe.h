@@ -13,7 +13,7 @@
 namespace mcpbox::provision {
 
 // workspace's walk and box's stream do not know each other; they meet here. `prefix` is empty or ends with '/'.
-class StreamSink : public workspace::StageSink {
+class StreamSink : public workspace::WalkSink {
  public:
   StreamSink(box::StageWriter& writer, std::string prefix) : writer_(writer), prefix_(std::move(prefix)) {}
   Result<void> directory(std::string_view path) override { return writer_.directory(prefix_ + std::string(path)); }

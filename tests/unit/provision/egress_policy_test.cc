@@ -28,7 +28,7 @@ egress::SettingsReader user(std::map<std::string, std::string> environment = {},
 }
 
 TEST(EgressPolicy, installs_reach_the_registry_of_their_manager_and_nothing_of_the_run_phase) {
-  config::NetworkSettings network;
+  config::ServerNetwork network;
   network.allow = {"api.test"};
   network.install_allow = {"git.test"};
   const auto uv = install_policy(network, "uv", user()).value();
@@ -58,14 +58,14 @@ TEST(EgressPolicy, a_mirror_that_only_a_file_names_is_opened_beside_the_public_r
 }
 
 TEST(EgressPolicy, a_server_without_network_has_its_dependencies_installed_all_the_same) {
-  config::NetworkSettings network;
+  config::ServerNetwork network;
   network.mode = config::NetworkMode::kNone;
   EXPECT_EQ(run_policy(network, user()).value().mode, "none");
   EXPECT_EQ(install_policy(network, "uv", user()).value().mode, "allowlist");
 }
 
 TEST(EgressPolicy, presets_in_rules_are_the_hosts_that_they_stand_for) {
-  config::NetworkSettings network;
+  config::ServerNetwork network;
   network.allow = {"api.test", "npm"};
   EXPECT_THAT(run_policy(network, user()).value().allow, ElementsAre("api.test", "registry.npmjs.org"));
 }

@@ -12,7 +12,7 @@ namespace mcpbox::workspace {
 namespace {
 
 // Writes down every entry, as who stages a folder does.
-struct Recorder final : StageSink {
+struct Recorder final : WalkSink {
   Result<void> directory(std::string_view path) override {
     manifest.entries.push_back({StageManifest::Kind::kDirectory, std::string(path), {}, ""});
     return {};

@@ -24,7 +24,7 @@ using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
 
 // Remembers the tree as text: "a/", "a/f=content", "a/f*=content" when executable, "l->target".
-struct MemorySink final : StageSink {
+struct MemorySink final : WalkSink {
   Result<void> directory(std::string_view path) override {
     entries.push_back(std::string(path) + "/");
     return {};
@@ -359,7 +359,7 @@ TEST_F(Stage, skips_what_cannot_be_read_and_says_so) {
 TEST_F(Stage, opens_no_file_that_the_sink_has_already) {
   tree_.file("p/a", "1");
   tree_.file("p/b", "2", 0755);
-  struct KnowsAll final : StageSink {
+  struct KnowsAll final : WalkSink {
     Result<void> directory(std::string_view) override { return {}; }
     Result<void> file(std::string_view, std::uint64_t, bool, int) override {
       return fail(Code::kInternal, "was opened");

@@ -91,7 +91,7 @@ ServerParts SandboxBackend::make(const config::ServerSettings& settings) {
 Task<void> SandboxBackend::tell_loss(std::shared_ptr<provision::SharedSandbox> sandbox) {
   const std::string how = co_await sandbox->sandbox().describe_loss();
   log::error(sandbox->sandbox().options().name, "{}", how);
-  sandbox->declare_lost(how);
+  co_await sandbox->bury(how);
 }
 
 Task<Result<void>> SandboxBackend::close() {

@@ -55,7 +55,7 @@ Task<Result<std::unique_ptr<Connection>>> SandboxConnector::connect(ConnectReque
 }
 
 Task<Result<std::vector<provision::PullOutcome>>> SandboxConnector::pull(InstanceId id,
-                                                                               provision::PullOptions options) {
+                                                                         provision::PullOptions options) {
   auto start = co_await provision::start_of(context_.host, settings_, std::move(id));
   if (!start) co_return fail(std::move(start).error());
   auto pulled = co_await context_.connector.pull(std::move(*start), std::move(options));

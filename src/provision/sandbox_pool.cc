@@ -46,6 +46,13 @@ void SharedSandbox::declare_lost(const std::string& how) {
   }
 }
 
+Task<void> SharedSandbox::bury(std::string how) {
+  declare_lost(how);
+  if (auto removed = co_await sandbox_->close(); !removed)
+    log::warning(sandbox_->options().name, "what is left of the sandbox was not removed: {}",
+                 removed.error().message());
+}
+
 SandboxPool::Lease::Lease(SandboxPool& pool, std::shared_ptr<SharedSandbox> sandbox, bool opened)
     : pool_(&pool), sandbox_(std::move(sandbox)), opened_(opened) {
   ++sandbox_->users_;
@@ -159,7 +166,7 @@ Task<Result<std::shared_ptr<SharedSandbox>>> SandboxPool::open_one(box::SandboxO
       return;
     }
     const auto tell = [](std::shared_ptr<SharedSandbox> which) -> Task<void> {
-      which->declare_lost(co_await which->sandbox().describe_loss());
+      co_await which->bury(co_await which->sandbox().describe_loss());
     };
     tasks_.spawn("loss", tell(std::move(sandbox)));
   });

@@ -36,10 +36,11 @@ class SharedSandbox {
   // One watcher for each process id; removed with unwatch before what the handlers refer to dies.
   void watch(const std::string& process_id, ExitHandler on_exit, LostHandler on_lost);
   void unwatch(const std::string& process_id);
-  // Tells every watcher once.
-  void declare_lost(const std::string& how);
+  // For one that broke: tells every watcher once how, then removes what is left of it, on the host too.
+  Task<void> bury(std::string how);
 
  private:
+  void declare_lost(const std::string& how);
   friend class SandboxPool;
   struct Watcher {
     ExitHandler on_exit;
@@ -85,7 +86,7 @@ class SandboxPool {
   };
 
   // `lost` is called when a sandbox broke, before anybody is told, so that the owner can ask the engine how, and then
-  // call declare_lost. Without one the pool asks. `idle`: how long a sandbox stays open that nobody has a lease of.
+  // call bury(). Without one the pool asks. `idle`: how long a sandbox stays open that nobody has a lease of.
   using LostCallback = std::function<void(std::shared_ptr<SharedSandbox>)>;
   SandboxPool(box::Engine& engine, boost::asio::any_io_executor executor, std::chrono::milliseconds idle,
               LostCallback lost);

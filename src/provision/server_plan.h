@@ -27,8 +27,8 @@ struct PlanPolicy {
 // Knows every secret of the server's settings, and `more`.
 Redactor redactor_for(const config::ServerSettings& settings, const Secret& more = {});
 
-// What starting this instance of the server would bring in, run and install. Reads the host's directories; changes nothing and asks no
-// engine. What the policy forbids is in Plan::refused.
+// What starting this instance of the server would bring in, run and install. Reads the host's directories; changes
+// nothing and asks no engine. What the policy forbids is in Plan::refused.
 Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const InstanceId& id,
                                     const PlanPolicy& host, const std::string& image_id);
 

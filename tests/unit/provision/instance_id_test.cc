@@ -29,9 +29,8 @@ TEST(InstanceIds, have_only_plain_characters_and_a_bounded_length) {
 TEST(InstanceIds, of_names_that_look_alike_differ) {
   std::set<std::string> processes, sandboxes;
   const std::string common(50, 'n');
-  for (const std::string& name :
-       {std::string("a.b"), std::string("a-b"), std::string("a_b"), std::string("A-b"), std::string("a--b"),
-        std::string("a-b-"), common, common + "1", common + "2"}) {
+  for (const std::string& name : {std::string("a.b"), std::string("a-b"), std::string("a_b"), std::string("A-b"),
+                                  std::string("a--b"), std::string("a-b-"), common, common + "1", common + "2"}) {
     for (const char* key : {"", "one", "two"}) {
       processes.insert(process_id({name, key}));
       sandboxes.insert(sandbox_id({name, key}));

@@ -19,6 +19,7 @@
 #include "box/sandbox.h"
 #include "net/wait.h"
 #include "support/import_image.h"
+#include "support/result_matcher.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
 
@@ -75,7 +76,7 @@ struct Contract : testing::Test {
     options.host_system.only_one_id = options.address == "native-one-id";
     if (options.host_system.only_one_id) options.address = "native";
     auto located = run(locate_engine(loop.get_executor(), options));
-    ASSERT_TRUE(located) << located.error().message();
+    ASSERT_THAT(located, test::succeeds());
     engine = std::move(located->engine);
     info = located->info;
     image = info.kind == "native" ? "host" : "mcpbox-contract:empty";
@@ -115,7 +116,7 @@ struct Contract : testing::Test {
   }
   std::unique_ptr<Sandbox> open(SandboxOptions wanted) {
     auto session = run(Sandbox::open(*engine, std::move(wanted)));
-    EXPECT_TRUE(session) << session.error().message();
+    EXPECT_THAT(session, test::succeeds());
     return session ? std::move(*session) : nullptr;
   }
   std::vector<std::string> names(const std::string& of) {
@@ -153,7 +154,7 @@ struct Contract : testing::Test {
       std::size_t running = 0;
       for (const ProcessSpec& spec : what) {
         auto spawned = co_await in.supervisor().spawn(spec);
-        EXPECT_TRUE(spawned) << spawned.error().message();
+        EXPECT_THAT(spawned, test::succeeds());
         outputs.push_back(spawned ? std::move(spawned->pipes.out) : UniqueFd());
         running += spawned ? 1 : 0;
       }

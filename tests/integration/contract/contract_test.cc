@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "net/task_group.h"
+#include "support/result_matcher.h"
 
 namespace mcpbox::box {
 namespace {
@@ -25,7 +26,7 @@ struct EngineContract : Contract {
       });
       const std::string id = what.id;
       auto spawned = co_await in.supervisor().spawn(std::move(what));
-      EXPECT_TRUE(spawned) << spawned.error().message();
+      EXPECT_THAT(spawned, test::succeeds());
       if (spawned && number != 0) EXPECT_TRUE(co_await in.supervisor().signal(id, number));
       while (spawned && !exit) co_await changed.wait();
       in.supervisor().on_exit({});
@@ -45,7 +46,7 @@ struct EngineContract : Contract {
   }
   int keep(Sandbox& session, const std::string& directory) {
     const uid_t uid = info.traits.uids.first + 7;
-    EXPECT_TRUE(run(session.supervisor().prepare({{{directory, uid, uid, {"own"}}}, {}})));
+    EXPECT_THAT(run(session.supervisor().prepare({{{directory, uid, uid, {"own"}}}, {}})), test::succeeds());
     ProcessSpec spec = process("keep", {"keep", directory + "/own/file"});
     spec.confine.read_write = {directory + "/own"};
     return outcome(session, std::move(spec)).code;
@@ -58,7 +59,7 @@ TEST_F(EngineContract, finds_a_sandbox_by_its_labels_and_by_its_id) {
   const SandboxState& made = session->state();
   EXPECT_TRUE(made.running);
   auto state = run(engine->inspect(made.id));
-  ASSERT_TRUE(state) << state.error().message();
+  ASSERT_THAT(state, test::succeeds());
   EXPECT_EQ(state->name, Sandbox::sandbox_name(session->options()));
   EXPECT_TRUE(state->running);
   EXPECT_EQ(state->labels["io.mcpbox.managed"], "1");
@@ -78,7 +79,7 @@ TEST_F(EngineContract, keeps_two_instances_apart) {
   EXPECT_EQ(names(instance).size(), 1u);
   EXPECT_EQ(names(other).size(), 1u);
   EXPECT_NE(names(instance), names(other));
-  ASSERT_TRUE(run(mine->close()));
+  ASSERT_THAT(run(mine->close()), test::succeeds());
   EXPECT_TRUE(names(instance).empty());
   EXPECT_EQ(names(other).size(), 1u);
 }
@@ -87,10 +88,10 @@ TEST_F(EngineContract, removes_a_sandbox_for_good_and_takes_its_absence_for_succ
   auto session = open(options("one"));
   ASSERT_TRUE(session);
   const std::string id = session->state().id;
-  ASSERT_TRUE(run(engine->remove(id)));
+  ASSERT_THAT(run(engine->remove(id)), test::succeeds());
   EXPECT_EQ(run(engine->inspect(id)).error().code(), Code::kNotFound);
   EXPECT_TRUE(names(instance).empty());
-  EXPECT_TRUE(run(engine->remove(id)));
+  EXPECT_THAT(run(engine->remove(id)), test::succeeds());
 }
 
 TEST_F(EngineContract, refuses_a_second_sandbox_of_the_same_name) {
@@ -161,14 +162,14 @@ TEST_F(EngineContract, keeps_a_volume_and_lets_scratch_go) {
     ASSERT_TRUE(session);
     EXPECT_EQ(keep(*session, "/cache/tree"), kept);
     EXPECT_EQ(keep(*session, "/workspace/tree"), 0);
-    ASSERT_TRUE(run(session->close()));
+    ASSERT_THAT(run(session->close()), test::succeeds());
   }
   auto volumes = run(engine->list_volumes(instance_labels(instance)));
   ASSERT_TRUE(volumes);
   EXPECT_EQ(*volumes, std::vector{wanted.cache_volume});
-  EXPECT_TRUE(run(engine->remove_volume(wanted.cache_volume)));
+  EXPECT_THAT(run(engine->remove_volume(wanted.cache_volume)), test::succeeds());
   EXPECT_TRUE(run(engine->list_volumes(instance_labels(instance)))->empty());
-  EXPECT_TRUE(run(engine->remove_volume(wanted.cache_volume)));
+  EXPECT_THAT(run(engine->remove_volume(wanted.cache_volume)), test::succeeds());
 }
 
 TEST_F(EngineContract, runs_processes_and_says_how_they_ended) {
@@ -209,7 +210,7 @@ TEST_F(EngineContract, an_ephemeral_sandbox_goes_with_its_controller) {
 TEST_F(EngineContract, says_how_a_sandbox_ended) {
   auto session = open(options("one"));
   ASSERT_TRUE(session);
-  ASSERT_TRUE(run(session->supervisor().shutdown()));
+  ASSERT_THAT(run(session->supervisor().shutdown()), test::succeeds());
   const auto until = Clock::now() + std::chrono::seconds(20);
   auto state = run(engine->inspect(session->state().id));
   while (state && state->running && Clock::now() < until) state = run(engine->inspect(session->state().id));
@@ -225,7 +226,7 @@ TEST_F(EngineContract, makes_a_sandbox_of_a_name_whose_last_one_has_just_ended) 
   for (int round = 0; round < 5; ++round) {
     auto session = open(what);
     ASSERT_TRUE(session);
-    ASSERT_TRUE(run(session->supervisor().shutdown()));
+    ASSERT_THAT(run(session->supervisor().shutdown()), test::succeeds());
     auto state = run(engine->inspect(session->state().id));
     while (state && state->running) state = run(engine->inspect(session->state().id));
   }

@@ -12,6 +12,7 @@
 #include "contract.h"
 #include "egress/control/egress_process.h"
 #include "integration/egress/rig.h"
+#include "support/result_matcher.h"
 
 namespace mcpbox::box {
 namespace {
@@ -73,9 +74,10 @@ struct EgressContract : Contract {
     auto launch = egress::egress_launch(directory + "/" + std::string(kEgressSocket), folder.path("audit"));
     launch.program = CONTRACT_MCPBOX;
     auto started = egress::EgressProcess::start(loop.get_executor(), launch);
-    ASSERT_TRUE(started) << started.error().message();
+    ASSERT_THAT(started, test::succeeds());
     proxy = std::move(*started);
-    ASSERT_TRUE(run(proxy->configure({{{"a.test", "127.0.0.1"}, {"b.test", "127.0.0.1"}}, {"127.0.0.0/8"}, Secret()})));
+    ASSERT_THAT(run(proxy->configure({{{"a.test", "127.0.0.1"}, {"b.test", "127.0.0.1"}}, {"127.0.0.0/8"}, Secret()})),
+                test::succeeds());
   }
   void stop_proxy() {
     if (!proxy) return;
@@ -92,7 +94,7 @@ struct EgressContract : Contract {
                                              .token_sha256 = sha256_hex("token-" + id),
                                              .phase = "run",
                                              .policy = {"allowlist", std::move(rules), {}}}));
-    ASSERT_TRUE(done) << done.error().message();
+    ASSERT_THAT(done, test::succeeds());
   }
   static std::string credential(const std::string& id) { return basic_credential(id, "token-" + id); }
   std::unique_ptr<Sandbox> open_with_egress() {

@@ -67,7 +67,7 @@ struct RealEngineTest : testing::Test {
     ::chmod(folder.c_str(), 0755);
     ::chmod((folder / "out").c_str(), 0777);  // PID 1 is root without CAP_DAC_OVERRIDE
     auto located = run(locate_engine(loop.get_executor(), {}));
-    ASSERT_TRUE(located) << located.error().message();
+    ASSERT_THAT(located, test::succeeds());
     engine = std::move(located->engine);
     info = located->info;
     if (auto present = run(engine->image(image_name)); present) return;
@@ -150,7 +150,7 @@ struct RealEngineTest : testing::Test {
 
 TEST_F(RealEngineTest, the_container_satisfies_the_benchmark_predicates) {
   auto made = run(engine->create(spec("predicates", {"wait"})));
-  ASSERT_TRUE(made) << made.error().message();
+  ASSERT_THAT(made, test::succeeds());
   const auto container = inspect_raw(made->id);
   const auto& host = container["HostConfig"];
   // CIS Docker Benchmark section 5, and the Pod Security Standards' "restricted" profile except runAsNonRoot: PID 1
@@ -192,11 +192,11 @@ TEST_F(RealEngineTest, the_sandbox_is_what_was_asked_for_seen_from_inside) {
   wanted.profile.mounts.push_back({Mount::Kind::kMemory, "", "/fast", false, 4 << 20});
   wanted.profile.mounts.push_back({Mount::Kind::kBind, (folder / "out").string(), "/readonly", true, 0});
   auto made = run(engine->create(wanted));
-  ASSERT_TRUE(made) << made.error().message();
+  ASSERT_THAT(made, test::succeeds());
   const auto seen = report("seen");
   const auto has = [&](const std::string& line) { return seen.find(line) != std::string::npos; };
-  ASSERT_TRUE(run(engine->remove(made->id)));
-  EXPECT_TRUE(run(engine->remove_volume("mcpbox-test-" + suffix + "-volume")));
+  ASSERT_THAT(run(engine->remove(made->id)), test::succeeds());
+  EXPECT_THAT(run(engine->remove_volume("mcpbox-test-" + suffix + "-volume")), test::succeeds());
   EXPECT_TRUE(has("pid 1 uid 0 gid 0\n")) << seen;
   EXPECT_FALSE(has("LD_PRELOAD")) << seen;
   // KILL 5, SETGID 6, SETUID 7, SETPCAP 8.
@@ -236,9 +236,9 @@ TEST_F(RealEngineTest, remove_kills_and_takes_the_scratch_volume_with_it) {
   auto wanted = spec("remove", {"wait"});
   wanted.profile.mounts.push_back({Mount::Kind::kScratch, "", "/scratch", false, 0});
   auto made = run(engine->create(wanted));
-  ASSERT_TRUE(made) << made.error().message();
+  ASSERT_THAT(made, test::succeeds());
   EXPECT_EQ(run(engine->list_volumes(ours))->size(), 1u);
-  EXPECT_TRUE(run(engine->remove(made->id)));
+  EXPECT_THAT(run(engine->remove(made->id)), test::succeeds());
   EXPECT_TRUE(run(engine->list_volumes(ours))->empty());
   EXPECT_EQ(run(engine->inspect(made->id)).error().code(), Code::kNotFound);
   EXPECT_TRUE(run(engine->remove(made->id)));  // again
@@ -249,7 +249,7 @@ TEST_F(RealEngineTest, a_sandbox_that_asked_for_it_goes_when_pid_1_ends) {
   wanted.remove_on_exit = true;
   wanted.profile.mounts.push_back({Mount::Kind::kScratch, "", "/scratch", false, 0});
   auto made = run(engine->create(wanted));
-  ASSERT_TRUE(made) << made.error().message();
+  ASSERT_THAT(made, test::succeeds());
   const auto deadline = Clock::now() + std::chrono::seconds(20);
   while (run(engine->inspect(made->id)) && Clock::now() < deadline) {
   }
@@ -271,7 +271,7 @@ TEST_F(RealEngineTest, an_end_and_a_removal_at_the_same_time_are_a_removal) {
     EXPECT_THAT(run(engine->inspect(made->id)), fails(Code::kNotFound)) << "round " << i;
     if (i % 3 == 0) ASSERT_THAT(run(engine->remove_volume(volume)), succeeds()) << "round " << i;
   }
-  EXPECT_THAT(run(engine->remove_volume(volume)), succeeds());
+  EXPECT_THAT(run(engine->remove_volume(volume)), test::succeeds());
 }
 
 TEST_F(RealEngineTest, a_name_is_free_as_soon_as_what_had_it_has_ended) {
@@ -287,7 +287,7 @@ TEST_F(RealEngineTest, a_name_is_free_as_soon_as_what_had_it_has_ended) {
 
 TEST_F(RealEngineTest, inspect_tells_how_it_ended) {
   auto made = run(engine->create(spec("exit", {"exit", "42"})));
-  ASSERT_TRUE(made) << made.error().message();
+  ASSERT_THAT(made, test::succeeds());
   const auto deadline = Clock::now() + std::chrono::seconds(20);
   auto state = run(engine->inspect(made->id));
   while (state && state->running && Clock::now() < deadline) state = run(engine->inspect(made->id));
@@ -303,23 +303,23 @@ TEST_F(RealEngineTest, inspect_says_when_memory_was_the_reason) {
   auto wanted = spec("hog", {"hog"});
   wanted.profile.limits.memory_bytes = 32 << 20;
   auto made = run(engine->create(wanted));
-  ASSERT_THAT(made, succeeds());
+  ASSERT_THAT(made, test::succeeds());
   const auto deadline = Clock::now() + std::chrono::seconds(30);
   auto state = run(engine->inspect(made->id));
   while (state && state->running && Clock::now() < deadline) state = run(engine->inspect(made->id));
-  ASSERT_THAT(state, succeeds());
+  ASSERT_THAT(state, test::succeeds());
   EXPECT_EQ(state->exit_code, 137);
   EXPECT_TRUE(state->killed_for_memory);
 }
 
 TEST_F(RealEngineTest, volumes_live_until_they_are_removed) {
   const std::string name = "mcpbox-test-" + suffix + "-kept";
-  ASSERT_TRUE(run(engine->ensure_volume(name, ours)));
+  ASSERT_THAT(run(engine->ensure_volume(name, ours)), test::succeeds());
   ASSERT_TRUE(run(engine->ensure_volume(name, ours)));  // again
   EXPECT_EQ(*run(engine->list_volumes(ours)), std::vector<std::string>{name});
   EXPECT_TRUE(run(engine->list_volumes({{"io.mcpbox.instance", "other"}}))->empty());
   EXPECT_EQ(run(engine->ensure_volume(name, {{"io.mcpbox.instance", "other"}})).error().code(), Code::kAlreadyExists);
-  EXPECT_TRUE(run(engine->remove_volume(name)));
+  EXPECT_THAT(run(engine->remove_volume(name)), test::succeeds());
   EXPECT_TRUE(run(engine->remove_volume(name)));  // again
 }
 
@@ -371,8 +371,8 @@ TEST_F(RealEngineTest, reports_how_long_a_start_takes) {
     const auto begin = Clock::now();
     auto made = run(engine->create(spec("time", {"wait"})));
     milliseconds.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
-    ASSERT_TRUE(made) << made.error().message();
-    ASSERT_TRUE(run(engine->remove(made->id)));
+    ASSERT_THAT(made, test::succeeds());
+    ASSERT_THAT(run(engine->remove(made->id)), test::succeeds());
   }
   std::ranges::sort(milliseconds);
   std::printf("create, compare and start on %s %s: p50 %.0f ms, max %.0f ms\n", info.kind.c_str(), info.version.c_str(),

@@ -11,6 +11,7 @@
 #include "net/task_group.h"
 #include "provision/instance_id.h"
 #include "real_engine.h"
+#include "support/result_matcher.h"
 
 namespace mcpbox::hosting {
 namespace {
@@ -501,7 +502,7 @@ TEST_F(HostedServerTest, a_pull_from_a_stopped_server_opens_a_sandbox_and_closes
     co_await one.settle(Clock::now() + seconds(30));
     EXPECT_TRUE(co_await sandboxes_become(0));
     auto pulled = co_await one.pull({"", "", {.dry_run = true}});
-    EXPECT_TRUE(pulled) << pulled.error().message();
+    EXPECT_THAT(pulled, test::succeeds());
     if (pulled) EXPECT_EQ(pulled->front().report.items.size(), 1u);
     EXPECT_TRUE(co_await sandboxes_become(0));
     one.request_restart(false);
@@ -519,7 +520,7 @@ TEST_F(HostedServerTest, what_an_earlier_daemon_left_is_removed_when_nobody_asks
   idle = seconds(1);
   auto body = [this]() -> Task<int> {
     auto left = co_await box::Sandbox::open(*setup.engine, session_options("left"));
-    EXPECT_TRUE(left) << left.error().message();
+    EXPECT_THAT(left, test::succeeds());
     co_return 0;
   };
   test::run_task(loop, body());
@@ -587,7 +588,7 @@ TEST_F(CopiesTest, another_folder_gets_a_copy_of_its_own_and_the_first_is_kept_t
     EXPECT_EQ(co_await call(one, "write", write("mine", "of b")), "written");
     EXPECT_THAT(log_of(one), HasSubstr("mcpbox pull one --of " + tree.path("a")));
     auto pulled = co_await one.pull({tree.path("a"), "", {}});
-    EXPECT_TRUE(pulled) << pulled.error().message();
+    EXPECT_THAT(pulled, test::succeeds());
     if (!pulled) co_return;
     EXPECT_TRUE(pulled->front().base_known);
     EXPECT_EQ(pulled->front().target, tree.path("a"));
@@ -624,7 +625,7 @@ TEST_F(CopiesTest, folders_that_change_their_places_take_their_copies_with_them)
     EXPECT_EQ(co_await call(one, "read", read("mine")), "of a");
     EXPECT_EQ(co_await call(one, "write", write("mine", "+")), "written");
     auto pulled = co_await one.pull({tree.path("deep/a"), "", {}});
-    EXPECT_TRUE(pulled) << pulled.error().message();
+    EXPECT_THAT(pulled, test::succeeds());
     EXPECT_EQ(::access(tree.path("deep/a/mine").c_str(), F_OK), 0);
   });
   with(on({"b", "a"}, rw), [&](Server& one) -> Task<void> {

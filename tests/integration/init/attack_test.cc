@@ -12,7 +12,7 @@ class InitAttack : public Init {
     Init::SetUp();
     ASSERT_TRUE(supervisor);
     for (auto [name, uid] : {std::pair{"victim", kAlice}, {"evil", kBob}}) {
-      ASSERT_TRUE(run(make_tree(tree(name), uid, uid, {"home"})));
+      ASSERT_THAT(run(make_tree(tree(name), uid, uid, {"home"})), succeeds());
     }
     auto fill = spec("fill", {"sh", "-c", "echo treasure > secret"});
     fill.cwd = tree("victim") + "/home";

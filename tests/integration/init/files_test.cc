@@ -65,7 +65,7 @@ class InitFiles : public Init {
   }
   void make_process_directory(std::vector<std::string> children = {"home", "tmp"}) {
     auto made = run(make_tree("/workspace/.mcp/a", kAlice, kAlice, std::move(children)));
-    ASSERT_TRUE(made) << made.error().message();
+    ASSERT_THAT(made, succeeds());
   }
 };
 
@@ -122,7 +122,7 @@ TEST_F(InitFiles, unpacks_as_the_server) {
     ASSERT_FALSE(writer.directory("../x"));
     ASSERT_TRUE(writer.finish());
   });
-  ASSERT_TRUE(totals) << totals.error().message();
+  ASSERT_THAT(totals, succeeds());
   EXPECT_EQ(totals->entries, 6u);
   EXPECT_EQ(totals->bytes, 11'000'019u);
   const std::string root = sandbox->workspace() + "/.mcp/a/workspace";
@@ -181,8 +181,8 @@ TEST_F(InitFiles, answers_others_while_a_sender_stalls_and_gives_up_in_time) {
 }
 
 TEST_F(InitFiles, unpacks_into_a_shared_directory) {
-  ASSERT_TRUE(run(make_tree("/workspace/project", kAlice, kAlice, {})));
-  ASSERT_TRUE(run(supervisor->share_directory("/workspace/project", kAlice)));
+  ASSERT_THAT(run(make_tree("/workspace/project", kAlice, kAlice, {})), succeeds());
+  ASSERT_THAT(run(supervisor->share_directory("/workspace/project", kAlice)), succeeds());
   const auto info = inspect(sandbox->workspace() + "/project");
   EXPECT_EQ(info.st_uid, 0u);
   EXPECT_EQ(info.st_gid, kAlice);
@@ -192,12 +192,12 @@ TEST_F(InitFiles, unpacks_into_a_shared_directory) {
     (void)writer.finish();
   };
   auto totals = unpack("/workspace/project", write, true);
-  ASSERT_TRUE(totals) << totals.error().message();
+  ASSERT_THAT(totals, succeeds());
   EXPECT_EQ(inspect(sandbox->workspace() + "/project/f").st_uid, kAlice);
   EXPECT_EQ(unpack("/workspace/project", write, true).error().code(), Code::kFailedPrecondition);
   EXPECT_TRUE(fs::exists(sandbox->workspace() + "/project/f"));
-  ASSERT_TRUE(run(make_tree("/workspace/other", kAlice, kAlice, {})));
-  ASSERT_TRUE(run(supervisor->share_directory("/workspace/other", kAlice)));
+  ASSERT_THAT(run(make_tree("/workspace/other", kAlice, kAlice, {})), succeeds());
+  ASSERT_THAT(run(supervisor->share_directory("/workspace/other", kAlice)), succeeds());
   EXPECT_FALSE(
       unpack_bytes("/workspace/other", std::string(box::wire::kStageMagic) + box::wire::stage_directory("d"), true));
   EXPECT_TRUE(fs::is_empty(sandbox->workspace() + "/other"));
@@ -210,12 +210,12 @@ TEST_F(InitFiles, publishes_over_an_older_generation) {
       put(writer, "f", text);
       (void)writer.finish();
     });
-    ASSERT_TRUE(unpacked) << unpacked.error().message();
+    ASSERT_THAT(unpacked, succeeds());
   };
   generation("g1", "one");
-  ASSERT_TRUE(run(supervisor->publish("/workspace/.mcp/a/g1", "/workspace/.mcp/a/workspace", kAlice)));
+  ASSERT_THAT(run(supervisor->publish("/workspace/.mcp/a/g1", "/workspace/.mcp/a/workspace", kAlice)), succeeds());
   generation("g2", "two");
-  ASSERT_TRUE(run(supervisor->publish("/workspace/.mcp/a/g2", "/workspace/.mcp/a/workspace", kAlice)));
+  ASSERT_THAT(run(supervisor->publish("/workspace/.mcp/a/g2", "/workspace/.mcp/a/workspace", kAlice)), succeeds());
   EXPECT_EQ(text_of(sandbox->workspace() + "/.mcp/a/workspace/f"), "two");
   EXPECT_FALSE(fs::exists(sandbox->workspace() + "/.mcp/a/g1"));
   EXPECT_FALSE(fs::exists(sandbox->workspace() + "/.mcp/a/g2"));
@@ -246,7 +246,7 @@ TEST_F(InitFiles, keeps_files_of_the_generation_before_that_the_server_cannot_wr
         ASSERT_TRUE(writer.finish());
       },
       false, kCode, limit, true, "", kAlice);
-  ASSERT_TRUE(first) << first.error().message();
+  ASSERT_THAT(first, succeeds());
   EXPECT_EQ(inspect(root + "w").st_mode & 07777, 0750u);
   EXPECT_EQ(inspect(root + "w/d").st_mode & 07777, 0750u);
   EXPECT_EQ(inspect(root + "w/d/run").st_mode & 07777, 0750u);
@@ -270,11 +270,11 @@ TEST_F(InitFiles, keeps_files_of_the_generation_before_that_the_server_cannot_wr
         ASSERT_TRUE(writer.finish());
       },
       false, kCode, limit, true, place + "w", kAlice);
-  ASSERT_TRUE(second) << second.error().message();
+  ASSERT_THAT(second, succeeds());
   EXPECT_EQ(second->entries, 3u);
   EXPECT_EQ(second->bytes, 3u);
   EXPECT_EQ(inspect(root + "g/d/run").st_ino, inspect(root + "w/d/run").st_ino);
-  ASSERT_TRUE(run(supervisor->publish(place + "g", place + "w", kCode)));
+  ASSERT_THAT(run(supervisor->publish(place + "g", place + "w", kCode)), succeeds());
   EXPECT_EQ(text_of(root + "w/f"), "new");
   EXPECT_EQ(output_of(server).out, "ran\n");
 }
@@ -387,7 +387,7 @@ TEST_F(InitFiles, packs_what_the_server_has_within_limits_and_leaves_special_fil
                                          std::chrono::seconds(20)};
   PackedTree tree;
   auto packed = pack(all, tree);
-  ASSERT_TRUE(packed) << packed.error().message();
+  ASSERT_THAT(packed, succeeds());
   EXPECT_EQ(tree.entries, (std::vector<std::string>{"a/", "a/b/", "a/b/f*=x\n", "a/in->b/f", "z=12345"}));
   EXPECT_EQ(packed->entries, 5u);
   EXPECT_EQ(packed->bytes, 7u);
@@ -413,7 +413,7 @@ TEST_F(InitFiles, packs_what_the_server_has_within_limits_and_leaves_special_fil
 }
 
 TEST_F(InitFiles, seals_a_tree_for_everybody_to_read) {
-  ASSERT_TRUE(run(make_tree("/cache/env/h", kAlice, kAlice, {"env"})));
+  ASSERT_THAT(run(make_tree("/cache/env/h", kAlice, kAlice, {"env"})), succeeds());
   auto fill =
       spec("fill", {"sh", "-c",
                     "mkdir -p a/b dark; echo x > a/b/f; echo y > dark/g; printf '#!/bin/sh\\necho tool\\n' > t; "
@@ -422,7 +422,7 @@ TEST_F(InitFiles, seals_a_tree_for_everybody_to_read) {
   fill.confine.read_write = {fill.cwd};
   ASSERT_EQ(output_of(fill).exit.code, 0);
   auto sealed = run(supervisor->seal("/cache/env/h/env", kAlice));
-  ASSERT_TRUE(sealed) << sealed.error().message();
+  ASSERT_THAT(sealed, succeeds());
   const std::string root = sandbox->cache() + "/env/h/env";
   for (const char* path : {"", "/a", "/a/b", "/dark"}) EXPECT_EQ(inspect(root + path).st_mode & 07777, 0555u) << path;
   EXPECT_EQ(inspect(root + "/t").st_mode & 07777, 0555u);
@@ -432,7 +432,7 @@ TEST_F(InitFiles, seals_a_tree_for_everybody_to_read) {
   other.confine.read_only = {"/cache/env/h/env"};
   EXPECT_EQ(output_of(other).out, "tool\ny\n");
   EXPECT_FALSE(fs::exists(root + "/new"));
-  ASSERT_TRUE(run(supervisor->remove_tree("/cache/env/h", kAlice)));
+  ASSERT_THAT(run(supervisor->remove_tree("/cache/env/h", kAlice)), succeeds());
   EXPECT_FALSE(fs::exists(sandbox->cache() + "/env/h"));
   EXPECT_TRUE(run(supervisor->remove_tree("/cache/env/h", kAlice)));  // not being there is success
 }
@@ -446,14 +446,14 @@ TEST_F(InitFiles, removes_deep_dark_and_large_trees) {
   ASSERT_EQ(made.exit.code, 0) << made.err;
   EXPECT_FALSE(run(supervisor->remove_tree("/workspace/.mcp/a", kBob)));  // not his
   auto removed = run(supervisor->remove_tree("/workspace/.mcp/a", kAlice));
-  ASSERT_TRUE(removed) << removed.error().message();
+  ASSERT_THAT(removed, succeeds());
   EXPECT_FALSE(fs::exists(sandbox->workspace() + "/.mcp/a"));
 }
 
 TEST_F(InitFiles, reads_and_writes_small_files) {
   make_process_directory();
-  ASSERT_TRUE(run(write_file("/workspace/.mcp/a/marker", "one")));
-  ASSERT_TRUE(run(write_file("/workspace/.mcp/a/marker", "two")));
+  ASSERT_THAT(run(write_file("/workspace/.mcp/a/marker", "one")), succeeds());
+  ASSERT_THAT(run(write_file("/workspace/.mcp/a/marker", "two")), succeeds());
   EXPECT_EQ(inspect(sandbox->workspace() + "/.mcp/a/marker").st_mode & 07777, 0444u);
   EXPECT_EQ(run(supervisor->read_file("/workspace/.mcp/a/marker", 100)).value(), "two");
   auto seen = run(supervisor->look("/workspace/.mcp/a", {"marker", "other"}, 100));

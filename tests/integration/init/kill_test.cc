@@ -20,7 +20,7 @@ TEST_F(InitKill, leaves_nothing_of_a_fork_bomb) {
   // The neighbour can still fork.
   EXPECT_EQ(output_of(spec("neighbour", {"sh", "-c", "echo $(echo fine)"}, kBob)).out, "fine\n");
   auto alive = run(supervisor->kill_uid(kAlice, SIGKILL));
-  ASSERT_TRUE(alive) << alive.error().message();
+  ASSERT_THAT(alive, succeeds());
   EXPECT_EQ(*alive, 0u);
   EXPECT_EQ(exit_of("bomb").signal, SIGKILL);
   EXPECT_EQ(output_of(spec("count", {"sh", "-c", count_command(kAlice)}, kBob)).out, "0\n");

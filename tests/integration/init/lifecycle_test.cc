@@ -49,7 +49,7 @@ TEST_F(InitLifecycle, lets_a_second_controller_take_over) {
   supervisor->on_lost([&](const Error& error) { lost = error.message(); });
   auto second = connect();
   ASSERT_TRUE(second);
-  EXPECT_TRUE(run(second->list()));
+  EXPECT_THAT(run(second->list()), succeeds());
   loop.restart();
   loop.run_for(std::chrono::milliseconds(0));
   for (int turn = 0; turn < 1000 && lost.empty(); ++turn) {
@@ -58,12 +58,12 @@ TEST_F(InitLifecycle, lets_a_second_controller_take_over) {
   }
   EXPECT_NE(lost.find("another mcpbox took over"), std::string::npos) << lost;
   EXPECT_EQ(run(supervisor->list()).error().code(), Code::kUnavailable);
-  EXPECT_TRUE(run(second->list()));
+  EXPECT_THAT(run(second->list()), succeeds());
 }
 
 TEST_F(InitLifecycle, shuts_down_when_told) {
   auto cat = must_spawn(spec("cat", {"cat"}));
-  ASSERT_TRUE(run(supervisor->shutdown()));
+  ASSERT_THAT(run(supervisor->shutdown()), succeeds());
   EXPECT_EQ(sandbox->wait(10), 0);
   EXPECT_EQ(read_to_end(cat.pipes.out.get()), "");
 }
@@ -84,9 +84,9 @@ TEST_F(InitLifecycle, survives_garbage_and_a_controller_that_does_not_read) {
     char byte = 0;
     EXPECT_LE(::recv(socket->get(), &byte, 1, 0), 0);  // dropped
   }
-  EXPECT_TRUE(run(supervisor->list()));
+  EXPECT_THAT(run(supervisor->list()), succeeds());
 
-  ASSERT_TRUE(run(write_file("/workspace/big", std::string(1 << 20, 'x'))));
+  ASSERT_THAT(run(write_file("/workspace/big", std::string(1 << 20, 'x'))), succeeds());
   auto deaf = box::connect_unix(sandbox->socket());
   ASSERT_TRUE(deaf);
   std::string requests =
@@ -100,7 +100,7 @@ TEST_F(InitLifecycle, survives_garbage_and_a_controller_that_does_not_read) {
   EXPECT_EQ(::poll(&hung_up, 1, 30'000), 1);  // POLLHUP: it was dropped, with its answers unread
   auto next = connect();
   ASSERT_TRUE(next);
-  EXPECT_TRUE(run(next->list()));
+  EXPECT_THAT(run(next->list()), succeeds());
 }
 
 class InitEphemeral : public Init {
@@ -119,7 +119,7 @@ TEST_F(InitEphemeral, sandbox_survives_a_take_over) {
   auto second = connect();
   ASSERT_TRUE(second);
   supervisor.reset();
-  EXPECT_TRUE(run(second->list()));
+  EXPECT_THAT(run(second->list()), succeeds());
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ TEST_F(InitProcess, echoes_through_its_pipes) {
   write_text(cat.pipes.in.get(), "hello\n");
   EXPECT_EQ(read_line(cat.pipes.out.get()), "hello");
   cat.pipes.in.reset();
-  ASSERT_TRUE(run(supervisor->close_stdin("cat")));
+  ASSERT_THAT(run(supervisor->close_stdin("cat")), succeeds());
   EXPECT_EQ(exit_of("cat").code, 0);
   EXPECT_EQ(read_to_end(cat.pipes.out.get()), "");
 }
@@ -113,7 +113,7 @@ TEST_F(InitProcess, runs_on_the_callers_own_descriptors) {
   int in[2], out[2];
   ASSERT_EQ(::pipe2(in, O_CLOEXEC), 0);
   ASSERT_EQ(::pipe2(out, O_CLOEXEC), 0);
-  ASSERT_TRUE(run(supervisor->spawn_direct(spec("direct", {"cat"}), {in[0], out[1], out[1]})));
+  ASSERT_THAT(run(supervisor->spawn_direct(spec("direct", {"cat"}), {in[0], out[1], out[1]})), succeeds());
   ::close(in[0]);
   ::close(out[1]);
   write_text(in[1], "straight\n");
@@ -128,15 +128,15 @@ TEST_F(InitProcess, does_not_share_its_id_until_it_is_forgotten) {
   auto first = must_spawn(spec("one", {"cat"}));
   EXPECT_EQ(run(supervisor->spawn(spec("one", {"cat"}))).error().code(), Code::kAlreadyExists);
   EXPECT_EQ(run(supervisor->forget("one")).error().code(), Code::kFailedPrecondition);
-  ASSERT_TRUE(run(supervisor->signal("one", SIGKILL)));
+  ASSERT_THAT(run(supervisor->signal("one", SIGKILL)), succeeds());
   EXPECT_EQ(exit_of("one").signal, SIGKILL);
   EXPECT_EQ(run(supervisor->signal("one", SIGTERM)).error().code(), Code::kFailedPrecondition);
-  ASSERT_TRUE(run(supervisor->forget("one")));
+  ASSERT_THAT(run(supervisor->forget("one")), succeeds());
   EXPECT_EQ(output_of(spec("one", {"echo", "x"})).out, "x\n");
 }
 
 TEST_F(InitProcess, never_runs_a_shell_for_a_file_without_an_interpreter) {
-  ASSERT_TRUE(run(make_tree("/workspace/.mcp/x", kAlice, kAlice, {"home"})));
+  ASSERT_THAT(run(make_tree("/workspace/.mcp/x", kAlice, kAlice, {"home"})), succeeds());
   auto write = spec("write", {"sh", "-c", "echo 'echo pwned' > t; chmod +x t"});
   write.cwd = "/workspace/.mcp/x/home";
   write.confine.read_write = {write.cwd};

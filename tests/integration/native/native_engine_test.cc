@@ -28,6 +28,7 @@
 #include "box/native/record.h"
 #include "box/sandbox.h"
 #include "net/wait.h"
+#include "support/result_matcher.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
 
@@ -52,7 +53,7 @@ struct Native : testing::Test {
     engine =
         make_native_engine(loop.get_executor(), {folder.dir("state"), NATIVE_INIT, "/sys/fs/cgroup", {}, {}, one_id()});
     auto probed = run(engine->probe());
-    ASSERT_TRUE(probed) << probed.error().message();
+    ASSERT_THAT(probed, test::succeeds());
     info = *probed;
   }
   // As an ordinary user without newuidmap: MCPBOX_CONTRACT_ENGINE=native-one-id.
@@ -122,7 +123,7 @@ TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_
   ASSERT_EQ(::syscall(SYS_keyctl, KEYCTL_SETPERM, ring_key, 0x3f3f3f3fu), 0);
 
   auto session = run(Sandbox::open(*engine, options("view")));
-  ASSERT_TRUE(session) << session.error().message();
+  ASSERT_THAT(session, test::succeeds());
   ProcessSpec spec;
   spec.id = "view";
   spec.argv = {"/usr/bin/env",
@@ -138,7 +139,7 @@ TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_
   spec.uid = spec.gid = info.traits.uids.first + 5;
   spec.confine.read_only = {"/opt/tool"};
   auto spawned = run((*session)->supervisor().spawn(spec));
-  ASSERT_TRUE(spawned) << spawned.error().message();
+  ASSERT_THAT(spawned, test::succeeds());
   spawned->pipes.in.reset();
   std::string seen;
   char buffer[4096];
@@ -150,9 +151,9 @@ TEST_F(Native, shows_a_server_nothing_of_the_host_and_keeps_the_canaries_out_of_
       seen.append(buffer, static_cast<std::size_t>(got));
   }
   auto processes = run((*session)->supervisor().list());
-  ASSERT_TRUE(processes) << processes.error().message();
+  ASSERT_THAT(processes, test::succeeds());
   EXPECT_EQ(processes->size(), 1u);
-  EXPECT_TRUE(run((*session)->close()));
+  EXPECT_THAT(run((*session)->close()), test::succeeds());
   ::shmctl(shm, IPC_RMID, nullptr);
   ::syscall(SYS_keyctl, KEYCTL_UNLINK, ring_key, KEY_SPEC_USER_KEYRING);
 
@@ -173,7 +174,7 @@ TEST_F(Native, leaves_nothing_of_sandboxes_that_are_killed_at_random_moments) {
     SandboxOptions wanted = options("kill-" + std::to_string(i));
     wanted.ephemeral = i % 2 == 0;
     auto session = run(Sandbox::open(*engine, wanted));
-    ASSERT_TRUE(session) << session.error().message();
+    ASSERT_THAT(session, test::succeeds());
     if (wanted.ephemeral) ephemeral.push_back(Sandbox::sandbox_name(wanted));
     auto record = read_sandbox(folder.path("state/native/sandboxes/" + Sandbox::sandbox_name(wanted)));
     ASSERT_TRUE(record);
@@ -188,7 +189,7 @@ TEST_F(Native, leaves_nothing_of_sandboxes_that_are_killed_at_random_moments) {
     if (victim == 0) ::kill(record->keeper.pid, SIGKILL);
     if (victim == 1) ::kill(record->first.pid, SIGKILL);
     session->reset();
-    EXPECT_TRUE(run(engine->remove(record->record.id)));
+    EXPECT_THAT(run(engine->remove(record->record.id)), test::succeeds());
     for (const std::string& group : record->record.cgroups) EXPECT_FALSE(fs::exists(group)) << group;
   }
   EXPECT_EQ(left(), 0u);
@@ -228,7 +229,7 @@ TEST_F(Native, shows_a_toolchain_of_a_home_and_nothing_else_of_it) {
   SandboxOptions wanted = options("tools");
   wanted.tools = info.traits.tools;
   auto session = run(Sandbox::open(*engine, wanted));
-  ASSERT_TRUE(session) << session.error().message();
+  ASSERT_THAT(session, test::succeeds());
   ProcessSpec spec;
   spec.id = "node";
   spec.argv = {"node", "-e",
@@ -241,10 +242,10 @@ TEST_F(Native, shows_a_toolchain_of_a_home_and_nothing_else_of_it) {
   spec.uid = spec.gid = info.traits.uids.first + 5;
   spec.confine.read_only = info.traits.tools.folders;
   auto spawned = run((*session)->supervisor().spawn(spec));
-  ASSERT_TRUE(spawned) << spawned.error().message();
+  ASSERT_THAT(spawned, test::succeeds());
   spawned->pipes.in.reset();
   EXPECT_EQ(text_of(spawned->pipes.out) + text_of(spawned->pipes.err), prefix + "/bin/node false EROFS\n");
-  EXPECT_TRUE(run((*session)->close()));
+  EXPECT_THAT(run((*session)->close()), test::succeeds());
 }
 
 // Prints the figure; what is good enough is for the benchmark to say.
@@ -257,7 +258,7 @@ TEST_F(Native, tells_how_long_a_start_takes) {
     auto session = run(Sandbox::open(*engine, wanted));
     ASSERT_TRUE(session);
     ours.push_back(std::chrono::duration<double, std::milli>(Clock::now() - began).count());
-    ASSERT_TRUE(run((*session)->close()));
+    ASSERT_THAT(run((*session)->close()), test::succeeds());
     if (::access("/usr/bin/bwrap", X_OK) != 0) continue;
     began = Clock::now();
     const pid_t child = ::fork();

@@ -91,7 +91,10 @@ Task<Result<provision::StagedGeneration>> stage_as_a_start_does(boost::asio::thr
   if (!copies) co_return fail(std::move(copies).error());
   auto settled = co_await copies->settle(supervisor, "bench", {root}, target, fresh);
   if (!settled) co_return fail(std::move(settled).error());
-  co_return co_await provision::stage_generation(pool, supervisor, *copies, root, policy, target, place, fresh);
+  auto staged = co_await provision::stage_generation(pool, supervisor, *copies, root, policy, target, place, fresh);
+  // A start takes this with it.
+  if (auto noted = co_await copies->flush(supervisor); !noted) co_return fail(std::move(noted).error());
+  co_return staged;
 }
 
 }  // namespace

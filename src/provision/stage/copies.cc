@@ -98,7 +98,13 @@ Task<Result<void>> CopyList::flush(box::Supervisor& supervisor) {
 }
 
 void CopyList::make_later(std::string path, const StageTarget& user, std::vector<std::string> children) {
-  later_.trees.push_back({std::move(path), user.uid, user.gid, std::move(children)});
+  // Each one forks twice for its children: those of one directory go together.
+  const auto same = std::ranges::find(later_.trees, path, &box::Preparation::Tree::path);
+  if (same != later_.trees.end()) {
+    same->children.insert(same->children.end(), children.begin(), children.end());
+  } else {
+    later_.trees.push_back({std::move(path), user.uid, user.gid, std::move(children)});
+  }
 }
 
 Task<Result<CopyList>> CopyList::load(boost::asio::thread_pool& pool, box::Supervisor& supervisor,

@@ -177,6 +177,24 @@ struct SessionLoopTest : testing::Test {
   Task<bool> ready() {
     return until([this] { return driver->session().tools_known(); });
   }
+  // How many bytes are read of a peer that writes `text` again and again for 0.7 s.
+  std::size_t taken_of_a_flood(const std::string& text) {
+    std::size_t taken = 0;
+    start([&](Peer& p) {
+      if (!p.shake_hands()) return;
+      const auto began = std::chrono::steady_clock::now();
+      while (std::chrono::steady_clock::now() - began < milliseconds(700))
+        taken += p.flood(text, 64u << 10, milliseconds(20));
+    });
+    auto body = [this]() -> Task<int> {
+      EXPECT_TRUE(co_await ready());
+      EXPECT_TRUE(co_await until([this] { return driver->output_ended(); }));
+      co_return co_await stopped();
+    };
+    test::run_task(loop, body());
+    peer.join();
+    return taken;
+  }
   Task<int> stopped(std::string why = "stopped by the test") {
     co_await driver->stop(Error(Code::kUnavailable, std::move(why)));
     co_return 0;
@@ -375,42 +393,13 @@ TEST_F(SessionLoopTest, a_peer_that_asks_and_never_reads_is_read_up_to_its_mark_
 }
 
 TEST_F(SessionLoopTest, notifications_without_end_wait_in_the_pipe) {
-  std::size_t taken = 0;
-  start([&](Peer& p) {
-    if (!p.shake_hands()) return;
-    const std::string changed = R"({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})"
-                                "\n";
-    const auto began = std::chrono::steady_clock::now();
-    while (std::chrono::steady_clock::now() - began < milliseconds(700))
-      taken += p.flood(changed, 64u << 10, milliseconds(20));
-  });
-  auto body = [this]() -> Task<int> {
-    EXPECT_TRUE(co_await ready());
-    EXPECT_TRUE(co_await until([this] { return driver->output_ended(); }));
-    co_return co_await stopped();
-  };
-  test::run_task(loop, body());
-  peer.join();
-  EXPECT_LT(taken, 3u << 20);  // hundreds of MiB without a bound
+  const std::string changed = R"({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})"
+                              "\n";
+  EXPECT_LT(taken_of_a_flood(changed), 3u << 20);  // hundreds of MiB without a bound
 }
 
 TEST_F(SessionLoopTest, lines_with_nothing_in_them_without_end_wait_in_the_pipe) {
-  std::size_t taken = 0;
-  start([&](Peer& p) {
-    if (!p.shake_hands()) return;
-    const std::string lines(64u << 10, '\n');
-    const auto began = std::chrono::steady_clock::now();
-    while (std::chrono::steady_clock::now() - began < milliseconds(700))
-      taken += p.flood(lines, 64u << 10, milliseconds(20));
-  });
-  auto body = [this]() -> Task<int> {
-    EXPECT_TRUE(co_await ready());
-    EXPECT_TRUE(co_await until([this] { return driver->output_ended(); }));
-    co_return co_await stopped();
-  };
-  test::run_task(loop, body());
-  peer.join();
-  EXPECT_LT(taken, 2u << 20);  // hundreds of MiB without a bound
+  EXPECT_LT(taken_of_a_flood(std::string(64u << 10, '\n')), 2u << 20);  // hundreds of MiB without a bound
 }
 
 TEST_F(SessionLoopTest, answers_that_nobody_lets_go_of_keep_the_next_ones_in_the_pipe) {

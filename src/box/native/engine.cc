@@ -135,8 +135,9 @@ class NativeEngine final : public Engine {
 
   Task<Result<SandboxState>> inspect(std::string id) override {
     auto found = find(id);
-    // How it ended is what its keeper writes down last.
-    if (found && !found->state.running && !found->state.exit_code && open_process(found->keeper)) {
+    // How it ended is what its keeper writes down last. It may have gone between the look and the wait: then the second
+    // look says what the first one was too early for.
+    if (found && !found->state.running && !found->state.exit_code) {
       (void)co_await wait_for_end(found->keeper, Clock::now() + kEnding);
       found = find(id);
     }
@@ -413,7 +414,9 @@ class NativeEngine final : public Engine {
     while (::access(directory.c_str(), F_OK) == 0) {
       if (Clock::now() >= until) co_return false;
       const auto there = read_sandbox(directory);
-      if (there && (there->state.running || !open_process(there->keeper))) co_return false;
+      if (there && there->state.running) co_return false;
+      // What it has to remove is gone before it is: so the directory is looked at after its end.
+      if (there && !open_process(there->keeper)) co_return ::access(directory.c_str(), F_OK) != 0;
       // Without a record it is in the middle of being removed.
       if (!there) co_await net::sleep_for(std::chrono::milliseconds(5));
       if (there && !co_await wait_for_end(there->keeper, until)) co_return false;

@@ -47,7 +47,7 @@ std::string local_path(std::string_view text) {
 }
 
 void split_suffix(std::string_view text, RequirementLine& line) {
-  std::size_t end = std::min(text.find_first_of("[;"), text.find(" "));
+  std::size_t end = std::min(text.find_first_of("[;"), text.find(' '));
   line.target = local_path(trim(text.substr(0, end)));
   line.suffix = end == std::string_view::npos ? std::string() : std::string(trim(text.substr(end)));
 }

@@ -76,7 +76,7 @@ bool is_version_prefix(const std::string& prefix, const std::string& home) {
 // The prefix of a program in `directory` ("…/v22.1.0/bin"), if it may be shown as a whole.
 std::optional<std::string> prefix_of(const std::string& directory, const std::string& home) {
   if (base_name(directory) != "bin") return std::nullopt;
-  const std::string prefix = parent_of(directory);
+  std::string prefix = parent_of(directory);
   const bool own_folder = is_beneath(prefix, "/opt") && prefix != "/opt";
   const bool conda = !is_beneath(home, prefix) && is_directory(prefix + "/conda-meta");
   if ((own_folder && !is_beneath(home, prefix)) || conda || is_version_prefix(prefix, home)) return prefix;

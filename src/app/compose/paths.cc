@@ -84,7 +84,7 @@ Result<std::string> instance_id(const std::string& state_dir) {
   for (int attempt = 0; attempt < 2; ++attempt) {
     if (auto text = sys::read_file(path); text || text.error().code() != Code::kNotFound) {
       if (!text) return fail(std::move(text).error());
-      const std::string id(trim(*text));
+      std::string id(trim(*text));
       if (id.size() == 32 && id.find_first_not_of("0123456789abcdef") == std::string::npos) return id;
       return fail(
           Code::kDataLoss,

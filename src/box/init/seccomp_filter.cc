@@ -130,7 +130,7 @@ class Program {
  public:
   void load(size_t offset) { add(BPF_LD | BPF_W | BPF_ABS, static_cast<unsigned>(offset)); }
   // The low 32 bits; the system calls concerned take ints there. Both architectures are little endian.
-  void load_argument(unsigned index) { load(offsetof(seccomp_data, args) + 8 * index); }
+  void load_argument(unsigned index) { load(offsetof(seccomp_data, args) + sizeof(__u64) * index); }
   void mask(unsigned bits) { add(BPF_ALU | BPF_AND | BPF_K, bits); }
   void ret(unsigned verdict) { add(BPF_RET | BPF_K, verdict); }
   void ret_if_equal(unsigned value, unsigned verdict) {

@@ -59,7 +59,7 @@ Result<std::unique_ptr<EgressProcess>> EgressProcess::start(asio::any_io_executo
   if (!child) return fail(std::move(child).error().with_context("the egress proxy"));
   auto impl = std::make_shared<Impl>(executor, std::move(*child));
   boost::system::error_code failed;
-  (void)impl->control.assign(asio::generic::stream_protocol(AF_UNIX, 0), ours.get(), failed);
+  impl->control.assign(asio::generic::stream_protocol(AF_UNIX, 0), ours.get(), failed);
   if (failed)
     return fail(Code::kInternal, fmt::format("the egress proxy cannot be told anything: {}", failed.message()));
   (void)ours.release();
@@ -81,7 +81,7 @@ Task<Result<void>> EgressProcess::Impl::exchange(const std::string& line) {
   if (end == std::string::npos) {
     // Answers would no longer belong to their commands.
     boost::system::error_code ignored;
-    (void)control.close(ignored);
+    control.close(ignored);
     if (deadline.passed()) co_return fail(Code::kTimeout, "the egress proxy gave no answer within 5 s");
     co_return gone();
   }
@@ -132,7 +132,7 @@ Task<void> EgressProcess::ended() {
 Task<void> EgressProcess::stop() {
   const auto impl = impl_;
   boost::system::error_code ignored;
-  (void)impl->control.close(ignored);
+  impl->control.close(ignored);
   if (co_await net::wait_for_end(impl->child, Clock::now() + std::chrono::seconds(2))) co_return;
   impl->child.kill_group();
   (void)co_await net::wait_for_end(impl->child, Clock::now() + std::chrono::seconds(2));

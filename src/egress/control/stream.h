@@ -25,7 +25,7 @@ class Deadline {
       if (error || !state) return;
       *state = true;
       boost::system::error_code ignored;
-      (void)socket.cancel(ignored);
+      socket.cancel(ignored);
     });
   }
   bool passed() const { return *state_; }

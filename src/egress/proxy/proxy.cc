@@ -98,7 +98,7 @@ Task<void> Proxy::Impl::answer(Stream& client, unsigned status, std::string mess
   const Deadline deadline(client, std::chrono::seconds(5));
   (void)co_await asio::async_write(client, asio::buffer(all), kTuple);
   boost::system::error_code ignored;
-  (void)client.shutdown(asio::socket_base::shutdown_send, ignored);
+  client.shutdown(asio::socket_base::shutdown_send, ignored);
 }
 
 Task<void> Proxy::Impl::serve(Stream client) {
@@ -210,7 +210,7 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
   }
   record.address = connected->address;
 
-  std::string down, up;
+  std::string down;
   std::unique_ptr<UpFilter> filter;
   if (request.connect) {
     down = "HTTP/1.1 200 Connection established\r\n\r\n" + connected->early;
@@ -277,7 +277,7 @@ Result<std::unique_ptr<Proxy>> Proxy::listen(asio::any_io_executor executor, Pro
   auto impl = std::make_shared<Impl>(executor, std::move(options), registry, destinations, audit, std::move(*listener));
   boost::system::error_code error;
   UniqueFd socket = impl->listener.take_socket();
-  (void)impl->acceptor.assign(asio::local::stream_protocol(), socket.get(), error);
+  impl->acceptor.assign(asio::local::stream_protocol(), socket.get(), error);
   if (error) return fail(Code::kInternal, fmt::format("cannot watch {}: {}", listening.path, error.message()));
   (void)socket.release();
   registry.on_gone([weak = std::weak_ptr(impl)](const std::shared_ptr<Client>& client) {
@@ -294,7 +294,7 @@ Task<void> Proxy::stop() {
   const auto impl = impl_;
   impl->listener.remove();  // first: its socket must still be open
   boost::system::error_code ignored;
-  (void)impl->acceptor.close(ignored);
+  impl->acceptor.close(ignored);
   co_await impl->accepting.stop();
   co_await impl->connections.stop();
   impl->end_tunnels_of(nullptr);

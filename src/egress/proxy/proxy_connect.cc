@@ -40,7 +40,7 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAd
     Stream socket(executor);
     const auto endpoint = endpoint_of(address, port);
     boost::system::error_code error;
-    (void)socket.open(endpoint.protocol(), error);
+    socket.open(endpoint.protocol(), error);
     if (error) {
       last = error.message();
       continue;
@@ -51,7 +51,7 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAd
       timed_out = deadline.passed();
     }
     if (!error) {
-      (void)socket.set_option(boost::asio::ip::tcp::no_delay(true), error);
+      socket.set_option(boost::asio::ip::tcp::no_delay(true), error);
       co_return Connected{std::move(socket), address.text(), "", false};
     }
     last = fmt::format("{}: {}", address.text(), timed_out ? "no answer" : error.message());

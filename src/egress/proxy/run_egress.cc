@@ -89,7 +89,7 @@ int run_egress(const EgressOptions& options) {
   }
   boost::system::error_code error;
   Stream control(loop);
-  (void)control.assign(asio::generic::stream_protocol(AF_UNIX, 0), options.control_fd, error);
+  control.assign(asio::generic::stream_protocol(AF_UNIX, 0), options.control_fd, error);
   if (error) {
     log::error("egress", "descriptor {} is no control channel: {}", options.control_fd, error.message());
     return 1;

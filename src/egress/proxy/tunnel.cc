@@ -36,8 +36,8 @@ Tunnel::Tunnel(Stream client, Stream server, std::unique_ptr<UpFilter> filter, s
 void Tunnel::start(std::string early, std::string down, Done done) {
   done_ = std::move(done);
   boost::system::error_code error;
-  (void)client_.non_blocking(true, error);
-  if (!error) (void)server_.non_blocking(true, error);
+  client_.non_blocking(true, error);
+  if (!error) server_.non_blocking(true, error);
   if (error) return close("reset");
   watch();
   if (!down.empty() && !deliver(down_, down)) return;
@@ -143,7 +143,7 @@ void Tunnel::finish(Direction& direction) {
   if (!direction.shut) {
     direction.shut = true;
     boost::system::error_code ignored;
-    (void)direction.to->shutdown(boost::asio::socket_base::shutdown_send, ignored);
+    direction.to->shutdown(boost::asio::socket_base::shutdown_send, ignored);
   }
   if (up_.eof && down_.eof && up_.pending.empty() && down_.pending.empty()) end();
 }
@@ -162,8 +162,8 @@ void Tunnel::end() {
   closed_ = true;
   boost::system::error_code ignored;
   timer_.cancel();
-  (void)client_.close(ignored);
-  (void)server_.close(ignored);
+  client_.close(ignored);
+  server_.close(ignored);
   // Whoever waits may drop us.
   const auto self = shared_from_this();
   if (done_) std::exchange(done_, nullptr)({up_.bytes, down_.bytes, std::move(reason_), refused_});

@@ -83,7 +83,7 @@ std::optional<std::string> name_of_hello(std::string_view body) {
 ClientHello parse_client_hello(std::string_view bytes) {
   using State = ClientHello::State;
   const bool full = bytes.size() >= kMaxClientHello;
-  const ClientHello more{full ? State::kMalformed : State::kNeedMore, ""};
+  ClientHello more{full ? State::kMalformed : State::kNeedMore, ""};
   bytes = bytes.substr(0, kMaxClientHello);
   std::string message;
   while (true) {

@@ -229,9 +229,22 @@ Task<void> SandboxPool::sweep_after(std::string instance) {
     if (stopping_ || sandbox.labels.contains(box::kOwnerLabel) || name == sandbox.labels.end()) continue;
     const auto entry = entries_.find(name->second);
     if (entry != entries_.end() && (entry->second.sandbox || entry->second.opening || entry->second.closing)) continue;
-    if (co_await engine_.remove(sandbox.id))
-      log::info(name->second, "removed sandbox {} of an earlier daemon", sandbox.name);
+    co_await sweep_one(name->second, sandbox);
   }
+}
+
+// Whoever asks for one of that name meanwhile must not adopt this.
+Task<void> SandboxPool::sweep_one(std::string name, box::SandboxState sandbox) {
+  struct Sweeping {
+    SandboxPool& pool;
+    const std::string& name;
+    ~Sweeping() {
+      pool.entries_[name].closing = false;
+      pool.changed_.notify();
+    }
+  } const sweeping{*this, name};
+  entries_[name].closing = true;
+  if (co_await engine_.remove(sandbox.id)) log::info(name, "removed sandbox {} of an earlier daemon", sandbox.name);
 }
 
 Task<Result<void>> SandboxPool::close_all() {

@@ -130,6 +130,7 @@ class SandboxPool {
   Task<Result<std::shared_ptr<SharedSandbox>>> open_one(box::SandboxOptions options);
   Task<void> close_idle(std::string name);
   Task<void> sweep_after(std::string instance);
+  Task<void> sweep_one(std::string name, box::SandboxState sandbox);
   static Task<void> close_each(std::shared_ptr<Closing> closing);
   void became_idle(SharedSandbox& sandbox, bool at_once);
 

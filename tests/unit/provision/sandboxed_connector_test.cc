@@ -22,11 +22,27 @@ using testing::HasSubstr;
 // An engine of which only removals are asked.
 struct Removing final : test::NoEngine {
   std::set<std::string> sandboxes;
+  std::chrono::milliseconds pause{0};  // before a removal and before an answer
+  unsigned removing = 0;
   Task<Result<void>> remove(std::string id) override {
+    ++removing;
+    if (pause > 0ms) co_await net::sleep_for(pause);
+    --removing;
     sandboxes.erase(id);
     co_return Result<void>{};
   }
+  Task<Result<std::vector<box::SandboxState>>> list(box::Labels) override {
+    std::vector<box::SandboxState> out;
+    for (const std::string& id : sandboxes) {
+      box::SandboxState state;
+      state.id = state.name = id;
+      state.labels["io.mcpbox.session"] = "shared";
+      out.push_back(std::move(state));
+    }
+    co_return out;
+  }
   Task<Result<box::SandboxState>> inspect(std::string id) override {
+    if (pause > 0ms) co_await net::sleep_for(pause);
     co_return fail(Code::kNotFound, id + " is not there");
   }
 };
@@ -228,6 +244,28 @@ TEST_F(ConnectorTest, a_process_that_is_dropped_is_killed_before_its_things_are_
     EXPECT_EQ(processes(), 0u);
     for (int i = 0; i < 200 && !uids.expired(); ++i) co_await net::sleep_for(5ms);
     EXPECT_TRUE(uids.expired());
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(ConnectorTest, nobody_gets_a_sandbox_of_an_earlier_daemon_that_is_being_removed) {
+  idle = 10ms;
+  engine.pause = 50ms;
+  engine.sandboxes.insert("earlier");
+  before = [this](const std::string& name) -> Task<Result<void>> {
+    if (name == "open") EXPECT_EQ(engine.removing, 0u) << "it would be adopted";
+    co_return Result<void>{};
+  };
+  auto body = [&]() -> Task<int> {
+    (void)connector();
+    sandboxes->sweep("0123");
+    while (engine.removing == 0) co_await net::sleep_for(1ms);
+    box::SandboxOptions options;
+    options.name = "shared";
+    EXPECT_TRUE(co_await sandboxes->acquire(std::move(options)));
+    EXPECT_EQ(opened, 1u);
+    EXPECT_FALSE(engine.sandboxes.contains("earlier"));
     co_return 0;
   };
   EXPECT_EQ(test::run_task(loop, body()), 0);

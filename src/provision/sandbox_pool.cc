@@ -22,7 +22,8 @@ constexpr std::size_t kClosers = 16;
 
 }  // namespace
 
-SharedSandbox::SharedSandbox(std::unique_ptr<box::Sandbox> sandbox) : sandbox_(std::move(sandbox)) {
+SharedSandbox::SharedSandbox(std::unique_ptr<box::Sandbox> sandbox, std::shared_ptr<net::Signal> changed)
+    : sandbox_(std::move(sandbox)), changed_(std::move(changed)) {
   sandbox_->supervisor().on_exit([this](const std::string& id, const box::ProcessExit& how) {
     const auto watcher = watchers_.find(id);
     if (watcher != watchers_.end() && watcher->second.on_exit) watcher->second.on_exit(how);
@@ -46,7 +47,20 @@ void SharedSandbox::declare_lost(const std::string& how) {
   }
 }
 
+void SharedSandbox::link_broke() {
+  broken_ = true;
+  changed_->notify();
+}
+
 Task<void> SharedSandbox::bury(std::string how) {
+  struct Burial {
+    SharedSandbox& sandbox;
+    ~Burial() {
+      sandbox.buried_ = true;
+      sandbox.changed_->notify();
+    }
+  } const burial{*this};
+  link_broke();
   declare_lost(how);
   if (auto removed = co_await sandbox_->close(); !removed)
     log::warning(sandbox_->options().name, "what is left of the sandbox was not removed: {}",
@@ -81,7 +95,7 @@ SandboxPool::SandboxPool(box::Engine& engine, boost::asio::any_io_executor execu
       idle_(idle),
       lost_(std::move(lost)),
       opener_([this](box::SandboxOptions options) { return box::Sandbox::open(engine_, std::move(options)); }),
-      changed_(executor),
+      changed_(std::make_shared<net::Signal>(executor)),
       tasks_(executor, "sandboxes") {}
 
 Task<Result<SandboxPool::Lease>> SandboxPool::acquire(box::SandboxOptions options) {
@@ -102,12 +116,13 @@ Task<Result<SandboxPool::Lease>> SandboxPool::acquire(box::SandboxOptions option
   for (;;) {
     Entry& entry = entries_[name];
     if (stopping_) co_return fail(Code::kCancelled, "the sandboxes are being closed");
-    if (entry.opening || entry.closing) {
+    const bool dying = entry.sandbox && entry.sandbox->broken() && !entry.sandbox->buried();
+    if (entry.opening || entry.closing || dying) {
       if (entry.opening) waited_for = entry.attempt;
-      co_await changed_.wait();
+      co_await changed_->wait();
       continue;
     }
-    if (entry.sandbox && !entry.sandbox->lost() && entry.profile_hash == hash)
+    if (entry.sandbox && !entry.sandbox->broken() && entry.profile_hash == hash)
       co_return Lease(*this, entry.sandbox, waited_for.has_value());
     if (waited_for == entry.attempt && entry.failure) co_return fail(*entry.failure);
     entry.opening = true;
@@ -124,7 +139,7 @@ Task<void> SandboxPool::open(box::SandboxOptions options) {
     ~Opening() {
       Entry& entry = pool.entries_[name];
       entry.opening = false;
-      pool.changed_.notify();
+      pool.changed_->notify();
       // Should nobody be waiting any more.
       if (entry.sandbox && entry.sandbox->users_ == 0) pool.became_idle(*entry.sandbox, false);
     }
@@ -157,10 +172,11 @@ Task<Result<std::shared_ptr<SharedSandbox>>> SandboxPool::open_one(box::SandboxO
       (void)co_await supervisor.forget(process.id);
     }
   }
-  auto shared = std::make_shared<SharedSandbox>(std::move(*opened));
+  auto shared = std::make_shared<SharedSandbox>(std::move(*opened), changed_);
   shared->sandbox().supervisor().on_lost([this, weak = std::weak_ptr(shared)](const Error&) {
     auto sandbox = weak.lock();
     if (!sandbox) return;
+    sandbox->link_broke();
     if (lost_) {
       lost_(std::move(sandbox));
       return;
@@ -184,7 +200,7 @@ void SandboxPool::became_idle(SharedSandbox& sandbox, bool at_once) {
     entry.watched = true;
     tasks_.spawn(name, close_idle(name));
   }
-  changed_.notify();
+  changed_->notify();
 }
 
 Task<void> SandboxPool::close_idle(std::string name) {
@@ -194,7 +210,7 @@ Task<void> SandboxPool::close_idle(std::string name) {
     ~Watching() {
       Entry& entry = pool.entries_[name];
       entry.watched = entry.closing = false;
-      pool.changed_.notify();
+      pool.changed_->notify();
     }
   } const watching{*this, name};
   for (;;) {
@@ -202,10 +218,14 @@ Task<void> SandboxPool::close_idle(std::string name) {
     if (stopping_ || !entry.sandbox || entry.opening || entry.sandbox->users_ > 0 || entry.waiting > 0) co_return;
     const bool now = entry.idle_since == Clock::time_point::min();
     if (now || Clock::now() >= entry.idle_since + idle_) break;
-    (void)co_await changed_.wait_until(entry.idle_since + idle_);
+    (void)co_await changed_->wait_until(entry.idle_since + idle_);
   }
   entries_[name].closing = true;
   const auto sandbox = std::exchange(entries_[name].sandbox, nullptr);
+  if (sandbox->broken()) {
+    while (!stopping_ && !sandbox->buried()) co_await changed_->wait();
+    co_return;
+  }
   if (auto closed = co_await sandbox->sandbox().close(); !closed) {
     log::warning(name, "the sandbox, which nobody uses, was not removed: {}", closed.error().message());
   } else {
@@ -219,7 +239,7 @@ void SandboxPool::sweep(std::string instance) {
 
 Task<void> SandboxPool::sweep_after(std::string instance) {
   const auto until = Clock::now() + idle_;
-  while (!stopping_ && Clock::now() < until) (void)co_await changed_.wait_until(until);
+  while (!stopping_ && Clock::now() < until) (void)co_await changed_->wait_until(until);
   if (stopping_) co_return;
   auto found = co_await engine_.list(box::instance_labels(instance));
   if (!found) co_return;
@@ -240,7 +260,7 @@ Task<void> SandboxPool::sweep_one(std::string name, box::SandboxState sandbox) {
     const std::string& name;
     ~Sweeping() {
       pool.entries_[name].closing = false;
-      pool.changed_.notify();
+      pool.changed_->notify();
     }
   } const sweeping{*this, name};
   entries_[name].closing = true;
@@ -250,9 +270,9 @@ Task<void> SandboxPool::sweep_one(std::string name, box::SandboxState sandbox) {
 Task<Result<void>> SandboxPool::close_all() {
   stopping_ = true;
   const auto until = Clock::now() + kPatience;
-  changed_.notify();
+  changed_->notify();
   while (tasks_.running() > 0 && Clock::now() < until) {
-    (void)co_await changed_.wait_until(std::min(until, Clock::now() + std::chrono::milliseconds(20)));
+    (void)co_await changed_->wait_until(std::min(until, Clock::now() + std::chrono::milliseconds(20)));
   }
   co_await tasks_.stop();
   const auto closing = std::make_shared<Closing>();

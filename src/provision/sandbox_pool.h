@@ -25,9 +25,12 @@ inline constexpr std::string_view kWorkspaceSuffix = "-ws";
 // A sandbox and who must hear of its processes. Lives on loop 0; servers reach it through their lease.
 class SharedSandbox {
  public:
-  explicit SharedSandbox(std::unique_ptr<box::Sandbox> sandbox);
+  // `changed` is notified when something here does.
+  SharedSandbox(std::unique_ptr<box::Sandbox> sandbox, std::shared_ptr<net::Signal> changed);
 
   box::Sandbox& sandbox() { return *sandbox_; }
+  // The link to PID 1 is gone: nothing can be asked here any more. It is lost() once somebody knows how that came.
+  bool broken() const { return broken_; }
   bool lost() const { return lost_.has_value(); }
   const std::string& loss() const { return *lost_; }  // in words; only when lost()
 
@@ -38,9 +41,11 @@ class SharedSandbox {
   void unwatch(const std::string& process_id);
   // For one that broke: tells every watcher once how, then removes what is left of it, on the host too.
   Task<void> bury(std::string how);
+  bool buried() const { return buried_; }  // bury() came to its end
 
  private:
   void declare_lost(const std::string& how);
+  void link_broke();
   friend class SandboxPool;
   struct Watcher {
     ExitHandler on_exit;
@@ -48,6 +53,9 @@ class SharedSandbox {
   };
   std::unique_ptr<box::Sandbox> sandbox_;
   std::map<std::string, Watcher> watchers_;
+  std::shared_ptr<net::Signal> changed_;
+  bool broken_ = false;
+  bool buried_ = false;
   std::optional<std::string> lost_;
   unsigned users_ = 0;  // leases
 };
@@ -86,7 +94,8 @@ class SandboxPool {
   };
 
   // `lost` is called when a sandbox broke, before anybody is told, so that the owner can ask the engine how, and then
-  // call bury(). Without one the pool asks. `idle`: how long a sandbox stays open that nobody has a lease of.
+  // call bury(); until then nobody gets one of that name. Without one the pool asks. `idle`: how long a sandbox stays
+  // open that nobody has a lease of.
   using LostCallback = std::function<void(std::shared_ptr<SharedSandbox>)>;
   SandboxPool(box::Engine& engine, boost::asio::any_io_executor executor, std::chrono::milliseconds idle,
               LostCallback lost);
@@ -94,7 +103,7 @@ class SandboxPool {
   using Opener = std::function<Task<Result<std::unique_ptr<box::Sandbox>>>(box::SandboxOptions)>;
   void open_with(Opener opener) { opener_ = std::move(opener); }
 
-  // The sandbox with options.name: the open one if its profile is the same and it is not lost, else a new one. On a
+  // The sandbox with options.name: the open one if its profile is the same and it did not break, else a new one. On a
   // sandbox that is new to this process, processes of an earlier controller are killed and forgotten first. Whoever is
   // cancelled while it opens leaves nothing: it goes on opening, and is closed as any that nobody uses.
   Task<Result<Lease>> acquire(box::SandboxOptions options);
@@ -138,7 +147,7 @@ class SandboxPool {
   std::chrono::milliseconds idle_;
   LostCallback lost_;
   Opener opener_;
-  net::Signal changed_;
+  const std::shared_ptr<net::Signal> changed_;
   bool stopping_ = false;
   std::map<std::string, Entry> entries_;
   net::TaskGroup tasks_;

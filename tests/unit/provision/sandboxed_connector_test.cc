@@ -249,6 +249,30 @@ TEST_F(ConnectorTest, a_process_that_is_dropped_is_killed_before_its_things_are_
   EXPECT_EQ(test::run_task(loop, body()), 0);
 }
 
+// Until it is known how it came, and what is left is removed.
+TEST_F(ConnectorTest, nobody_gets_a_sandbox_whose_link_is_gone) {
+  idle = 1h;
+  engine.pause = 30ms;
+  auto body = [&]() -> Task<int> {
+    auto process = co_await connector().start(plan(), report);
+    EXPECT_TRUE(process);
+    if (!process) co_return 1;
+    supervisors[0]->lose();
+    EXPECT_FALSE((*process)->ended()) << "it is not known yet how";
+    box::SandboxOptions options;
+    options.name = "shared";
+    auto lease = co_await sandboxes->acquire(std::move(options));
+    EXPECT_TRUE(lease);
+    if (!lease) co_return 1;
+    EXPECT_EQ((*lease)->sandbox().state().id, "sandbox2");
+    EXPECT_FALSE(engine.sandboxes.contains("sandbox1"));
+    EXPECT_THAT(std::get<SandboxLost>(*(*process)->ended()).how, HasSubstr("removed from outside"));
+    co_await (*process)->stop();
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
 TEST_F(ConnectorTest, nobody_gets_a_sandbox_of_an_earlier_daemon_that_is_being_removed) {
   idle = 10ms;
   engine.pause = 50ms;

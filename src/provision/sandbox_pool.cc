@@ -62,9 +62,50 @@ Task<void> SharedSandbox::bury(std::string how) {
   } const burial{*this};
   link_broke();
   declare_lost(how);
-  if (auto removed = co_await sandbox_->close(); !removed)
+  if (auto removed = co_await sandbox_->close()) {
+    left_.clear();
+  } else {
     log::warning(sandbox_->options().name, "what is left of the sandbox was not removed: {}",
                  removed.error().message());
+  }
+}
+
+SharedSandbox::Ending::Ending(SharedSandbox& sandbox, std::string process_id, uid_t uid)
+    : sandbox_(sandbox), process_id_(std::move(process_id)), uid_(uid) {
+  sandbox_.ending_.insert(this);
+}
+
+SharedSandbox::Ending::~Ending() {
+  sandbox_.ending_.erase(this);
+  sandbox_.changed_->notify();
+}
+
+Task<bool> SharedSandbox::kill(std::string process_id, uid_t uid, Held held) {
+  auto alive = co_await sandbox_->supervisor().kill_uid(uid, SIGKILL);
+  if (alive && *alive == 0) {
+    std::erase_if(left_, [&](const Left& left) { return left.uid == uid; });
+    co_return true;
+  }
+  if (buried_) co_return true;
+  if (alive) {
+    log::error(process_id, "{} processes of uid {} survive SIGKILL", *alive, uid);
+  } else if (!broken_) {
+    log::error(process_id, "processes of uid {} may still run: {}", uid, alive.error().message());
+  }
+  // Once for who tries again with nothing to keep.
+  if (!held.empty() || std::ranges::find(left_, uid, &Left::uid) == left_.end())
+    left_.push_back({uid, std::move(held)});
+  co_return false;
+}
+
+Task<Result<void>> SharedSandbox::clean(std::string process_id, uid_t uid) {
+  while (std::ranges::any_of(ending_, [&](const Ending* e) { return e->process_id_ == process_id || e->uid_ == uid; }))
+    co_await changed_->wait();
+  if (std::ranges::find(left_, uid, &Left::uid) == left_.end()) co_return Result<void>{};
+  if (!co_await kill(process_id, uid, {}))
+    co_return fail(Code::kUnavailable, "processes of its last run are still there and could not be ended");
+  (void)co_await sandbox_->supervisor().forget(process_id);
+  co_return Result<void>{};
 }
 
 SandboxPool::Lease::Lease(SandboxPool& pool, std::shared_ptr<SharedSandbox> sandbox, bool opened)

@@ -2,14 +2,19 @@
 // one for a while.
 #pragma once
 
+#include <sys/types.h>
+
 #include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "box/sandbox.h"
@@ -43,6 +48,29 @@ class SharedSandbox {
   Task<void> bury(std::string how);
   bool buried() const { return buried_; }  // bury() came to its end
 
+  // While it lives, a process is being ended: a start with its id or uid waits in clean(). Not to outlive this.
+  class Ending {
+   public:
+    Ending(SharedSandbox& sandbox, std::string process_id, uid_t uid);
+    ~Ending();
+    Ending(const Ending&) = delete;
+    Ending& operator=(const Ending&) = delete;
+
+   private:
+    friend class SharedSandbox;
+    SharedSandbox& sandbox_;
+    std::string process_id_;
+    uid_t uid_;
+  };
+  // What nobody else may have while processes of a uid live: its uids, its environment.
+  using Held = std::vector<std::shared_ptr<void>>;
+  // Kills everything of the uid. Where something may be left, that is logged, `held` is kept until the sandbox is gone,
+  // and the result is false.
+  Task<bool> kill(std::string process_id, uid_t uid, Held held);
+  // Before a start: returns when no process with that id or uid is being ended any more, and tries again to end what
+  // kill() could not. kUnavailable when it still cannot.
+  Task<Result<void>> clean(std::string process_id, uid_t uid);
+
  private:
   void declare_lost(const std::string& how);
   void link_broke();
@@ -57,6 +85,12 @@ class SharedSandbox {
   bool broken_ = false;
   bool buried_ = false;
   std::optional<std::string> lost_;
+  std::set<const Ending*> ending_;
+  struct Left {
+    uid_t uid = 0;
+    Held held;
+  };
+  std::vector<Left> left_;
   unsigned users_ = 0;  // leases
 };
 

@@ -66,6 +66,7 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, SandboxOpti
           opened->adopted_ = true;
           continue;
         }
+        opened->state_ = {};
         log::warning(o.name, "cannot adopt sandbox {}: {}; making a new one", spec.name, connected.error().message());
       }
       auto removed = co_await engine.remove(state.id);

@@ -22,7 +22,8 @@ constexpr std::size_t kClosers = 16;
 
 }  // namespace
 
-SharedSandbox::SharedSandbox(std::unique_ptr<box::Sandbox> sandbox) : sandbox_(std::move(sandbox)) {
+SharedSandbox::SharedSandbox(std::unique_ptr<box::Sandbox> sandbox, std::shared_ptr<net::Signal> changed)
+    : sandbox_(std::move(sandbox)), changed_(std::move(changed)) {
   sandbox_->supervisor().on_exit([this](const std::string& id, const box::ProcessExit& how) {
     const auto watcher = watchers_.find(id);
     if (watcher != watchers_.end() && watcher->second.on_exit) watcher->second.on_exit(how);
@@ -46,11 +47,65 @@ void SharedSandbox::declare_lost(const std::string& how) {
   }
 }
 
+void SharedSandbox::link_broke() {
+  broken_ = true;
+  changed_->notify();
+}
+
 Task<void> SharedSandbox::bury(std::string how) {
+  struct Burial {
+    SharedSandbox& sandbox;
+    ~Burial() {
+      sandbox.buried_ = true;
+      sandbox.changed_->notify();
+    }
+  } const burial{*this};
+  link_broke();
   declare_lost(how);
-  if (auto removed = co_await sandbox_->close(); !removed)
+  if (auto removed = co_await sandbox_->close()) {
+    left_.clear();
+  } else {
     log::warning(sandbox_->options().name, "what is left of the sandbox was not removed: {}",
                  removed.error().message());
+  }
+}
+
+SharedSandbox::Ending::Ending(SharedSandbox& sandbox, std::string process_id, uid_t uid)
+    : sandbox_(sandbox), process_id_(std::move(process_id)), uid_(uid) {
+  sandbox_.ending_.insert(this);
+}
+
+SharedSandbox::Ending::~Ending() {
+  sandbox_.ending_.erase(this);
+  sandbox_.changed_->notify();
+}
+
+Task<bool> SharedSandbox::kill(std::string process_id, uid_t uid, Held held) {
+  auto alive = co_await sandbox_->supervisor().kill_uid(uid, SIGKILL);
+  if (alive && *alive == 0) {
+    std::erase_if(left_, [&](const Left& left) { return left.uid == uid; });
+    co_return true;
+  }
+  if (buried_) co_return true;
+  if (alive) {
+    log::error(process_id, "{} processes of uid {} survive SIGKILL", *alive, uid);
+  } else if (!broken_) {
+    log::error(process_id, "processes of uid {} may still run: {}", uid, alive.error().message());
+  }
+  // Once for who tries again with nothing to keep.
+  if (!held.empty() || std::ranges::find(left_, uid, &Left::uid) == left_.end())
+    left_.push_back({uid, std::move(held)});
+  co_return false;
+}
+
+Task<Result<void>> SharedSandbox::clean(std::string process_id, uid_t uid) {
+  while (std::ranges::any_of(ending_, [&](const Ending* e) { return e->process_id_ == process_id || e->uid_ == uid; }))
+    co_await changed_->wait();
+  if (std::ranges::find(left_, uid, &Left::uid) == left_.end()) co_return Result<void>{};
+  if (!co_await kill(process_id, uid, {}))
+    co_return fail(Code::kUnavailable, "processes of its last run are still there and could not be ended");
+  (void)co_await sandbox_->supervisor().forget(process_id);
+  co_return Result<void>{};
 }
 
 SandboxPool::Lease::Lease(SandboxPool& pool, std::shared_ptr<SharedSandbox> sandbox, bool opened)
@@ -81,7 +136,7 @@ SandboxPool::SandboxPool(box::Engine& engine, boost::asio::any_io_executor execu
       idle_(idle),
       lost_(std::move(lost)),
       opener_([this](box::SandboxOptions options) { return box::Sandbox::open(engine_, std::move(options)); }),
-      changed_(executor),
+      changed_(std::make_shared<net::Signal>(executor)),
       tasks_(executor, "sandboxes") {}
 
 Task<Result<SandboxPool::Lease>> SandboxPool::acquire(box::SandboxOptions options) {
@@ -102,12 +157,13 @@ Task<Result<SandboxPool::Lease>> SandboxPool::acquire(box::SandboxOptions option
   for (;;) {
     Entry& entry = entries_[name];
     if (stopping_) co_return fail(Code::kCancelled, "the sandboxes are being closed");
-    if (entry.opening || entry.closing) {
+    const bool dying = entry.sandbox && entry.sandbox->broken() && !entry.sandbox->buried();
+    if (entry.opening || entry.closing || dying) {
       if (entry.opening) waited_for = entry.attempt;
-      co_await changed_.wait();
+      co_await changed_->wait();
       continue;
     }
-    if (entry.sandbox && !entry.sandbox->lost() && entry.profile_hash == hash)
+    if (entry.sandbox && !entry.sandbox->broken() && entry.profile_hash == hash)
       co_return Lease(*this, entry.sandbox, waited_for.has_value());
     if (waited_for == entry.attempt && entry.failure) co_return fail(*entry.failure);
     entry.opening = true;
@@ -124,7 +180,7 @@ Task<void> SandboxPool::open(box::SandboxOptions options) {
     ~Opening() {
       Entry& entry = pool.entries_[name];
       entry.opening = false;
-      pool.changed_.notify();
+      pool.changed_->notify();
       // Should nobody be waiting any more.
       if (entry.sandbox && entry.sandbox->users_ == 0) pool.became_idle(*entry.sandbox, false);
     }
@@ -157,10 +213,11 @@ Task<Result<std::shared_ptr<SharedSandbox>>> SandboxPool::open_one(box::SandboxO
       (void)co_await supervisor.forget(process.id);
     }
   }
-  auto shared = std::make_shared<SharedSandbox>(std::move(*opened));
+  auto shared = std::make_shared<SharedSandbox>(std::move(*opened), changed_);
   shared->sandbox().supervisor().on_lost([this, weak = std::weak_ptr(shared)](const Error&) {
     auto sandbox = weak.lock();
     if (!sandbox) return;
+    sandbox->link_broke();
     if (lost_) {
       lost_(std::move(sandbox));
       return;
@@ -184,7 +241,7 @@ void SandboxPool::became_idle(SharedSandbox& sandbox, bool at_once) {
     entry.watched = true;
     tasks_.spawn(name, close_idle(name));
   }
-  changed_.notify();
+  changed_->notify();
 }
 
 Task<void> SandboxPool::close_idle(std::string name) {
@@ -194,7 +251,7 @@ Task<void> SandboxPool::close_idle(std::string name) {
     ~Watching() {
       Entry& entry = pool.entries_[name];
       entry.watched = entry.closing = false;
-      pool.changed_.notify();
+      pool.changed_->notify();
     }
   } const watching{*this, name};
   for (;;) {
@@ -202,10 +259,14 @@ Task<void> SandboxPool::close_idle(std::string name) {
     if (stopping_ || !entry.sandbox || entry.opening || entry.sandbox->users_ > 0 || entry.waiting > 0) co_return;
     const bool now = entry.idle_since == Clock::time_point::min();
     if (now || Clock::now() >= entry.idle_since + idle_) break;
-    (void)co_await changed_.wait_until(entry.idle_since + idle_);
+    (void)co_await changed_->wait_until(entry.idle_since + idle_);
   }
   entries_[name].closing = true;
   const auto sandbox = std::exchange(entries_[name].sandbox, nullptr);
+  if (sandbox->broken()) {
+    while (!stopping_ && !sandbox->buried()) co_await changed_->wait();
+    co_return;
+  }
   if (auto closed = co_await sandbox->sandbox().close(); !closed) {
     log::warning(name, "the sandbox, which nobody uses, was not removed: {}", closed.error().message());
   } else {
@@ -219,7 +280,7 @@ void SandboxPool::sweep(std::string instance) {
 
 Task<void> SandboxPool::sweep_after(std::string instance) {
   const auto until = Clock::now() + idle_;
-  while (!stopping_ && Clock::now() < until) (void)co_await changed_.wait_until(until);
+  while (!stopping_ && Clock::now() < until) (void)co_await changed_->wait_until(until);
   if (stopping_) co_return;
   auto found = co_await engine_.list(box::instance_labels(instance));
   if (!found) co_return;
@@ -229,17 +290,30 @@ Task<void> SandboxPool::sweep_after(std::string instance) {
     if (stopping_ || sandbox.labels.contains(box::kOwnerLabel) || name == sandbox.labels.end()) continue;
     const auto entry = entries_.find(name->second);
     if (entry != entries_.end() && (entry->second.sandbox || entry->second.opening || entry->second.closing)) continue;
-    if (co_await engine_.remove(sandbox.id))
-      log::info(name->second, "removed sandbox {} of an earlier daemon", sandbox.name);
+    co_await sweep_one(name->second, sandbox);
   }
+}
+
+// Whoever asks for one of that name meanwhile must not adopt this.
+Task<void> SandboxPool::sweep_one(std::string name, box::SandboxState sandbox) {
+  struct Sweeping {
+    SandboxPool& pool;
+    const std::string& name;
+    ~Sweeping() {
+      pool.entries_[name].closing = false;
+      pool.changed_->notify();
+    }
+  } const sweeping{*this, name};
+  entries_[name].closing = true;
+  if (co_await engine_.remove(sandbox.id)) log::info(name, "removed sandbox {} of an earlier daemon", sandbox.name);
 }
 
 Task<Result<void>> SandboxPool::close_all() {
   stopping_ = true;
   const auto until = Clock::now() + kPatience;
-  changed_.notify();
+  changed_->notify();
   while (tasks_.running() > 0 && Clock::now() < until) {
-    (void)co_await changed_.wait_until(std::min(until, Clock::now() + std::chrono::milliseconds(20)));
+    (void)co_await changed_->wait_until(std::min(until, Clock::now() + std::chrono::milliseconds(20)));
   }
   co_await tasks_.stop();
   const auto closing = std::make_shared<Closing>();

@@ -2,14 +2,19 @@
 // one for a while.
 #pragma once
 
+#include <sys/types.h>
+
 #include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "box/sandbox.h"
@@ -25,9 +30,12 @@ inline constexpr std::string_view kWorkspaceSuffix = "-ws";
 // A sandbox and who must hear of its processes. Lives on loop 0; servers reach it through their lease.
 class SharedSandbox {
  public:
-  explicit SharedSandbox(std::unique_ptr<box::Sandbox> sandbox);
+  // `changed` is notified when something here does.
+  SharedSandbox(std::unique_ptr<box::Sandbox> sandbox, std::shared_ptr<net::Signal> changed);
 
   box::Sandbox& sandbox() { return *sandbox_; }
+  // The link to PID 1 is gone: nothing can be asked here any more. It is lost() once somebody knows how that came.
+  bool broken() const { return broken_; }
   bool lost() const { return lost_.has_value(); }
   const std::string& loss() const { return *lost_; }  // in words; only when lost()
 
@@ -38,9 +46,34 @@ class SharedSandbox {
   void unwatch(const std::string& process_id);
   // For one that broke: tells every watcher once how, then removes what is left of it, on the host too.
   Task<void> bury(std::string how);
+  bool buried() const { return buried_; }  // bury() came to its end
+
+  // While it lives, a process is being ended: a start with its id or uid waits in clean(). Not to outlive this.
+  class Ending {
+   public:
+    Ending(SharedSandbox& sandbox, std::string process_id, uid_t uid);
+    ~Ending();
+    Ending(const Ending&) = delete;
+    Ending& operator=(const Ending&) = delete;
+
+   private:
+    friend class SharedSandbox;
+    SharedSandbox& sandbox_;
+    std::string process_id_;
+    uid_t uid_;
+  };
+  // What nobody else may have while processes of a uid live: its uids, its environment.
+  using Held = std::vector<std::shared_ptr<void>>;
+  // Kills everything of the uid. Where something may be left, that is logged, `held` is kept until the sandbox is gone,
+  // and the result is false.
+  Task<bool> kill(std::string process_id, uid_t uid, Held held);
+  // Before a start: returns when no process with that id or uid is being ended any more, and tries again to end what
+  // kill() could not. kUnavailable when it still cannot.
+  Task<Result<void>> clean(std::string process_id, uid_t uid);
 
  private:
   void declare_lost(const std::string& how);
+  void link_broke();
   friend class SandboxPool;
   struct Watcher {
     ExitHandler on_exit;
@@ -48,7 +81,16 @@ class SharedSandbox {
   };
   std::unique_ptr<box::Sandbox> sandbox_;
   std::map<std::string, Watcher> watchers_;
+  std::shared_ptr<net::Signal> changed_;
+  bool broken_ = false;
+  bool buried_ = false;
   std::optional<std::string> lost_;
+  std::set<const Ending*> ending_;
+  struct Left {
+    uid_t uid = 0;
+    Held held;
+  };
+  std::vector<Left> left_;
   unsigned users_ = 0;  // leases
 };
 
@@ -86,7 +128,8 @@ class SandboxPool {
   };
 
   // `lost` is called when a sandbox broke, before anybody is told, so that the owner can ask the engine how, and then
-  // call bury(). Without one the pool asks. `idle`: how long a sandbox stays open that nobody has a lease of.
+  // call bury(); until then nobody gets one of that name. Without one the pool asks. `idle`: how long a sandbox stays
+  // open that nobody has a lease of.
   using LostCallback = std::function<void(std::shared_ptr<SharedSandbox>)>;
   SandboxPool(box::Engine& engine, boost::asio::any_io_executor executor, std::chrono::milliseconds idle,
               LostCallback lost);
@@ -94,7 +137,7 @@ class SandboxPool {
   using Opener = std::function<Task<Result<std::unique_ptr<box::Sandbox>>>(box::SandboxOptions)>;
   void open_with(Opener opener) { opener_ = std::move(opener); }
 
-  // The sandbox with options.name: the open one if its profile is the same and it is not lost, else a new one. On a
+  // The sandbox with options.name: the open one if its profile is the same and it did not break, else a new one. On a
   // sandbox that is new to this process, processes of an earlier controller are killed and forgotten first. Whoever is
   // cancelled while it opens leaves nothing: it goes on opening, and is closed as any that nobody uses.
   Task<Result<Lease>> acquire(box::SandboxOptions options);
@@ -130,6 +173,7 @@ class SandboxPool {
   Task<Result<std::shared_ptr<SharedSandbox>>> open_one(box::SandboxOptions options);
   Task<void> close_idle(std::string name);
   Task<void> sweep_after(std::string instance);
+  Task<void> sweep_one(std::string name, box::SandboxState sandbox);
   static Task<void> close_each(std::shared_ptr<Closing> closing);
   void became_idle(SharedSandbox& sandbox, bool at_once);
 
@@ -137,7 +181,7 @@ class SandboxPool {
   std::chrono::milliseconds idle_;
   LostCallback lost_;
   Opener opener_;
-  net::Signal changed_;
+  const std::shared_ptr<net::Signal> changed_;
   bool stopping_ = false;
   std::map<std::string, Entry> entries_;
   net::TaskGroup tasks_;

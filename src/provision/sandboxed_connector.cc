@@ -38,15 +38,15 @@ SandboxedProcess::SandboxedProcess(boost::asio::any_io_executor executor, Sandbo
 SandboxedProcess::~SandboxedProcess() {
   if (!holds_.sandbox) return;
   holds_.sandbox->unwatch(process_id_);
-  if (may_live_ && !lost()) pool_.finish_later(process_id_, end(std::move(holds_), process_id_, uid_));
+  if (!may_live_ || lost()) return;
+  holds_.ending = std::make_unique<SharedSandbox::Ending>(*holds_.sandbox, process_id_, uid_);
+  pool_.finish_later(process_id_, end(std::move(holds_), process_id_, uid_));
 }
 
 // Children, detached helpers, and the server itself if it is still there. Also for a start whose outcome is not known.
 Task<void> SandboxedProcess::end(Holds holds, std::string process_id, uid_t uid) {
-  box::Supervisor& supervisor = holds.sandbox->sandbox().supervisor();
-  auto left = co_await supervisor.kill_uid(uid, SIGKILL);
-  if (left && *left > 0) log::error(process_id, "{} processes of uid {} survive SIGKILL", *left, uid);
-  (void)co_await supervisor.forget(process_id);
+  (void)co_await holds.sandbox->kill(process_id, uid, holds.held());
+  (void)co_await holds.sandbox->sandbox().supervisor().forget(process_id);
 }
 
 Task<void> SandboxedProcess::wait_until(Clock::time_point deadline) {
@@ -68,8 +68,7 @@ Task<void> SandboxedProcess::stop(Grace grace) {
     co_await wait_until(Clock::now() + grace.after_term);
   }
   if (!lost()) {
-    auto left = co_await supervisor().kill_uid(uid_, SIGKILL);
-    if (left && *left > 0) log::error(process_id_, "{} processes of uid {} survive SIGKILL", *left, uid_);
+    (void)co_await holds_.sandbox->kill(process_id_, uid_, holds_.held());
     // Its exit is on its way by now.
     co_await wait_until(Clock::now() + std::chrono::seconds(1));
     if (!lost()) (void)co_await supervisor().forget(process_id_);
@@ -92,6 +91,8 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   if (!lease) co_return fail(std::move(lease).error());
   holds.sandbox = std::move(*lease);
   process->sandbox_name_ = holds.sandbox->sandbox().state().name;
+  if (auto clean = co_await holds.sandbox->clean(start.process_id, user->first); !clean)
+    co_return fail(std::move(clean).error());
 
   LaunchInputs inputs;
   if (context_.egress != nullptr && start.network.mode != config::NetworkMode::kNone) {

@@ -58,7 +58,7 @@ struct SandboxLost {
 };
 
 // A started process and its sandbox. Lives on one loop. Destroyed before stop() has returned, it is killed and
-// forgotten by a task of the pool, and what it held is given back then.
+// forgotten by a task of the pool, and what it held is given back then; a start of the same waits for that.
 class SandboxedProcess {
  public:
   using End = std::variant<box::ProcessExit, SandboxLost>;
@@ -85,7 +85,7 @@ class SandboxedProcess {
   // Drops PID 1's duplicate of stdin's write end; with the caller's closed too, the server sees end of file.
   Task<void> close_stdin();
   // Closes stdin, waits, SIGTERM, waits, then SIGKILL for everything of the user id until none is left. Returns with
-  // the process forgotten and everything given back. May be called in any state.
+  // the process forgotten and everything given back, save what SharedSandbox::kill() keeps. May be called in any state.
   Task<void> stop(Grace grace);
   Task<void> stop() { return stop(Grace()); }
 
@@ -97,6 +97,10 @@ class SandboxedProcess {
     SandboxPool::Lease sandbox;
     std::shared_ptr<EnvHold> environment;
     std::shared_ptr<egress::EgressGrant> egress;
+    std::unique_ptr<SharedSandbox::Ending> ending;
+
+    // What survivors of the process keep.
+    SharedSandbox::Held held() const { return {uids, environment}; }
   };
   SandboxedProcess(boost::asio::any_io_executor executor, SandboxPool& pool, std::string process_id, uid_t uid);
   box::Supervisor& supervisor() { return holds_.sandbox->sandbox().supervisor(); }
@@ -133,7 +137,8 @@ class SandboxedConnector {
   explicit SandboxedConnector(Context context) : context_(std::move(context)) {}
 
   // The phases are those from kSessionCreate to kProcessStart; a program that is not there is kNotFound in the last. A
-  // start that fails or is cancelled leaves nothing behind: what it began ends in the background.
+  // start that fails or is cancelled leaves nothing behind: what it began ends in the background, and the next start of
+  // the same waits for that.
   Task<Result<std::unique_ptr<SandboxedProcess>>> start(SandboxedStart start, StartReport& report);
 
   // What the server changed in its copies, back to the host; whether it runs or not. A sandbox that is opened for that

@@ -108,7 +108,7 @@ class WireSupervisor final : public Supervisor {
     co_return PackTotals{reply->entries, reply->bytes, reply->skipped};
   }
   Task<Result<void>> publish(std::string from, std::string to, uid_t owner) override {
-    return done(wire::Publish{std::move(from), std::move(to), owner});
+    return done(wire::Publish{std::move(from), std::move(to), owner}, kTreeTime);
   }
   Task<Result<void>> seal(std::string path, uid_t uid) override {
     return done(wire::Seal{std::move(path), uid}, kTreeTime);

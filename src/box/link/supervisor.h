@@ -127,6 +127,8 @@ class Supervisor {
   };
   virtual Task<Result<PackTotals>> pack(PackRequest request, UniqueFd stream) = 0;
   // Renames `from` over `to` (both children of one root-owned directory); what `to` was is removed in the background.
+  // kTimeout, kCancelled, kUnavailable, kDataLoss and kInternal leave open whether it was renamed, or will be; after
+  // any other error it was not.
   virtual Task<Result<void>> publish(std::string from, std::string to, uid_t owner) = 0;
   // Takes every write bit below `path` away and lets others read (files 0444/0555, directories 0555), as `uid`.
   virtual Task<Result<void>> seal(std::string path, uid_t uid) = 0;

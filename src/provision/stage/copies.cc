@@ -39,7 +39,27 @@ bool read_number(std::string_view text, std::uint32_t& number) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
+Task<Result<bool>> exists(box::Supervisor& supervisor, std::string path) {
+  auto names = co_await supervisor.list_directory(parent_of(path));
+  if (names) co_return std::ranges::find(*names, name_of(path)) != names->end();
+  if (names.error().code() == Code::kNotFound) co_return false;
+  co_return fail(std::move(names).error());
+}
+
 }  // namespace
+
+bool surely_not_renamed(const Error& of_publish) {
+  switch (of_publish.code()) {
+    case Code::kTimeout:
+    case Code::kCancelled:
+    case Code::kUnavailable:
+    case Code::kDataLoss:
+    case Code::kInternal:
+      return false;
+    default:
+      return true;
+  }
+}
 
 std::string manifest_path(const GenerationPlace& place, const std::string& host, bool own) {
   return fmt::format("{}/{}-{}{}", place.manifest_dir, place.process_id, short_hash(host), own ? "-own" : "");
@@ -140,22 +160,56 @@ void CopyList::assume_groups(const StageTarget& user) {
   }
 }
 
-// A copy that was about to be renamed when mcpbox was killed is either still there or already at its new place.
+// A copy that was about to be renamed when mcpbox was killed, or gave up waiting, is at one of the two places. Nothing
+// but the rename makes a kept name.
 Task<Result<void>> CopyList::find_moved(box::Supervisor& supervisor) {
-  const auto exists = [&](const std::string& path) -> Task<Result<bool>> {
-    auto names = co_await supervisor.list_directory(parent_of(path));
-    if (names) co_return std::ranges::find(*names, path.substr(path.rfind('/') + 1)) != names->end();
-    if (names.error().code() == Code::kNotFound) co_return false;
-    co_return fail(std::move(names).error());
-  };
   for (Copy& copy : copies_) {
     if (copy.next.empty()) continue;
-    auto still = co_await exists(copy.path);
-    if (!still) co_return fail(std::move(still).error());
-    if (!*still) copy.path = copy.next;
+    moving_ = true;
+    const bool to_kept = is_kept(copy.next);
+    auto there = co_await exists(supervisor, to_kept ? copy.next : copy.path);
+    if (!there) co_return fail(std::move(there).error());
+    if (*there != to_kept) continue;
+    copy.path = copy.next;
     copy.next.clear();
   }
   co_return Result<void>{};
+}
+
+// PID 1 may not have come to a rename yet that somebody asked for and did not wait for. Asked for again it is made
+// once, by whichever request comes first. The list on disk must not speak of a place that something else is put at
+// later.
+Task<Result<void>> CopyList::finish_moves(box::Supervisor& supervisor) {
+  if (!std::exchange(moving_, false)) co_return Result<void>{};
+  for (;;) {
+    const auto moving = std::ranges::find_if(copies_, [](const Copy& copy) { return !copy.next.empty(); });
+    if (moving == copies_.end()) break;
+    std::string from = moving->path;
+    std::string to = moving->next;
+    uid_t owner = moving->uid;
+    while (name_of(from) == name_of(to)) {  // it was root's directory with several copies in it
+      from = parent_of(from);
+      to = parent_of(to);
+      owner = 0;
+    }
+    auto moved = co_await supervisor.publish(from, to, owner);
+    if (!moved && !surely_not_renamed(moved.error()))
+      co_return fail(std::move(moved).error().with_context("finishing the move of " + printable(from)));
+    bool there = moved.has_value();
+    const bool absent = !moved && moved.error().code() == Code::kNotFound;
+    if (absent) {
+      auto arrived = co_await exists(supervisor, to);
+      if (!arrived) co_return fail(std::move(arrived).error());
+      there = *arrived;
+    }
+    std::erase_if(copies_, [&](Copy& copy) {
+      if (copy.next.empty() || (copy.path != from && !copy.path.starts_with(from + "/"))) return false;
+      if (there) copy.path = copy.next;
+      copy.next.clear();
+      return absent && !there;
+    });
+  }
+  co_return co_await save(supervisor);
 }
 
 // Until there were lists, a note beside the copy named its generation, and the manifest on the host its folder.

@@ -97,6 +97,7 @@ class CopyList {
                              const std::vector<workspace::Root>& roots, const StageTarget& user);
   void assume_groups(const StageTarget& user);
   Task<Result<void>> find_moved(box::Supervisor& supervisor);
+  Task<Result<void>> finish_moves(box::Supervisor& supervisor);
   Task<Result<void>> move(box::Supervisor& supervisor, std::vector<std::size_t> which, std::string from, std::string to,
                           uid_t owner);
   Task<void> sweep(box::Supervisor& supervisor, const StageTarget& user);
@@ -106,12 +107,16 @@ class CopyList {
 
   GenerationPlace place_;
   std::vector<Copy> copies_;
+  bool moving_ = false;   // the list on disk speaks of moves
   bool several_ = false;  // `tree`/workspace is a directory of root's with the copies in it
   uid_t uid_ = 0;         // who owns the rest of the tree; 0: there is none yet
   gid_t gid_ = 0;
   std::vector<std::string> names_;
   box::Preparation later_;
 };
+
+// Whether this error of Supervisor::publish means that nothing was renamed and nothing will be.
+bool surely_not_renamed(const Error& of_publish);
 
 // Where the manifest of this server's copy of a folder is on the host. `own`: of the copy that it may change.
 std::string manifest_path(const GenerationPlace& place, const std::string& host, bool own);

@@ -86,6 +86,8 @@ Task<Result<void>> CopyList::move(box::Supervisor& supervisor, std::vector<std::
   for (const std::size_t i : which) copies_[i].next = to + copies_[i].path.substr(from.size());
   if (auto saved = co_await save(supervisor); !saved) co_return saved;
   auto moved = co_await supervisor.publish(from, to, owner);
+  // PID 1 may still rename it: the list goes on speaking of both places, and the next start finds out.
+  if (!moved && !surely_not_renamed(moved.error())) co_return moved;
   for (const std::size_t i : which) {
     if (moved) copies_[i].path = copies_[i].next;
     copies_[i].next.clear();
@@ -187,6 +189,7 @@ Task<Result<std::vector<std::string>>> CopyList::settle(box::Supervisor& supervi
   }
   if (own_folder) wanted.push_back({"", workspace, true});
 
+  if (auto finished = co_await finish_moves(supervisor); !finished) co_return fail(std::move(finished).error());
   co_await sweep(supervisor, user);
   if (uid_ != 0 && (uid_ != user.uid || gid_ != user.gid)) {
     if (auto given = co_await give_tree_to(supervisor, user); !given)

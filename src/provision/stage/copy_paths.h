@@ -12,6 +12,9 @@ inline constexpr std::string_view kUnfinished = ".next.";  // what is being unpa
 inline std::string parent_of(const std::string& path) {
   return path.substr(0, path.rfind('/'));
 }
+inline std::string name_of(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
 inline bool is_kept(const std::string& path) {
   return path.find("/" + std::string(kKept)) != std::string::npos;
 }

@@ -7,6 +7,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <optional>
 #include <set>
 
 #include "net/wait.h"
@@ -26,9 +27,26 @@ struct Mute final : test::NoEngine {
   std::set<std::string> sandboxes;
   bool dialled = false;
   bool created = false;
+  std::optional<Error> refusal;        // of a creation
+  std::optional<SandboxSpec> earlier;  // another daemon's, which runs
   std::chrono::milliseconds creation{0};
 
+  Task<Result<std::vector<SandboxState>>> list(Labels) override {
+    std::vector<SandboxState> out;
+    for (const std::string& id : sandboxes) {
+      SandboxState state;
+      state.id = state.name = id;
+      state.running = true;
+      if (earlier) state.labels[std::string(kProfileLabel)] = earlier->hash();
+      out.push_back(std::move(state));
+    }
+    co_return out;
+  }
   Task<Result<SandboxState>> create(SandboxSpec spec) override {
+    if (refusal) {
+      earlier = std::move(spec);
+      co_return fail(*refusal);
+    }
     SandboxState state;
     state.id = state.name = spec.name;
     state.running = true;
@@ -68,11 +86,11 @@ struct SandboxTest : testing::Test {
   boost::asio::io_context loop;
   Mute engine;
 
-  Task<Result<bool>> open() {
+  Task<Result<bool>> open(bool ephemeral = true) {
     SandboxOptions options;
     options.instance = std::string(32, 'a');
     options.name = "install-1";
-    options.ephemeral = true;
+    options.ephemeral = ephemeral;
     auto opened = co_await Sandbox::open(engine, std::move(options));
     if (!opened) co_return fail(std::move(opened).error());
     co_return true;
@@ -100,6 +118,17 @@ TEST_F(SandboxTest, one_that_is_cancelled_while_it_is_created_is_removed) {
 TEST_F(SandboxTest, one_that_does_not_answer_is_removed_and_says_what_became_of_it) {
   engine.dial_ = Mute::Dial::kFails;
   EXPECT_THAT(test::run_task(loop, open()), fails(Code::kUnavailable, "ended with exit code 3"));
+  EXPECT_TRUE(engine.sandboxes.empty());
+}
+
+// What cannot be adopted is removed; it is not the one whose creation failed then.
+TEST_F(SandboxTest, a_creation_that_is_refused_after_an_adoption_that_failed_says_why) {
+  engine.dial_ = Mute::Dial::kFails;
+  engine.refusal = Error(Code::kInvalidArgument, "no such image");
+  EXPECT_THAT(test::run_task(loop, open(false)), fails(Code::kInvalidArgument, "no such image"));
+  engine.sandboxes.insert("mcpbox-aaaaaaaa-install-1");
+  EXPECT_THAT(test::run_task(loop, open(false)), fails(Code::kInvalidArgument, "no such image"));
+  EXPECT_TRUE(engine.dialled);
   EXPECT_TRUE(engine.sandboxes.empty());
 }
 

@@ -1,4 +1,4 @@
-// What the controller does when the answer to a spawn is missing.
+// What the controller does when an answer is missing or late.
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -172,6 +172,16 @@ TEST_F(SupervisorSpawn, after_a_cancelled_start_the_next_one_waits_until_it_is_t
   auto wanted = kTakenBack;
   wanted.push_back(MessageType::kSpawn);
   EXPECT_EQ(init.all_asked(), wanted);
+}
+
+// It waits behind what removes trees.
+TEST_F(SupervisorSpawn, a_rename_gets_the_time_of_trees) {
+  ScriptedInit init([](const wire::Frame& request) {
+    std::this_thread::sleep_for(milliseconds(500));  // more than other requests get
+    return reply(request, wire::Done{});
+  });
+  auto supervisor = connect(init);
+  EXPECT_THAT(test::run_task(loop, supervisor->publish("/workspace/a", "/workspace/b", 7)), succeeds());
 }
 
 }  // namespace

@@ -335,5 +335,114 @@ TEST_F(CopiesTest, a_change_that_breaks_off_at_any_step_loses_nothing) {
   }
 }
 
+// A PID 1 that renames, but whose answer comes too late.
+struct Late final : test::FakeSupervisor {
+  using FakeSupervisor::FakeSupervisor;
+  bool renames = true;  // false: not yet
+  std::vector<std::pair<std::string, std::string>> to_come;
+  Task<Result<void>> publish(std::string from, std::string to, uid_t owner) override {
+    if (!renames) {
+      to_come.emplace_back(from, to);
+    } else if (auto done = co_await FakeSupervisor::publish(from, to, owner); !done) {
+      co_return done;
+    }
+    co_return fail(Code::kTimeout, "no answer");
+  }
+};
+
+struct LateMove {
+  std::vector<std::string> from, to;  // folders; several lie beside each other
+};
+const std::vector<LateMove> kLateMoves{{{"a"}, {"b"}}, {{"a", "b"}, {"b"}}, {{"a", "b"}, {"a"}}, {{"a"}, {}}};
+
+struct LateCopies : CopiesTest {
+  std::vector<Root> roots(const std::vector<std::string>& folders) const {
+    std::vector<Root> out;
+    for (const std::string& folder : folders)
+      out.push_back(root(folder, folders.size() > 1 ? workspace + "/" + folder : workspace));
+    return out;
+  }
+  void begin(const LateMove& move) {
+    tree = {};
+    std::filesystem::remove_all(place.manifest_dir);
+    start_well(roots(move.from));
+    for (const Root& root : roots(move.from)) tree.file(root.mount + "/mine", "of " + root.host, kUser, kUser);
+  }
+  void expect_all_there(const LateMove& move) {
+    for (const Root& root : roots(move.from)) {
+      bool there = false;
+      for (const auto& [path, node] : tree.nodes) there |= node.content == "of " + root.host;
+      EXPECT_TRUE(there) << root.host;
+    }
+  }
+};
+
+TEST_F(LateCopies, a_rename_that_was_made_after_all_loses_no_copy) {
+  for (const LateMove& move : kLateMoves) {
+    SCOPED_TRACE(&move - kLateMoves.data());
+    begin(move);
+    Late late(tree);
+    EXPECT_FALSE(test::run_task(loop, stage(late, roots(move.to), false)));
+    start_well(roots(move.to));
+    expect_all_there(move);
+    start_well(roots(move.to));
+    start_well(roots(move.from));
+    for (const Root& root : roots(move.from)) EXPECT_EQ(tree.text(root.mount + "/mine"), "of " + root.host);
+    if (HasFailure()) return;
+  }
+}
+
+// The next start is at its n-th request when PID 1 comes to what was asked for before.
+TEST_F(LateCopies, a_rename_that_is_made_during_the_next_start_loses_no_copy) {
+  for (const LateMove& move : kLateMoves) {
+    for (std::size_t step = 0;; ++step) {
+      SCOPED_TRACE(testing::Message() << &move - kLateMoves.data() << " at " << step);
+      begin(move);
+      Late late(tree);
+      late.renames = false;
+      EXPECT_FALSE(test::run_task(loop, stage(late, roots(move.to), false)));
+      ASSERT_EQ(late.to_come.size(), 1u);
+      test::FakeSupervisor next(tree);
+      std::size_t asked = 0;
+      bool published = false;
+      next.before = [&](const std::string& name) -> Task<Result<void>> {
+        // What waited is done before what was asked for later.
+        if (!published && asked++ == step && tree.has(late.to_come[0].first))
+          tree.rename(late.to_come[0].first, late.to_come[0].second);
+        published |= name == "publish";
+        co_return Result<void>{};
+      };
+      auto started = test::run_task(loop, stage(next, roots(move.to), false));
+      EXPECT_TRUE(started) << started.error().message();
+      expect_all_there(move);
+      start_well(roots(move.from));
+      for (const Root& root : roots(move.from)) EXPECT_EQ(tree.text(root.mount + "/mine"), "of " + root.host);
+      if (HasFailure()) return;
+      if (asked <= step) break;
+    }
+  }
+}
+
+// The list must not speak any more of the place that a copy came from, when another is put there.
+TEST_F(LateCopies, a_start_that_breaks_off_after_such_a_rename_loses_no_copy) {
+  for (std::size_t step = 0;; ++step) {
+    SCOPED_TRACE(step);
+    begin(kLateMoves[0]);
+    Late late(tree);
+    EXPECT_FALSE(test::run_task(loop, stage(late, roots({"b"}), false)));
+    test::FakeSupervisor killed(tree);
+    std::size_t asked = 0;
+    killed.before = [&](const std::string&) -> Task<Result<void>> {
+      if (asked++ >= step) co_return fail(Code::kUnavailable, "killed");
+      co_return Result<void>{};
+    };
+    const bool started = test::run_task(loop, stage(killed, roots({"b"}), false)).has_value();
+    start_well(roots({"b"}));
+    EXPECT_EQ(tree.text(own_of("a") + "/mine"), "of " + host.path("a"));
+    EXPECT_EQ(tree.text(workspace + "/name"), "b");
+    if (HasFailure() || started) return;
+  }
+}
+
 }  // namespace
 }  // namespace mcpbox::provision

@@ -22,11 +22,27 @@ using testing::HasSubstr;
 // An engine of which only removals are asked.
 struct Removing final : test::NoEngine {
   std::set<std::string> sandboxes;
+  std::chrono::milliseconds pause{0};  // before a removal and before an answer
+  unsigned removing = 0;
   Task<Result<void>> remove(std::string id) override {
+    ++removing;
+    if (pause > 0ms) co_await net::sleep_for(pause);
+    --removing;
     sandboxes.erase(id);
     co_return Result<void>{};
   }
+  Task<Result<std::vector<box::SandboxState>>> list(box::Labels) override {
+    std::vector<box::SandboxState> out;
+    for (const std::string& id : sandboxes) {
+      box::SandboxState state;
+      state.id = state.name = id;
+      state.labels["io.mcpbox.session"] = "shared";
+      out.push_back(std::move(state));
+    }
+    co_return out;
+  }
   Task<Result<box::SandboxState>> inspect(std::string id) override {
+    if (pause > 0ms) co_await net::sleep_for(pause);
     co_return fail(Code::kNotFound, id + " is not there");
   }
 };
@@ -228,6 +244,167 @@ TEST_F(ConnectorTest, a_process_that_is_dropped_is_killed_before_its_things_are_
     EXPECT_EQ(processes(), 0u);
     for (int i = 0; i < 200 && !uids.expired(); ++i) co_await net::sleep_for(5ms);
     EXPECT_TRUE(uids.expired());
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+// Its tree is not touched, and its id and uid are free, when nothing of the first one is there any more.
+TEST_F(ConnectorTest, a_start_after_a_cancelled_one_waits_until_that_is_gone) {
+  idle = 1h;
+  bool spawning = false;
+  before = [&spawning](const std::string& name) -> Task<Result<void>> {
+    if (name == "spawn") {
+      spawning = true;
+      co_await net::sleep_for(20ms);
+    }
+    if (name == "kill_uid") co_await net::sleep_for(50ms);
+    co_return Result<void>{};
+  };
+  std::optional<ServerUids> first;
+  auto start = [&]() -> Task<Code> {
+    auto what = plan();
+    if (first) what.uids = *first;
+    first = what.uids;
+    auto process = co_await connector().start(std::move(what), report);
+    if (!process) co_return process.error().code();
+    co_await (*process)->stop({1ms, 1ms});
+    co_return Code::kInternal;
+  };
+  EXPECT_EQ(test::run_cancelled(loop, start(), [&] { return spawning; }), Code::kCancelled);
+  ASSERT_EQ(processes(), 1u);
+  std::string early;  // asked for while the first one lived
+  bool second = false;
+  before = [&](const std::string& name) -> Task<Result<void>> {
+    if (name == "kill_uid") co_await net::sleep_for(50ms);
+    if (!kUnimportant.contains(name) && name != "close_stdin" && name != "signal" && !second && processes() > 0)
+      early += name + " ";
+    if (name == "spawn") second = true;
+    co_return Result<void>{};
+  };
+  EXPECT_EQ(test::run_task(loop, start()), Code::kInternal);
+  EXPECT_EQ(early, "");
+  EXPECT_TRUE(second);
+}
+
+// The server is started again at once.
+TEST_F(ConnectorTest, what_ends_a_failed_start_ends_nothing_of_the_next_one) {
+  idle = 1h;
+  bool refuse = true;
+  before = [&refuse](const std::string& name) -> Task<Result<void>> {
+    if (name == "spawn" && std::exchange(refuse, false)) co_return fail(Code::kUnavailable, "no");
+    if (name == "kill_uid") co_await net::sleep_for(50ms);
+    co_return Result<void>{};
+  };
+  auto body = [&]() -> Task<int> {
+    const ServerUids own = plan().uids;
+    for (const bool well : {false, true}) {
+      auto what = plan();
+      what.uids = own;
+      auto process = co_await connector().start(std::move(what), report);
+      EXPECT_EQ(process.has_value(), well);
+      if (!process) continue;
+      co_await net::sleep_for(100ms);
+      EXPECT_FALSE((*process)->ended());
+      co_await (*process)->stop({1ms, 1ms});
+    }
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(ConnectorTest, the_uid_of_what_could_not_be_killed_stays_taken_until_its_sandbox_is_gone) {
+  for (const bool dropped : {false, true}) {
+    SCOPED_TRACE(dropped ? "dropped" : "stopped");
+    idle = 1h;
+    bool killable = false;
+    before = [&killable](const std::string& name) -> Task<Result<void>> {
+      if (name == "kill_uid" && !killable) co_return fail(Code::kTimeout, "no answer");
+      co_return Result<void>{};
+    };
+    auto body = [&]() -> Task<int> {
+      auto what = plan();
+      const auto own = what.uids;
+      const auto mine = uids;
+      auto process = co_await connector().start(std::move(what), report);
+      EXPECT_TRUE(process);
+      if (!process) co_return 1;
+      if (!dropped) co_await (*process)->stop({1ms, 1ms});
+      process->reset();
+      co_await net::sleep_for(50ms);
+      EXPECT_FALSE(mine.expired());
+      // The same server again: what it left has its uid.
+      for (const bool well : {false, true}) {
+        killable = well;
+        what = plan();
+        what.uids = own;
+        auto next = co_await connector().start(std::move(what), report);
+        EXPECT_EQ(next.has_value(), well);
+        if (!next) EXPECT_EQ(next.error().code(), Code::kUnavailable);
+        EXPECT_EQ(mine.expired(), well);
+        EXPECT_EQ(processes(), 1u);
+        if (next) co_await (*next)->stop({1ms, 1ms});
+      }
+      co_return 0;
+    };
+    EXPECT_EQ(test::run_task(loop, body()), 0);
+    killable = false;
+    auto last = [&]() -> Task<int> {
+      auto process = co_await connector().start(plan(), report);
+      EXPECT_TRUE(process);
+      if (process) co_await (*process)->stop({1ms, 1ms});
+      co_return 0;
+    };
+    test::run_task(loop, last());
+    EXPECT_FALSE(uids.expired());
+    EXPECT_TRUE(test::run_task(loop, close()));
+    EXPECT_TRUE(uids.expired());
+    sandboxes.reset();
+    tree = {};
+  }
+}
+
+// Until it is known how it came, and what is left is removed.
+TEST_F(ConnectorTest, nobody_gets_a_sandbox_whose_link_is_gone) {
+  idle = 1h;
+  engine.pause = 30ms;
+  auto body = [&]() -> Task<int> {
+    auto process = co_await connector().start(plan(), report);
+    EXPECT_TRUE(process);
+    if (!process) co_return 1;
+    supervisors[0]->lose();
+    EXPECT_FALSE((*process)->ended()) << "it is not known yet how";
+    box::SandboxOptions options;
+    options.name = "shared";
+    auto lease = co_await sandboxes->acquire(std::move(options));
+    EXPECT_TRUE(lease);
+    if (!lease) co_return 1;
+    EXPECT_EQ((*lease)->sandbox().state().id, "sandbox2");
+    EXPECT_FALSE(engine.sandboxes.contains("sandbox1"));
+    EXPECT_THAT(std::get<SandboxLost>(*(*process)->ended()).how, HasSubstr("removed from outside"));
+    co_await (*process)->stop();
+    co_return 0;
+  };
+  EXPECT_EQ(test::run_task(loop, body()), 0);
+}
+
+TEST_F(ConnectorTest, nobody_gets_a_sandbox_of_an_earlier_daemon_that_is_being_removed) {
+  idle = 10ms;
+  engine.pause = 50ms;
+  engine.sandboxes.insert("earlier");
+  before = [this](const std::string& name) -> Task<Result<void>> {
+    if (name == "open") EXPECT_EQ(engine.removing, 0u) << "it would be adopted";
+    co_return Result<void>{};
+  };
+  auto body = [&]() -> Task<int> {
+    (void)connector();
+    sandboxes->sweep("0123");
+    while (engine.removing == 0) co_await net::sleep_for(1ms);
+    box::SandboxOptions options;
+    options.name = "shared";
+    EXPECT_TRUE(co_await sandboxes->acquire(std::move(options)));
+    EXPECT_EQ(opened, 1u);
+    EXPECT_FALSE(engine.sandboxes.contains("earlier"));
     co_return 0;
   };
   EXPECT_EQ(test::run_task(loop, body()), 0);

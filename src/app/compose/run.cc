@@ -369,9 +369,8 @@ class Run final : provision::StartReport {
   void watch_input_for_direct() {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return;
-    const UniqueFd cancel_read(ends[0]);
     direct_cancel_ = UniqueFd(ends[1]);
-    direct_thread_ = std::thread([this, cancel = UniqueFd(::dup(cancel_read.get()))] {
+    direct_thread_ = std::thread([this, cancel = UniqueFd(ends[0])] {
       pollfd polled[2] = {{0, 0, 0}, {cancel.get(), 0, 0}};
       while (::poll(polled, 2, -1) < 0 && errno == EINTR) {
       }

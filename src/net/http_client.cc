@@ -20,7 +20,6 @@
 #include "base/unique_fd.h"
 #include "base/url.h"
 #include "net/curl_driver.h"
-#include "net/http_wire.h"
 
 namespace mcpbox::net {
 namespace {

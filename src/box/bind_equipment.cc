@@ -73,9 +73,11 @@ std::string control_directory_name(std::string_view sandbox, std::string_view no
   return fmt::format("{}.{}", sandbox, nonce);
 }
 
-std::string control_nonce() {
+Result<std::string> control_nonce() {
   const pid_t self = ::getpid();
-  return fmt::format("{}-{}-{}", self, sys::start_of_process(self), random_hex(4));
+  const auto start = sys::start_of_process(self);
+  if (!start) return fail(start.error());
+  return fmt::format("{}-{}-{}", self, *start, random_hex(4));
 }
 
 bool control_maker_is_alive(std::string_view directory_name) {
@@ -83,7 +85,8 @@ bool control_maker_is_alive(std::string_view directory_name) {
   if (dot == std::string_view::npos) return false;
   const auto parts = split(directory_name.substr(dot + 1), '-');
   if (parts.size() != 3) return false;
-  return sys::process_is_alive(fmt::format("{}:{}:{}", sys::boot_id(), parts[0], parts[1]));
+  const auto boot = sys::boot_id();
+  return !boot || sys::process_is_alive(fmt::format("{}:{}:{}", *boot, parts[0], parts[1]));
 }
 
 BindEquipment::Control::~Control() {
@@ -93,9 +96,13 @@ BindEquipment::Control::~Control() {
 Result<BindEquipment::Control> BindEquipment::prepare(SandboxSpec& spec) {
   spec.labels.emplace(kProfileLabel, spec.hash());
   if (!spec.equipment) return Control({});
-  const std::string& given = spec.equipment->control_nonce;
-  const std::string directory =
-      spec.equipment->run_dir + "/" + control_directory_name(spec.name, given.empty() ? control_nonce() : given);
+  std::string nonce = spec.equipment->control_nonce;
+  if (nonce.empty()) {
+    auto fresh = control_nonce();
+    if (!fresh) return fail(std::move(fresh).error());
+    nonce = std::move(*fresh);
+  }
+  const std::string directory = spec.equipment->run_dir + "/" + control_directory_name(spec.name, nonce);
   spec.init_argv = arguments_of(spec);
   add_mounts(*spec.equipment, directory, spec.profile.mounts);
   spec.labels[kControlLabel] = directory;

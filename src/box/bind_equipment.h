@@ -21,8 +21,9 @@ namespace mcpbox::box {
 // at the same time, and the engine lets one of them have it; so each try has a directory of its own.
 std::string control_directory_name(std::string_view sandbox, std::string_view nonce);
 // A new nonce; it says which process drew it.
-std::string control_nonce();
-// Whether the process lives that drew the nonce in this name. False for a name without one.
+Result<std::string> control_nonce();
+// Whether the process lives that drew the nonce in this name; one that cannot be looked up counts as alive. False for a
+// name without a nonce.
 bool control_maker_is_alive(std::string_view directory_name);
 
 class BindEquipment {

@@ -23,10 +23,13 @@ constexpr std::chrono::milliseconds kDropPause{4};  // before each read of a lin
 }  // namespace
 
 PipeChannel::PipeChannel(asio::any_io_executor executor, UniqueFd to_peer, UniqueFd from_peer, std::size_t max_message)
-    : to_peer_(executor, to_peer.release()),
-      from_peer_(executor, from_peer.release()),
-      framer_(max_message),
-      buffer_(kRead) {}
+    : to_peer_(executor), from_peer_(executor), framer_(max_message), buffer_(kRead) {
+  // What throws here leaves the end to its owner.
+  to_peer_.assign(to_peer.get());
+  (void)to_peer.release();
+  from_peer_.assign(from_peer.get());
+  (void)from_peer.release();
+}
 
 Task<Received> PipeChannel::receive() {
   using Item = mcp::LineFramer::Item;

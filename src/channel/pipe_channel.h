@@ -19,7 +19,7 @@ class PipeChannel : public Channel {
   static constexpr std::size_t kMaxMessage = 16u << 20;
 
   // Owns both ends, which become non-blocking: their open file descriptions are ours alone. `to_peer` is written,
-  // `from_peer` is read.
+  // `from_peer` is read. Throws system_error when the loop cannot watch one, and closes both.
   PipeChannel(boost::asio::any_io_executor executor, UniqueFd to_peer, UniqueFd from_peer,
               std::size_t max_message = kMaxMessage);
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/http_text.h"
 #include "base/text.h"
 #include "gateway/answer.h"
 #include "gateway/control_call.h"
@@ -87,8 +88,7 @@ std::optional<Error> unknown_parameter(const Route& route, const net::ServedRequ
 // Media types are compared without case and without parameters (RFC 9110 §8.3.1).
 bool is_json(std::string_view content_type) {
   const std::string_view type = trim(content_type.substr(0, content_type.find(';')));
-  constexpr std::string_view kJson = "application/json";
-  return std::ranges::equal(type, kJson, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a | 0x20 : a) == b; });
+  return equals_without_case(type, "application/json");
 }
 
 Task<void> dispatch(ControlContext& context, net::HttpExchange& exchange) {

@@ -52,8 +52,8 @@ class Connection {
  public:
   virtual ~Connection() = default;
 
-  // The way to speak with it; once. Outlives the connection if it must.
-  virtual std::unique_ptr<channel::Channel> take_channel() = 0;
+  // The way to speak with it; once. Outlives the connection if it must. After an error it is to be stopped.
+  virtual Result<std::unique_ptr<channel::Channel>> take_channel() = 0;
   // Empty while it lives.
   virtual const std::optional<End>& ended() const = 0;
   // Everything that it wrote beside the channel is in its log, or will never come.

@@ -7,11 +7,12 @@
 namespace mcpbox::hosting {
 
 Instance::Instance(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
-                   std::unique_ptr<Connection> connection, InstanceOptions options, provision::ServerLog& log)
+                   std::unique_ptr<Connection> connection, std::unique_ptr<channel::Channel> channel,
+                   InstanceOptions options, provision::ServerLog& log)
     : options_(std::move(options)),
       log_(log),
       connection_(std::move(connection)),
-      loop_(executor, pool, connection_->take_channel(), options_.session, log_),
+      loop_(executor, pool, std::move(channel), options_.session, log_),
       doom_(options_.patience),
       tasks_(executor, "instance") {}
 

@@ -28,11 +28,12 @@ struct InstanceOptions {
   std::uint64_t log_start = 0;  // what stands in the log up to here was not written by this instance
 };
 
-// Lives on one executor. Between start() and the destructor end() is awaited.
+// Lives on one executor; `channel` is the connection's. Between start() and the destructor end() is awaited.
 class Instance {
  public:
   Instance(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
-           std::unique_ptr<Connection> connection, InstanceOptions options, provision::ServerLog& log);
+           std::unique_ptr<Connection> connection, std::unique_ptr<channel::Channel> channel, InstanceOptions options,
+           provision::ServerLog& log);
   ~Instance();
 
   // Begins the handshake. `on_news` is called when ready() or look() may say something else than before; it must not

@@ -1,5 +1,6 @@
 #include "hosting/sandbox_connection.h"
 
+#include <boost/system/system_error.hpp>
 #include <utility>
 #include <variant>
 
@@ -11,24 +12,28 @@ namespace mcpbox::hosting {
 SandboxConnection::SandboxConnection(boost::asio::any_io_executor executor,
                                      std::unique_ptr<provision::SandboxedProcess> process, provision::ServerLog& log)
     : executor_(executor),
-      log_(log),
-      changed_(executor),
+      news_(std::make_shared<News>(executor)),
       process_(std::move(process)),
       pipes_(process_->take_pipes()),
       tasks_(executor, "stderr") {
-  tasks_.spawn("stderr", read_errors(std::move(pipes_.err)));
+  tasks_.spawn("stderr", read_errors(executor, std::move(pipes_.err), log, news_));
   process_->on_change([this] { look(); });
   look();
 }
 
-std::unique_ptr<channel::Channel> SandboxConnection::take_channel() {
-  return std::make_unique<channel::PipeChannel>(executor_, std::move(pipes_.in), std::move(pipes_.out));
+Result<std::unique_ptr<channel::Channel>> SandboxConnection::take_channel() {
+  try {
+    return std::make_unique<channel::PipeChannel>(executor_, std::move(pipes_.in), std::move(pipes_.out));
+  } catch (const boost::system::system_error& error) {  // epoll_ctl(2) has limits of its own
+    return fail(Code::kResourceExhausted, "cannot watch the server's pipes: " + error.code().message());
+  }
 }
 
-Task<void> SandboxConnection::read_errors(UniqueFd errors) {
-  co_await read_stderr(executor_, std::move(errors), log_);
-  errors_ended_ = true;
-  changed_.notify();
+Task<void> SandboxConnection::read_errors(boost::asio::any_io_executor executor, UniqueFd errors,
+                                          provision::ServerLog& log, std::shared_ptr<News> news) {
+  co_await read_stderr(std::move(executor), std::move(errors), log);
+  news->errors_ended = true;
+  news->changed.notify();
 }
 
 void SandboxConnection::look() {
@@ -39,7 +44,7 @@ void SandboxConnection::look() {
     end_ =
         End{End::Kind::kProcessExit, "the server ended: " + std::get<box::ProcessExit>(*process_->ended()).describe()};
   }
-  changed_.notify();
+  news_->changed.notify();
 }
 
 Task<void> SandboxConnection::stop(Grace grace) {

@@ -17,22 +17,28 @@ class SandboxConnection final : public Connection {
   SandboxConnection(boost::asio::any_io_executor executor, std::unique_ptr<provision::SandboxedProcess> process,
                     provision::ServerLog& log);
 
-  std::unique_ptr<channel::Channel> take_channel() override;
+  // An error when the loop cannot take its pipes.
+  Result<std::unique_ptr<channel::Channel>> take_channel() override;
   const std::optional<End>& ended() const override { return end_; }
-  bool drained() const override { return errors_ended_; }
-  net::Signal& changed() override { return changed_; }
+  bool drained() const override { return news_->errors_ended; }
+  net::Signal& changed() override { return news_->changed; }
   Task<void> stop(Grace grace) override;
   ConnectionView view() const override;
 
  private:
-  Task<void> read_errors(UniqueFd errors);
+  // What the reader of stderr tells. Its task owns it too: it ends after us where nobody awaited stop().
+  struct News {
+    explicit News(boost::asio::any_io_executor executor) : changed(std::move(executor)) {}
+    net::Signal changed;
+    bool errors_ended = false;
+  };
+  static Task<void> read_errors(boost::asio::any_io_executor executor, UniqueFd errors, provision::ServerLog& log,
+                                std::shared_ptr<News> news);
   void look();
 
   boost::asio::any_io_executor executor_;
-  provision::ServerLog& log_;
-  net::Signal changed_;
+  std::shared_ptr<News> news_;
   std::optional<End> end_;
-  bool errors_ended_ = false;
   std::unique_ptr<provision::SandboxedProcess> process_;
   box::ProcessPipes pipes_;
   net::TaskGroup tasks_;

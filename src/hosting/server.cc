@@ -8,11 +8,21 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "json/writer.h"
+#include "net/uninterrupted.h"
 
 namespace mcpbox::hosting {
 
 using Clock = std::chrono::steady_clock;
 using Kind = Lifecycle::Action::Kind;
+
+namespace {
+
+Task<bool> stopped(Connection& connection, Grace grace) {
+  co_await connection.stop(grace);
+  co_return true;
+}
+
+}  // namespace
 
 class Server::Report final : public provision::StartReport {
  public:
@@ -148,6 +158,12 @@ Task<void> Server::start(bool fresh) {
     start_ended(fail(std::move(connection).error()));
     co_return;
   }
+  auto channel = (*connection)->take_channel();
+  if (!channel) {
+    (void)co_await net::uninterrupted(stopped(**connection, timing_.grace));
+    start_ended(fail(std::move(channel).error()));
+    co_return;
+  }
   const ConnectionView view = (*connection)->view();
   if (!view.environment.empty()) last_ = view;
   InstanceOptions options;
@@ -156,7 +172,8 @@ Task<void> Server::start(bool fresh) {
   options.patience = timing_.patience;
   options.grace = timing_.grace;
   options.log_start = log_start_;
-  auto instance = std::make_unique<Instance>(executor_, threads_, std::move(*connection), std::move(options), log());
+  auto instance = std::make_unique<Instance>(executor_, threads_, std::move(*connection), std::move(*channel),
+                                             std::move(options), log());
   instance->start([this] { changed_.notify(); });
   instances_.add(kShared, std::move(instance));
   start_ended({});

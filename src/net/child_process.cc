@@ -74,15 +74,14 @@ void pump(std::shared_ptr<LinePipe> pipe, std::shared_ptr<asio::steady_timer> ch
 // callbacks.
 struct CloseOnExit {
   std::shared_ptr<LinePipe> out, err;
-  std::shared_ptr<Descriptor> pidfd;
+  std::shared_ptr<Descriptor> pidfd;  // the child's
   ~CloseOnExit() {
     for (auto* pipe : {out.get(), err.get()}) {
       pipe->on_line = nullptr;
       boost::system::error_code ignored;
       pipe->descriptor.close(ignored);
     }
-    boost::system::error_code ignored;
-    pidfd->close(ignored);
+    (void)pidfd->release();
   }
 };
 
@@ -110,7 +109,8 @@ Task<Result<ChildExit>> run_child(ChildOptions options) {
   auto changed = std::make_shared<asio::steady_timer>(executor);
   auto out = std::make_shared<LinePipe>(executor, std::move(out_read), options.on_stdout_line, options.max_line_bytes);
   auto err = std::make_shared<LinePipe>(executor, std::move(err_read), options.on_stderr_line, options.max_line_bytes);
-  auto pidfd = std::make_shared<Descriptor>(executor, ::fcntl(child->pidfd(), F_DUPFD_CLOEXEC, 3));
+  // Lent by the child, which nobody else waits for: a copy would need a descriptor that may not be left.
+  auto pidfd = std::make_shared<Descriptor>(executor, child->pidfd());
   CloseOnExit closer{out, err, pidfd};
   auto ended = std::make_shared<bool>(false);
   pump(out, changed);

@@ -15,11 +15,11 @@
 #include <optional>
 
 #include "base/errno_error.h"
+#include "base/http_text.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "base/url.h"
 #include "net/curl_driver.h"
-#include "net/http_wire.h"
 
 namespace mcpbox::net {
 namespace {
@@ -35,7 +35,7 @@ bool has_line_break(std::string_view text) {
 }
 
 std::optional<Error> check(const HttpRequest& request) {
-  if (!is_token(request.method))
+  if (!is_http_token(request.method))
     return Error(Code::kInvalidArgument, "not an HTTP method: " + printable(request.method, 40));
   if (has_line_break(request.url)) return Error(Code::kInvalidArgument, "the URL contains a line break");
   // The message repeats nothing of the URL: a path or a query can hold a secret.
@@ -44,7 +44,7 @@ std::optional<Error> check(const HttpRequest& request) {
   if ((url->scheme != "http" && url->scheme != "https") || url->host.empty())
     return Error(Code::kInvalidArgument, "only http and https URLs with a host are supported");
   for (const auto& [name, value] : request.headers) {
-    if (!is_token(name) || has_line_break(value)) {
+    if (!is_http_token(name) || has_line_break(value)) {
       return Error(Code::kInvalidArgument, "not a valid HTTP header: " + printable(name, 80));
     }
   }

@@ -10,6 +10,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/http_text.h"
 #include "base/log.h"
 #include "net/http_target.h"
 #include "net/wait.h"
@@ -29,8 +30,7 @@ constexpr std::chrono::seconds kAskAfter{1};
 constexpr std::chrono::seconds kAskAgain{15};
 
 bool is_chunked(std::string_view coding) {
-  return std::ranges::equal(coding, std::string_view("chunked"),
-                            [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a | 0x20 : a) == b; });
+  return equals_without_case(coding, "chunked");
 }
 
 Task<void> forever() {

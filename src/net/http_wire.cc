@@ -10,7 +10,6 @@
 #include <boost/beast/http/rfc7230.hpp>
 #include <boost/beast/http/status.hpp>
 #include <cctype>
-#include <cstring>
 #include <ctime>
 
 namespace mcpbox::net {
@@ -155,12 +154,6 @@ std::string chunk_head(std::size_t size) {
 
 bool is_field_value(std::string_view text) {
   return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
-}
-
-bool is_token(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
-    return std::isalnum(c) || std::strchr("!#$%&'*+-.^_`|~", c) != nullptr;
-  });
 }
 
 }  // namespace mcpbox::net

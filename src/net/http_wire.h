@@ -81,6 +81,5 @@ constexpr std::string_view kLastChunk = "0\r\n\r\n";
 
 // May stand in a head (RFC 9110 §5.5): no line break, no NUL.
 bool is_field_value(std::string_view text);
-bool is_token(std::string_view text);  // RFC 9110 §5.6.2
 
 }  // namespace mcpbox::net

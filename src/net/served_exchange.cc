@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/http_text.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -71,7 +72,7 @@ Task<Result<std::size_t>> ServedExchange::read_some(std::span<char> into) {
 }
 
 void ServedExchange::set_field(std::string name, std::string value) {
-  if (is_token(name) && is_field_value(value)) {
+  if (is_http_token(name) && is_field_value(value)) {
     fields_.emplace_back(std::move(name), std::move(value));
   } else {
     log::error("http", "the field '{}' cannot stand in an answer and is left out", printable(name, 80));
@@ -143,7 +144,7 @@ Task<Result<void>> ServedExchange::end() {
 }
 
 Task<Result<ByteStream*>> ServedExchange::upgrade(std::string protocol) {
-  if (state_ != State::kOpen || !reader_.done() || !reader_.asks_for_upgrade(protocol) || !is_token(protocol))
+  if (state_ != State::kOpen || !reader_.done() || !reader_.asks_for_upgrade(protocol) || !is_http_token(protocol))
     co_return fail(Code::kFailedPrecondition, fmt::format("the client did not ask for '{}'", printable(protocol, 80)));
   state_ = State::kDone;
   keep_alive_ = false;

@@ -82,8 +82,7 @@ class UidBook::Open {
     }
     if (auto read = read_book(); !read) return read;
     for (const Entry& entry : entries_) taken_.insert(entry.uid);
-    read_runs();
-    return {};
+    return read_runs();
   }
 
   const Entry* find(std::string_view kind, std::string_view name, const UidPart& part) const {
@@ -198,10 +197,15 @@ class UidBook::Open {
   }
 
   // Runs that live keep their uids; the files of those that were killed go.
-  void read_runs() {
+  Result<void> read_runs() {
     const std::string prefix = book_->engine_ + ".run-";
-    DIR* open = ::opendir(book_->dir_.c_str());
-    while (const dirent* entry = open != nullptr ? ::readdir(open) : nullptr) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(book_->dir_.c_str()), ::closedir);
+    if (!open) return fail(errno_error(errno, "cannot read " + book_->dir_));
+    for (;;) {
+      errno = 0;
+      const dirent* entry = ::readdir(open.get());
+      if (entry == nullptr && errno != 0) return fail(errno_error(errno, "cannot read " + book_->dir_));
+      if (entry == nullptr) return {};
       const std::string_view name = entry->d_name;
       uid_t uid = 0;
       if (!name.starts_with(prefix) ||
@@ -209,14 +213,14 @@ class UidBook::Open {
         continue;
       const std::string path = fmt::format("{}/{}", book_->dir_, name);
       const UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-      if (!file) continue;
+      if (!file && errno == ENOENT) continue;
+      if (!file) return fail(errno_error(errno, path));
       if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
         ::unlink(path.c_str());
       } else {
         taken_.insert(uid);
       }
     }
-    if (open != nullptr) ::closedir(open);
   }
 
   std::optional<uid_t> free_from(const UidPart& part, uid_t preferred) const {

@@ -45,12 +45,15 @@ UniqueFd new_socket() {
 }
 
 // The process that made it listen, 0 where the kernel does not say; nothing when nobody listens. EAGAIN is a listener
-// whose backlog is full.
-std::optional<pid_t> listens(const std::string& path) {
+// whose backlog is full. An error when that cannot be told.
+Result<std::optional<pid_t>> listens(const std::string& path) {
   const UniqueFd probe = new_socket();
   const sockaddr_un address = address_of(path);
-  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return errno == EAGAIN ? std::optional<pid_t>(0) : std::nullopt;
+  if (!probe || ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    if (probe && errno == EAGAIN) return std::optional<pid_t>(0);
+    if (probe && (errno == ECONNREFUSED || errno == ENOENT)) return std::nullopt;
+    return fail(errno_error(errno, fmt::format("cannot tell whether anybody listens on {}", printable(path))));
+  }
   ucred peer{};
   socklen_t size = sizeof peer;
   return ::getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
@@ -67,7 +70,9 @@ Result<void> clear_the_way(const std::string& path) {
   if (::lstat(path.c_str(), &status) != 0) return {};
   if (!S_ISSOCK(status.st_mode))
     return fail(Code::kFailedPrecondition, fmt::format("{} exists and is no socket; move it away", printable(path)));
-  if (const auto by = listens(path)) return served(path, *by);
+  const auto by = listens(path);
+  if (!by) return fail(by.error());
+  if (*by) return served(path, **by);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT)
     return fail(errno_error(errno, fmt::format("cannot remove the old socket {}", printable(path))));
   return {};

@@ -26,7 +26,8 @@ struct Script {
   provision::Phase at = provision::Phase::kSessionCreate;
   enum class Initialize { kAnswers, kRefuses, kIsSilent, kDies } initialize = Initialize::kAnswers;
   enum class Leaves { kAtEndOfInput, kAtSigterm, kAtSigkill } leaves = Leaves::kAtEndOfInput;
-  bool throws = false;  // in the phase `at`
+  bool throws = false;      // in the phase `at`
+  bool no_channel = false;  // once it is connected
   std::string environment;
 };
 
@@ -134,7 +135,10 @@ class FakeConnection final : public hosting::Connection {
  public:
   explicit FakeConnection(std::shared_ptr<FakeProcess> process) : process_(std::move(process)) {}
   ~FakeConnection() override { process_->exit(137); }
-  std::unique_ptr<channel::Channel> take_channel() override { return std::make_unique<FakeChannel>(process_); }
+  Result<std::unique_ptr<channel::Channel>> take_channel() override {
+    if (process_->script.no_channel) return fail(Code::kResourceExhausted, "no descriptor is left");
+    return std::make_unique<FakeChannel>(process_);
+  }
   const std::optional<hosting::End>& ended() const override { return process_->ended; }
   bool drained() const override { return process_->ended.has_value(); }
   net::Signal& changed() override { return process_->changed; }

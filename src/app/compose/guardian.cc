@@ -118,9 +118,9 @@ Guardian Guardian::start() {
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return guardian;
   const UniqueFd read_end(ends[0]);
   guardian.pipe_ = UniqueFd(ends[1]);
-  std::string owner = sys::own_process();
-  const pid_t child = ::fork();
-  if (child == 0) guard(std::move(owner), read_end.get());
+  auto owner = sys::own_process();
+  const pid_t child = owner ? ::fork() : -1;
+  if (child == 0) guard(std::move(*owner), read_end.get());
   if (child < 0) guardian.pipe_.reset();
   return guardian;
 }

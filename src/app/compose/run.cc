@@ -180,7 +180,9 @@ class Run final : provision::StartReport {
     sandbox.name = "run-" + random_hex(6);
     const std::string name_there = box::Sandbox::sandbox_name(sandbox);
     const std::string egress_name = name_there + ".egress";
-    sandbox.control_nonce = box::control_nonce();
+    auto nonce = box::control_nonce();
+    if (!nonce) co_return fail(std::move(nonce).error());
+    sandbox.control_nonce = std::move(*nonce);
     std::vector<std::string> names{box::control_directory_name(name_there, sandbox.control_nonce), egress_name};
     if (plan->install) {
       names.push_back(box::control_directory_name(provision::Installer::sandbox_name(*instance, *plan->install),
@@ -225,7 +227,9 @@ class Run final : provision::StartReport {
 
     sandbox.ephemeral = true;
     sandbox.labels["io.mcpbox.kind"] = "run";
-    sandbox.labels[box::kOwnerLabel] = sys::own_process();
+    auto owner = sys::own_process();
+    if (!owner) co_return fail(std::move(owner).error());
+    sandbox.labels[box::kOwnerLabel] = std::move(*owner);
     sandbox.profile.mounts = provision::mounts_for(*plan);
     start.sandbox = std::move(sandbox);
     start.plan = std::move(*plan);
@@ -365,9 +369,8 @@ class Run final : provision::StartReport {
   void watch_input_for_direct() {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return;
-    const UniqueFd cancel_read(ends[0]);
     direct_cancel_ = UniqueFd(ends[1]);
-    direct_thread_ = std::thread([this, cancel = UniqueFd(::dup(cancel_read.get()))] {
+    direct_thread_ = std::thread([this, cancel = UniqueFd(ends[0])] {
       pollfd polled[2] = {{0, 0, 0}, {cancel.get(), 0, 0}};
       while (::poll(polled, 2, -1) < 0 && errno == EINTR) {
       }

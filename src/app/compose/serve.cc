@@ -56,12 +56,16 @@ Error cannot_listen(const Error& error) {
 }
 
 Task<void> find_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
-                       std::string ca_bundle, ProgressPrinter& progress, net::Signal& changed,
+                       std::string ca_bundle, ProgressPrinter& progress, net::Signal& changed, bool& over,
                        std::optional<Result<EngineSetup>>& out) {
   struct Notify {
     net::Signal& changed;
-    ~Notify() { changed.notify(); }
-  } const notify{changed};
+    bool& over;
+    ~Notify() {
+      over = true;
+      changed.notify();
+    }
+  } const notify{changed, over};
   out = co_await set_up_engine(executor, std::move(address), std::move(image), std::move(ca_bundle), progress);
 }
 
@@ -132,10 +136,11 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   std::string address = options.engine.empty() ? settings.engine.address : options.engine;
   // Building the image takes minutes; a stop that is asked for meanwhile cancels it.
   std::optional<Result<EngineSetup>> found;
+  bool over = false;  // not starting.running(): what throws without waiting once still counts as running
   net::TaskGroup starting(executor, "engine");
-  starting.spawn("engine",
-                 find_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress, stop, found));
-  while (!found && starting.running() > 0 && !stopping) co_await stop.wait();
+  starting.spawn(
+      "engine", find_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress, stop, over, found));
+  while (!over && !stopping) co_await stop.wait();
   co_await starting.stop();
   if (!found || (stopping && !*found)) {  // a request to the engine that is cancelled may also answer so
     log::info("daemon", "stopped before the engine and the image were ready");

@@ -91,6 +91,8 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
   auto setup = co_await set_up_engine(executor, options.engine.empty() ? place.settings.engine.address : options.engine,
                                       place.settings.box.image, "", progress);
   if (!setup) co_return fail(std::move(setup).error());
+  auto owner = sys::own_process();
+  if (!owner) co_return fail(std::move(owner).error());
   box::SandboxOptions session;
   session.instance = *instance;
   session.name = "env-" + random_hex(6);
@@ -102,7 +104,7 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
   session.profile.image = setup->image_id;
   session.ephemeral = true;
   session.labels["io.mcpbox.kind"] = "env";
-  session.labels[box::kOwnerLabel] = sys::own_process();
+  session.labels[box::kOwnerLabel] = std::move(*owner);
   auto opened = co_await box::Sandbox::open(*setup->engine, std::move(session));
   if (!opened) co_return fail(std::move(opened).error());
   const provision::UidBook uids(place.paths.state_dir, *instance, setup->info.kind, setup->info.traits.uids);

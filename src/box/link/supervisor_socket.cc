@@ -96,12 +96,14 @@ void SupervisorSocket::receive() {
 
 Result<void> SupervisorSocket::send(std::string bytes, std::vector<UniqueFd> fds) {
   if (!socket_.is_open()) return fail(lost_error("the connection is closed"));
+  if (broken_) return fail(*broken_);
   if (queued_ + bytes.size() > kMaxQueued) {
     return fail(Code::kResourceExhausted, "the supervisor of the sandbox does not read its requests");
   }
   queued_ += bytes.size();
   out_.push_back({std::move(bytes), 0, std::move(fds)});
   if (!writing_ && write_some() && !out_.empty()) wait_for_room();
+  if (broken_) return fail(*broken_);
   return {};
 }
 
@@ -123,9 +125,16 @@ bool SupervisorSocket::write_some() {
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) return true;
     if (sent < 0) {
-      // The reader finds out as well; it may first have to read why.
+      const int why = errno;
       out_.clear();
       queued_ = 0;
+      // The peer went: the reader finds out as well, and may first have to read why.
+      if (why == EPIPE || why == ECONNRESET) return false;
+      // The link itself is good (ETOOMANYREFS, ENOMEM), but the peer has lost a frame, or half of one. Whoever sends is
+      // not to be told in the middle of it.
+      broken_ =
+          Error(Code::kUnavailable, std::string("cannot send to the supervisor of the sandbox: ") + std::strerror(why));
+      boost::asio::post(socket_.get_executor(), [self = shared_from_this()] { self->lose(*self->broken_); });
       return false;
     }
     next.fds.clear();

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,8 @@ class SupervisorSocket : public std::enable_shared_from_this<SupervisorSocket> {
 
   SupervisorSocket(boost::asio::any_io_executor executor, UniqueFd socket);
   void start(Received received, Lost lost);
-  // Queues the bytes; the descriptors go with the first one. kResourceExhausted when 64 MiB are waiting.
+  // Queues the bytes; the descriptors go with the first one. kResourceExhausted when 64 MiB are waiting. kUnavailable
+  // when they cannot be sent; then the link is lost soon after, unless it is already.
   Result<void> send(std::string bytes, std::vector<UniqueFd> fds);
   void close();
 
@@ -39,7 +41,7 @@ class SupervisorSocket : public std::enable_shared_from_this<SupervisorSocket> {
   void wait_for_input();
   void receive();
   void wait_for_room();
-  bool write_some();  // false after an error, which has been reported
+  bool write_some();  // false after an error
   void lose(Error error);
 
   boost::asio::posix::stream_descriptor socket_;
@@ -48,6 +50,7 @@ class SupervisorSocket : public std::enable_shared_from_this<SupervisorSocket> {
   std::deque<Outgoing> out_;
   std::size_t queued_ = 0;
   bool writing_ = false;
+  std::optional<Error> broken_;  // why nothing can be sent any more
 };
 
 }  // namespace mcpbox::box

@@ -1,7 +1,10 @@
 #include "box/native/engine.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -119,7 +122,8 @@ class NativeEngine final : public Engine {
   Task<Result<SandboxState>> create(SandboxSpec spec) override {
     auto control = equipment_.prepare(spec);
     if (!control) co_return fail(std::move(control).error());
-    auto plan = plan_sandbox(spec);
+    std::string made_id;
+    auto plan = plan_sandbox(spec, made_id);
     if (!plan) co_return fail(std::move(plan).error());
     std::string id;
     const auto undo = [&](const Error&) -> Task<void> {
@@ -128,7 +132,7 @@ class NativeEngine final : public Engine {
         log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name,
                      ended.error().message());
     };
-    auto made = co_await net::undone_unless_done(build(std::move(*plan), spec.name, id), undo);
+    auto made = co_await net::undone_unless_done(build(std::move(*plan), spec.name, made_id, id), undo);
     if (made) equipment_.made(std::move(*control), made->id);
     co_return made;
   }
@@ -138,14 +142,23 @@ class NativeEngine final : public Engine {
     // How it ended is what its keeper writes down last. It may have gone between the look and the wait: then the second
     // look says what the first one was too early for.
     if (found && !found->state.running && !found->state.exit_code) {
-      (void)co_await wait_for_end(found->keeper, Clock::now() + kEnding);
+      const auto gone = co_await wait_for_end(found->keeper, Clock::now() + kEnding);
+      if (!gone) co_return fail(gone.error());
       found = find(id);
     }
     if (!found) co_return fail(std::move(found).error());
     co_return found->state;
   }
 
-  Task<Result<std::vector<SandboxState>>> list(Labels labels) override { co_return states(labels); }
+  Task<Result<std::vector<SandboxState>>> list(Labels labels) override {
+    auto found = read_sandboxes(sandboxes_);
+    if (!found) co_return fail(std::move(found).error());
+    std::vector<SandboxState> out;
+    for (NativeSandbox& sandbox : *found) {
+      if (labels_match(labels, sandbox.state.labels)) out.push_back(std::move(sandbox.state));
+    }
+    co_return out;
+  }
 
   Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState state, std::chrono::milliseconds timeout) override {
     return equipment_.dial(executor_, std::move(state), timeout);
@@ -171,8 +184,16 @@ class NativeEngine final : public Engine {
     if (written && (::mkdir((fresh + "/data").c_str(), 0711) != 0 || ::chmod((fresh + "/data").c_str(), 0711) != 0)) {
       written = fail(errno_error(errno, fresh));
     }
-    if (written && ::rename(fresh.c_str(), path.c_str()) != 0 && errno != EEXIST && errno != ENOTEMPTY)
-      written = fail(errno_error(errno, path));
+    if (written && ::rename(fresh.c_str(), path.c_str()) != 0) {
+      if (errno != EEXIST && errno != ENOTEMPTY) {
+        written = fail(errno_error(errno, path));
+        // Somebody else has just made it, or its removal was broken off: then it gets `data` again.
+      } else if (::renameat2(AT_FDCWD, (fresh + "/data").c_str(), AT_FDCWD, (path + "/data").c_str(),
+                             RENAME_NOREPLACE) != 0 &&
+                 errno != EEXIST) {
+        written = fail(errno_error(errno, path));
+      }
+    }
     std::error_code ignored;
     fs::remove_all(fresh, ignored);
     co_return written;
@@ -182,10 +203,15 @@ class NativeEngine final : public Engine {
     std::vector<std::string> out;
     std::error_code error;
     for (fs::directory_iterator at(volumes_, error), end; !error && at != end; at.increment(error)) {
-      const auto found = read_labels(sys::read_file(at->path().string() + "/labels").value_or(""));
       const std::string name = at->path().filename().string();
-      if (found && is_volume_name(name) && labels_match(labels, *found)) out.push_back(name);
+      if (!is_volume_name(name)) continue;
+      const auto text = sys::read_file(at->path().string() + "/labels");
+      if (!text && text.error().code() != Code::kNotFound) co_return fail(text.error());
+      const auto found = text ? read_labels(*text) : std::nullopt;
+      if (found && labels_match(labels, *found)) out.push_back(name);
     }
+    if (error && error != std::errc::no_such_file_or_directory)
+      co_return fail(errno_error(error.value(), "cannot read " + printable(volumes_)));
     std::ranges::sort(out);
     co_return out;
   }
@@ -193,14 +219,17 @@ class NativeEngine final : public Engine {
   Task<Result<void>> remove_volume(std::string name) override {
     if (!is_volume_name(name))
       co_return fail(Code::kInvalidArgument, fmt::format("'{}' is not the name of a volume", printable(name, 200)));
-    for (const NativeSandbox& sandbox : read_sandboxes(sandboxes_)) {
-      if (sandbox.state.running && std::ranges::find(sandbox.record.volumes, name) != sandbox.record.volumes.end()) {
+    auto sandboxes = read_sandboxes(sandboxes_);
+    if (!sandboxes) co_return fail(std::move(sandboxes).error());
+    for (const NativeSandbox& sandbox : *sandboxes) {
+      const bool used = sandbox.state.running || being_made(sandbox);
+      if (used && std::ranges::find(sandbox.record.volumes, name) != sandbox.record.volumes.end()) {
         co_return fail(Code::kFailedPrecondition,
                        fmt::format("the volume {} is used by the sandbox {}", name, sandbox.record.name));
       }
     }
     const std::string path = volumes_ + "/" + name;
-    if (::access(path.c_str(), F_OK) != 0) co_return Result<void>{};
+    if (!may_be_there(path)) co_return Result<void>{};
     co_return co_await sweep_trees({path});
   }
 
@@ -250,7 +279,8 @@ class NativeEngine final : public Engine {
     return *cgroups_;
   }
 
-  Result<wire::BuildSpec> plan_sandbox(SandboxSpec& spec) {
+  // `id` becomes the one that the sandbox will have.
+  Result<wire::BuildSpec> plan_sandbox(SandboxSpec& spec, std::string& id) {
     const bool rootfs = spec.profile.image.starts_with('/');
     SandboxSpec checked = spec;
     checked.profile.image = "host";
@@ -268,10 +298,13 @@ class NativeEngine final : public Engine {
     auto ids = native_ids(owners_of(spec), options_.only_one_id);
     if (!ids) return fail(std::move(ids).error());
 
+    auto boot = sys::boot_id();
+    if (!boot) return fail(std::move(boot).error());
     NativeRecord record;
     record.name = spec.name;
     record.id = fmt::format("{}.{}", spec.name, random_hex(4));
-    record.boot = sys::boot_id();
+    record.boot = std::move(*boot);
+    id = record.id;
     record.labels = spec.labels;
     record.labels["io.mcpbox.managed"] = "1";
     record.labels.emplace(kProfileLabel, spec.hash());
@@ -296,22 +329,26 @@ class NativeEngine final : public Engine {
     return build;
   }
 
-  // `id` is filled in as soon as there is something to remove.
-  Task<Result<SandboxState>> build(wire::BuildSpec plan, std::string name, std::string& id) {
+  // `id` is filled in, with `made_id`, as soon as there is something to remove.
+  Task<Result<SandboxState>> build(wire::BuildSpec plan, std::string name, std::string made_id, std::string& id) {
     const std::string directory = plan.directory;
     auto built = co_await run_builder(options_.init_path, plan);
-    if (!built && built.error().code() == Code::kAlreadyExists && co_await becomes_free(directory)) {
-      built = co_await run_builder(options_.init_path, std::move(plan));
+    if (!built && built.error().code() == Code::kAlreadyExists) {
+      const auto free = co_await becomes_free(directory);
+      if (!free) co_return fail(free.error());
+      if (*free) built = co_await run_builder(options_.init_path, std::move(plan));
     }
     if (!built) {
       if (built.error().code() != Code::kAlreadyExists) co_return fail(std::move(built).error());
       co_return fail(Code::kAlreadyExists, fmt::format("a sandbox named {} exists already", name));
     }
     changed_->notify();
+    id = std::move(made_id);
     auto made = read_sandbox(directory);
     // With remove_on_exit it may be over already.
-    if (!made) co_return fail(Code::kUnavailable, fmt::format("the sandbox {} ended as soon as it was made", name));
-    id = made->state.id;
+    if (!made && made.error().code() == Code::kNotFound)
+      co_return fail(Code::kUnavailable, fmt::format("the sandbox {} ended as soon as it was made", name));
+    if (!made) co_return fail(std::move(made).error());
     co_return made->state;
   }
 
@@ -339,44 +376,70 @@ class NativeEngine final : public Engine {
     return found;
   }
 
-  std::vector<SandboxState> states(const Labels& labels) {
-    std::vector<SandboxState> out;
-    for (NativeSandbox& sandbox : read_sandboxes(sandboxes_)) {
-      if (labels_match(labels, sandbox.state.labels)) out.push_back(std::move(sandbox.state));
-    }
-    return out;
+  // False only where that is known.
+  static bool may_be_there(const std::string& path) {
+    struct stat info{};
+    return ::lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
   }
 
-  static bool just_made(const NativeSandbox& sandbox) {
+  // The record is there before PID 1 is. Nothing takes longer than that to be made.
+  static bool being_made(const NativeSandbox& sandbox) {
+    if (sandbox.keeper.pid != 0 || !sandbox.this_boot) return false;
     struct stat info{};
-    if (::stat((sandbox.directory + "/record").c_str(), &info) != 0) return false;
+    if (::stat((sandbox.directory + "/record").c_str(), &info) != 0) return errno != ENOENT;
     return std::chrono::system_clock::now() - std::chrono::system_clock::from_time_t(info.st_mtim.tv_sec) <
            std::chrono::seconds(20);
   }
 
-  std::shared_ptr<asio::posix::stream_descriptor> notify_at_end(UniqueFd handle) {
-    auto descriptor = std::make_shared<asio::posix::stream_descriptor>(executor_, handle.release());
-    descriptor->async_wait(asio::posix::descriptor_base::wait_read,
-                           [changed = changed_, descriptor](const boost::system::error_code& error) {
-                             if (!error) changed->notify();
-                           });
-    return descriptor;
-  }
+  // Notifies `changed` when the process ends, while this lives.
+  class Watch {
+   public:
+    Watch(asio::any_io_executor executor, UniqueFd process, std::shared_ptr<net::Signal> changed)
+        : descriptor_(std::make_shared<asio::posix::stream_descriptor>(std::move(executor))) {
+      descriptor_->assign(process.get());  // throws; then `process` closes it
+      (void)process.release();
+      descriptor_->async_wait(asio::posix::descriptor_base::wait_read,
+                              [changed = std::move(changed)](const boost::system::error_code& error) {
+                                if (!error) changed->notify();
+                              });
+    }
+    ~Watch() {
+      boost::system::error_code ignored;
+      descriptor_->close(ignored);
+    }
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
 
-  // True when the process has ended by then.
-  Task<bool> wait_for_end(NativeProcess process, Clock::time_point until) {
-    UniqueFd handle = open_process(process);
-    if (!handle) co_return true;
-    auto descriptor = notify_at_end(std::move(handle));
-    while (Clock::now() < until) {
-      if (!open_process(process)) {
-        descriptor->cancel();
-        co_return true;
-      }
+    bool ended() const {
+      pollfd state{descriptor_->native_handle(), POLLIN, 0};
+      return ::poll(&state, 1, 0) > 0;  // pidfd_open(2)
+    }
+
+   private:
+    std::shared_ptr<asio::posix::stream_descriptor> descriptor_;
+  };
+
+  // True when the process has ended by then. An error when it cannot be watched: it may live.
+  Task<Result<bool>> wait_for_end(NativeProcess process, Clock::time_point until) {
+    auto handle = open_process(process);
+    if (!handle) co_return fail(std::move(handle).error());
+    if (!*handle) co_return true;
+    const Watch watch(executor_, std::move(*handle), changed_);
+    while (!watch.ended()) {
+      if (Clock::now() >= until) co_return false;
       (void)co_await changed_->wait_until(until);
     }
-    descriptor->cancel();
-    co_return !open_process(process);
+    co_return true;
+  }
+
+  // False when it has ended.
+  static Result<bool> kill_process(const NativeProcess& process) {
+    auto handle = open_process(process);
+    if (!handle) return fail(std::move(handle).error());
+    if (!*handle) return false;
+    if (::syscall(SYS_pidfd_send_signal, handle->get(), SIGKILL, nullptr, 0) == 0) return true;
+    if (errno == ESRCH) return false;
+    return fail(errno_error(errno, fmt::format("cannot kill process {}", process.pid)));
   }
 
   // Kills it and removes what is its own.
@@ -387,39 +450,47 @@ class NativeEngine final : public Engine {
       co_return fail(std::move(found).error());
     }
     const auto until = Clock::now() + kEnding;
-    // The record is there before PID 1 is: a sandbox that is being made right now is waited for.
-    while (found->keeper.pid == 0 && found->record.boot == sys::boot_id() && Clock::now() < until &&
-           just_made(*found)) {
+    // A sandbox that is being made right now is waited for.
+    while (being_made(*found) && Clock::now() < until) {
       co_await net::sleep_for(std::chrono::milliseconds(5));
       found = find(id);
-      if (!found) co_return Result<void>{};
+      if (!found && found.error().code() == Code::kNotFound) co_return Result<void>{};
+      if (!found) co_return fail(std::move(found).error());
     }
     if (found->state.running) {
-      if (const UniqueFd first = open_process(found->first))
-        ::syscall(SYS_pidfd_send_signal, first.get(), SIGKILL, nullptr, 0);
+      if (auto killed = kill_process(found->first); !killed) co_return fail(std::move(killed).error());
     }
     // The keeper removes what was the sandbox's alone. One that hangs is killed, and we do its work.
-    if (!co_await wait_for_end(found->keeper, until)) {
-      if (const UniqueFd keeper = open_process(found->keeper))
-        ::syscall(SYS_pidfd_send_signal, keeper.get(), SIGKILL, nullptr, 0);
-      (void)co_await wait_for_end(found->keeper, Clock::now() + kEnding);
+    auto gone = co_await wait_for_end(found->keeper, until);
+    if (gone && !*gone) {
+      if (auto killed = kill_process(found->keeper); !killed) co_return fail(std::move(killed).error());
+      gone = co_await wait_for_end(found->keeper, Clock::now() + kEnding);
     }
-    (void)co_await wait_for_end(found->first, Clock::now() + kEnding);
+    if (gone && *gone) gone = co_await wait_for_end(found->first, Clock::now() + kEnding);
+    if (!gone) co_return fail(std::move(gone).error());
+    if (!*gone) co_return fail(Code::kTimeout, fmt::format("the sandbox {} does not end", found->record.name));
     co_return co_await sweep(std::move(*found));
   }
 
   // A keeper needs a moment to remove what had the name, and ends when it is done. False: the name stays taken.
-  Task<bool> becomes_free(std::string directory) {
+  Task<Result<bool>> becomes_free(std::string directory) {
     const auto until = Clock::now() + kEnding;
-    while (::access(directory.c_str(), F_OK) == 0) {
+    while (may_be_there(directory)) {
       if (Clock::now() >= until) co_return false;
-      const auto there = read_sandbox(directory);
-      if (there && there->state.running) co_return false;
+      auto there = read_sandbox(directory);
+      if (!there && there.error().code() != Code::kNotFound && there.error().code() != Code::kDataLoss)
+        co_return fail(std::move(there).error());
+      if (!there) {  // in the middle of being removed
+        co_await net::sleep_for(std::chrono::milliseconds(5));
+        continue;
+      }
+      if (there->state.running) co_return false;
+      const auto kept = open_process(there->keeper);
+      if (!kept) co_return fail(kept.error());
       // What it has to remove is gone before it is: so the directory is looked at after its end.
-      if (there && !open_process(there->keeper)) co_return ::access(directory.c_str(), F_OK) != 0;
-      // Without a record it is in the middle of being removed.
-      if (!there) co_await net::sleep_for(std::chrono::milliseconds(5));
-      if (there && !co_await wait_for_end(there->keeper, until)) co_return false;
+      if (!*kept) co_return !may_be_there(directory);
+      const auto gone = co_await wait_for_end(there->keeper, until);
+      if (!gone || !*gone) co_return gone;
     }
     co_return true;
   }
@@ -447,7 +518,7 @@ class NativeEngine final : public Engine {
         co_await net::sleep_for(std::chrono::milliseconds(5));
       }
     }
-    if (::access(sandbox.directory.c_str(), F_OK) != 0) co_return Result<void>{};
+    if (!may_be_there(sandbox.directory)) co_return Result<void>{};
     std::vector<std::string> trees;
     trees.push_back(sandbox.directory);
     co_return co_await sweep_trees(std::move(trees));

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <set>
 
+#include "base/errno_error.h"
 #include "base/landlock.h"
 #include "base/text.h"
 #include "sys/small_file.h"
@@ -26,8 +27,11 @@ std::optional<std::uint32_t> number(std::string_view text) {
   return value;
 }
 
-std::string administrators_file(const char* path) {
-  return sys::read_file(path, 1u << 20, sys::Links::kFollow).value_or("");
+// Empty where there is none.
+Result<std::string> administrators_file(const char* path) {
+  auto text = sys::read_file(path, 1u << 20, sys::Links::kFollow);
+  if (!text && text.error().code() == Code::kNotFound) return std::string();
+  return text;
 }
 
 std::string find_program(const char* name) {
@@ -96,12 +100,20 @@ NativeIds ids_for_one(uid_t uid, gid_t gid) {
 Result<NativeIds> native_ids(const std::vector<std::pair<uid_t, gid_t>>& owners, bool only_one) {
   const uid_t uid = ::geteuid();
   if (uid == 0) return ids_for_root(owners);
+  errno = 0;
   const passwd* entry = ::getpwuid(uid);
+  // Without the name its range would not be found, and servers would share one id.
+  if (entry == nullptr && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO))
+    return fail(errno_error(errno, "cannot look up this user's name"));
   const std::string user = entry != nullptr ? entry->pw_name : std::to_string(uid);
   const std::string newuidmap = find_program("newuidmap");
   const std::string newgidmap = find_program("newgidmap");
-  const auto uids = find_sub_range(administrators_file("/etc/subuid"), user, uid);
-  const auto gids = find_sub_range(administrators_file("/etc/subgid"), user, uid);
+  const auto subuid = administrators_file("/etc/subuid");
+  if (!subuid) return fail(subuid.error());
+  const auto subgid = administrators_file("/etc/subgid");
+  if (!subgid) return fail(subgid.error());
+  const auto uids = find_sub_range(*subuid, user, uid);
+  const auto gids = find_sub_range(*subgid, user, uid);
   std::string missing;
   if (newuidmap.empty() || newgidmap.empty()) {
     missing =

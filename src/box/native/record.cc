@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/errno_error.h"
 #include "base/text.h"
 #include "sys/process_name.h"
 #include "sys/small_file.h"
@@ -30,8 +31,19 @@ std::vector<std::uint64_t> numbers_in(const std::string& text) {
   return out;
 }
 
-bool alive(const NativeProcess& process) {
-  return process.pid > 1 && process.start != 0 && sys::start_of_process(process.pid) == process.start;
+Result<bool> alive(const NativeProcess& process) {
+  if (process.pid <= 1 || process.start == 0) return false;
+  const auto start = sys::start_of_process(process.pid);
+  if (!start) return fail(start.error());
+  return *start == process.start;
+}
+
+// The numbers in a file that need not be there yet: none then.
+Result<std::vector<std::uint64_t>> numbers_at(const std::string& path) {
+  const auto text = sys::read_file(path);
+  if (text) return numbers_in(*text);
+  if (text.error().code() == Code::kNotFound) return std::vector<std::uint64_t>();
+  return fail(text.error());
 }
 
 std::vector<std::string> strings(const json& list) {
@@ -95,46 +107,70 @@ Result<NativeRecord> read_record(std::string_view text) {
 Result<NativeSandbox> read_sandbox(const std::string& directory) {
   NativeSandbox out;
   out.directory = directory;
-  const std::string text = sys::read_file(directory + "/record").value_or("");
-  if (text.empty()) return fail(Code::kNotFound, fmt::format("no native sandbox in {}", printable(directory)));
-  auto record = read_record(text);
+  const auto text = sys::read_file(directory + "/record");
+  if (!text && text.error().code() != Code::kNotFound) return fail(text.error());
+  if (!text || text->empty())
+    return fail(Code::kNotFound, fmt::format("no native sandbox in {}", printable(directory)));
+  auto record = read_record(*text);
   if (!record) return fail(std::move(record).error());
   out.record = std::move(*record);
   out.state.id = out.record.id;
   out.state.name = out.record.name;
   out.state.labels = out.record.labels;
-  if (const auto numbers = numbers_in(sys::read_file(directory + "/pid").value_or("")); numbers.size() == 4) {
-    out.keeper = {static_cast<pid_t>(numbers[0]), numbers[1]};
-    out.first = {static_cast<pid_t>(numbers[2]), numbers[3]};
+  const auto pids = numbers_at(directory + "/pid");
+  if (!pids) return fail(pids.error());
+  if (pids->size() == 4) {
+    out.keeper = {static_cast<pid_t>((*pids)[0]), (*pids)[1]};
+    out.first = {static_cast<pid_t>((*pids)[2]), (*pids)[3]};
   }
-  out.state.running = out.record.boot == sys::boot_id() && alive(out.first);
+  const auto boot = sys::boot_id();
+  if (!boot) return fail(boot.error());
+  out.this_boot = out.record.boot == *boot;
+  const auto runs = alive(out.first);
+  if (!runs) return fail(runs.error());
+  out.state.running = out.this_boot && *runs;
   if (out.state.running) return out;
   // Asked first: it writes down how PID 1 ended before it ends itself.
-  const bool kept = alive(out.keeper);
-  if (const auto numbers = numbers_in(sys::read_file(directory + "/exit").value_or("")); numbers.size() == 3) {
-    const auto code = static_cast<int>(numbers[0]);
-    out.state.exit_code = code >= 0 ? code : 128 + static_cast<int>(numbers[1]);
-    out.state.killed_for_memory = numbers[1] == 9 && numbers[2] > 0;
-  } else if (!kept) {
+  const auto kept = alive(out.keeper);
+  if (!kept) return fail(kept.error());
+  const auto how = numbers_at(directory + "/exit");
+  if (!how) return fail(how.error());
+  if (how->size() == 3) {
+    const auto code = static_cast<int>((*how)[0]);
+    out.state.exit_code = code >= 0 ? code : 128 + static_cast<int>((*how)[1]);
+    out.state.killed_for_memory = (*how)[1] == 9 && (*how)[2] > 0;
+  } else if (!*kept) {
     out.state.exit_code = 137;  // its keeper was killed, and PID 1 with it
   }
   return out;
 }
 
-std::vector<NativeSandbox> read_sandboxes(const std::string& sandboxes) {
+Result<std::vector<NativeSandbox>> read_sandboxes(const std::string& sandboxes) {
   std::vector<NativeSandbox> out;
   std::error_code error;
   for (std::filesystem::directory_iterator at(sandboxes, error), end; !error && at != end; at.increment(error)) {
-    if (auto found = read_sandbox(at->path().string())) out.push_back(std::move(*found));
+    auto found = read_sandbox(at->path().string());
+    if (found) {
+      out.push_back(std::move(*found));
+    } else if (found.error().code() != Code::kNotFound && found.error().code() != Code::kDataLoss) {
+      return fail(std::move(found).error());
+    }
   }
+  if (error && error != std::errc::no_such_file_or_directory)
+    return fail(errno_error(error.value(), "cannot read " + printable(sandboxes)));
   return out;
 }
 
-UniqueFd open_process(const NativeProcess& process) {
+Result<UniqueFd> open_process(const NativeProcess& process) {
   if (process.pid <= 1) return UniqueFd();
   UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
+  // The number of a thread is EINVAL or ENOENT: the process itself has ended.
+  if (!handle && (errno == ESRCH || errno == EINVAL || errno == ENOENT)) return UniqueFd();
+  if (!handle) return fail(errno_error(errno, fmt::format("cannot watch process {}", process.pid)));
   // The descriptor first, the check then: it stays with the process that was looked at.
-  return handle && alive(process) ? std::move(handle) : UniqueFd();
+  const auto same = alive(process);
+  if (!same) return fail(same.error());
+  return *same ? std::move(handle) : UniqueFd();
 }
 
 }  // namespace mcpbox::box

@@ -39,17 +39,19 @@ struct NativeSandbox {
   NativeRecord record;
   std::string directory;
   NativeProcess keeper;
-  NativeProcess first;  // PID 1
+  NativeProcess first;     // PID 1
+  bool this_boot = false;  // made since the machine started
   SandboxState state;
 };
 
-// kNotFound when there is none, or none whose record is complete yet.
+// kNotFound when there is none, or none whose record is complete yet; kDataLoss when its record is damaged. Other
+// errors say nothing about whether it is there, or runs.
 Result<NativeSandbox> read_sandbox(const std::string& directory);
-// Those in `sandboxes`, in no order; directories that hold none are left out.
-std::vector<NativeSandbox> read_sandboxes(const std::string& sandboxes);
+// Those in `sandboxes`, in no order; directories that hold none, or a damaged record, are left out.
+Result<std::vector<NativeSandbox>> read_sandboxes(const std::string& sandboxes);
 
-// A descriptor of the process, if it still is that one.
-UniqueFd open_process(const NativeProcess& process);
+// A descriptor of the process; an empty one when it has ended. An error when that cannot be told.
+Result<UniqueFd> open_process(const NativeProcess& process);
 
 std::string write_labels(const Labels& labels);
 std::optional<Labels> read_labels(std::string_view text);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/http_text.h"
 #include "base/text.h"
 
 namespace mcpbox::egress {
@@ -12,14 +13,6 @@ namespace {
 
 std::unexpected<HeadRefusal> refuse(unsigned status, std::string message) {
   return std::unexpected(HeadRefusal{status, std::move(message)});
-}
-
-bool token_char(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         std::string_view("!#$%&'*+-.^_`|~").contains(c);
-}
-bool is_token(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, token_char);
 }
 
 std::string lower_case(std::string_view text) {
@@ -77,7 +70,7 @@ std::expected<void, HeadRefusal> parse_request_line(std::string_view line, Proxy
   if (first == std::string_view::npos || first == last) return refuse(400, "the request line is wrong");
   const std::string_view method = line.substr(0, first), target = line.substr(first + 1, last - first - 1),
                          version = line.substr(last + 1);
-  if (!is_token(method) || method.size() > 32) return refuse(400, "the method is wrong");
+  if (!is_http_token(method) || method.size() > 32) return refuse(400, "the method is wrong");
   if (version != "HTTP/1.1" && version != "HTTP/1.0") return refuse(505, "only HTTP/1.1 and HTTP/1.0 are spoken");
   out.minor_version = version.back() == '1' ? 1 : 0;
   if (target.size() > kMaxTarget) return refuse(414, "the target is longer than 4 KiB");
@@ -163,7 +156,7 @@ std::expected<ProxyRequest, HeadRefusal> parse_head(std::string_view head) {
     }
     if (++count > kMaxHeaders) return refuse(431, "more than 100 headers");
     const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos || !is_token(line.substr(0, colon)))
+    if (colon == std::string_view::npos || !is_http_token(line.substr(0, colon)))
       return refuse(400, "a header line is wrong");
     const std::string name = lower_case(line.substr(0, colon));
     const std::string_view value = trim_blanks(line.substr(colon + 1));

@@ -121,7 +121,7 @@ TEST_F(PathsTest, the_directory_of_a_sandbox_that_is_being_made_is_not_stale) {
   Paths paths;
   paths.run_dir = tree.dir("run");
   const std::string run = "mcpbox-aaaaaaaa-run-0f";
-  const std::string made = box::control_directory_name(run, box::control_nonce());
+  const std::string made = box::control_directory_name(run, box::control_nonce().value());
   tree.dir("run/" + made);
   tree.dir("run/" + box::control_directory_name(run, "1-1-0f"));
   tree.dir("run/mcpbox-aaaaaaaa-shared");

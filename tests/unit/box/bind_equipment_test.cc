@@ -10,6 +10,7 @@
 #include <iterator>
 #include <optional>
 
+#include "support/no_descriptors.h"
 #include "support/result_matcher.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
@@ -122,9 +123,14 @@ TEST_F(BindEquipmentTest, a_directory_that_an_earlier_controller_made_goes_with_
 }
 
 TEST_F(BindEquipmentTest, a_directory_says_whether_its_maker_lives) {
-  const std::string mine = control_directory_name("mcpbox-one", control_nonce());
+  const std::string mine = control_directory_name("mcpbox-one", control_nonce().value());
   EXPECT_TRUE(mine.starts_with("mcpbox-one."));
   EXPECT_TRUE(control_maker_is_alive(mine));
+  {
+    const test::NoDescriptors none;
+    EXPECT_TRUE(control_maker_is_alive(mine)) << "it cannot be looked up";
+    EXPECT_THAT(control_nonce(), fails(Code::kResourceExhausted));
+  }
   const std::string pid = std::to_string(::getpid());
   for (const std::string& other : {std::string("mcpbox-one"), std::string("mcpbox-one.egress"), "mcpbox-one." + pid,
                                    "mcpbox-one." + pid + "-1-0f", std::string("mcpbox-one.--")}) {

@@ -23,8 +23,10 @@ struct InstancePoolTest : testing::Test {
     process->on_step = [] {};
     InstanceOptions options;
     options.grace = {milliseconds(2), milliseconds(2)};
-    auto instance = std::make_unique<Instance>(loop.get_executor(), threads,
-                                               std::make_unique<test::FakeConnection>(process), options, log);
+    auto connection = std::make_unique<test::FakeConnection>(process);
+    auto channel = connection->take_channel().value();
+    auto instance = std::make_unique<Instance>(loop.get_executor(), threads, std::move(connection), std::move(channel),
+                                               options, log);
     instance->start([] {});
     pool.add(kShared, std::move(instance));
     return *pool.find(kShared);

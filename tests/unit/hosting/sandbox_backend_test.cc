@@ -67,7 +67,7 @@ TEST_F(DownTest, takes_the_daemons_sandboxes_and_those_of_dead_processes) {
 }
 
 TEST_F(DownTest, leaves_those_of_a_run_that_lives_and_what_they_use) {
-  engine.sandboxes["run-live"] = {{box::kOwnerLabel, sys::own_process()}};
+  engine.sandboxes["run-live"] = {{box::kOwnerLabel, sys::own_process().value()}};
   engine.used = {"scratch"};
   auto removed = down(true);
   ASSERT_TRUE(removed) << removed.error().message();

@@ -60,6 +60,20 @@ TEST(Server, connects_answers_calls_and_shows_what_there_is) {
   });
 }
 
+TEST(Server, a_server_whose_pipes_cannot_be_watched_is_stopped_and_tried_again) {
+  Script script;
+  script.no_channel = true;
+  script.leaves = Script::Leaves::kAtSigterm;
+  House house({script, Script{}});
+  house.live([&]() -> Task<void> {
+    EXPECT_TRUE(co_await house.is(ServerState::kConnected));
+    EXPECT_EQ(house.starts.begun, 2u);
+    EXPECT_EQ(house.starts.left(), 1u);
+    EXPECT_EQ(house.starts.processes.front()->ended_by, "SIGTERM") << "stop() was awaited";
+    EXPECT_THAT(house.log(), HasSubstr("no descriptor is left"));
+  });
+}
+
 TEST(Server, a_start_that_fails_in_any_phase_is_tried_again_and_given_up_with_its_phase_and_reason) {
   for (const Phase phase : kSteps) {
     House waiting({failing(phase)}, without_retry());

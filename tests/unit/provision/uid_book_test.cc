@@ -2,6 +2,7 @@
 #include "provision/uid_book.h"
 
 #include <gmock/gmock.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "base/digest.h"
 #include "provision/identity.h"
 #include "provision/install/env_ledger.h"
+#include "support/no_descriptors.h"
 #include "support/temp_tree.h"
 
 namespace mcpbox::provision {
@@ -44,6 +46,23 @@ TEST_F(UidBookTest, fifty_servers_and_their_environments_have_uids_of_their_own)
     }
     EXPECT_EQ(uids.size(), 150u);
   }
+}
+
+TEST_F(UidBookTest, hands_out_nothing_while_it_cannot_see_what_runs_have) {
+  ASSERT_TRUE(book().environment(hash(1)));
+  const uid_t wanted = preferred_server_uid("0123", "notes", kSmall);
+  tree.file("uids/docker.run-" + std::to_string(wanted));
+  const UniqueFd held(::open(tree.path("uids/docker.run-" + std::to_string(wanted)).c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(::flock(held.get(), LOCK_EX | LOCK_NB), 0);
+  {
+    const test::NoDescriptors two(2);  // for the book's lock, and its folder
+    const auto uids = book().server("notes");
+    ASSERT_FALSE(uids) << uids->server;
+    EXPECT_EQ(uids.error().code(), Code::kResourceExhausted);
+  }
+  const auto uids = book().server("notes");
+  ASSERT_TRUE(uids) << uids.error().message();
+  EXPECT_NE(uids->server, wanted);
 }
 
 TEST_F(UidBookTest, the_same_name_has_the_same_uid_in_every_process) {

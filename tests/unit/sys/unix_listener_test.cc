@@ -18,6 +18,7 @@
 #include <string>
 #include <thread>
 
+#include "support/no_descriptors.h"
 #include "support/temp_tree.h"
 
 namespace mcpbox::sys {
@@ -70,6 +71,26 @@ struct UnixListenerTest : testing::Test {
     return UnixListener::listen(options);
   }
 };
+
+// Somebody who takes no lock listens there.
+TEST(UnixListenerAlone, leaves_a_socket_that_it_cannot_ask_whether_anybody_listens) {
+  test::TempTree tree;
+  const std::string path = tree.path("it.sock");
+  const UniqueFd other(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_un address = address_of(path);
+  ASSERT_EQ(::bind(other.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(other.get(), 4), 0);
+  {
+    const test::NoDescriptors one(1);  // for the lock
+    EXPECT_FALSE(remove_stale_socket(path, std::chrono::milliseconds(0)));
+    ListenOptions options;
+    options.path = path;
+    const auto listener = UnixListener::listen(options);
+    ASSERT_FALSE(listener);
+    EXPECT_EQ(listener.error().code(), Code::kResourceExhausted) << listener.error().message();
+  }
+  EXPECT_TRUE(answers(path));
+}
 
 TEST_F(UnixListenerTest, of_many_processes_that_start_at_once_exactly_one_serves_and_the_others_name_it) {
   constexpr int kProcesses = 8, kRounds = 50;

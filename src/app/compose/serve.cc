@@ -249,7 +249,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   if (!removed) co_return complain(removed.error(), kFailed);
   // What is left needs its environments, the record of them, and its user ids.
   if (options.volumes && removed->left.empty()) {
-    provision::EnvLedger(paths->state_dir).clear();
+    provision::EnvLedger(paths->state_dir, located->info.kind).clear();
     provision::UidBook(paths->state_dir, *instance, located->info.kind, located->info.traits.uids).clear();
   }
   remove_stale_files(*paths, *instance);

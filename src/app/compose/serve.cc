@@ -207,7 +207,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   const auto executor = runtime.loop.get_executor();
   config::Settings settings;
   if (!options.config.empty()) {
-    auto loaded = config::load(options.config);
+    auto loaded = config::load_place(options.config, config::Image::kLeftOut);
     if (!loaded) {
       print_problems(loaded.error());
       co_return kUsage;

@@ -53,10 +53,10 @@ struct Place {
   Paths paths;
 };
 
-Result<Place> find_place(const EnvOptions& options) {
+Result<Place> find_place(const EnvOptions& options, config::Image image) {
   Place place;
   if (!options.config.empty()) {
-    auto loaded = config::load(options.config);
+    auto loaded = config::load_place(options.config, image);
     if (!loaded) return fail(Code::kInvalidArgument, loaded.error().front().text());
     place.settings = std::move(*loaded);
   }
@@ -163,7 +163,7 @@ void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
 
 int list_environments(const EnvOptions& options) {
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
-    auto place = find_place(options);
+    auto place = find_place(options, config::Image::kRead);
     if (!place) co_return complain(place.error(), exit_code_of(place.error()));
     const provision::EnvLedger ledger(place->paths.state_dir);
     std::vector<EnvEntry> entries;
@@ -217,7 +217,7 @@ int prune_environments(const EnvOptions& options) {
         kUsage);
   }
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
-    auto place = find_place(options);
+    auto place = find_place(options, config::Image::kRead);
     if (!place) co_return complain(place.error(), exit_code_of(place.error()));
     const provision::EnvLedger ledger(place->paths.state_dir);
     EnvShelf::Removed removed;
@@ -284,7 +284,7 @@ Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place
 
 int refresh_environment(const EnvOptions& options) {
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
-    auto place = find_place(options);
+    auto place = find_place(options, config::Image::kLeftOut);
     if (!place) co_return complain(place.error(), exit_code_of(place.error()));
     const provision::EnvLedger ledger(place->paths.state_dir);
     const std::string& name = options.names.front();

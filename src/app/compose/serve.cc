@@ -56,13 +56,14 @@ Error cannot_listen(const Error& error) {
 }
 
 Task<void> find_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
-                       std::string ca_bundle, ProgressPrinter& progress, net::Signal& changed,
+                       std::string ca_bundle, std::string state_dir, ProgressPrinter& progress, net::Signal& changed,
                        std::optional<Result<EngineSetup>>& out) {
   struct Notify {
     net::Signal& changed;
     ~Notify() { changed.notify(); }
   } const notify{changed};
-  out = co_await set_up_engine(executor, std::move(address), std::move(image), std::move(ca_bundle), progress);
+  out = co_await set_up_engine(executor, std::move(address), std::move(image), std::move(ca_bundle), progress,
+                               std::move(state_dir));
 }
 
 // What there is to see of the servers while the image is prepared.
@@ -133,8 +134,8 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   // Building the image takes minutes; a stop that is asked for meanwhile cancels it.
   std::optional<Result<EngineSetup>> found;
   net::TaskGroup starting(executor, "engine");
-  starting.spawn("engine",
-                 find_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress, stop, found));
+  starting.spawn("engine", find_engine(executor, std::move(address), settings.box.image, *ca_bundle, paths->state_dir,
+                                       progress, stop, found));
   while (!found && starting.running() > 0 && !stopping) co_await stop.wait();
   co_await starting.stop();
   if (!found || (stopping && !*found)) {  // a request to the engine that is cancelled may also answer so
@@ -241,7 +242,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   // A daemon at another socket may have what looks left over; the one that was asked to end lets go as its last act.
   auto lock = DaemonLock::take(*paths, asked ? std::chrono::seconds(10) : std::chrono::seconds(0));
   if (!lock) co_return complain(lock.error(), kFailed);
-  auto locate = locator_options(first_of(options.engine, settings.engine.address));
+  auto locate = locator_options(first_of(options.engine, settings.engine.address), paths->state_dir);
   if (!locate) co_return complain(locate.error(), kFailed);
   auto located = co_await box::locate_engine(executor, std::move(*locate));
   if (!located) co_return complain(located.error(), kNoEngine);

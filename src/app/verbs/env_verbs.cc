@@ -77,7 +77,8 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
   if (!instance) co_return fail(std::move(instance).error());
   auto init = find_init();
   if (!init) co_return fail(std::move(init).error());
-  auto located_by = locator_options(options.engine.empty() ? place.settings.engine.address : options.engine);
+  auto located_by =
+      locator_options(options.engine.empty() ? place.settings.engine.address : options.engine, place.paths.state_dir);
   if (!located_by) co_return fail(std::move(located_by).error());
   {
     auto located = co_await box::locate_engine(executor, std::move(*located_by));
@@ -89,7 +90,7 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
   }
   ProgressPrinter progress(false);
   auto setup = co_await set_up_engine(executor, options.engine.empty() ? place.settings.engine.address : options.engine,
-                                      place.settings.box.image, "", progress);
+                                      place.settings.box.image, "", progress, place.paths.state_dir);
   if (!setup) co_return fail(std::move(setup).error());
   box::SandboxOptions session;
   session.instance = *instance;

@@ -23,7 +23,7 @@ namespace {
 // The state directory below which the native engine keeps the sandboxes and volumes of this one's instance: this one,
 // unless it has some in the user's already, where earlier versions put those of every instance.
 std::string native_home(const std::string& state_dir) {
-  const std::string usual = name_paths("", "").state_dir;
+  std::string usual = name_paths("", "").state_dir;
   if (usual == state_dir) return state_dir;
   const std::string instance(trim(sys::read_file(state_dir + "/instance").value_or("")));
   if (instance.size() < 8) return state_dir;

@@ -42,6 +42,33 @@ std::expected<std::string, std::string> read_regular(const std::string& path, st
   return out;
 }
 
+std::expected<std::string, std::vector<Problem>> read_configuration(const std::string& file) {
+  auto text = read_regular(file, kMaxYamlBytes);
+  if (text) return std::move(*text);
+  std::string next;
+  if (::access(file.c_str(), F_OK) != 0 && errno == ENOENT)
+    next = "; docs/configuration.md says how to write one, and `mcpbox run -- COMMAND` needs none";
+  return std::unexpected(
+      std::vector<Problem>{{file, 0, 0, fmt::format("cannot read the configuration: {}{}", text.error(), next)}});
+}
+
+template <typename Decode>
+std::expected<Settings, std::vector<Problem>> parse_with(std::string_view text, const std::string& file,
+                                                         const Sources& sources, const Decode& decode) {
+  std::vector<Problem> problems;
+  bool usable = false;
+  const Node root = read_yaml(text, file, problems, usable);
+  Settings settings;
+  settings.file = file;
+  if (usable) {
+    Decoder decoder(file, sources, problems);
+    decode(decoder, root, settings);
+  }
+  if (problems.empty()) return settings;
+  sort_by_place(problems);
+  return std::unexpected(std::move(problems));
+}
+
 }  // namespace
 
 std::string Problem::text() const {
@@ -70,30 +97,26 @@ std::expected<std::string, std::string> Sources::file(const std::string& path) c
 
 std::expected<Settings, std::vector<Problem>> parse(std::string_view text, const std::string& file,
                                                     const Sources& sources) {
-  std::vector<Problem> problems;
-  bool usable = false;
-  const Node root = read_yaml(text, file, problems, usable);
-  Settings settings;
-  settings.file = file;
-  if (usable) {
-    Decoder decoder(file, sources, problems);
-    decode_settings(decoder, root, settings);
-  }
-  if (problems.empty()) return settings;
-  sort_by_place(problems);
-  return std::unexpected(std::move(problems));
+  return parse_with(text, file, sources, decode_settings);
+}
+
+std::expected<Settings, std::vector<Problem>> parse_place(std::string_view text, const std::string& file, Image image,
+                                                          const Sources& sources) {
+  return parse_with(text, file, sources, [image](Decoder& decoder, const Node& root, Settings& settings) {
+    decode_place(decoder, root, image, settings);
+  });
 }
 
 std::expected<Settings, std::vector<Problem>> load(const std::string& file) {
-  const auto text = read_regular(file, kMaxYamlBytes);
-  if (!text) {
-    std::string next;
-    if (::access(file.c_str(), F_OK) != 0 && errno == ENOENT)
-      next = "; docs/configuration.md says how to write one, and `mcpbox run -- COMMAND` needs none";
-    return std::unexpected(
-        std::vector<Problem>{{file, 0, 0, fmt::format("cannot read the configuration: {}{}", text.error(), next)}});
-  }
+  auto text = read_configuration(file);
+  if (!text) return std::unexpected(std::move(text).error());
   return parse(*text, file);
+}
+
+std::expected<Settings, std::vector<Problem>> load_place(const std::string& file, Image image) {
+  auto text = read_configuration(file);
+  if (!text) return std::unexpected(std::move(text).error());
+  return parse_place(*text, file, image);
 }
 
 }  // namespace mcpbox::config

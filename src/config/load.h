@@ -36,4 +36,11 @@ std::expected<Settings, std::vector<Problem>> parse(std::string_view text, const
 
 std::expected<Settings, std::vector<Problem>> load(const std::string& file);
 
+// Where the daemon of a file and its things are: `daemon` and `engine`, and box.image if it is to be read. Nothing else
+// is decoded, so that a secret or a folder that is missing here keeps nobody from ending that daemon.
+enum class Image { kLeftOut, kRead };
+std::expected<Settings, std::vector<Problem>> parse_place(std::string_view text, const std::string& file, Image image,
+                                                          const Sources& sources = {});
+std::expected<Settings, std::vector<Problem>> load_place(const std::string& file, Image image);
+
 }  // namespace mcpbox::config

@@ -86,6 +86,18 @@ void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {
   }
 }
 
+void decode_daemon(Decoder& decoder, const Node& node, DaemonSettings& daemon) {
+  const auto map = decoder.map(node, "daemon", "daemon");
+  if (const Node* socket = map.find("socket")) {
+    decoder.path(*socket, "daemon.socket", Decoder::Must::kNothing, daemon.socket);
+    if (daemon.socket.size() > 107) {  // sun_path, unix(7)
+      decoder.problem(*socket, "daemon.socket: a socket's path has at most 107 bytes; choose a shorter one");
+    }
+  }
+  if (const Node* state = map.find("state_dir"))
+    decoder.path(*state, "daemon.state_dir", Decoder::Must::kNothing, daemon.state_dir);
+}
+
 void decode_workspace(Decoder& decoder, const Node& node, Settings& settings) {
   const Node* roots = decoder.map(node, "workspace", "workspace").find("allowed_roots");
   if (roots == nullptr || roots->kind == Node::Kind::kNull) return;
@@ -127,17 +139,7 @@ void decode_settings(Decoder& decoder, const Node& root, Settings& settings) {
   if (const Node* box = map.find("box")) decode_box(decoder, *box, settings.box);
   if (const Node* egress = map.find("egress")) decode_egress(decoder, *egress, settings);
   if (const Node* workspace = map.find("workspace")) decode_workspace(decoder, *workspace, settings);
-  if (const Node* daemon = map.find("daemon")) {
-    const auto values = decoder.map(*daemon, "daemon", "daemon");
-    if (const Node* socket = values.find("socket")) {
-      decoder.path(*socket, "daemon.socket", Decoder::Must::kNothing, settings.daemon.socket);
-      if (settings.daemon.socket.size() > 107) {  // sun_path, unix(7)
-        decoder.problem(*socket, "daemon.socket: a socket's path has at most 107 bytes; choose a shorter one");
-      }
-    }
-    if (const Node* state = values.find("state_dir"))
-      decoder.path(*state, "daemon.state_dir", Decoder::Must::kNothing, settings.daemon.state_dir);
-  }
+  if (const Node* daemon = map.find("daemon")) decode_daemon(decoder, *daemon, settings.daemon);
   if (const Node* log = map.find("log")) {
     const auto values = decoder.map(*log, "log", "log");
     if (const Node* level = values.find("level")) {
@@ -148,6 +150,18 @@ void decode_settings(Decoder& decoder, const Node& root, Settings& settings) {
     }
   }
   if (const Node* servers = map.find("servers")) decode_servers(decoder, *servers, settings);
+}
+
+void decode_place(Decoder& decoder, const Node& root, Image image, Settings& settings) {
+  const auto map = decoder.map(root, "settings", "the file");
+  if (root.kind != Node::Kind::kMap && root.kind != Node::Kind::kNull) return;
+  check_version(decoder, root, map.find("version"));
+  if (const Node* engine = map.find("engine")) decode_engine(decoder, *engine, settings.engine);
+  if (const Node* daemon = map.find("daemon")) decode_daemon(decoder, *daemon, settings.daemon);
+  const Node* box = image == Image::kRead ? map.find("box") : nullptr;
+  if (box == nullptr) return;
+  if (const Node* named = decoder.map(*box, "box", "box").find("image"))
+    decoder.text(*named, "box.image", settings.box.image);
 }
 
 }  // namespace mcpbox::config

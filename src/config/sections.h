@@ -8,6 +8,8 @@ namespace mcpbox::config {
 
 // Problems go to the decoder; what was wrong keeps its default.
 void decode_settings(Decoder& decoder, const Node& root, Settings& settings);
+// The part that load_place() reads.
+void decode_place(Decoder& decoder, const Node& root, Image image, Settings& settings);
 
 // One entry of `servers:`. `allowed_roots` are canonical.
 void decode_server(Decoder& decoder, const Node& key, const Node& node, const std::vector<std::string>& allowed_roots,

@@ -169,7 +169,7 @@ class UidBook::Open {
     if (!file && was_there) return damaged("is gone");
     if (!file) {
       // What was installed before there was a book keeps its owner.
-      for (const std::string& hash : EnvLedger(book_->state_dir_).known()) {
+      for (const std::string& hash : EnvLedger(book_->state_dir_, book_->engine_).known()) {
         const uid_t uid = preferred_installer_uid(hash, book_->range_);
         if (taken_.insert(uid).second) entries_.push_back({uid, std::string(kEnvironment), hash});
       }

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
+#include <system_error>
 #include <utility>
 
 #include "base/root_fs.h"
@@ -13,8 +15,29 @@
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
 #include "sys/pem_file.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::app {
+namespace {
+
+// The state directory below which the native engine keeps the sandboxes and volumes of this one's instance: this one,
+// unless it has some in the user's already, where earlier versions put those of every instance.
+std::string native_home(const std::string& state_dir) {
+  std::string usual = name_paths("", "").state_dir;
+  if (usual == state_dir) return state_dir;
+  const std::string instance(trim(sys::read_file(state_dir + "/instance").value_or("")));
+  if (instance.size() < 8) return state_dir;
+  const std::string prefix = fmt::format("mcpbox-{}-", instance.substr(0, 8));
+  for (const char* kind : {"/native/volumes", "/native/sandboxes"}) {
+    std::error_code error;
+    for (std::filesystem::directory_iterator at(usual + kind, error), end; !error && at != end; at.increment(error)) {
+      if (at->path().filename().string().starts_with(prefix)) return usual;
+    }
+  }
+  return state_dir;
+}
+
+}  // namespace
 
 workspace::Toolchains own_toolchains() {
   const auto variable = [](const char* name) {
@@ -38,15 +61,21 @@ std::vector<std::string> describe_toolchains(const workspace::Toolchains& chains
   return lines;
 }
 
-Result<box::LocatorOptions> locator_options(std::string address) {
+bool has_native_sandboxes(const std::string& state_dir) {
+  std::error_code error;
+  const std::filesystem::directory_iterator at(native_home(state_dir) + "/native/sandboxes", error), end;
+  return !error && at != end;
+}
+
+Result<box::LocatorOptions> locator_options(std::string address, const std::string& state_dir) {
   box::LocatorOptions options;
   options.address = std::move(address);
   if (box::may_show_host_system(options.address)) {
-    auto paths = make_paths("", "");
+    auto paths = make_paths(state_dir, "");
     if (!paths) return fail(std::move(paths).error());
     auto init = find_init();
     if (!init) return fail(std::move(init).error());
-    options.host_system.state_dir = paths->state_dir;
+    options.host_system.state_dir = native_home(paths->state_dir);
     options.host_system.init_path = *init;
     for (const workspace::Toolchain& chain : own_toolchains().found) {
       if (std::ranges::find(options.host_system.tool_path, chain.bin) == options.host_system.tool_path.end())
@@ -72,10 +101,10 @@ Result<void> check_engine(const box::EngineInfo& info) {
 }
 
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
-                                        std::string ca_bundle, ProgressPrinter& progress) {
+                                        std::string ca_bundle, ProgressPrinter& progress, std::string state_dir) {
   EngineSetup setup;
   progress.step("looking for an engine");
-  auto options = locator_options(std::move(address));
+  auto options = locator_options(std::move(address), state_dir);
   if (!options) co_return fail(std::move(options).error());
   auto located = co_await box::locate_engine(executor, std::move(*options));
   if (!located) co_return fail(std::move(located).error());
@@ -122,6 +151,7 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
 
 std::vector<std::string> denied_places(const Paths& paths, const std::string& engine_address) {
   std::vector<std::string> places{paths.state_dir, paths.run_dir};
+  if (std::string usual = name_paths("", "").state_dir; usual != paths.state_dir) places.push_back(std::move(usual));
   constexpr std::string_view kUnix = "unix://";
   if (engine_address.starts_with(kUnix)) places.push_back(engine_address.substr(kUnix.size()));
   return places;

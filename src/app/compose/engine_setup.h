@@ -28,17 +28,22 @@ struct EngineSetup {
 workspace::Toolchains own_toolchains();
 std::vector<std::string> describe_toolchains(const workspace::Toolchains& chains);
 
-// How to find the engine at this address; where it keeps its things, when it keeps them with us.
-Result<box::LocatorOptions> locator_options(std::string address);
+// How to find the engine at this address. `state_dir`: where an engine that keeps its things with us keeps them; empty
+// = this user's.
+Result<box::LocatorOptions> locator_options(std::string address, const std::string& state_dir = "");
+
+// Whether the native engine has sandboxes there, running or left over.
+bool has_native_sandboxes(const std::string& state_dir);
 
 // Whether sandboxes of this engine can have what servers need of this machine: mcpbox-init and folders as mounts, pipes
 // as descriptors. kUnsupported says what to use instead.
 Result<void> check_engine(const box::EngineInfo& info);
 
 // `image` empty = the runner image (on an engine without images: this machine's own system), built if it is missing.
+// `state_dir` as for locator_options().
 // Errors: kUnavailable when no engine answers; check_engine()'s.
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
-                                        std::string ca_bundle, ProgressPrinter& progress);
+                                        std::string ca_bundle, ProgressPrinter& progress, std::string state_dir = "");
 
 // What servers are never shown: mcpbox's own directories and the engine's socket.
 std::vector<std::string> denied_places(const Paths& paths, const std::string& engine_address);

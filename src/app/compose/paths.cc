@@ -117,7 +117,9 @@ void remove_stale_files(const Paths& paths, const std::string& instance) {
        at.increment(ignored)) {
     const std::string name = at->path().filename().string();
     if (!name.starts_with(prefix) || box::control_maker_is_alive(name)) continue;
-    ::unlink((paths.run_dir + "/" + name + "/control.sock").c_str());
+    // PID 1 of a sandbox answers there, on whichever engine: the next daemon adopts it.
+    const std::string control = paths.run_dir + "/" + name + "/control.sock";
+    if (::access(control.c_str(), F_OK) == 0 && !sys::remove_stale_socket(control)) continue;
     sys::remove_stale_socket(paths.run_dir + "/" + name + "/egress.sock");
     ::rmdir((paths.run_dir + "/" + name).c_str());
   }

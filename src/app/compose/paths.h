@@ -31,8 +31,8 @@ Result<std::string> instance_id(const std::string& state_dir);
 // directories share the run directory.
 std::string daemon_egress_directory(const Paths& paths, const std::string& instance);
 
-// Removes what killed processes of this instance left in the run directory: control directories, and sockets that
-// nobody serves. Call it when the instance has no sandbox left but those of live processes.
+// Removes what killed processes of this instance left in the run directory: control directories of sandboxes that are
+// gone, and sockets that nobody serves. The instance may have sandboxes, on any engine: their control sockets answer.
 void remove_stale_files(const Paths& paths, const std::string& instance);
 
 // mcpbox-init: MCPBOX_INIT; else beside this executable; else ../libexec/mcpbox/mcpbox-init. kNotFound names what was

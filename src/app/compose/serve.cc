@@ -6,8 +6,11 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
+#include <vector>
 
+#include "app/compose/daemon_engine.h"
 #include "app/compose/daemon_lock.h"
 #include "app/compose/engine_setup.h"
 #include "app/compose/paths.h"
@@ -56,8 +59,8 @@ Error cannot_listen(const Error& error) {
 }
 
 Task<void> find_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
-                       std::string ca_bundle, ProgressPrinter& progress, net::Signal& changed, bool& over,
-                       std::optional<Result<EngineSetup>>& out) {
+                       std::string ca_bundle, std::string state_dir, ProgressPrinter& progress, net::Signal& changed,
+                       bool& over, std::optional<Result<EngineSetup>>& out) {
   struct Notify {
     net::Signal& changed;
     bool& over;
@@ -66,7 +69,8 @@ Task<void> find_engine(boost::asio::any_io_executor executor, std::string addres
       changed.notify();
     }
   } const notify{changed, over};
-  out = co_await set_up_engine(executor, std::move(address), std::move(image), std::move(ca_bundle), progress);
+  out = co_await set_up_engine(executor, std::move(address), std::move(image), std::move(ca_bundle), progress,
+                               std::move(state_dir));
 }
 
 // What there is to see of the servers while the image is prepared.
@@ -138,8 +142,8 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   std::optional<Result<EngineSetup>> found;
   bool over = false;  // not starting.running(): what throws without waiting once still counts as running
   net::TaskGroup starting(executor, "engine");
-  starting.spawn(
-      "engine", find_engine(executor, std::move(address), settings.box.image, *ca_bundle, progress, stop, over, found));
+  starting.spawn("engine", find_engine(executor, std::move(address), settings.box.image, *ca_bundle, paths->state_dir,
+                                       progress, stop, over, found));
   while (!over && !stopping) co_await stop.wait();
   co_await starting.stop();
   if (!found || (stopping && !*found)) {  // a request to the engine that is cancelled may also answer so
@@ -154,6 +158,8 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     code = complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);
   } else {
     log::info("engine", "{}, image {}", setup->info.summary, setup->image_reference);
+    if (auto noted = note_daemon_engine(paths->state_dir, setup->info.address); !noted)
+      log::warning("engine", "it is not noted, so `mcpbox down` may look at another one: {}", noted.error().message());
     for (const std::string& warning : setup->info.warnings) log::warning("engine", "{}", warning);
     hosting::SandboxBackendOptions hosting;
     hosting.instance = *instance;
@@ -208,11 +214,54 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   co_return code;
 }
 
+// What a killed daemon and killed runs left on one engine; with `volumes` the environments too.
+Task<Result<hosting::Removed>> sweep_engine(box::LocatedEngine& located, const Paths& paths, std::string instance,
+                                            bool volumes) {
+  auto removed = co_await hosting::remove_everything(*located.engine, instance, volumes);
+  // What is left needs its environments, the record of them, and its user ids.
+  if (removed && volumes && removed->left.empty()) {
+    provision::EnvLedger(paths.state_dir, located.info.kind).clear();
+    provision::UidBook(paths.state_dir, instance, located.info.kind, located.info.traits.uids).clear();
+  }
+  co_return removed;
+}
+
+// The command with what it was given.
+std::string same_again(const DownOptions& options) {
+  std::string out = "mcpbox down";
+  const auto add = [&](std::string_view option, const std::string& value) {
+    if (!value.empty()) out += fmt::format(" {} {}", option, printable(value));
+  };
+  add("-c", options.config);
+  add("--socket", options.socket);
+  add("--engine", options.engine);
+  return options.volumes ? out + " --volumes" : out;
+}
+
+// For people. `volumes`: whether this engine's were to go, if the command said so.
+std::string describe(const std::string& kind, const hosting::Removed& removed, const DownOptions& options,
+                     bool volumes) {
+  std::string kept;
+  if (!options.volumes) {
+    kept = "; installed dependencies and the servers' copies are kept (--volumes removes them too)";
+  } else if (!volumes) {
+    kept = fmt::format("; its other volumes are kept (`mcpbox down --volumes --engine {}` removes them)", kind);
+  }
+  std::string out =
+      fmt::format("{}: {} left-over sandbox{} and {} volume{} removed{}\n", kind, removed.sandboxes,
+                  removed.sandboxes == 1 ? "" : "es", removed.volumes, removed.volumes == 1 ? "" : "s", kept);
+  if (removed.left.empty()) return out;
+  const std::string used =
+      removed.left_volumes.empty() ? "" : fmt::format("; volumes in their use: {}", join(removed.left_volumes, ", "));
+  return out + fmt::format("left, because the processes that made them still run: {}{}; end these and run `{}` again\n",
+                           join(removed.left, ", "), used, same_again(options));
+}
+
 Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   const auto executor = runtime.loop.get_executor();
   config::Settings settings;
   if (!options.config.empty()) {
-    auto loaded = config::load(options.config);
+    auto loaded = config::load_place(options.config, config::Image::kLeftOut);
     if (!loaded) {
       print_problems(loaded.error());
       co_return kUsage;
@@ -222,6 +271,8 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   const auto first_of = [](const std::string& one, const std::string& other) { return one.empty() ? other : one; };
   const std::string socket = first_of(options.socket, first_of(settings.daemon.socket, default_socket()));
   DaemonClient client(executor, socket);
+  const std::string noted = daemon_engine(name_paths(settings.daemon.state_dir, socket).state_dir);
+  const std::string running = co_await running_engine(client, noted);
   auto asked = co_await client.post("/v1/shutdown", "{}", std::chrono::seconds(10));
   if (!asked && !client.no_daemon()) co_return complain(asked.error(), kFailed);
   if (asked) {
@@ -246,30 +297,40 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   // A daemon at another socket may have what looks left over; the one that was asked to end lets go as its last act.
   auto lock = DaemonLock::take(*paths, asked ? std::chrono::seconds(10) : std::chrono::seconds(0));
   if (!lock) co_return complain(lock.error(), kFailed);
-  auto locate = locator_options(first_of(options.engine, settings.engine.address));
-  if (!locate) co_return complain(locate.error(), kFailed);
-  auto located = co_await box::locate_engine(executor, std::move(*locate));
-  if (!located) co_return complain(located.error(), kNoEngine);
-  auto removed = co_await hosting::remove_everything(*located->engine, *instance, options.volumes);
-  if (!removed) co_return complain(removed.error(), kFailed);
-  // What is left needs its environments, the record of them, and its user ids.
-  if (options.volumes && removed->left.empty()) {
-    provision::EnvLedger(paths->state_dir).clear();
-    provision::UidBook(paths->state_dir, *instance, located->info.kind, located->info.traits.uids).clear();
+
+  std::vector<std::string> addresses{choose_engine({options.engine, running, settings.engine.address, noted})};
+  if (options.engine.empty()) {
+    // Runs, and daemons before the newest, may have used others.
+    if (!noted.empty()) addresses.push_back(noted);
+    addresses.push_back(first_of(settings.engine.address, "auto"));
+    if (has_native_sandboxes(paths->state_dir)) addresses.emplace_back(box::kHostSystemEngine);
   }
+  std::string begin = asked ? "the daemon ended; " : "no daemon was running; ";
+  int code = kOk;
+  std::set<std::string> looked_at;
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    if (!looked_at.insert(addresses[i]).second) continue;
+    auto locate = locator_options(addresses[i], paths->state_dir);
+    if (!locate) co_return complain(locate.error(), kFailed);
+    auto located = co_await box::locate_engine(executor, std::move(*locate));
+    const bool main = i == 0;
+    if (!located) {
+      if (!main && addresses[i] != noted) continue;
+      if (options.engine.empty() && addresses[i] == noted)
+        located = fail(located.error().with_context("the newest daemon's engine (--engine names another)"));
+      code = complain(located.error(), kNoEngine);
+      continue;
+    }
+    // "auto" led to one of the others.
+    if (located->info.address != addresses[i] && !looked_at.insert(located->info.address).second) continue;
+    auto swept = co_await sweep_engine(*located, *paths, *instance, options.volumes && main);
+    if (!swept) co_return complain(swept.error(), kFailed);
+    if (main || swept->sandboxes + swept->volumes > 0 || !swept->left.empty())
+      print_out("{}{}", std::exchange(begin, ""), describe(located->info.kind, *swept, options, main));
+  }
+  if (asked && !begin.empty()) print_out("the daemon ended\n");
   remove_stale_files(*paths, *instance);
-  print_out(
-      "{}; {} left-over sandbox{} and {} volume{} removed{}\n", asked ? "the daemon ended" : "no daemon was running",
-      removed->sandboxes, removed->sandboxes == 1 ? "" : "es", removed->volumes, removed->volumes == 1 ? "" : "s",
-      options.volumes ? "" : "; installed dependencies and the servers' copies are kept (--volumes removes them too)");
-  if (!removed->left.empty()) {
-    const std::string used = removed->left_volumes.empty()
-                                 ? ""
-                                 : fmt::format("; volumes in their use: {}", join(removed->left_volumes, ", "));
-    print_out("left, because the processes that made them still run: {}{}; end these and run `mcpbox down` again\n",
-              join(removed->left, ", "), used);
-  }
-  co_return kOk;
+  co_return code;
 }
 
 }  // namespace

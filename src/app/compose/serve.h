@@ -16,8 +16,8 @@ int serve(const ServeOptions& options);
 struct DownOptions {
   std::string config;  // where daemon.socket, daemon.state_dir and engine come from; may be empty
   std::string socket;
-  std::string engine;
-  bool volumes = false;  // the environments as well
+  std::string engine;    // empty: the daemon's, then what is left over on the others
+  bool volumes = false;  // the environments and copies as well, of the first engine
 };
 int down(const DownOptions& options);
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "app/compose/daemon_engine.h"
 #include "app/compose/engine_setup.h"
 #include "app/compose/paths.h"
 #include "app/compose/runtime.h"
@@ -53,10 +54,10 @@ struct Place {
   Paths paths;
 };
 
-Result<Place> find_place(const EnvOptions& options) {
+Result<Place> find_place(const EnvOptions& options, config::Image image) {
   Place place;
   if (!options.config.empty()) {
-    auto loaded = config::load(options.config);
+    auto loaded = config::load_place(options.config, image);
     if (!loaded) return fail(Code::kInvalidArgument, loaded.error().front().text());
     place.settings = std::move(*loaded);
   }
@@ -69,15 +70,20 @@ Result<Place> find_place(const EnvOptions& options) {
 
 using Use = std::function<Task<Result<void>>(EnvShelf& shelf)>;
 
-// Gives `use` a sandbox of its own that mounts the cache. Not called where nothing was ever installed.
-Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOptions& options,
-                              const provision::EnvLedger& ledger, bool writable, Use use) {
+// Gives `use` a sandbox of its own that mounts the cache. Not called where nothing was ever installed. Says which
+// engine that is.
+Task<Result<box::EngineInfo>> with_shelf(Runtime& runtime, const Place& place, const EnvOptions& options,
+                                         const provision::EnvLedger& ledger, bool writable, Use use) {
   const auto executor = runtime.loop.get_executor();
   auto instance = instance_id(place.paths.state_dir);
   if (!instance) co_return fail(std::move(instance).error());
   auto init = find_init();
   if (!init) co_return fail(std::move(init).error());
-  auto located_by = locator_options(options.engine.empty() ? place.settings.engine.address : options.engine);
+  DaemonClient daemon(executor, place.paths.socket);
+  const std::string noted = daemon_engine(place.paths.state_dir);
+  const std::string address =
+      choose_engine({options.engine, co_await running_engine(daemon, noted), place.settings.engine.address, noted});
+  auto located_by = locator_options(address, place.paths.state_dir);
   if (!located_by) co_return fail(std::move(located_by).error());
   {
     auto located = co_await box::locate_engine(executor, std::move(*located_by));
@@ -85,11 +91,10 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
     auto volumes = co_await located->engine->list_volumes(box::instance_labels(*instance));
     if (!volumes) co_return fail(std::move(volumes).error());
     const std::string cache = hosting::cache_volume(*instance);
-    if (std::find(volumes->begin(), volumes->end(), cache) == volumes->end()) co_return Result<void>{};
+    if (std::find(volumes->begin(), volumes->end(), cache) == volumes->end()) co_return std::move(located->info);
   }
   ProgressPrinter progress(false);
-  auto setup = co_await set_up_engine(executor, options.engine.empty() ? place.settings.engine.address : options.engine,
-                                      place.settings.box.image, "", progress);
+  auto setup = co_await set_up_engine(executor, address, place.settings.box.image, "", progress, place.paths.state_dir);
   if (!setup) co_return fail(std::move(setup).error());
   auto owner = sys::own_process();
   if (!owner) co_return fail(std::move(owner).error());
@@ -111,7 +116,14 @@ Task<Result<void>> with_shelf(Runtime& runtime, const Place& place, const EnvOpt
   EnvShelf shelf(runtime.pool, (*opened)->supervisor(), ledger, uids);
   auto outcome = co_await use(shelf);
   (void)co_await (*opened)->close();
-  co_return outcome;
+  if (!outcome) co_return fail(std::move(outcome).error());
+  co_return std::move(setup->info);
+}
+
+// "docker 27.1 at unix:///run/docker.sock"
+std::string named_engine(const box::EngineInfo& info) {
+  return printable(
+      fmt::format("{} {}{}", info.kind, info.version, info.address == info.kind ? "" : " at " + info.address), 300);
 }
 
 std::string ago(std::int64_t then) {
@@ -132,7 +144,7 @@ void write(json::Writer& out, const EnvEntry& entry) {
   out.member("image", r.image).member("engine", r.engine).member("steps", r.steps).end();
 }
 
-void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
+void print_entries(const std::vector<EnvEntry>& entries, const box::EngineInfo& engine, bool as_json) {
   std::uint64_t bytes = 0;
   json::Writer all;
   all.array();
@@ -155,17 +167,23 @@ void print_entries(const std::vector<EnvEntry>& entries, bool as_json) {
   }
   if (as_json) {
     const std::string list = all.end().take();
-    print_out("{}",
-              json::Writer().object().member("bytes", bytes).member("environments", json::Raw{list}).end().take_line());
+    print_out("{}", json::Writer()
+                        .object()
+                        .member("engine", engine.kind)
+                        .member("bytes", bytes)
+                        .member("environments", json::Raw{list})
+                        .end()
+                        .take_line());
   } else {
     print_out("{}", format_table({"ENVIRONMENT", "STATE", "SIZE", "USED", "SERVERS", "PACKAGES"}, rows));
-    if (entries.size() > 1) print_out("{} environments, {}\n", entries.size(), human_bytes(bytes));
+    print_out("{} environment{}, {}; engine: {}\n", entries.size(), entries.size() == 1 ? "" : "s", human_bytes(bytes),
+              named_engine(engine));
   }
 }
 
 int list_environments(const EnvOptions& options) {
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
-    auto place = find_place(options);
+    auto place = find_place(options, config::Image::kRead);
     if (!place) co_return complain(place.error(), exit_code_of(place.error()));
     const provision::EnvLedger ledger(place->paths.state_dir);
     std::vector<EnvEntry> entries;
@@ -177,7 +195,7 @@ int list_environments(const EnvOptions& options) {
     };
     auto done = co_await with_shelf(runtime, *place, options, ledger, false, use);
     if (!done) co_return complain(done.error(), exit_code_of(done.error()));
-    print_entries(entries, options.json);
+    print_entries(entries, *done, options.json);
     co_return kOk;
   });
 }
@@ -219,7 +237,7 @@ int prune_environments(const EnvOptions& options) {
         kUsage);
   }
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
-    auto place = find_place(options);
+    auto place = find_place(options, config::Image::kRead);
     if (!place) co_return complain(place.error(), exit_code_of(place.error()));
     const provision::EnvLedger ledger(place->paths.state_dir);
     EnvShelf::Removed removed;
@@ -248,6 +266,7 @@ int prune_environments(const EnvOptions& options) {
     if (options.json) {
       json::Writer out;
       out.object()
+          .member("engine", done->kind)
           .member("removed", removed.hashes)
           .member("in_use", removed.in_use)
           .member("bytes", removed.bytes)
@@ -258,7 +277,7 @@ int prune_environments(const EnvOptions& options) {
                 human_bytes(removed.bytes));
       if (!removed.in_use.empty())
         print_out("; {} in use stay{}", removed.in_use.size(), removed.in_use.size() == 1 ? "s" : "");
-      print_out("\n");
+      print_out("; engine: {}\n", named_engine(*done));
     }
     co_return options.names.empty() || removed.in_use.empty() ? kOk : kFailed;
   });
@@ -286,7 +305,7 @@ Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place
 
 int refresh_environment(const EnvOptions& options) {
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
-    auto place = find_place(options);
+    auto place = find_place(options, config::Image::kLeftOut);
     if (!place) co_return complain(place.error(), exit_code_of(place.error()));
     const provision::EnvLedger ledger(place->paths.state_dir);
     const std::string& name = options.names.front();

@@ -27,7 +27,6 @@ namespace {
 
 namespace asio = boost::asio;
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
-constexpr std::chrono::seconds kLimit{20};
 constexpr std::size_t kMaxReply = 64 << 10;
 
 struct Pipe {
@@ -40,8 +39,13 @@ Result<Pipe> make_pipe() {
   return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-Error error_of(const wire::ErrorReply& reply) {
-  std::string text = "the native engine could not make the sandbox: " + printable(reply.step, 500);
+// What mcpbox-init was asked for.
+std::string task_of(const wire::BuildSpec& spec) {
+  return spec.sweep.empty() ? "make the sandbox" : "remove " + printable(join(spec.sweep, ", "), 500);
+}
+
+Error error_of(const wire::ErrorReply& reply, const std::string& task) {
+  std::string text = fmt::format("the native engine could not {}: {}", task, printable(reply.step, 500));
   if (!reply.text.empty()) text += ": " + printable(reply.text, 500);
   if (reply.error_number != 0) text += fmt::format(": {}", std::strerror(reply.error_number));
   const bool denied = reply.error_number == EPERM || reply.error_number == EACCES || reply.error_number == ENOSPC ||
@@ -52,7 +56,7 @@ Error error_of(const wire::ErrorReply& reply) {
   return Error(wire::code_of(reply), std::move(text));
 }
 
-Task<Result<void>> run_to_end(std::string path, wire::BuildSpec what) {
+Task<Result<void>> run_to_end(std::string path, wire::BuildSpec what, std::chrono::milliseconds limit) {
   wire::Encoder encoder;
   encoder(what);
   const std::string bytes = encoder.take();
@@ -75,8 +79,8 @@ Task<Result<void>> run_to_end(std::string path, wire::BuildSpec what) {
   const auto executor = co_await asio::this_coro::executor;
   asio::posix::stream_descriptor out(executor, down->write.release());
   asio::posix::stream_descriptor in(executor, up->read.release());
-  asio::steady_timer timer(executor, kLimit);
-  const auto until = std::chrono::steady_clock::now() + kLimit;
+  asio::steady_timer timer(executor, limit);
+  const auto until = std::chrono::steady_clock::now() + limit;
   // Its pipes break, and with them the waits below. The handler can outlive this function by a turn of the loop.
   timer.async_wait([weak = std::weak_ptr(child)](const boost::system::error_code& error) {
     if (const auto still = weak.lock(); still && !error) still->kill_group();
@@ -95,11 +99,12 @@ Task<Result<void>> run_to_end(std::string path, wire::BuildSpec what) {
   const bool ended = co_await net::wait_for_end(*child, until);
   timer.cancel();
   if (!ended || std::chrono::steady_clock::now() >= until)
-    co_return fail(Code::kTimeout, fmt::format("mcpbox-init did not make the sandbox within {} s", kLimit.count()));
+    co_return fail(Code::kTimeout, fmt::format("mcpbox-init did not {} within {} s", task_of(what),
+                                               std::chrono::duration_cast<std::chrono::seconds>(limit).count()));
   auto decoded = wire::decode<wire::BuildReply>(reply);
   if (!decoded)
     co_return fail(Code::kInternal, fmt::format("{} ended without an answer; is it of this build?", printable(path)));
-  if (!decoded->made) co_return fail(error_of(decoded->error));
+  if (!decoded->made) co_return fail(error_of(decoded->error, task_of(what)));
   co_return Result<void>{};
 }
 
@@ -122,9 +127,9 @@ std::string namespace_hint() {
   return {};
 }
 
-Task<Result<void>> run_builder(std::string init_path, wire::BuildSpec spec) {
-  // What the builder has begun it alone can take back. It ends within kLimit.
-  return net::uninterrupted(run_to_end(std::move(init_path), std::move(spec)));
+Task<Result<void>> run_builder(std::string init_path, wire::BuildSpec spec, std::chrono::milliseconds limit) {
+  // What the builder has begun it alone can take back. It ends within the limit.
+  return net::uninterrupted(run_to_end(std::move(init_path), std::move(spec), limit));
 }
 
 }  // namespace mcpbox::box

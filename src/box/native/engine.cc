@@ -506,7 +506,7 @@ class NativeEngine final : public Engine {
     build.newgidmap = ids->newgidmap;
     build.one_id = ids->one;
     build.sweep = std::move(trees);
-    co_return co_await run_builder(options_.init_path, std::move(build));
+    co_return co_await run_builder(options_.init_path, std::move(build), kSweepLimit);
   }
 
   // What is left of a sandbox whose processes are gone.

@@ -34,7 +34,7 @@ bool is_env_hash(std::string_view text) {
   return text.size() == 32 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-EnvLedger::EnvLedger(const std::string& state_dir) {
+EnvLedger::EnvLedger(const std::string& state_dir, std::string engine) : engine_(std::move(engine)) {
   if (state_dir.empty()) return;
   dir_ = state_dir + "/env";
   ::mkdir(dir_.c_str(), 0700);
@@ -65,6 +65,7 @@ EnvUsage EnvLedger::usage(const std::string& hash) const {
   const auto noted = json::Value::parse(sys::read_file(file(hash, "json")).value_or(""));
   if (!noted) return usage;
   usage.asked_hash = (*noted)["asked_hash"].string_or(hash);
+  usage.engine = (*noted)["engine"].string_or();
   usage.last_used = (*noted)["last_used"].integer_or(0);
   for (const json::Value& server : (*noted)["servers"].elements()) usage.servers.push_back(server.string_or());
   return usage;
@@ -81,7 +82,7 @@ void EnvLedger::note_use(const std::string& hash, const std::string& asked_hash,
   if (noted.servers.size() > kMaxServers) noted.servers.resize(kMaxServers);
   json::Writer out;
   out.object().member("last_used", now_seconds()).member("asked_hash", asked_hash);
-  out.member("servers", noted.servers).end();
+  out.member("servers", noted.servers).member("engine", engine_).end();
   (void)sys::replace_file(file(hash, "json"), out.take_line());
 }
 
@@ -96,6 +97,10 @@ std::vector<std::string> EnvLedger::known() const {
   if (open != nullptr) ::closedir(open);
   std::sort(hashes.begin(), hashes.end());
   hashes.erase(std::unique(hashes.begin(), hashes.end()), hashes.end());
+  std::erase_if(hashes, [&](const std::string& hash) {
+    const std::string engine = engine_.empty() ? "" : usage(hash).engine;
+    return !engine.empty() && engine != engine_;
+  });
   return hashes;
 }
 
@@ -120,8 +125,12 @@ void EnvLedger::forget(const std::string& hash) const {
 }
 
 void EnvLedger::clear() const {
-  for (const std::string& hash : known()) forget(hash);
-  for (const auto& [hash, salt] : refreshed()) ::unlink(file(hash, "fresh").c_str());
+  for (const std::string& hash : known()) {
+    const auto alone = hold_alone(hash);
+    if (!alone) continue;
+    if (const std::string asked = usage(hash).asked_hash; is_env_hash(asked)) ::unlink(file(asked, "fresh").c_str());
+    forget(hash);
+  }
 }
 
 std::map<std::string, std::string> EnvLedger::refreshed() const {

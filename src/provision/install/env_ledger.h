@@ -2,9 +2,10 @@
 // installation printed.
 //
 // The environments are in the cache volume of the instance, which servers' sandboxes mount read-only; their use is
-// noted in <state_dir>/env/, which every mcpbox of that instance shares. A use is a lock on a file (flock(2)), so it
-// ends with its process, however that ends. All calls are short and blocking. A directory that cannot be written costs
-// what would have been remembered, never a start.
+// noted in <state_dir>/env/, which every mcpbox of that instance shares. Each engine has a cache volume of its own, so
+// each note says whose environment it is of. A use is a lock on a file (flock(2)), so it ends with its process, however
+// that ends. All calls are short and blocking. A directory that cannot be written costs what would have been
+// remembered, never a start.
 #pragma once
 
 #include <cstdint>
@@ -36,12 +37,14 @@ struct EnvUsage {
   std::int64_t last_used = 0;        // seconds since 1970; 0 = never noted
   std::vector<std::string> servers;  // who asked for it, newest first
   std::string asked_hash;            // what refresh() takes
+  std::string engine;                // EngineInfo::kind of who used it last; empty in notes of older versions
 };
 
 class EnvLedger {
  public:
-  // Empty: nothing is remembered and nothing is held (tests of other things).
-  explicit EnvLedger(const std::string& state_dir);
+  // `state_dir` empty: nothing is remembered and nothing is held (tests of other things). `engine`: EngineInfo::kind,
+  // empty for who only reads what is noted of all of them.
+  explicit EnvLedger(const std::string& state_dir, std::string engine = "");
 
   // Shared by everybody who needs the environment. kAborted while somebody removes it: ask again a moment later.
   Result<std::shared_ptr<EnvHold>> hold(const std::string& hash) const;
@@ -50,13 +53,15 @@ class EnvLedger {
 
   void note_use(const std::string& hash, const std::string& asked_hash, std::string_view server) const;
   EnvUsage usage(const std::string& hash) const;
-  // Hashes that anything is noted of.
+  // Hashes that anything is noted of, on this engine, or nobody knows on which.
   std::vector<std::string> known() const;
   // The environment that this server used last; empty when none is known.
   std::string last_of_server(std::string_view server) const;
   // Drops what is noted of an environment that is gone.
   void forget(const std::string& hash) const;
-  void clear() const;  // all of it, when the volume is removed
+  // When this engine's volume is removed: forgets what known() names and nobody holds, and what was to be made anew of
+  // it.
+  void clear() const;
 
   // Environments that the planner is to make anew: the hash of what was asked → a salt (workspace::Policy::refreshed).
   std::map<std::string, std::string> refreshed() const;
@@ -86,6 +91,7 @@ class EnvLedger {
   std::string file(const std::string& hash, std::string_view kind) const;
 
   std::string dir_;  // empty: remembers nothing
+  std::string engine_;
 };
 
 // 32 lower-case hexadecimal digits: what an environment's directory is called.

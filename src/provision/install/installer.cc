@@ -29,7 +29,7 @@ Installer::Installer(box::Engine& engine, boost::asio::any_io_executor executor,
       executor_(executor),
       pool_(pool),
       options_(std::move(options)),
-      ledger_(options_.state_dir),
+      ledger_(options_.state_dir, options_.engine),
       finished_(executor) {}
 
 Task<Result<InstalledEnvironment>> Installer::ensure(box::Supervisor& reader, InstallRequest request) {

@@ -1,12 +1,16 @@
 """One control socket, one daemon: whatever is started at once, killed, or stopped late."""
+import fcntl
+import json
+import pathlib
 import re
 import signal
 import socket
 import subprocess
 import unittest
 
-from program import Home, until
+from program import MCPBOX, EmptyEngine, Home, until
 
+POND = pathlib.Path(__file__).resolve().parents[2] / "e2e" / "servers"
 ROUNDS = 50
 DAEMONS = 6
 
@@ -92,6 +96,135 @@ class Daemons(unittest.TestCase):
         down = self.home.run("down", "--engine", "native")
         self.assertEqual(down.returncode, 0, down.stderr)
         self.assertEqual([p.name for p in (self.home.root / "run").iterdir()], [])
+
+    def docker(self):
+        """The environment of a user whose `auto` is another engine, which answers."""
+        engine = EmptyEngine(self.home.root / "docker.sock")
+        self.addCleanup(engine.server_close)
+        self.addCleanup(engine.shutdown)
+        self.engine = engine
+        return {**self.home.env, "DOCKER_HOST": engine.address}
+
+    def one_server(self):
+        self.home.config.write_text("version: 1\nservers:\n  pond: {command: python3, args: [pond.py], box: {host_path: %s}}\n"
+                                    "workspace: {allowed_roots: [%s]}\n" % (POND, POND))
+
+    def sandboxes(self):
+        folder = self.home.root / "state" / "native" / "sandboxes"
+        return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+
+    def killed(self):
+        """A daemon that was killed with a server in a native sandbox."""
+        self.one_server()
+        daemon = self.home.serve()
+        until(lambda: self.home.run("ps", "--wait", "60").returncode == 0, "the server is connected", 60)
+        daemon.send_signal(signal.SIGKILL)
+        daemon.communicate()
+        self.assertTrue(self.sandboxes())
+
+    def test_down_looks_at_the_engine_that_the_killed_daemon_used(self):
+        auto = self.docker()
+        self.killed()
+        down = self.home.run("down", env=auto)
+        self.assertEqual(down.returncode, 0, down.stderr)
+        self.assertIn("no daemon was running; native: 1 left-over sandbox and 0 volumes removed", down.stdout)
+        self.assertEqual(self.sandboxes(), [])
+        self.assertEqual([p.name for p in (self.home.root / "run").iterdir()], [])
+        self.assertTrue([path for path in self.engine.asked if path.endswith("/containers/json")], "what runs left there")
+        self.engine.shutdown()
+        self.engine.server_close()
+        down = self.home.run("down", env=auto)
+        self.assertEqual((down.returncode, down.stderr), (0, ""))
+
+    def test_down_finds_left_over_native_sandboxes_beside_another_engine(self):
+        auto = self.docker()
+        self.killed()
+        (self.home.root / "state" / "daemon.engine").unlink(missing_ok=True)
+        down = self.home.run("down", "--volumes", env=auto)
+        self.assertEqual(down.returncode, 0, down.stderr)
+        self.assertRegex(down.stdout, "(?s)no daemon was running; docker: 0 left-over .*native: 1 left-over sandbox .*--volumes --engine native")
+        self.assertEqual(self.sandboxes(), [])
+
+    def test_down_on_another_engine_leaves_what_the_next_daemon_adopts(self):
+        auto = self.docker()
+        self.killed()
+        down = self.home.run("down", "--engine", auto["DOCKER_HOST"])
+        self.assertEqual(down.returncode, 0, down.stderr)
+        self.assertIn("docker: 0 left-over sandboxes", down.stdout)
+        [left] = self.sandboxes()
+        self.assertTrue(list((self.home.root / "run").glob("*/control.sock")))
+        next_one = self.home.serve()
+        until(lambda: self.home.run("ps", "--wait", "60").returncode == 0, "the server is connected", 60)
+        self.assertEqual(self.sandboxes(), [left])
+        next_one.terminate()
+        self.assertNotIn("cannot adopt", next_one.communicate(timeout=60)[1].decode())
+
+    def test_volumes_of_one_engine_go_without_the_records_of_another(self):
+        records = self.home.root / "state" / "env"
+        records.mkdir(mode=0o700)
+        for name, engine in (("a" * 32, "docker"), ("b" * 32, "native"), ("c" * 32, "native")):
+            (records / f"{name}.json").write_text(json.dumps({"asked_hash": name, "last_used": 1, "servers": ["x"], "engine": engine}))
+        with open(records / f"{'c' * 32}.lock", "w") as held:
+            fcntl.flock(held, fcntl.LOCK_SH)
+            down = self.home.run("down", "--volumes", "--engine", "native")
+            self.assertEqual(down.returncode, 0, down.stderr)
+            left = sorted(p.name for p in records.iterdir())
+        self.assertEqual(left, ["a" * 32 + ".json", "c" * 32 + ".json", "c" * 32 + ".lock"])
+
+    def test_env_verbs_look_where_the_daemon_has_its_environments(self):
+        auto = self.docker()
+        self.assertIn("engine: docker", self.home.run("env", "list", env=auto).stdout)
+        daemon = self.home.serve()
+        until(self.home.answers, "the daemon answers")
+        until(lambda: self.home.status()["engine"]["kind"], "the engine is found")
+        for args in (["list"], ["prune", "--all"]):
+            ended = self.home.run("env", *args, env=auto)
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            self.assertRegex(ended.stdout, r"; engine: native \S+\n\Z")
+            self.assertIn("engine: docker", self.home.run("env", *args, "--engine", auto["DOCKER_HOST"], env=auto).stdout)
+        self.assertEqual(json.loads(self.home.run("env", "list", "--format", "json", env=auto).stdout)["engine"], "native")
+        # Whatever its configuration says by now.
+        self.home.config.write_text(f"version: 1\nengine: {auto['DOCKER_HOST']}\n")
+        self.assertIn("engine: native", self.home.run("env", "list", "-c", self.home.config, env=auto).stdout)
+        daemon.terminate()
+        daemon.communicate(timeout=60)
+        self.assertIn("engine: native", self.home.run("env", "list", env=auto).stdout)
+        self.assertIn("engine: docker", self.home.run("env", "list", "-c", self.home.config, env=auto).stdout)
+
+    def test_down_and_env_need_no_secret_of_the_servers(self):
+        other = self.home.root / "run" / "other.sock"
+        self.home.config.write_text(f"version: 1\nengine: native\ndaemon: {{socket: {other}}}\nservers:\n"
+                                    "  one: {command: x, enable: false, env: {KEY: '${env:MCPBOX_TEST_KEY}'}}\n")
+        daemon = self.home.serve(env={**self.home.env, "MCPBOX_TEST_KEY": "x"})
+        until(lambda: self.home.run("ps", "--socket", str(other)).returncode == 0, "the daemon answers")
+        listed = self.home.run("env", "list", "-c", self.home.config)
+        self.assertEqual(listed.returncode, 0, listed.stderr)
+        down = self.home.run("down", "-c", self.home.config)
+        self.assertEqual(down.returncode, 0, down.stderr)
+        self.assertIn("the daemon ended; native:", down.stdout)
+        self.assertEqual(daemon.wait(30), 0)
+
+    def test_what_a_state_directory_holds_includes_native_volumes(self):
+        self.one_server()
+        own = self.home.root / "own"
+        self.home.config.write_text(self.home.config.read_text() + f"daemon: {{state_dir: {own}}}\n")
+        self.home.serve()
+        until(lambda: self.home.run("ps", "--wait", "60").returncode == 0, "the server is connected", 60)
+        self.assertTrue(list((own / "native" / "volumes").iterdir()))
+        self.assertFalse((self.home.root / "state" / "native").exists())
+        down = self.home.run("down", "--volumes", "-c", self.home.config)
+        self.assertEqual(down.returncode, 0, down.stderr)
+        self.assertEqual(list((own / "native" / "volumes").iterdir()), [])
+
+    def test_a_run_that_lives_is_named_with_how_to_go_on(self):
+        run = subprocess.Popen([MCPBOX, "run", "--engine", "native", "--", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, env=self.home.env)
+        self.addCleanup(run.wait, 30)
+        self.addCleanup(run.stdin.close)
+        until(self.sandboxes, "the sandbox is made")
+        down = self.home.run("down", "--volumes", "--engine", "native")
+        self.assertIn(f"(process {run.pid})", down.stdout)
+        self.assertIn("run `mcpbox down --engine native --volumes` again", down.stdout)
 
     def test_a_daemon_that_still_prepares_can_be_seen_and_ended(self):
         self.home.config.write_text("version: 1\nservers:\n  one:\n    command: python3\n    args: [-c, pass]\n")

@@ -1,10 +1,13 @@
 """The built mcpbox as its users start it: with a state and a run directory of its own, on the native engine."""
+import http.server
 import json
 import os
 import pathlib
 import shutil
+import socketserver
 import subprocess
 import tempfile
+import threading
 import time
 
 MCPBOX = os.path.join(os.environ["MCPBOX_BUILD_DIR"], "bin", "mcpbox")
@@ -17,6 +20,39 @@ def until(condition, what, seconds=30):
             return result
         time.sleep(0.01)
     raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class EmptyEngine(socketserver.ThreadingUnixStreamServer):
+    """A Docker-compatible engine that has nothing."""
+    daemon_threads = True
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            path = self.path.split("?")[0]
+            self.server.asked.append(path)
+            body = json.dumps([] if path.endswith("/containers/json") else {"Volumes": []} if path.endswith("/volumes") else
+                              {"ApiVersion": "1.43", "MinAPIVersion": "1.24", "Version": "27.0", "Os": "linux", "Arch": "amd64",
+                               "OSType": "linux", "CgroupVersion": "2", "OperatingSystem": "empty"}).encode()
+            self.send_response(200)
+            self.send_header("Api-Version", "1.43")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def address_string(self):
+            return ""
+
+        def log_message(self, *_):
+            pass
+
+    def __init__(self, path):
+        super().__init__(str(path), self.Handler)
+        self.address = f"unix://{path}"
+        self.asked = []  # paths
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class Home:

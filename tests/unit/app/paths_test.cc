@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -12,6 +14,7 @@
 
 #include "box/bind_equipment.h"
 #include "support/temp_tree.h"
+#include "sys/unix_listener.h"
 
 namespace mcpbox::app {
 namespace {
@@ -130,6 +133,23 @@ TEST_F(PathsTest, the_directory_of_a_sandbox_that_is_being_made_is_not_stale) {
   std::set<std::string> left;
   for (const auto& entry : std::filesystem::directory_iterator(paths.run_dir)) left.insert(entry.path().filename());
   EXPECT_EQ(left, (std::set<std::string>{made, "mcpbox-bbbbbbbb-shared"}));
+}
+
+TEST_F(PathsTest, the_directory_of_a_sandbox_that_answers_is_not_stale_whoever_made_it) {
+  Paths paths;
+  paths.run_dir = tree.dir("run");
+  for (const char* nonce : {"1-1-0f", "1-1-1f"}) tree.dir(std::string("run/mcpbox-aaaaaaaa-shared.") + nonce);
+  auto living = sys::UnixListener::listen({tree.path("run/mcpbox-aaaaaaaa-shared.1-1-0f/control.sock")});
+  ASSERT_TRUE(living);
+  {
+    const UniqueFd dead(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address{AF_UNIX, {}};
+    tree.path("run/mcpbox-aaaaaaaa-shared.1-1-1f/control.sock").copy(address.sun_path, sizeof address.sun_path - 1);
+    ASSERT_EQ(::bind(dead.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  remove_stale_files(paths, std::string(32, 'a'));
+  EXPECT_TRUE(std::filesystem::exists(tree.path("run/mcpbox-aaaaaaaa-shared.1-1-0f/control.sock")));
+  EXPECT_FALSE(std::filesystem::exists(tree.path("run/mcpbox-aaaaaaaa-shared.1-1-1f")));
 }
 
 TEST_F(PathsTest, mcpbox_init_that_is_not_there_is_said_with_what_to_do) {

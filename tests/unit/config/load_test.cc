@@ -75,6 +75,23 @@ class ConfigLoad : public testing::Test {
   FakeSources sources_;
 };
 
+TEST_F(ConfigLoad, the_place_of_a_daemon_needs_nothing_that_its_servers_need) {
+  const std::string text =
+      "version: 1\nengine: native\ndaemon: {socket: a.sock, state_dir: '${env:DIR}'}\n"
+      "workspace: {allowed_roots: [gone]}\nbox: {image: '${env:NO_IMAGE}', ca_bundle: gone.pem}\n"
+      "servers:\n  one: {command: x, env: {KEY: '${env:NO_KEY}'}, box: {host_path: gone}}\n";
+  const auto place = parse_place(text, folder_ + "/mcpbox.yaml", Image::kLeftOut, sources_);
+  ASSERT_TRUE(place) << place.error().front().text();
+  EXPECT_EQ(place->engine.address, "native");
+  EXPECT_EQ(place->daemon.socket, folder_ + "/a.sock");
+  EXPECT_EQ(place->daemon.state_dir, folder_ + "/outside");
+  EXPECT_TRUE(place->servers.empty());
+  const auto image = parse_place(text, folder_ + "/mcpbox.yaml", Image::kRead, sources_);
+  ASSERT_FALSE(image);
+  EXPECT_EQ(image.error().size(), 1u) << "the image alone";
+  EXPECT_FALSE(parse_place("version: 2\n", "x", Image::kRead, sources_));
+}
+
 TEST_F(ConfigLoad, reads_everything) {
   const Settings s = good(R"(version: 1
 engine: {address: "unix:///run/x.sock"}

@@ -11,9 +11,11 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Pair;
 
 const std::string kOne(32, 'a');
 const std::string kTwo(32, 'b');
+const std::string kThree(32, 'c');
 
 struct EnvLedgerTest : testing::Test {
   test::TempTree tree;
@@ -77,6 +79,40 @@ TEST_F(EnvLedgerTest, remembers_who_used_what_newest_first_and_without_repeats) 
   ledger.forget(kOne);
   EXPECT_EQ(ledger.last_of_server("files"), "");
   EXPECT_TRUE(ledger.known().empty());
+}
+
+TEST_F(EnvLedgerTest, the_records_of_one_engine_go_without_those_of_another) {
+  const std::string state = tree.path("state");
+  const EnvLedger native(state, "native"), docker(state, "docker");
+  native.note_use(kOne, kThree, "files");
+  ASSERT_TRUE(native.refresh(kThree));
+  docker.note_use(kTwo, kTwo, "notes");
+  ASSERT_TRUE(docker.refresh(kTwo));
+  EXPECT_THAT(docker.known(), ElementsAre(kTwo));
+  EXPECT_THAT(ledger.known(), ElementsAre(kOne, kTwo));
+  docker.clear();
+  EXPECT_THAT(ledger.known(), ElementsAre(kOne));
+  EXPECT_THAT(ledger.refreshed(), ElementsAre(Pair(kThree, testing::_)));
+  EXPECT_EQ(ledger.last_of_server("files"), kOne);
+  native.clear();
+  EXPECT_TRUE(ledger.known().empty());
+  EXPECT_TRUE(ledger.refreshed().empty());
+}
+
+TEST_F(EnvLedgerTest, what_is_held_is_not_forgotten_whoever_noted_it) {
+  const EnvLedger native(tree.path("state"), "native");
+  tree.file("state/env/" + kOne + ".json", R"({"last_used": 1, "asked_hash": ")" + kOne + R"(", "servers": ["old"]})");
+  native.note_use(kTwo, kTwo, "files");
+  auto old = native.hold(kOne), mine = native.hold(kTwo);
+  ASSERT_TRUE(old && mine);
+  native.clear();
+  EXPECT_FALSE(ledger.hold_alone(kOne));
+  EXPECT_FALSE(ledger.hold_alone(kTwo));
+  EXPECT_EQ(ledger.last_of_server("old"), kOne);
+  old->reset();
+  mine->reset();
+  native.clear();
+  EXPECT_TRUE(ledger.known().empty()) << "what nobody knows the engine of goes too";
 }
 
 TEST_F(EnvLedgerTest, a_refresh_draws_a_new_salt_and_can_be_taken_back) {

@@ -86,6 +86,14 @@ TEST_F(UidBookTest, what_was_made_before_there_was_a_book_keeps_its_uid) {
   }
 }
 
+TEST_F(UidBookTest, what_another_engine_has_takes_no_uid_here) {
+  EnvLedger(tree.root(), "native").note_use(hash(1), hash(1), "notes");
+  ASSERT_TRUE(book().server("notes"));
+  std::ifstream in(file());
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_EQ(text.find(hash(1)), std::string::npos) << text;
+}
+
 TEST_F(UidBookTest, a_second_server_that_prefers_the_same_uid_gets_another_and_is_told_of_the_first) {
   std::set<uid_t> seen;
   for (int i = 0;; ++i) {

@@ -120,6 +120,12 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
   verb->add_flag("-v,--verbose", run.verbose, "Say every step on stderr");
 }
 
+CLI::App* verb_below(CLI::App& app, std::string_view word) {
+  const std::vector<CLI::App*> verbs = app.get_subcommands({});
+  const auto found = std::ranges::find_if(verbs, [&](const CLI::App* verb) { return verb->get_name() == word; });
+  return found == verbs.end() ? nullptr : *found;
+}
+
 // `mcpbox help [VERB…]`, and words where a verb stands that are none: CLI11 would say that a verb is missing.
 std::optional<int> answer_without_verb(CLI::App& app, int argc, char** argv) {
   CLI::App* at = &app;
@@ -128,19 +134,77 @@ std::optional<int> answer_without_verb(CLI::App& app, int argc, char** argv) {
   for (int i = help ? 2 : 1; i < argc && at->get_require_subcommand_min() > 0; ++i) {
     const std::string word = argv[i];
     if (word.starts_with('-')) break;
-    const std::vector<CLI::App*> verbs = at->get_subcommands({});
-    const auto found = std::ranges::find_if(verbs, [&](const CLI::App* verb) { return verb->get_name() == word; });
-    if (found == verbs.end()) {
+    CLI::App* const below = verb_below(*at, word);
+    if (below == nullptr) {
       print_err("mcpbox: there is no verb '{}'; `{} --help` lists them\n", printable(word, 60), line);
       return kUsage;
     }
     above = line;
     line += " " + word;
-    at = *found;
+    at = below;
   }
   if (!help) return std::nullopt;
   write_out(at->help(above));
   return kOk;
+}
+
+// Where a command line went wrong: the verb that it names, and the first word that is no option of it. CLI11 lists all
+// words that it could not place, the last one first.
+struct Misread {
+  std::string line = "mcpbox";  // with the verb: "mcpbox env prune"
+  CLI::App* verb = nullptr;
+  std::string option;  // "--memry"; empty when every option is one
+  std::string before;  // the first word before it that is neither an option nor the value of one
+};
+
+Misread misread(CLI::App& app, int argc, char** argv) {
+  Misread found;
+  found.verb = &app;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--") break;
+    if (!word.starts_with('-') || word.size() < 2) {
+      CLI::App* const below = found.before.empty() ? verb_below(*found.verb, word) : nullptr;
+      if (below != nullptr) {
+        found.verb = below;
+        found.line += " " + std::string(word);
+      } else if (found.before.empty()) {
+        found.before = word;
+      }
+      continue;
+    }
+    const bool spelt_out = word.starts_with("--");
+    const std::string name(spelt_out ? word.substr(0, word.find('=')) : word.substr(0, 2));
+    const CLI::Option* const option = found.verb->get_option_no_throw(name);
+    if (option == nullptr) {
+      found.option = name;
+      break;
+    }
+    if (option->get_items_expected_min() > 0 && word.size() == name.size()) ++i;
+  }
+  return found;
+}
+
+void explain_misread(const Misread& found, const CLI::ParseError& error) {
+  const std::string_view what = error.what();
+  if (found.option.empty()) {
+    print_err("{}: {}; `{} --help` says what it takes\n", found.line, printable(what, 1000), found.line);
+    return;
+  }
+  const CLI::Option* const command = found.verb->get_option_no_throw("command");
+  if (command != nullptr && !found.before.empty()) {
+    print_err("{0}: the server's command goes behind --: {0} … -- {1} {2} …\n", found.line,
+              printable(found.before, 100), printable(found.option, 100));
+    return;
+  }
+  std::vector<std::string> names;
+  for (const CLI::Option* option : found.verb->get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  const std::string_view near = nearest(found.option, known);
+  print_err("{0}: there is no option '{1}'{2}; `{0} --help` lists them\n", found.line, printable(found.option, 100),
+            near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
 }
 
 }  // namespace
@@ -150,7 +214,6 @@ int run_command_line(int argc, char** argv) {
   app.footer(kFooter);
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("mcpbox ") + MCPBOX_VERSION);
-  app.failure_message(CLI::FailureMessage::simple);
 
   int code = kOk;
   Common common;
@@ -339,11 +402,14 @@ int run_command_line(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    std::ostringstream out, err;
-    const int result = app.exit(error, out, err);
-    write_out(out.str());
-    write_err(err.str());
-    return result == 0 ? kOk : kUsage;
+    if (error.get_exit_code() == 0) {
+      std::ostringstream out, err;
+      (void)app.exit(error, out, err);
+      write_out(out.str());
+      return kOk;
+    }
+    explain_misread(misread(app, argc, argv), error);
+    return kUsage;
   } catch (const std::exception& error) {
     print_err("mcpbox: internal error: {}\n", error.what());
     return kFailed;

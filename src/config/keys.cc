@@ -45,7 +45,7 @@ constexpr Hint kHints[] = {
     {"server", "type", "did you mean 'mode'?"},
     {"server", "transport", "did you mean 'mode'?"},
     {"server", "environment", "did you mean 'env'?"},
-    {"server", "disabled", "did you mean 'enable: false'?"},
+    {"server", "disabled", "the word here is 'enable': false keeps a server from being started"},
     {"server", "timeout", "did you mean 'tool_call_timeout_sec'?"},
     {"server", "workdir", "did you mean 'cwd'?"},
     {"server", "url", kRemote},

@@ -89,15 +89,23 @@ Result<box::LocatorOptions> locator_options(std::string address, const std::stri
   return options;
 }
 
-Result<void> check_engine(const box::EngineInfo& info) {
-  const box::EngineTraits& traits = info.traits;
-  if (traits.binds_host_folders && traits.passes_descriptors) return {};
+namespace {
+
+std::unexpected<Error> over_the_network(const std::string& address) {
   return fail(Code::kUnsupported,
               fmt::format("the engine {} cannot run servers: it is reached over the network, so its sandboxes can "
                           "neither show folders of this machine, mcpbox-init first of all, nor hand pipes to it. Run "
                           "mcpbox on the engine's machine, or use an engine of this one: --engine unix:///PATH, or "
                           "--engine {}, which needs none",
-                          printable(info.address), box::kHostSystemEngine));
+                          printable(address), box::kHostSystemEngine));
+}
+
+}  // namespace
+
+Result<void> check_engine(const box::EngineInfo& info) {
+  const box::EngineTraits& traits = info.traits;
+  if (traits.binds_host_folders && traits.passes_descriptors) return {};
+  return over_the_network(info.address);
 }
 
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
@@ -106,6 +114,10 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   progress.step("looking for an engine");
   auto options = locator_options(std::move(address), state_dir);
   if (!options) co_return fail(std::move(options).error());
+  // One that was named over the network is refused before anything is sent to it.
+  const auto candidates = box::engine_candidates(*options);
+  if (candidates.size() == 1 && candidates[0].address && candidates[0].address->unix_socket.empty())
+    co_return over_the_network(candidates[0].address->text);
   auto located = co_await box::locate_engine(executor, std::move(*options));
   if (!located) co_return fail(std::move(located).error());
   if (auto fine = check_engine(located->info); !fine) co_return fail(std::move(fine).error());

@@ -86,8 +86,9 @@ class Run final : provision::StartReport {
 
   Task<int> run() {
     const auto executor = runtime_.loop.get_executor();
-    tasks_.spawn("signals", on_stop_signal(runtime_, [this](int) {
+    tasks_.spawn("signals", on_stop_signal(runtime_, [this](int signal) {
                    stop_ = true;
+                   if (signal_ == 0) signal_ = signal;
                    changed_.notify();
                  }));
     // The start can be cancelled by a signal; from then on the server's end decides.
@@ -99,6 +100,11 @@ class Run final : provision::StartReport {
     while (!started_ && !code && !stop_) co_await changed_.wait();
     co_await starting.stop();
     progress_.done();
+    // Stopped by a signal before there was a server: not the server's failure.
+    if (stop_ && !started_) {
+      say("stopped before the server ran");
+      code = 128 + signal_;
+    }
     if (!code && !started_) code = kRunCannotStart;
     if (!code) code = co_await serve();
     process_.reset();
@@ -126,6 +132,7 @@ class Run final : provision::StartReport {
       ~Notify() { changed.notify(); }
     } const notify{changed_};
     auto begun = co_await begin();
+    if (!begun && stop_) co_return;
     if (!begun) {
       code = begun.error().code() == Code::kNotFound && process_missing_ ? kRunNotFound : cannot_start(begun.error());
       if (process_missing_) say(begun.error().message());
@@ -407,6 +414,7 @@ class Run final : provision::StartReport {
   bool process_missing_ = false;
   bool started_ = false;
   bool stop_ = false;
+  int signal_ = 0;  // the first that asked to stop
   bool input_ended_ = false;
   bool client_gone_ = false;
   bool relay_done_ = false;

@@ -130,7 +130,14 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
       dir.resize(dir.size() - 3);
     }
     auto real = real_folder(dir);
-    if (!real) return fail(Error(Code::kInvalidArgument, "--mount " + real.error().message()));
+    if (!real) {
+      const std::size_t colon = dir.rfind(':');
+      const bool mode =
+          colon != std::string::npos && !dir.substr(colon).contains('/') && real_folder(dir.substr(0, colon));
+      return fail(Error(Code::kInvalidArgument, mode ? fmt::format("--mount {}: '{}' is neither ro nor rw",
+                                                                   printable(dir), printable(dir.substr(colon + 1), 40))
+                                                     : "--mount " + real.error().message()));
+    }
     request.host = *real;
     policy.allowed_roots.push_back(*real);
     spec.mounts.push_back(std::move(request));

@@ -1,6 +1,7 @@
 #include "app/compose/serve.h"
 
 #include <fmt/format.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -32,9 +33,11 @@
 #include "hosting/sandbox_backend.h"
 #include "json/writer.h"
 #include "net/http_server.h"
+#include "net/offload.h"
 #include "net/task_group.h"
 #include "net/wait.h"
 #include "provision/egress_policy.h"
+#include "provision/stage/pull.h"
 #include "provision/uid_book.h"
 
 namespace mcpbox::app {
@@ -133,7 +136,12 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   (*server)->start();
 
   net::TaskGroup tasks(executor, "daemon");
-  tasks.spawn("signals", on_stop_signal(runtime, [&](int) { request_stop(); }));
+  tasks.spawn("signals", on_stop_signal(runtime, [&](int signal) {
+                log::info("daemon", "SIG{} asks it to stop", ::sigabbrev_np(signal));
+                request_stop();
+              }));
+  (void)co_await net::offload(runtime.pool,
+                              [&] { return provision::forget_cut_off_pulls(paths->state_dir + "/staged"); });
 
   int code = kOk;
   ProgressPrinter progress(options.verbose);
@@ -199,7 +207,8 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     context.image_reference = setup->image_reference;
     context.host = &host;
     host.start();
-    log::info("daemon", "listening on {}; `mcpbox ps` shows the servers", paths->socket);
+    log::info("daemon", "listening on {0}; `mcpbox ps{1}` shows the servers", paths->socket,
+              paths->socket == default_socket() ? "" : " --socket " + paths->socket);
     while (!stopping) co_await stop.wait();
     log::info("daemon", "stopping");
     auto stopped = co_await host.stop();
@@ -297,6 +306,8 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   // A daemon at another socket may have what looks left over; the one that was asked to end lets go as its last act.
   auto lock = DaemonLock::take(*paths, asked ? std::chrono::seconds(10) : std::chrono::seconds(0));
   if (!lock) co_return complain(lock.error(), kFailed);
+  (void)co_await net::offload(runtime.pool,
+                              [&] { return provision::forget_cut_off_pulls(paths->state_dir + "/staged"); });
 
   std::vector<std::string> addresses{choose_engine({options.engine, running, settings.engine.address, noted})};
   if (options.engine.empty()) {

@@ -275,6 +275,7 @@ int list_tools(const ClientOptions& options, const std::string& server) {
     } else {
       print_out("{}", format_table({"SERVER", "TOOL", "DESCRIPTION"}, rows));
     }
+    if (names.empty()) print_err("mcpbox: no server is connected; `mcpbox ps` says why\n");
     co_return kOk;
   });
 }

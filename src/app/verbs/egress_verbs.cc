@@ -157,21 +157,38 @@ int egress_tail(const EgressLogOptions& options) {
   return options.follow ? follow(options) : kOk;
 }
 
+namespace {
+
+// YAML on one line: its strings are JSON's.
+std::string list_of(const std::vector<std::string>& rules) {
+  std::string out;
+  for (const std::string& rule : rules) out += (out.empty() ? "" : ", ") + json::quote(rule);
+  return "[" + out + "]";
+}
+
+void show_rules(const std::string& server, const egress::Suggestion& found) {
+  print_out("# Of the server {}:\n", printable(server));
+  print_out("box:\n  network:\n    mode: allowlist\n    allow: {}\n", list_of(found.allow));
+  if (!found.install_allow.empty()) {
+    print_out("    # The hosts of the registries that installs use need no rule.\n    install_allow: {}\n",
+              list_of(found.install_allow));
+  }
+}
+
+}  // namespace
+
 int egress_suggest(const EgressLogOptions& options) {
-  const egress::Suggestion found =
-      egress::suggest(egress::read_audit({.directory = options.audit_dir}), options.server);
-  const bool rules = !found.allow.empty() || !found.install_allow.empty();
+  const std::vector<std::string> lines = egress::read_audit({.directory = options.audit_dir});
+  const egress::Suggestion found = egress::suggest(lines, options.server);
+  const auto has_rules = [](const egress::Suggestion& some) {
+    return !some.allow.empty() || !some.install_allow.empty();
+  };
+  const bool rules = has_rules(found);
   if (!rules && found.never.empty() && !options.json) {
     print_err("nothing was asked for yet{}; let the server run, then ask again\n",
               options.server.empty() ? "" : " by server '" + printable(options.server) + "'");
     return kOk;
   }
-  // YAML on one line: its strings are JSON's.
-  const auto list = [&](const std::vector<std::string>& rules) {
-    std::string out;
-    for (const std::string& rule : rules) out += (out.empty() ? "" : ", ") + json::quote(rule);
-    return "[" + out + "]";
-  };
   if (options.json) {
     json::Writer out;
     out.object().member("mode", "allowlist").member("allow", found.allow).member("install_allow", found.install_allow);
@@ -184,13 +201,19 @@ int egress_suggest(const EgressLogOptions& options) {
   print_out("# Everything that was asked for, allowed or not: delete what should stay closed.\n");
   if (!found.allow_private.empty()) {
     print_out("# For all servers, at the top of the file; only rules of exactly one host open these:\n");
-    print_out("egress:\n  allow_private: {}\n", list(found.allow_private));
+    print_out("egress:\n  allow_private: {}\n", list_of(found.allow_private));
   }
-  print_out("# Of the server{}:\n", options.server.empty() ? "" : " " + printable(options.server));
-  print_out("box:\n  network:\n    mode: allowlist\n    allow: {}\n", list(found.allow));
-  if (!found.install_allow.empty()) {
-    print_out("    # The hosts of the registries that installs use need no rule.\n    install_allow: {}\n",
-              list(found.install_allow));
+  std::set<std::string> servers{options.server};
+  if (options.server.empty()) {
+    servers.clear();
+    for (const std::string& line : lines) {
+      if (const auto seen = egress::parse_audit_line(line)) servers.insert(seen->record.server);
+    }
+  }
+  for (const std::string& server : servers) {
+    // Of a caller that nobody knows nothing is suggested; "" would mean all servers.
+    if (server.empty()) continue;
+    if (const egress::Suggestion own = egress::suggest(lines, server); has_rules(own)) show_rules(server, own);
   }
   return kOk;
 }

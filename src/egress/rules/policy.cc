@@ -22,6 +22,8 @@ const Rule* find(const std::vector<Rule>& rules, const HostName& host, std::uint
 }
 
 std::string what_to_add(Phase phase, const HostName& host, std::uint16_t port) {
+  if (host.literal && never_excepted(classify(*host.literal)))
+    return fmt::format("and no rule can: {} is a {} address", host.name, class_name(classify(*host.literal)));
   const bool usual = std::ranges::find(kDefaultPorts, port) != kDefaultPorts.end();
   const std::string entry = usual ? host.authority() : fmt::format("{}:{}", host.authority(), port);
   if (phase == Phase::kInstall) return fmt::format("add `box.network.install_allow: [{0}]`", entry);
@@ -80,7 +82,8 @@ Result<Rule> Rule::parse(std::string_view text) {
     }
     if (rule.ports_.size() > 64) return wrong("at most 64 ports");
   }
-  if (host == "*") return wrong("'*' would allow everything; use `mode: public` for that, or name the hosts");
+  if (host == "*")
+    return wrong("'*' would allow everything; use `mode: public` (`run --network public`) for that, or name the hosts");
   if (host.starts_with("*.")) {
     rule.wildcard_ = true;
     host.remove_prefix(2);

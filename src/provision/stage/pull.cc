@@ -67,6 +67,8 @@ std::shared_ptr<PullJob> make_job(boost::asio::thread_pool& pool) {
   return {new PullJob, [&pool](PullJob* job) { boost::asio::post(pool, [owned = std::unique_ptr<PullJob>(job)] {}); }};
 }
 
+constexpr std::string_view kSpool = "pull-";  // where a pull keeps what comes, in the folder of the manifests
+
 // Opens where it goes, reads what was staged, makes a place for what comes.
 Result<void> prepare_pull(PullJob& job, const GenerationPlace& place, const Copy& copy, bool elsewhere) {
   auto opened = workspace::open_stage_root(job.target.host, job.target.allowed_roots, job.target.rules);
@@ -79,7 +81,7 @@ Result<void> prepare_pull(PullJob& job, const GenerationPlace& place, const Copy
     if (job.base_known) job.base = std::move(*manifest);
   }
   ::mkdir(place.manifest_dir.c_str(), 0700);
-  const std::string spool = fmt::format("{}/pull-{}", place.manifest_dir, random_hex(8));
+  const std::string spool = fmt::format("{}/{}{}", place.manifest_dir, kSpool, random_hex(8));
   if (::mkdir(spool.c_str(), 0700) != 0) return fail(errno_error(errno, "make '" + spool + "'"));
   job.spool = spool;
   job.receiver.emplace(job.target, job.base, job.root.get(), spool);
@@ -252,6 +254,21 @@ Task<Result<std::vector<PullOutcome>>> pull_copies(boost::asio::thread_pool& poo
     outcomes.push_back(std::move(*pulled));
   }
   co_return outcomes;
+}
+
+std::size_t forget_cut_off_pulls(const std::string& manifest_dir) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::vector<fs::path> left;
+  for (fs::directory_iterator at(manifest_dir, error), end; !error && at != end; at.increment(error)) {
+    if (at->path().filename().string().starts_with(kSpool)) left.push_back(at->path());
+  }
+  for (const fs::path& spool : left) {
+    fs::remove_all(spool, error);
+    if (error)
+      log::warning("pull", "{} of a pull that was cut off is not removed: {}", spool.string(), error.message());
+  }
+  return left.size();
 }
 
 }  // namespace mcpbox::provision

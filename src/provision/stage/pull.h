@@ -21,4 +21,8 @@ Task<Result<std::vector<PullOutcome>>> pull_copies(boost::asio::thread_pool& poo
                                                    std::vector<workspace::Root> roots, StagePolicy policy,
                                                    StageTarget user, GenerationPlace place, PullOptions options);
 
+// Removes what pulls had received when their daemon was killed, and counts them. Blocks; for who holds the state
+// directory, before any pull.
+std::size_t forget_cut_off_pulls(const std::string& manifest_dir);
+
 }  // namespace mcpbox::provision

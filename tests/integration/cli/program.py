@@ -23,7 +23,7 @@ def until(condition, what, seconds=30):
 
 
 class EmptyEngine(socketserver.ThreadingUnixStreamServer):
-    """A Docker-compatible engine that has nothing."""
+    """A Docker-compatible engine that has nothing; a silent one takes requests and never answers."""
     daemon_threads = True
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,6 +32,9 @@ class EmptyEngine(socketserver.ThreadingUnixStreamServer):
         def do_GET(self):
             path = self.path.split("?")[0]
             self.server.asked.append(path)
+            if self.server.silent:
+                self.server.over.wait(60)
+                return
             body = json.dumps([] if path.endswith("/containers/json") else {"Volumes": []} if path.endswith("/volumes") else
                               {"ApiVersion": "1.43", "MinAPIVersion": "1.24", "Version": "27.0", "Os": "linux", "Arch": "amd64",
                                "OSType": "linux", "CgroupVersion": "2", "OperatingSystem": "empty"}).encode()
@@ -48,11 +51,17 @@ class EmptyEngine(socketserver.ThreadingUnixStreamServer):
         def log_message(self, *_):
             pass
 
-    def __init__(self, path):
+    def __init__(self, path, silent=False):
         super().__init__(str(path), self.Handler)
+        self.silent, self.over = silent, threading.Event()
         self.address = f"unix://{path}"
         self.asked = []  # paths
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.shutdown()
+        self.server_close()
 
 
 class Home:

@@ -2,10 +2,11 @@
 that check, explain and run agree."""
 import json
 import os
+import signal
 import subprocess
 import unittest
 
-from program import Home, until
+from program import MCPBOX, EmptyEngine, Home, until
 
 
 class Words(unittest.TestCase):
@@ -76,6 +77,37 @@ class Words(unittest.TestCase):
         self.assertEqual(self.ends(0, "help", "run").stdout, self.ends(0, "run", "--help").stdout)
         self.assertEqual(self.ends(0, "help", "env", "prune").stdout, self.ends(0, "env", "prune", "--help").stdout)
 
+    def test_a_misspelt_option_is_named(self):
+        for args, line in ((["run", "--memry", "3", "--", "npx", "-y", "foo"], "mcpbox run: there is no option '--memry'; did you mean '--memory'?; `mcpbox run --help` lists them"),
+                           (["run", "--memory", "64", "--verbos", "--", "cat"], "mcpbox run: there is no option '--verbos'; did you mean '--verbose'?; `mcpbox run --help` lists them"),
+                           (["ps", "-c", "two.yaml"], "mcpbox ps: there is no option '-c'; `mcpbox ps --help` lists them"),
+                           (["env", "prune", "--al"], "mcpbox env prune: there is no option '--al'; did you mean '--all'?; `mcpbox env prune --help` lists them"),
+                           (["run", "npx", "-y", "foo"], "mcpbox run: the server's command goes behind --: mcpbox run … -- npx -y …")):
+            with self.subTest(args=args):
+                ended = self.ends(2, *args)
+                self.assertEqual((ended.stdout, ended.stderr), ("", line + "\n"))
+
+    def test_what_is_no_access_mode_of_a_mount_is_named(self):
+        ended = self.ends(2, "run", "--mount", f"{self.home.root}:rx", "--", "true")
+        self.assertIn("'rx' is neither ro nor rw", ended.stderr)
+
+    def test_an_engine_over_the_network_is_refused_before_it_is_asked(self):
+        ended = self.ends(125, "run", "--engine", "tcp://127.0.0.1:1", "--", "true")
+        self.assertIn("it is reached over the network", ended.stderr)
+        self.assertNotIn("connect", ended.stderr)
+
+    def test_a_run_that_a_signal_stops_before_its_server_is_there_ends_with_the_signal(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            with self.subTest(signal=number), EmptyEngine(self.home.root / f"engine{number}", silent=True) as engine:
+                begun = subprocess.Popen([MCPBOX, "run", "--engine", engine.address, "--", "cat"], env=self.home.env, stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                self.addCleanup(begun.kill)
+                until(lambda: engine.asked, "the engine was asked")
+                begun.send_signal(number)
+                _, err = begun.communicate(timeout=20)
+                self.assertEqual(begun.returncode, 128 + number, err)
+                self.assertIn("stopped before the server ran", err)
+
     def test_options_that_cannot_be(self):
         for args, words in ((["run", "--env", "1BAD=x", "--", "true"], "--env 1BAD"), (["run", "--rootfs", "nope", "--", "true"], "--rootfs nope"),
                             (["run", "--memory", "15", "--", "true"], "--memory"), (["run", "--timeout", "86401", "--", "true"], "--timeout"),
@@ -100,7 +132,10 @@ class Words(unittest.TestCase):
         suggested = self.ends(0, "egress", "suggest", *at).stdout
         self.assertIn("# Asked for, and never allowed: 169.254.169.254\n", suggested)
         self.assertIn('egress:\n  allow_private: ["10.1.2.3"]\n', suggested)
-        self.assertIn('    allow: ["db.test"]\n', suggested)
+        self.assertIn('# Of the server one:\nbox:\n  network:\n    mode: allowlist\n    allow: ["db.test"]\n', suggested)
+        with open(log / "egress.jsonl", "a") as more:
+            more.write(json.dumps({"event": "refuse", "server": "two", "phase": "run", "port": 443, "host": "b.test", "reason": "no rule names it"}) + "\n")
+        self.assertRegex(self.ends(0, "egress", "suggest", *at).stdout, r'server one:\n(?s:.*)\["db.test"\]\n# Of the server two:\n(?s:.*)\["b.test"\]\n$')
         self.assertEqual(json.loads(self.ends(0, "egress", "suggest", *at, "--format", "json").stdout)["never"], ["169.254.169.254"])
 
     def test_doctor_says_what_was_tried_in_one_line(self):

@@ -306,8 +306,8 @@ servers:
 7:14: egress.ca_bundle: it is the same setting as box.ca_bundle; write one of them
 14:16: servers.a.box.network.allow: with 'mode: none' nothing is allowed while the server runs; remove the list, )"
             R"(or write 'mode: allowlist'
-14:28: servers.a.box.network.allow[1]: the rule '*' is wrong: '*' would allow everything; use `mode: public` for )"
-            R"(that, or name the hosts
+14:28: servers.a.box.network.allow[1]: the rule '*' is wrong: '*' would allow everything; use `mode: public` )"
+            R"((`run --network public`) for that, or name the hosts
 14:33: servers.a.box.network.allow[2]: the rule 'https://x.test/' is wrong: write the host alone, without scheme )"
             R"(and path: api.example.com or api.example.com:8443
 15:24: servers.a.box.network.install_allow: expected a list ('- item' lines or [a, b]), found a single value

@@ -66,7 +66,7 @@ const Route kRoutes[] = {
     {"GET", "/v1/servers", send_servers, {}},
     {"GET", "/v1/wait", wait_for_servers, {"timeout"}, Body::kIgnored, {}, true},
     {"POST", "/v1/shutdown", shut_down, {}},
-    {"GET", "/v1/servers/{server}/tools", send_tools, {}},
+    {"GET", "/v1/servers/{server}/tools", send_tools, {}, Body::kIgnored, {}, true},
     {"POST", "/v1/servers/{server}/call", call_tool, {}, Body::kObject, {"tool", "arguments"}, true},
     {"GET", "/v1/servers/{server}/logs", send_logs, {"after", "follow"}, Body::kIgnored, {}, true},
     {"POST", "/v1/servers/{server}/restart", restart, {"fresh"}},
@@ -135,11 +135,7 @@ Task<void> dispatch(ControlContext& context, net::HttpExchange& exchange) {
                                     "server that they wait for",
                                     context.waiting)));
   }
-  struct Waiting {
-    unsigned& count;
-    explicit Waiting(unsigned& n) : count(n) { ++count; }
-    ~Waiting() { --count; }
-  } const waiting(context.waiting);
+  const Counted waiting(context.waiting);
   co_await route.handler(call);
 }
 

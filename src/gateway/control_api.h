@@ -39,7 +39,8 @@ struct ControlContext {
   std::chrono::steady_clock::time_point started;
   std::vector<hosting::ServerView> expected;  // what there is to see of the servers without a host
   ControlPatience patience;
-  unsigned waiting = 0;  // requests that wait for a server
+  unsigned waiting = 0;   // requests that wait for a server
+  unsigned settling = 0;  // and those that wait until it has been stopped or started again
 };
 
 // The handler refers to `context`, which must outlive the server. Without a host the daemon can be looked at and shut

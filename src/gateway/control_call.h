@@ -46,6 +46,18 @@ struct ControlCall {
   Result<std::uint64_t> number(const std::string& name, std::uint64_t fallback) const;
 };
 
+// Counts a request while it lives.
+class Counted {
+ public:
+  explicit Counted(unsigned& count) : count_(count) { ++count_; }
+  ~Counted() { --count_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  unsigned& count_;
+};
+
 // The handlers of server_routes.cc.
 Task<void> send_tools(ControlCall& call);
 Task<void> call_tool(ControlCall& call);

@@ -44,23 +44,26 @@ void write_root(json::Writer& out, const provision::PullOutcome& outcome) {
   out.end().end();
 }
 
+// So many wait until a server has settled; the next ones are told at once that it goes on. With those of control_api.cc
+// they are fewer than connections.
+constexpr unsigned kMaxSettling = 16;
+
 // 200 when the change is done, 202 when it still goes on.
 Task<void> answer_settled(ControlCall& call, std::chrono::milliseconds patience) {
-  co_await call.server->settle(Clock::now() + patience);
+  if (call.context.settling < kMaxSettling) {
+    const Counted counted(call.context.settling);
+    co_await call.server->settle(Clock::now() + patience);
+  }
   co_await answer(call.exchange, call.server->settled() ? 200 : 202, view_to_json(call.server->view()));
 }
 
 }  // namespace
 
 Task<void> send_tools(ControlCall& call) {
-  auto tools = call.server->tools();
+  const auto tools = call.server->tools_text();
   if (!tools) co_return co_await refuse(call.exchange, tools.error());
-  json::Writer out;
-  out.object().array("tools");
-  // The tools' own text is passed on untouched.
-  for (const auto& tool : *tools) out.value(json::Raw{tool.json});
-  out.end().end();
-  co_await answer(call.exchange, 200, out.take_line());
+  // One text for all who read it, however slowly: it may have 8 MiB.
+  (void)co_await call.exchange.send(200, "application/json", R"({"tools":)", **tools, "}\n");
 }
 
 Task<void> call_tool(ControlCall& call) {

@@ -215,10 +215,10 @@ Task<Result<Answer>> Server::call_tool(std::string tool, json::RawObject argumen
   co_return reply;
 }
 
-Result<std::vector<mcp::Tool>> Server::tools() const {
+Result<std::shared_ptr<const std::string>> Server::tools_text() const {
   const Instance* instance = lifecycle_.serving() ? instances_.find(kShared) : nullptr;
   if (instance == nullptr) return fail(Code::kFailedPrecondition, not_connected());
-  return instance->session().tools();
+  return instance->session().tools_text();
 }
 
 Task<Result<std::vector<provision::PullOutcome>>> Server::pull(provision::PullOptions options) {

@@ -56,7 +56,7 @@ class Server {
   // kFailedPrecondition when it is not connected (the message says why), kUnavailable with how it died when it dies
   // meanwhile; never executed a second time by itself.
   Task<Result<Answer>> call_tool(std::string tool, json::RawObject arguments);
-  Result<std::vector<mcp::Tool>> tools() const;
+  Result<std::shared_ptr<const std::string>> tools_text() const;
 
   // Copies::pull. Works in every state.
   Task<Result<std::vector<provision::PullOutcome>>> pull(provision::PullOptions options);

@@ -90,7 +90,7 @@ Task<Result<Answer>> SessionLoop::call(std::string method, json::RawObject param
     mcp::CallId id;
     ~Guard() {
       if (loop.waiters_.erase(id) > 0) {
-        loop.session_.cancel(id, "the client went away");
+        loop.session_.cancel(id, "the client went away", Clock::now());
         loop.pump();
       }
       if (--loop.callers_ == 0) loop.callers_left_.notify();

@@ -130,9 +130,11 @@ void Catalog::leave_out_rest() {
 void Catalog::finish(Clock::time_point now) {
   items_ = std::move(run_->items);
   items_.shrink_to_fit();
+  text_.reset();
   known_ = true;
   ++version_;
   run_.reset();
+  retries_ = 0;
   if (std::exchange(again_, false)) schedule(now);
 }
 
@@ -144,13 +146,34 @@ void Catalog::fail_run(Error error, Clock::time_point now) {
     return;
   }
   note(fmt::format("the {}s could not be listed again: {}", kind_.one, error.message()));
-  if (std::exchange(again_, false)) schedule(now);
+  // The server may answer the next time; what it said once it says again.
+  const bool passing = error.code() == Code::kTimeout || error.code() == Code::kResourceExhausted;
+  const bool retry = passing && retries_ < limits_.max_retries;
+  if (retry) ++retries_;
+  if (std::exchange(again_, false) || retry) schedule(now);
+}
+
+std::shared_ptr<const std::string> Catalog::text() const {
+  if (auto shared = text_.lock()) return shared;
+  std::size_t size = 2;
+  for (const CatalogItem& item : items_) size += item.json.size() + 1;
+  auto text = std::make_shared<std::string>();
+  text->reserve(size);
+  *text += '[';
+  for (const CatalogItem& item : items_) {
+    if (text->size() > 1) *text += ',';
+    *text += item.json;
+  }
+  *text += ']';
+  text_ = text;
+  return text;
 }
 
 void Catalog::on_changed(Clock::time_point now) {
   const bool storm = now - last_change_ < limits_.max_refresh_delay;
   if (!storm) delay_ = std::chrono::milliseconds(0);
   last_change_ = now;
+  retries_ = 0;
   if (run_) {
     again_ = true;
   } else if (known_ && !refresh_at_) {

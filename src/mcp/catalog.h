@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -46,7 +47,9 @@ struct CatalogLimits {
   std::size_t max_answer_bytes = 32u << 20;  // of all answers of one run, whatever is in them: what is read for a list
   std::size_t max_cursor = 4u << 10;
   // Servers announce changes in storms (seven in a row at start): the list is fetched once, this long after the first.
-  // While storms go on the delay doubles up to `max_refresh_delay`; as long a silence resets it.
+  // While storms go on the delay doubles up to `max_refresh_delay`; as long a silence resets it. A later run that the
+  // server did not answer in time, or that found no room to be sent, is tried again so, `max_retries` times.
+  unsigned max_retries = 3;
   std::chrono::milliseconds refresh_delay{250};
   std::chrono::milliseconds max_refresh_delay{30'000};
 };
@@ -81,6 +84,9 @@ class Catalog {
   bool known() const { return known_; }
   bool running() const { return run_.has_value(); }
   const std::vector<CatalogItem>& items() const { return items_; }
+  // The items as a JSON array, each as the server sent it. Whoever asks while somebody still has it gets the same one:
+  // it is as large as the list.
+  std::shared_ptr<const std::string> text() const;
   std::uint64_t version() const { return version_; }  // counts the lists that came
   // Why the first list did not come, once. A later run that fails keeps the list that there is.
   std::optional<Error> take_failure() { return std::exchange(failure_, std::nullopt); }
@@ -113,13 +119,15 @@ class Catalog {
   const CatalogKind& kind_;
   CatalogLimits limits_;
   std::vector<CatalogItem> items_;
+  mutable std::weak_ptr<const std::string> text_;  // of `items_`
   bool known_ = false;
   std::uint64_t version_ = 0;
   std::optional<Run> run_;
   bool again_ = false;  // it changed while it was being fetched
   std::optional<Clock::time_point> refresh_at_;
   std::chrono::milliseconds delay_{0};  // of the refresh before, 0 = none lately
-  Clock::time_point last_change_{};
+  Clock::time_point last_change_;
+  unsigned retries_ = 0;  // since a list came or changed
   std::optional<Error> failure_;
   std::vector<std::string> notes_;
 };

@@ -25,7 +25,7 @@ void ClientSession::start(Clock::time_point now) {
   state_ = SessionState::kInitializing;
   initialize_ = endpoint_.request(
       "initialize", initialize_params(options_.protocol_version, options_.client_name, options_.client_version),
-      options_.initialize_timeout, now, Endpoint::Cancel::kNever);
+      options_.initialize_timeout, now, Endpoint::From::kOwner, Endpoint::Cancel::kNever);
 }
 
 // ---- what comes in
@@ -134,7 +134,8 @@ bool ClientSession::advance(List& list, Clock::time_point now) {
     catalog.give_up();
   }
   if (auto params = catalog.next_page())
-    list.page = endpoint_.request(catalog.kind().method, *params, catalog.page_timeout(now), now);
+    list.page =
+        endpoint_.request(catalog.kind().method, *params, catalog.page_timeout(now), now, Endpoint::From::kOwner);
   return true;
 }
 
@@ -203,12 +204,10 @@ CallId ClientSession::request(std::string_view method, const json::RawObject& pa
   return id;
 }
 
-void ClientSession::cancel(CallId id, std::string_view reason) {
+void ClientSession::cancel(CallId id, std::string_view reason, Clock::time_point now) {
   if (is_own(id)) return;
   endpoint_.cancel(id, reason);
-  while (auto incoming = endpoint_.next()) {
-    if (auto* reply = std::get_if<Reply>(&*incoming)) completions_.push_back(std::move(*reply));
-  }
+  drain(now);
 }
 
 void ClientSession::note(std::string text) {

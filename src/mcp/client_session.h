@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -64,7 +65,7 @@ class ClientSession {
   // a refusal comes as a completion too.
   CallId request(std::string_view method, const json::RawObject& params, std::chrono::milliseconds timeout,
                  Clock::time_point now);
-  void cancel(CallId id, std::string_view reason);
+  void cancel(CallId id, std::string_view reason, Clock::time_point now);
   SessionState state() const { return state_; }
   const std::optional<Error>& failure() const {
     return failure_;
@@ -73,6 +74,7 @@ class ClientSession {
   // Null for a kind that is not among the options' catalogs.
   const Catalog* catalog(const CatalogKind& kind) const;
   const std::vector<Tool>& tools() const { return lists_.front().catalog.items(); }
+  std::shared_ptr<const std::string> tools_text() const { return lists_.front().catalog.text(); }  // Catalog::text()
   bool tools_known() const { return lists_.front().catalog.known(); }
   // Counts the lists that came, of every kind.
   std::uint64_t lists_version() const;

@@ -228,9 +228,9 @@ CallId Endpoint::refuse_request(Error why) {
 }
 
 CallId Endpoint::request(std::string_view method, std::string_view params, std::chrono::milliseconds timeout,
-                         Clock::time_point now, Cancel cancel) {
+                         Clock::time_point now, From from, Cancel cancel) {
   if (closed_) return refuse_request(*closed_);
-  if (pending_.size() >= limits_.max_in_flight) {
+  if (from == From::kCaller && pending_.size() >= limits_.max_in_flight) {
     return refuse_request(Error(Code::kResourceExhausted,
                                 fmt::format("{}: {} requests are already waiting for this server; try again when some "
                                             "are answered",

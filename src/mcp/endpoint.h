@@ -92,8 +92,10 @@ class Endpoint {
   // `params` is raw JSON of an object on one line, or empty. A time-out of 0 means none. What is refused ends as a
   // Reply too. After a time-out or cancel() a late answer is dropped; the peer hears notifications/cancelled when it
   // was sent the request already.
+  // The owner's own requests are few, and not kept out by those that it passes on: max_in_flight is for the latter.
+  enum class From { kOwner, kCaller };
   CallId request(std::string_view method, std::string_view params, std::chrono::milliseconds timeout,
-                 Clock::time_point now, Cancel cancel = Cancel::kAllowed);
+                 Clock::time_point now, From from = From::kCaller, Cancel cancel = Cancel::kAllowed);
   // A Reply with this error, without sending anything: for who refuses a request before the endpoint sees it.
   CallId refuse_request(Error why);
   void cancel(CallId id, std::string_view reason);

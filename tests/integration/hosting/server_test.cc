@@ -143,7 +143,7 @@ TEST_F(HostedServerTest, connects_lists_its_tools_and_answers_as_its_own_user) {
   auto body = [this]() -> Task<int> {
     Server& one = server("one");
     if (!co_await connected(one)) co_return 1;
-    EXPECT_EQ(one.tools().value().size(), 8u);
+    EXPECT_EQ(one.view().tool_count, 8u);
     EXPECT_EQ(co_await call(one, "uid"), std::to_string(one.view().uid));
     EXPECT_GE(one.view().uid, 1'900'000'000u);
     EXPECT_EQ(one.view().server_name, "plain");

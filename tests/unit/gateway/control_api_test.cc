@@ -173,6 +173,7 @@ TEST_F(ControlApiTest, whoever_looks_or_stops_gets_in_when_too_many_wait_for_ser
   context->waiting = 224;
   EXPECT_EQ(ask("POST", "/v1/servers/off/call", R"({"tool":"t"})")->status, 429u);
   EXPECT_EQ(ask("GET", "/v1/servers/off/logs", "", {{"follow", "1"}})->status, 429u);
+  EXPECT_EQ(ask("GET", "/v1/servers/off/tools")->status, 429u);
   EXPECT_EQ(ask("GET", "/v1/wait", "", {{"timeout", "0"}})->status, 429u);
   EXPECT_EQ(ask("GET", "/v1/servers")->status, 200u);
   EXPECT_EQ(ask("POST", "/v1/servers/off/stop")->status, 200u);
@@ -346,6 +347,15 @@ TEST_F(ControlApiTest, who_waits_for_the_servers_waits_for_the_image_too) {
   boost::asio::post(loop, [&] { context->host = host.get(); });
   test::run_task(loop, both());
   EXPECT_EQ(later.json()["servers"].size(), 3u);
+}
+
+TEST_F(ControlApiTest, when_many_wait_for_servers_to_settle_the_next_one_is_told_at_once) {
+  context->patience = {std::chrono::milliseconds(0), std::chrono::seconds(60)};
+  context->settling = 16;
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(ask("POST", "/v1/servers/failing/restart")->status, 202u);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(1));
+  EXPECT_EQ(context->settling, 16u);
 }
 
 TEST_F(ControlApiTest, a_change_that_still_goes_on_is_202_with_the_state) {

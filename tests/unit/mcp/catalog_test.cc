@@ -62,6 +62,22 @@ TEST_P(CatalogTest, fails_the_first_run_and_keeps_the_list_when_a_later_one_fail
                                      ": the server's answer holds no list of " + std::string(kind.one) + "s"});
 }
 
+TEST_P(CatalogTest, everybody_who_reads_the_list_reads_one_text) {
+  Catalog catalog(kind);
+  EXPECT_EQ(*catalog.text(), "[]");
+  catalog.refresh(now);
+  (void)catalog.next_page();
+  catalog.on_page(page("[" + item("a") + "," + item("b") + "]"), now);
+  const auto first = catalog.text();
+  EXPECT_EQ(*first, "[" + item("a") + "," + item("b") + "]");
+  EXPECT_EQ(catalog.text(), first);
+  catalog.refresh(now);
+  (void)catalog.next_page();
+  catalog.on_page(page("[" + item("c") + "]"), now);
+  EXPECT_EQ(*catalog.text(), "[" + item("c") + "]");
+  EXPECT_EQ(*first, "[" + item("a") + "," + item("b") + "]");
+}
+
 TEST_P(CatalogTest, a_storm_of_changes_is_answered_ever_more_rarely) {
   Catalog catalog(kind);
   catalog.refresh(now);

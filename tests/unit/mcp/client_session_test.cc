@@ -240,13 +240,13 @@ TEST(ClientSession, cancels_on_request_but_never_its_own_handshake) {
   Fixture f;
   f.session.start(f.now);
   f.sent();
-  f.session.cancel(1, "no");
+  f.session.cancel(1, "no", f.now);
   EXPECT_EQ(f.sent(), "");
   Fixture g;
   g.ready();
   const CallId id = g.call();
   g.sent();
-  g.session.cancel(id, "user went away");
+  g.session.cancel(id, "user went away", g.now);
   EXPECT_EQ(g.completion().outcome.error().code(), Code::kCancelled);
   EXPECT_EQ(g.sent(),
             "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":3,\"reason\":\"user "
@@ -472,6 +472,50 @@ TEST(ClientSession, refuses_calls_before_initialize_and_over_the_limit) {
   g.call();
   g.call();
   EXPECT_EQ(g.completion().outcome.error().code(), Code::kResourceExhausted);
+}
+
+TEST(ClientSession, lists_again_also_while_callers_have_every_place) {
+  Fixture f({.limits = {.max_in_flight = 2}});
+  f.ready(R"([{"name":"old"}])");
+  f.call();
+  const CallId leaving = f.call();
+  f.sent();
+  f.say(R"({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})");
+  f.pass(milliseconds(250));
+  EXPECT_EQ(f.sent(), "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"tools/list\"}\n");
+  f.session.cancel(leaving, "user went away", f.now);
+  EXPECT_EQ(f.session.take_completions().size(), 1u);
+  f.say(R"({"jsonrpc":"2.0","id":5,"result":{"tools":[{"name":"new"}]}})");
+  EXPECT_EQ(f.session.tools().at(0).name, "new");
+}
+
+TEST(ClientSession,
+     a_list_for_which_the_queue_has_no_room_is_asked_for_again_and_a_caller_that_leaves_takes_no_answer_of_it) {
+  Fixture f({.limits = {.max_queued = 200}});
+  f.ready(R"([{"name":"old"}])");
+  const CallId leaving = f.session.request(
+      "tools/call", *json::RawObject::parse(R"({"name":")" + std::string(300, 'x') + R"("})"), milliseconds(0), f.now);
+  f.say(R"({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})");
+  f.pass(milliseconds(250));  // refused: the server reads nothing
+  f.session.cancel(leaving, "user went away", f.now);
+  EXPECT_EQ(f.session.take_completions().size(), 1u);
+  f.sent();
+  f.pass(milliseconds(500));
+  EXPECT_NE(f.sent().find("tools/list"), std::string::npos);
+}
+
+TEST(ClientSession, a_list_that_does_not_come_in_time_is_asked_for_again_but_not_for_ever) {
+  Fixture f({.lists = {.list_timeout = milliseconds(1000), .max_retries = 2}});
+  f.ready(R"([{"name":"old"}])");
+  f.say(R"({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})");
+  unsigned asked = 0;
+  for (int second = 0; second < 60; ++second) {
+    f.pass(milliseconds(1000));
+    const std::string sent = f.sent();
+    for (auto at = sent.find("tools/list"); at != std::string::npos; at = sent.find("tools/list", at + 1)) ++asked;
+  }
+  EXPECT_EQ(asked, 3u);
+  EXPECT_EQ(f.session.tools().at(0).name, "old");
 }
 
 }  // namespace

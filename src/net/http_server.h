@@ -26,7 +26,8 @@ struct HttpServerOptions {
   // A client gets 408 or is cut off when it takes longer. A head is at most 16 KiB (431).
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(75);  // for the first byte of a request
   std::chrono::milliseconds head_timeout = std::chrono::seconds(10);  // from there to the head's end; a TLS handshake
-  std::chrono::milliseconds body_timeout = std::chrono::seconds(30);  // waiting for the body, and a second more a KiB
+  std::chrono::milliseconds body_timeout = std::chrono::seconds(30);  // for each piece of the body; for all of it
+                                                                      // as long, and a second more for 16 KiB
   std::chrono::milliseconds write_timeout = std::chrono::minutes(1);  // for one write, to a client that reads not
 };
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/http_text.h"
@@ -17,7 +18,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kMaxSkipped = 64u << 10;
 constexpr std::chrono::seconds kSkipTime{1};
 // Below it a body comes too slowly, once HttpServerOptions::body_timeout is used up.
-constexpr std::uint64_t kSlowest = 1024;  // bytes a second
+constexpr std::uint64_t kSlowest = 16u << 10;  // bytes a second
 
 bool bodiless(unsigned status) {
   return status < 200 || status == 204 || status == 304;  // RFC 9110 §6.4.1
@@ -61,7 +62,7 @@ Task<Result<std::size_t>> ServedExchange::read_some(std::span<char> into) {
     const auto allowed = options_.body_timeout + std::chrono::seconds(received_ / kSlowest);
     const auto began = Clock::now();
     reading_since_ = began;
-    const bool came = co_await input_.more(began + (allowed - waited_));
+    const bool came = co_await input_.more(began + std::min<Clock::duration>(allowed - waited_, options_.body_timeout));
     reading_since_.reset();
     waited_ += Clock::now() - began;
     if (came) continue;

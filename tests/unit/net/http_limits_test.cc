@@ -31,6 +31,14 @@ TEST_F(HttpLimitsTest, a_body_that_comes_too_slowly_is_a_timeout_of_the_reading_
               StartsWith("HTTP/1.1 408"));
 }
 
+TEST_F(HttpLimitsTest, a_body_that_came_fast_and_stalls_is_not_waited_for_longer) {
+  options.body_timeout = milliseconds(100);
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + std::string(999'997, 'x')),
+              StartsWith("HTTP/1.1 408"));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20));
+}
+
 TEST_F(HttpLimitsTest, time_that_the_handler_takes_is_not_counted_against_the_client) {
   options.body_timeout = milliseconds(500);
   handler = [](HttpExchange& out) -> Task<void> {

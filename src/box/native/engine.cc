@@ -24,11 +24,11 @@
 #include "base/digest.h"
 #include "base/errno_error.h"
 #include "base/log.h"
-#include "base/root_fs.h"
 #include "base/text.h"
 #include "box/bind_equipment.h"
 #include "box/native/builder.h"
 #include "box/native/cgroups.h"
+#include "box/native/host_system.h"
 #include "box/native/ids.h"
 #include "box/native/layout.h"
 #include "box/native/record.h"
@@ -45,26 +45,6 @@ namespace asio = boost::asio;
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kEnding{15};
-
-std::string os_name() {
-  const std::string facts = sys::read_file("/etc/os-release", 64u << 10, sys::Links::kFollow).value_or("");
-  for (const std::string_view line : split(facts, '\n')) {
-    if (line.starts_with("PRETTY_NAME=")) return printable(trim(line.substr(12)).substr(0, 120));
-  }
-  return "Linux";
-}
-
-// Says when the host's own system is another one: environments that were installed with it are not used with the next.
-std::string host_image(const NativeOptions& options) {
-  std::string facts = sys::read_file("/usr/lib/os-release").value_or("");
-  for (const char* path :
-       {"/usr/bin/python3", "/usr/bin/node", "/usr/bin/npm", "/usr/local/bin/node", "/usr/local/bin/uv"}) {
-    struct stat info{};
-    if (::stat(path, &info) == 0) facts += fmt::format("{} {} {}\n", path, info.st_size, info.st_mtim.tv_sec);
-  }
-  for (const auto& [source, target] : options.tools) facts += fmt::format("{} {}\n", source, target);
-  return "host:" + sha256_hex(facts).substr(0, 16);
-}
 
 Result<void> make_directories(const std::string& path) {
   std::error_code error;
@@ -95,7 +75,7 @@ class NativeEngine final : public Engine {
     info.kind = "native";
     info.version = system.release;
     info.address = "native";
-    info.operating_system = os_name();
+    info.operating_system = host_system_name();
     info.rootless = ::geteuid() != 0;
     info.user_namespace = true;
     info.summary = fmt::format("native, Linux {}, {}", info.version, info.rootless ? "as an ordinary user" : "as root");
@@ -233,29 +213,7 @@ class NativeEngine final : public Engine {
     co_return co_await sweep_trees({path});
   }
 
-  Task<Result<ImageInfo>> image(std::string reference) override {
-    ImageInfo info;
-    if (reference.empty() || root_fs_of(reference) == RootFs::kHostSystem) {
-      info.id = host_image(options_);
-      info.tags = {std::string(kHostSystem)};
-      co_return info;
-    }
-    struct stat status{};
-    if (!reference.starts_with('/') || ::stat(reference.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
-      co_return fail(
-          Code::kUnsupported,
-          fmt::format(
-              "'{}': the native engine has no images; give `host` (the default) for this machine's own system, or the "
-              "absolute path of a rootfs directory",
-              printable(reference, 200)));
-    }
-    char* real = ::realpath(reference.c_str(), nullptr);
-    info.id = real == nullptr ? reference : real;
-    ::free(real);
-    info.tags = {info.id};
-    info.created_unix = status.st_mtim.tv_sec;
-    co_return info;
-  }
+  Task<Result<ImageInfo>> image(std::string reference) override { co_return native_image(reference, options_.tools); }
   Task<Result<std::vector<ImageInfo>>> images(Labels) override { co_return std::vector<ImageInfo>{}; }
   Task<Result<ImageInfo>> pull(std::string, Progress) override { co_return no_images(); }
 

@@ -56,6 +56,8 @@ class Connection {
   virtual Result<std::unique_ptr<channel::Channel>> take_channel() = 0;
   // Empty while it lives.
   virtual const std::optional<End>& ended() const = 0;
+  // It is over, and how is being found out: ended() follows within seconds.
+  virtual bool ending() const { return false; }
   // Everything that it wrote beside the channel is in its log, or will never come.
   virtual bool drained() const = 0;
   // Notified when ended() or drained() became true.

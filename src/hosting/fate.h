@@ -14,12 +14,14 @@ struct Patience {
   std::chrono::milliseconds failure{500};     // for its exit, when the session failed
   std::chrono::milliseconds no_output{1000};  // for its exit, when its output ended
   std::chrono::milliseconds no_input{1000};   // for its exit, when it takes no input any more
+  std::chrono::milliseconds ending{6000};     // for how it ended, when somebody is finding that out
 };
 
 // What is known at a moment. None of these becomes false again.
 struct Signs {
   bool ended = false;           // Connection::ended()
   bool drained = false;         // and everything that it wrote was read
+  bool ending = false;          // Connection::ending()
   bool session_failed = false;  // initialize or the first list failed
   bool output_ended = false;    // there will be no answer any more
   bool input_broken = false;    // nothing can be asked any more
@@ -49,7 +51,7 @@ class Doom {
             Clock::time_point now);
 
   Patience patience_;
-  std::optional<Clock::time_point> ended_at_, failed_at_, mute_at_, deaf_at_, wake_;
+  std::optional<Clock::time_point> ended_at_, ending_at_, failed_at_, mute_at_, deaf_at_, wake_;
 };
 
 }  // namespace mcpbox::hosting

@@ -41,6 +41,7 @@ std::optional<Error> Instance::look(std::chrono::steady_clock::time_point now) {
   signs.ended = end.has_value();
   // Of a lost sandbox nothing comes any more.
   signs.drained = (loop_.output_ended() && connection_->drained()) || (end && end->kind == End::Kind::kSandboxLost);
+  signs.ending = connection_->ending();
   signs.session_failed = session().state() == mcp::SessionState::kFailed;
   signs.output_ended = loop_.output_ended();
   signs.input_broken = loop_.input_broken();

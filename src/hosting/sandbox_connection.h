@@ -20,6 +20,7 @@ class SandboxConnection final : public Connection {
   // An error when the loop cannot take its pipes.
   Result<std::unique_ptr<channel::Channel>> take_channel() override;
   const std::optional<End>& ended() const override { return end_; }
+  bool ending() const override { return !end_ && process_->losing(); }
   bool drained() const override { return news_->errors_ended; }
   net::Signal& changed() override { return news_->changed; }
   Task<void> stop(Grace grace) override;

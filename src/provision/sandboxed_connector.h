@@ -78,6 +78,8 @@ class SandboxedProcess {
   const std::string& sandbox_name() const { return sandbox_name_; }                    // on the engine
   const std::optional<EnvRecord>& environment() const { return environment_record_; }  // that it uses
   const std::optional<End>& ended() const { return ended_; }
+  // Its sandbox is gone, and how is being found out: SandboxLost follows.
+  bool losing() const { return !ended_ && holds_.sandbox && holds_.sandbox->broken(); }
   net::Signal& changed() { return changed_; }  // when ended() changes
   // Called then too; until it is replaced.
   void on_change(std::function<void()> handler) { on_change_ = std::move(handler); }

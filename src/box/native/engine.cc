@@ -165,14 +165,12 @@ class NativeEngine final : public Engine {
       written = fail(errno_error(errno, fresh));
     }
     if (written && ::rename(fresh.c_str(), path.c_str()) != 0) {
-      if (errno != EEXIST && errno != ENOTEMPTY) {
-        written = fail(errno_error(errno, path));
-        // Somebody else has just made it, or its removal was broken off: then it gets `data` again.
-      } else if (::renameat2(AT_FDCWD, (fresh + "/data").c_str(), AT_FDCWD, (path + "/data").c_str(),
-                             RENAME_NOREPLACE) != 0 &&
-                 errno != EEXIST) {
-        written = fail(errno_error(errno, path));
-      }
+      // Somebody else has just made it, or its removal was broken off: then it gets `data` again.
+      const bool there =
+          (errno == EEXIST || errno == ENOTEMPTY) && (::renameat2(AT_FDCWD, (fresh + "/data").c_str(), AT_FDCWD,
+                                                                  (path + "/data").c_str(), RENAME_NOREPLACE) == 0 ||
+                                                      errno == EEXIST);
+      if (!there) written = fail(errno_error(errno, path));
     }
     std::error_code ignored;
     fs::remove_all(fresh, ignored);

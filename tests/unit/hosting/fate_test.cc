@@ -67,6 +67,25 @@ TEST_F(DoomTest, a_server_that_takes_no_input_is_deaf_when_no_exit_comes) {
   EXPECT_EQ(look(), Fate::kEnded);
 }
 
+TEST_F(DoomTest, how_it_ended_is_waited_for_while_somebody_finds_out) {
+  signs.output_ended = signs.input_broken = true;
+  EXPECT_EQ(look(), Fate::kUncertain);
+  signs.ending = true;
+  EXPECT_EQ(look(999), Fate::kUncertain);
+  EXPECT_EQ(look(5999), Fate::kUncertain);
+  signs.ending = false;
+  signs.ended = signs.drained = true;
+  EXPECT_EQ(look(), Fate::kEnded);
+}
+
+TEST_F(DoomTest, how_it_ended_is_not_waited_for_for_ever) {
+  signs.output_ended = signs.ending = true;
+  EXPECT_EQ(look(), Fate::kUncertain);
+  EXPECT_EQ(doom.wake(), now + milliseconds(6000));
+  EXPECT_EQ(look(6000), Fate::kUncertain);  // from now on as ever
+  EXPECT_EQ(look(1000), Fate::kMute);
+}
+
 TEST_F(DoomTest, an_end_that_comes_late_has_its_own_time_for_last_words) {
   signs.output_ended = true;
   EXPECT_EQ(look(), Fate::kUncertain);

@@ -114,7 +114,8 @@ servers:
     assert.match(missing.stderr, /nowhere\.yaml/);
   });
   await check('no engine: exit code 4 and what to do', async () => {
-    const env = { DOCKER_HOST: `unix://${work}/no-engine.sock` };
+    // A state directory in which no daemon has noted an engine: `down` goes by that one first.
+    const env = { DOCKER_HOST: `unix://${work}/no-engine.sock`, MCPBOX_STATE_DIR: `${work}/no-engine-state` };
     const config = `${work}/one.yaml`;
     writeFileSync(config, 'version: 1\nservers:\n  a: {command: "true"}\n');
     for (const args of [['run', '--', 'true'], ['serve', '-c', config], ['image', 'list'], ['down']]) {

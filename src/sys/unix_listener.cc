@@ -72,7 +72,7 @@ Result<void> clear_the_way(const std::string& path) {
     return fail(Code::kFailedPrecondition, fmt::format("{} exists and is no socket; move it away", printable(path)));
   const auto by = listens(path);
   if (!by) return fail(by.error());
-  if (*by) return served(path, **by);
+  if (*by) return served(path, by->value_or(0));  // 0: who it is cannot be told
   if (::unlink(path.c_str()) != 0 && errno != ENOENT)
     return fail(errno_error(errno, fmt::format("cannot remove the old socket {}", printable(path))));
   return {};

@@ -48,6 +48,12 @@ void ClientSession::on_too_long(std::string_view head, std::string_view tail, st
 }
 
 void ClientSession::drain(Clock::time_point now) {
+  do {
+    take_incoming(now);
+  } while (advance_lists(now));
+}
+
+void ClientSession::take_incoming(Clock::time_point now) {
   while (auto incoming = endpoint_.next()) {
     if (auto* reply = std::get_if<Reply>(&*incoming)) {
       on_reply(std::move(*reply), now);
@@ -61,7 +67,6 @@ void ClientSession::drain(Clock::time_point now) {
       note(std::move(noise->text));
     }
   }
-  advance_lists(now);
 }
 
 // We declare no roots, sampling or elicitation. An unanswered request keeps some servers waiting for a minute, so each
@@ -109,11 +114,14 @@ std::uint64_t ClientSession::lists_version() const {
   return sum;
 }
 
-void ClientSession::advance_lists(Clock::time_point now) {
+bool ClientSession::advance_lists(Clock::time_point now) {
+  bool asked = false;
   for (List& list : lists_) {
-    if (!advance(list, now)) return;
+    asked = advance(list, now) || asked;
+    if (state_ == SessionState::kFailed) return false;
   }
   if (state_ == SessionState::kListing && tools_known()) state_ = SessionState::kReady;
+  return asked;
 }
 
 bool ClientSession::advance(List& list, Clock::time_point now) {
@@ -133,9 +141,9 @@ bool ClientSession::advance(List& list, Clock::time_point now) {
     if (declares(server_.capabilities, catalog.kind().capability)) note(error->message());
     catalog.give_up();
   }
-  if (auto params = catalog.next_page())
-    list.page =
-        endpoint_.request(catalog.kind().method, *params, catalog.page_timeout(now), now, Endpoint::From::kOwner);
+  const auto params = catalog.next_page();
+  if (!params) return false;
+  list.page = endpoint_.request(catalog.kind().method, *params, catalog.page_timeout(now), now, Endpoint::From::kOwner);
   return true;
 }
 

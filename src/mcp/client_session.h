@@ -87,6 +87,7 @@ class ClientSession {
 
  private:
   void drain(Clock::time_point now);
+  void take_incoming(Clock::time_point now);
   void on_reply(Reply reply, Clock::time_point now);
   void on_initialized(Result<CallReply> answer, Clock::time_point now);
   void on_peer_request(const PeerRequest& request);
@@ -97,8 +98,8 @@ class ClientSession {
   };
   List* waiting_for(CallId page);
   bool is_own(CallId id) { return id == initialize_ || waiting_for(id) != nullptr; }
-  void advance_lists(Clock::time_point now);
-  // False: the session failed with it.
+  // True: a page was asked for. When that was refused at once its reply waits already, and nothing else would come.
+  bool advance_lists(Clock::time_point now);
   bool advance(List& list, Clock::time_point now);
   void fail_session(Error error);
   void fail_session(Error error, const Error& reason);

@@ -497,6 +497,7 @@ TEST(ClientSession,
       "tools/call", *json::RawObject::parse(R"({"name":")" + std::string(300, 'x') + R"("})"), milliseconds(0), f.now);
   f.say(R"({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})");
   f.pass(milliseconds(250));  // refused: the server reads nothing
+  EXPECT_EQ(f.session.next_deadline(), f.now + milliseconds(500));
   f.session.cancel(leaving, "user went away", f.now);
   EXPECT_EQ(f.session.take_completions().size(), 1u);
   f.sent();

@@ -30,20 +30,33 @@ void ClientSession::start(Clock::time_point now) {
 
 // ---- what comes in
 
-void ClientSession::on_message(std::string_view line, const json::Message& message, Clock::time_point now) {
-  if (state_ == SessionState::kClosed || state_ == SessionState::kFailed) return;
-  endpoint_.on_message(line, message);
+Unasked ClientSession::on_message(ReadLine line, Clock::time_point now) {
+  if (over()) return {std::max<std::size_t>(line.messages.size(), 1), line.line.size()};
+  endpoint_.on_message(std::move(line));
   drain(now);
+  return endpoint_.unasked();
 }
 
-void ClientSession::on_message(std::string_view line, Clock::time_point now) {
-  on_message(line, json::Peeker().peek(line), now);
-}
-
-void ClientSession::on_too_long(std::string_view head, std::string_view tail, std::size_t length,
-                                Clock::time_point now) {
-  if (state_ == SessionState::kClosed || state_ == SessionState::kFailed) return;
+Unasked ClientSession::on_too_long(std::string_view head, std::string_view tail, std::size_t length,
+                                   Clock::time_point now) {
+  if (over()) return {1, 0};
   endpoint_.on_too_long(head, tail, length);
+  drain(now);
+  return endpoint_.unasked();
+}
+
+std::optional<ClientSession::LongPage> ClientSession::take_long_page() {
+  if (long_pages_.empty()) return std::nullopt;
+  LongPage page = std::move(long_pages_.back());
+  long_pages_.pop_back();
+  return page;
+}
+
+void ClientSession::on_page_read(const CatalogKind& kind, CatalogPage page, Clock::time_point now) {
+  if (over()) return;
+  for (List& list : lists_) {
+    if (&list.catalog.kind() == &kind) list.catalog.on_page(std::move(page), now);
+  }
   drain(now);
 }
 
@@ -83,7 +96,11 @@ void ClientSession::on_reply(Reply reply, Clock::time_point now) {
     if (state_ == SessionState::kInitializing) on_initialized(std::move(reply.outcome), now);
   } else if (List* list = waiting_for(reply.id)) {
     list->page = 0;
-    list->catalog.on_page(reply.outcome, now);
+    if (reply.outcome && !reply.outcome->error_code && reply.outcome->result.size() >= options_.long_page) {
+      long_pages_.push_back({&list->catalog.kind(), list->catalog.limits(), std::move(reply.outcome->result)});
+    } else {
+      list->catalog.on_page(reply.outcome, now);
+    }
   } else {
     completions_.push_back(std::move(reply));
   }
@@ -191,6 +208,7 @@ void ClientSession::fail_session(Error error, const Error& reason) {
 // Calls of others complete with the reason; the handshake's and the list's own requests are nobody else's business.
 void ClientSession::end(const Error& reason) {
   for (List& list : lists_) list.catalog.stop();
+  long_pages_.clear();
   endpoint_.on_closed(reason);
   while (auto incoming = endpoint_.next()) {
     auto* reply = std::get_if<Reply>(&*incoming);

@@ -1,15 +1,13 @@
-// The running instances of one server, by whose they are, and who uses them at the moment.
+// The instances of one server, by whose they are. Whoever wants more rows than one makes, starts and ends them here.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <map>
-#include <memory>
 #include <string>
+#include <utility>
 
 #include "base/result.h"
-#include "hosting/instance.h"
+#include "hosting/instance_life.h"
 #include "net/task.h"
-#include "net/wait.h"
 
 namespace mcpbox::hosting {
 
@@ -20,41 +18,32 @@ struct ScopeKey {
 };
 inline const ScopeKey kShared{};
 
-// Lives on one executor. Every row is retired, and every lease given back, before it is destroyed.
+// Lives on one executor. run() has ended, and every lease is back, before it is destroyed.
 class InstancePool {
- private:
-  struct Row;
-
  public:
-  // An instance in use: it lives at least until the lease is destroyed.
-  class Lease {
-   public:
-    Lease(Lease&&) noexcept = default;
-    Lease& operator=(Lease&&) = delete;
-    ~Lease();
-    Instance* operator->() const;
+  using Lease = InstanceLife::Lease;
 
-   private:
-    friend class InstancePool;
-    explicit Lease(std::shared_ptr<Row> row);
-    std::shared_ptr<Row> row_;  // null when moved from
-  };
+  // `context` outlives it.
+  explicit InstancePool(InstanceContext& context);
 
-  explicit InstancePool(boost::asio::any_io_executor executor) : executor_(std::move(executor)) {}
+  // The lives of the rows; ends when a shut-down was asked for, with nothing of them left. Not to be cancelled.
+  Task<void> run() { return shared_->run(); }
+  // All rows.
+  void tell(const Lifecycle::Event& event);
+  // Every row is connected, failed for good or stopped, as the newest request wants it.
+  bool settled() const;
 
-  // Takes an instance in that was started. There is none with that key.
-  void add(ScopeKey key, std::unique_ptr<Instance> instance);
-  // For views: null when there is none, or when it is about to end.
-  Instance* find(const ScopeKey& key) const;
-  // kFailedPrecondition when there is none, or when it is about to end. Waits for nothing today; an instance that must
-  // be started first will be waited for.
+  // kFailedPrecondition when it is not connected (the message says why) or there is no such row. Waits for nothing
+  // today; an instance that must be started first will be waited for.
   Task<Result<Lease>> acquire(ScopeKey key);
-  // Gives no lease of it out any more, ends it (Instance::end), and returns when the last lease is back and it is gone.
-  Task<void> retire(ScopeKey key, Error reason, bool broken);
+  // For views: null when there is no such row.
+  const InstanceLife* find(const ScopeKey& key) const;
+  // The row that is shown where one has to stand for all.
+  const InstanceLife& shown() const { return *shared_; }
 
  private:
-  boost::asio::any_io_executor executor_;
-  std::map<ScopeKey, std::shared_ptr<Row>> rows_;
+  std::map<ScopeKey, InstanceLife> rows_;
+  InstanceLife* shared_;
 };
 
 }  // namespace mcpbox::hosting

@@ -5,7 +5,6 @@
 #include <utility>
 #include <variant>
 
-#include "json/peek.h"
 #include "net/offload.h"
 
 namespace mcpbox::hosting {
@@ -22,6 +21,11 @@ constexpr std::size_t kBlankCost = 16;  // of a line with nothing in it
 // An answer of 16 MiB more, and the line that it came in: what one server costs by answering.
 constexpr std::size_t kMaxUndelivered = 8u << 20;
 
+mcp::SessionOptions with_long_pages(mcp::SessionOptions options) {
+  options.long_page = kLong;
+  return options;
+}
+
 }  // namespace
 
 SessionLoop::SessionLoop(boost::asio::any_io_executor executor, boost::asio::thread_pool& pool,
@@ -30,7 +34,7 @@ SessionLoop::SessionLoop(boost::asio::any_io_executor executor, boost::asio::thr
     : executor_(executor),
       pool_(pool),
       channel_(std::move(channel)),
-      session_(std::move(options)),
+      session_(with_long_pages(std::move(options))),
       log_(log),
       unasked_(kUnaskedPerSecond, kUnaskedBurst),
       readable_(executor),
@@ -137,31 +141,34 @@ Task<void> SessionLoop::read() {
     while (!session_.wants_input() || undelivered_->bytes >= kMaxUndelivered) co_await readable_.wait();
     const auto got = co_await channel_->receive();
     const auto now = Clock::now();
-    std::uint64_t settled = 0;
-    std::size_t cost = kMessageCost;
+    mcp::Unasked unasked;
+    std::size_t cost = 0;
     if (const auto* message = std::get_if<channel::Message>(&got)) {
-      cost += message->text.size();
-      json::Message peeked;
+      mcp::ReadLine line;
       if (message->text.size() < kLong) {
-        peeked = json::Peeker().peek(message->text);
+        line = session_.reader().read(message->text);
       } else {
-        peeked = co_await net::offload(pool_, [text = message->text] { return json::Peeker().peek(text); });
+        line = co_await net::offload(pool_,
+                                     [reader = session_.reader(), text = message->text] { return reader.read(text); });
       }
-      // Not before the parse: others may be asked, or give up, meanwhile.
-      settled = session_.counters().settled;
-      session_.on_message(message->text, peeked, now);
+      // Others may have been asked, or have given up, since it came.
+      unasked = session_.on_message(std::move(line), now);
     } else if (const auto* dropped = std::get_if<channel::TooLong>(&got)) {
-      settled = session_.counters().settled;
-      session_.on_too_long(dropped->head, dropped->tail, dropped->length, now);
+      unasked = session_.on_too_long(dropped->head, dropped->tail, dropped->length, now);
     } else if (const auto* blank = std::get_if<channel::Blank>(&got)) {
-      settled = session_.counters().settled;
       cost = blank->lines * kBlankCost;
     } else {
       break;
     }
-    const bool answer = session_.counters().settled > settled;
     pump();
-    if (!answer) {
+    while (auto page = session_.take_long_page()) {
+      const mcp::CatalogKind& kind = *page->kind;
+      auto read = co_await net::offload(pool_, [long_page = *std::move(page)] { return long_page.read(); });
+      session_.on_page_read(kind, std::move(read), Clock::now());
+      pump();
+    }
+    cost += unasked.messages * kMessageCost + unasked.bytes;
+    if (cost > 0) {
       unasked_.charge(cost, now);
       if (const auto wait = unasked_.wait(now); wait.count() > 0) {
         co_await net::sleep_for(std::chrono::ceil<std::chrono::milliseconds>(wait));

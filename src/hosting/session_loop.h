@@ -49,8 +49,10 @@ class Answer : public mcp::CallReply {
 // What a server may cost the loop that it shares: what nobody asked it for (requests, notifications, noise, late or
 // unknown answers) is read at 2 MiB and about 6,000 messages a second, 4 MiB at once; beyond that it waits in the pipe.
 // Answers that somebody waits for are read at any speed, but nothing is read while 8 MiB of them are in callers' hands.
-// Long messages are parsed on `pool`. After half a millisecond
-// of work the loop's other tasks have their turn.
+// Of a batch only the answers in it that somebody waits for are free. Lines of 128 KiB and more are read on `pool`, and
+// so are a list's pages of that size. On the loop, of a message of any size: the copy of a result or an error that
+// somebody waits for (16 MiB at most), the answer to initialize (4 MiB at most), and that a page's items (10,000, or 8
+// MiB, at most) join their list. After half a millisecond of work the loop's other tasks have their turn.
 class SessionLoop {
  public:
   // `pool` and `log` outlive it.

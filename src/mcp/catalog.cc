@@ -15,8 +15,52 @@ namespace mcpbox::mcp {
 namespace {
 
 constexpr std::size_t kMaxNotes = 100;  // of one run: a list of a million nameless items says so a hundred times
+constexpr std::size_t kNoted = 400;     // bytes of such an item, for the note
+
+// What an item costs the list that is kept. The name is kept twice.
+std::size_t cost(const CatalogItem& item) {
+  return item.json.size() + item.description.size() + 2 * item.name.size();
+}
 
 }  // namespace
+
+CatalogPage read_page(const CatalogKind& kind, const CatalogLimits& limits, std::string_view result) {
+  CatalogPage page;
+  page.bytes = result.size();
+  const auto list = json::raw_member(result, kind.member);
+  page.is_list = list && list->starts_with('[');
+  if (!page.is_list) return page;
+  std::size_t named = 0, nameless = 0, kept = 0;
+  json::ElementWalk walk(*list);
+  while (const auto raw = walk.next()) {
+    if (named >= limits.max_items || kept + raw->size() > limits.max_bytes) {
+      page.cut = true;
+      break;
+    }
+    const auto text_of = [&](std::string_view key) {
+      const auto value = json::raw_member(*raw, key);
+      return value ? json::string_of(*value).value_or("") : std::string();
+    };
+    CatalogItem item;
+    item.name = text_of(kind.key);
+    if (item.name.empty()) {
+      if (nameless++ >= kMaxNotes) continue;
+      item.json = raw->substr(0, kNoted);
+    } else {
+      ++named;
+      item.description = text_of("description");
+      item.json = std::string(*raw);
+      kept += cost(item);
+    }
+    page.items.push_back(std::move(item));
+  }
+  const auto cursor = json::raw_member(result, "nextCursor");
+  if (cursor && *cursor != "null") {
+    page.cursor_bytes = cursor->size();
+    if (cursor->size() <= limits.max_cursor) page.cursor = std::string(*cursor);
+  }
+  return page;
+}
 
 void Catalog::refresh(Clock::time_point now) {
   if (run_) {
@@ -53,35 +97,33 @@ void Catalog::on_page(const Result<CallReply>& answer, Clock::time_point now) {
         Error(Code::kDataLoss, fmt::format("{}: the server answered with {}", kind_.method, describe_error(*answer))),
         now);
   }
-  take(answer->result, now);
+  on_page(read_page(kind_, limits_, answer->result), now);
 }
 
-void Catalog::take(std::string_view result, Clock::time_point now) {
-  run_->bytes += result.size();
-  const auto list = json::raw_member(result, kind_.member);
-  if (!list || list->empty() || list->front() != '[') {
+void Catalog::on_page(CatalogPage page, Clock::time_point now) {
+  if (!run_) return;
+  run_->asked = false;
+  run_->bytes += page.bytes;
+  if (!page.is_list) {
     return fail_run(
         Error(Code::kDataLoss, fmt::format("{}: the server's answer holds no list of {}s", kind_.method, kind_.one)),
         now);
   }
-  json::ElementWalk walk(*list);
-  while (!run_->full) {
-    const auto item = walk.next();
-    if (!item) break;
-    add(*item);
+  for (CatalogItem& item : page.items) {
+    if (run_->full) break;
+    add(std::move(item));
   }
-  if (run_->bytes > limits_.max_answer_bytes && !run_->full) leave_out_rest();
+  if ((page.cut || run_->bytes > limits_.max_answer_bytes) && !run_->full) leave_out_rest();
   // An empty string is a cursor like any other; only its absence or null ends the list.
-  const auto cursor = json::raw_member(result, "nextCursor");
-  if (!cursor || *cursor == "null" || run_->full) return finish(now);
-  if (cursor->size() > limits_.max_cursor) {
+  if (page.cursor_bytes == 0 || run_->full) return finish(now);
+  if (page.cursor.empty()) {
     note(fmt::format("{}: the server gave a cursor of {}; its list ends here", kind_.method,
-                     human_bytes(cursor->size())));
+                     human_bytes(page.cursor_bytes)));
     return finish(now);
   }
-  if (!run_->cursors.emplace(*cursor).second) {
+  if (!run_->cursors.insert(page.cursor).second) {
     note(fmt::format("{}: the server gave the cursor {} twice; its list ends here", kind_.method,
-                     printable(*cursor, 80)));
+                     printable(page.cursor, 80)));
     return finish(now);
   }
   if (run_->pages >= limits_.max_pages) {
@@ -89,35 +131,28 @@ void Catalog::take(std::string_view result, Clock::time_point now) {
     return finish(now);
   }
   ++run_->pages;
-  run_->cursor = *cursor;
+  run_->cursor = std::move(page.cursor);
 }
 
-void Catalog::add(std::string_view raw) {
-  const auto text_of = [&](std::string_view key) {
-    const auto value = json::raw_member(raw, key);
-    return value ? json::string_of(*value).value_or("") : std::string();
-  };
-  if (run_->items.size() >= limits_.max_items || run_->kept + raw.size() > limits_.max_bytes) return leave_out_rest();
-  CatalogItem item;
-  item.name = text_of(kind_.key);
+void Catalog::add(CatalogItem item) {
   const bool may_say = notes_.size() < kMaxNotes;
   if (item.name.empty()) {
     if (may_say) {
       note(fmt::format("{}: a {} without a {} was left out: {}", kind_.method, kind_.one, kind_.key,
-                       printable(raw, 100)));
+                       printable(item.json, 100)));
     }
     return;
   }
+  if (run_->items.size() >= limits_.max_items || run_->kept + item.json.size() > limits_.max_bytes)
+    return leave_out_rest();
   if (!run_->names.insert(item.name).second) {
     if (may_say) {
       note(fmt::format("{}: a second {} named '{}' was left out", kind_.method, kind_.one, printable(item.name, 80)));
     }
     return;
   }
-  item.description = text_of("description");
-  item.json = std::string(raw);
-  // The name is kept twice; all of it together must not pass the limit by more than one item's worth of texts.
-  run_->kept += raw.size() + item.description.size() + 2 * item.name.size();
+  // All of it together does not pass the limit by more than one item's worth of texts.
+  run_->kept += cost(item);
   run_->items.push_back(std::move(item));
 }
 

@@ -60,6 +60,18 @@ struct CatalogItem {
   std::string json;  // the whole item as the server sent it
 };
 
+// One page, read without what the catalog knows of the pages before it.
+struct CatalogPage {
+  bool is_list = false;            // false: the answer holds none
+  std::size_t bytes = 0;           // of the answer
+  std::vector<CatalogItem> items;  // as many as a whole list may have; one without a name is among them, for the notes
+  bool cut = false;                // there were more
+  std::string cursor;              // raw, of the page after it, at most max_cursor; empty = none
+  std::size_t cursor_bytes = 0;    // also of one that is longer
+};
+// Time grows with `result`, which is walked four times: who has threads reads long pages there.
+CatalogPage read_page(const CatalogKind& kind, const CatalogLimits& limits, std::string_view result);
+
 class Catalog {
  public:
   explicit Catalog(const CatalogKind& kind, CatalogLimits limits = {}) : kind_(kind), limits_(limits) {}
@@ -72,6 +84,8 @@ class Catalog {
   // How long that page may take.
   std::chrono::milliseconds page_timeout(Clock::time_point now) const;
   void on_page(const Result<CallReply>& answer, Clock::time_point now);
+  // The same, of an answer that was no error and has been read.
+  void on_page(CatalogPage page, Clock::time_point now);
   // The peer need not have such a list: what there is counts as the whole of it.
   void give_up();
   void on_changed(Clock::time_point now);
@@ -92,6 +106,7 @@ class Catalog {
   std::optional<Error> take_failure() { return std::exchange(failure_, std::nullopt); }
   std::vector<std::string> take_notes() { return std::exchange(notes_, {}); }  // for the server's log
   const CatalogKind& kind() const { return kind_; }
+  const CatalogLimits& limits() const { return limits_; }
 
  private:
   // One run through the pages.
@@ -108,8 +123,7 @@ class Catalog {
     bool asked = false;  // the page at `cursor` is on its way
     bool full = false;   // a limit was passed; said in the notes
   };
-  void take(std::string_view result, Clock::time_point now);
-  void add(std::string_view raw);
+  void add(CatalogItem item);
   void leave_out_rest();
   void finish(Clock::time_point now);
   void fail_run(Error error, Clock::time_point now);

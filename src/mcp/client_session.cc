@@ -30,24 +30,43 @@ void ClientSession::start(Clock::time_point now) {
 
 // ---- what comes in
 
-void ClientSession::on_message(std::string_view line, const json::Message& message, Clock::time_point now) {
-  if (state_ == SessionState::kClosed || state_ == SessionState::kFailed) return;
-  endpoint_.on_message(line, message);
+Unasked ClientSession::on_message(ReadLine line, Clock::time_point now) {
+  if (over()) return {std::max<std::size_t>(line.messages.size(), 1), line.line.size()};
+  endpoint_.on_message(std::move(line));
   drain(now);
+  return endpoint_.unasked();
 }
 
-void ClientSession::on_message(std::string_view line, Clock::time_point now) {
-  on_message(line, json::Peeker().peek(line), now);
-}
-
-void ClientSession::on_too_long(std::string_view head, std::string_view tail, std::size_t length,
-                                Clock::time_point now) {
-  if (state_ == SessionState::kClosed || state_ == SessionState::kFailed) return;
+Unasked ClientSession::on_too_long(std::string_view head, std::string_view tail, std::size_t length,
+                                   Clock::time_point now) {
+  if (over()) return {1, 0};
   endpoint_.on_too_long(head, tail, length);
+  drain(now);
+  return endpoint_.unasked();
+}
+
+std::optional<ClientSession::LongPage> ClientSession::take_long_page() {
+  if (long_pages_.empty()) return std::nullopt;
+  LongPage page = std::move(long_pages_.back());
+  long_pages_.pop_back();
+  return page;
+}
+
+void ClientSession::on_page_read(const CatalogKind& kind, CatalogPage page, Clock::time_point now) {
+  if (over()) return;
+  for (List& list : lists_) {
+    if (&list.catalog.kind() == &kind) list.catalog.on_page(std::move(page), now);
+  }
   drain(now);
 }
 
 void ClientSession::drain(Clock::time_point now) {
+  do {
+    take_incoming(now);
+  } while (advance_lists(now));
+}
+
+void ClientSession::take_incoming(Clock::time_point now) {
   while (auto incoming = endpoint_.next()) {
     if (auto* reply = std::get_if<Reply>(&*incoming)) {
       on_reply(std::move(*reply), now);
@@ -61,7 +80,6 @@ void ClientSession::drain(Clock::time_point now) {
       note(std::move(noise->text));
     }
   }
-  advance_lists(now);
 }
 
 // We declare no roots, sampling or elicitation. An unanswered request keeps some servers waiting for a minute, so each
@@ -78,7 +96,11 @@ void ClientSession::on_reply(Reply reply, Clock::time_point now) {
     if (state_ == SessionState::kInitializing) on_initialized(std::move(reply.outcome), now);
   } else if (List* list = waiting_for(reply.id)) {
     list->page = 0;
-    list->catalog.on_page(reply.outcome, now);
+    if (reply.outcome && !reply.outcome->error_code && reply.outcome->result.size() >= options_.long_page) {
+      long_pages_.push_back({&list->catalog.kind(), list->catalog.limits(), std::move(reply.outcome->result)});
+    } else {
+      list->catalog.on_page(reply.outcome, now);
+    }
   } else {
     completions_.push_back(std::move(reply));
   }
@@ -109,11 +131,14 @@ std::uint64_t ClientSession::lists_version() const {
   return sum;
 }
 
-void ClientSession::advance_lists(Clock::time_point now) {
+bool ClientSession::advance_lists(Clock::time_point now) {
+  bool asked = false;
   for (List& list : lists_) {
-    if (!advance(list, now)) return;
+    asked = advance(list, now) || asked;
+    if (state_ == SessionState::kFailed) return false;
   }
   if (state_ == SessionState::kListing && tools_known()) state_ = SessionState::kReady;
+  return asked;
 }
 
 bool ClientSession::advance(List& list, Clock::time_point now) {
@@ -133,9 +158,9 @@ bool ClientSession::advance(List& list, Clock::time_point now) {
     if (declares(server_.capabilities, catalog.kind().capability)) note(error->message());
     catalog.give_up();
   }
-  if (auto params = catalog.next_page())
-    list.page =
-        endpoint_.request(catalog.kind().method, *params, catalog.page_timeout(now), now, Endpoint::From::kOwner);
+  const auto params = catalog.next_page();
+  if (!params) return false;
+  list.page = endpoint_.request(catalog.kind().method, *params, catalog.page_timeout(now), now, Endpoint::From::kOwner);
   return true;
 }
 
@@ -183,6 +208,7 @@ void ClientSession::fail_session(Error error, const Error& reason) {
 // Calls of others complete with the reason; the handshake's and the list's own requests are nobody else's business.
 void ClientSession::end(const Error& reason) {
   for (List& list : lists_) list.catalog.stop();
+  long_pages_.clear();
   endpoint_.on_closed(reason);
   while (auto incoming = endpoint_.next()) {
     auto* reply = std::get_if<Reply>(&*incoming);

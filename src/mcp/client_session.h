@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +32,8 @@ struct SessionOptions {
   // The lists that are fetched and kept: rows of catalog.h. The first is the one that a session is ready with.
   std::vector<const CatalogKind*> catalogs{&kToolCatalog};
   CatalogLimits lists;
+  // A page of a list with so many bytes waits for the driver in take_long_page(). The default: none does.
+  std::size_t long_page = std::numeric_limits<std::size_t>::max();
 };
 
 using Tool = CatalogItem;
@@ -46,12 +49,25 @@ class ClientSession {
 
   // Queues `initialize`.
   void start(Clock::time_point now);
-  // `message` is what json::Peeker says of `line`; without it the session peeks itself.
-  void on_message(std::string_view line, const json::Message& message, Clock::time_point now);
-  void on_message(std::string_view line, Clock::time_point now);
+  // Gives what of the line nobody waited for.
+  Unasked on_message(ReadLine line, Clock::time_point now);
+  Unasked on_message(std::string_view line, Clock::time_point now) { return on_message(reader().read(line), now); }
+  // Reads the next line: on a thread, where it is long.
+  MessageReader reader() const { return endpoint_.reader(); }
   // A message that was dropped for its length: its two ends. The request that it answered, where its id can be known,
   // fails.
-  void on_too_long(std::string_view head, std::string_view tail, std::size_t length, Clock::time_point now);
+  Unasked on_too_long(std::string_view head, std::string_view tail, std::size_t length, Clock::time_point now);
+  // A page of SessionOptions::long_page and more, to be read on a thread; its list waits for on_page_read(). After each
+  // message, until there is none.
+  struct LongPage {
+    const CatalogKind* kind;
+    CatalogLimits limits;
+    std::string result;
+    CatalogPage read() const { return read_page(*kind, limits, result); }
+  };
+  std::optional<LongPage> take_long_page();
+  // The session may have ended meanwhile.
+  void on_page_read(const CatalogKind& kind, CatalogPage page, Clock::time_point now);
   void on_time(Clock::time_point now);
   // The server ended or its pipe broke: everything pending completes with `reason`.
   void on_closed(const Error& reason);
@@ -83,10 +99,10 @@ class ClientSession {
   std::vector<Completion> take_completions();
   std::vector<std::string> take_log();  // what was no JSON-RPC message, protocol violations: for the server's log, raw
 
-  const Endpoint::Counters& counters() const { return endpoint_.counters(); }
-
  private:
+  bool over() const { return state_ == SessionState::kClosed || state_ == SessionState::kFailed; }
   void drain(Clock::time_point now);
+  void take_incoming(Clock::time_point now);
   void on_reply(Reply reply, Clock::time_point now);
   void on_initialized(Result<CallReply> answer, Clock::time_point now);
   void on_peer_request(const PeerRequest& request);
@@ -97,8 +113,8 @@ class ClientSession {
   };
   List* waiting_for(CallId page);
   bool is_own(CallId id) { return id == initialize_ || waiting_for(id) != nullptr; }
-  void advance_lists(Clock::time_point now);
-  // False: the session failed with it.
+  // True: a page was asked for. When that was refused at once its reply waits already, and nothing else would come.
+  bool advance_lists(Clock::time_point now);
   bool advance(List& list, Clock::time_point now);
   void fail_session(Error error);
   void fail_session(Error error, const Error& reason);
@@ -108,6 +124,7 @@ class ClientSession {
   SessionOptions options_;
   Endpoint endpoint_;
   std::vector<List> lists_;
+  std::vector<LongPage> long_pages_;  // at most one of each list
   SessionState state_ = SessionState::kNew;
   std::optional<Error> failure_;
   ServerInfo server_;

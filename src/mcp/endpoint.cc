@@ -20,22 +20,20 @@ constexpr std::size_t kMaxErrorMessage = 4u << 10;
 constexpr std::size_t kMaxAbandoned = 1024;
 
 // Code and message of an error object, whatever the peer made of them (0, a float, a missing or non-text message).
-CallReply error_reply(std::string_view error) {
+CallReply error_reply(const ReadMessage& read) {
   CallReply reply;
-  reply.error = std::string(error);
+  reply.error = std::string(read.message.body);
   reply.error_code = kInternalError;
-  if (const auto code = json::raw_member(error, "code")) {
-    int value = 0;
-    const auto [end, problem] = std::from_chars(code->data(), code->data() + code->size(), value);
-    if (problem == std::errc{} && end == code->data() + code->size()) reply.error_code = value;
-  }
-  if (const auto message = json::raw_member(error, "message")) {
-    // Cut before it is unescaped: what is cut off needs no copy. An escape that is cut through stays as it stands.
-    const bool is_text = message->size() >= 2 && message->front() == '"';
-    const std::string_view inside = is_text ? message->substr(1, message->size() - 2) : *message;
-    const std::string_view kept = inside.substr(0, kMaxErrorMessage);
-    reply.error_message = is_text ? json::unescape(kept) : std::string(kept);
-  }
+  const std::string_view code = read.error_code;
+  int value = 0;
+  const auto [end, problem] = std::from_chars(code.data(), code.data() + code.size(), value);
+  if (problem == std::errc{} && end == code.data() + code.size()) reply.error_code = value;
+  // Cut before it is unescaped: what is cut off needs no copy. An escape that is cut through stays as it stands.
+  const std::string_view message = read.error_message;
+  const bool is_text = message.size() >= 2 && message.front() == '"';
+  const std::string_view inside = is_text ? message.substr(1, message.size() - 2) : message;
+  const std::string_view kept = inside.substr(0, kMaxErrorMessage);
+  reply.error_message = is_text ? json::unescape(kept) : std::string(kept);
   return reply;
 }
 
@@ -48,38 +46,33 @@ std::string describe_error(const CallReply& reply) {
 
 // ---- what comes in
 
-void Endpoint::on_message(std::string_view line, const json::Message& message) {
-  batch_.reset();
+void Endpoint::on_message(ReadLine line) {
+  first_message_ = false;
+  unasked_ = {std::max<std::size_t>(line.messages.size(), 1), line.line.size()};
   if (closed_) return;
-  if (message.bad_utf8) {
-    auto repaired = json::repair_utf8(line, limits_.max_repaired);
-    if (!repaired) return on_too_long(line.substr(0, kExcerpt), line.substr(line.size() - kExcerpt), line.size());
-    repaired_ = std::move(*repaired);
+  line_ = std::move(line);
+  taken_ = 0;
+  if (line_.too_long) {
+    const std::string_view all = line_.line;
+    drop_too_long(all.substr(0, kExcerpt), all.substr(all.size() - std::min(all.size(), kExcerpt)), all.size());
+  } else if (line_.repaired) {
     note("the next message held invalid UTF-8, which was replaced");
-    return on_message(repaired_, peeker_.peek(repaired_));
   }
-  if (std::exchange(first_message_, false) && line.starts_with("\xEF\xBB\xBF")) {
-    line.remove_prefix(3);
-    return on_message(line, peeker_.peek(line));
-  }
-  if (message.kind == json::MessageKind::kBatch) {
-    batch_.emplace(line);
-    return;
-  }
-  take(line, message);
 }
 
 std::optional<Incoming> Endpoint::next() {
-  while (ready_.empty() && batch_) {
-    const auto element = batch_->next();
-    if (!element) {
-      batch_.reset();
-      break;
+  while (ready_.empty() && taken_ < line_.messages.size()) {
+    const ReadMessage& read = line_.messages[taken_++];
+    const std::size_t waiting = pending_.size();
+    take(read);
+    if (pending_.size() < waiting) {
+      --unasked_.messages;
+      unasked_.bytes -= std::min(unasked_.bytes, read.text.size());
     }
-    take(*element, peeker_.peek(*element));
   }
   if (ready_.empty()) {
-    if (repaired_.capacity() > kMaxNoise) repaired_ = std::string();
+    line_ = {};
+    taken_ = 0;
     return std::nullopt;
   }
   Incoming first = std::move(ready_.front());
@@ -89,40 +82,35 @@ std::optional<Incoming> Endpoint::next() {
 
 bool Endpoint::id_is_too_long(const json::Message& message) {
   if (message.id.size() <= limits_.max_id && message.method.size() <= limits_.max_id) return false;
-  ++counters_.invalid_lines;
   note(fmt::format("a message whose {} has {} was dropped: at most {} are allowed",
                    message.id.size() > limits_.max_id ? "id" : "method",
                    human_bytes(std::max(message.id.size(), message.method.size())), human_bytes(limits_.max_id)));
   return true;
 }
 
-void Endpoint::take(std::string_view line, const json::Message& message) {
+void Endpoint::take(const ReadMessage& read) {
   if (closed_) return;
+  const json::Message& message = read.message;
   switch (message.kind) {
     case json::MessageKind::kInvalid:
     case json::MessageKind::kBatch:
-      ++counters_.invalid_lines;
-      note(line);
+      note(read.text);
       if (!message.id.empty() && message.id.size() <= limits_.max_id) {
         on_broken_answer(message.id, fmt::format("its answer is no valid JSON-RPC message: {}", message.error));
       }
       return;
     case json::MessageKind::kRequest:
       if (id_is_too_long(message)) return;
-      ++counters_.messages_in;
-      ++counters_.peer_requests;
       ready_.push_back(PeerRequest{message.id, json::unescape(message.method), message.body});
       return;
     case json::MessageKind::kNotification:
       if (id_is_too_long(message)) return;
-      ++counters_.messages_in;
       ready_.push_back(PeerNotification{json::unescape(message.method), message.body});
       return;
     case json::MessageKind::kResponse:
     case json::MessageKind::kError:
       if (id_is_too_long(message)) return;
-      ++counters_.messages_in;
-      return on_answer(message, line);
+      return on_answer(read);
   }
 }
 
@@ -139,24 +127,21 @@ std::optional<CallId> Endpoint::own_id(std::string_view raw_id) const {
   return integral ? std::optional(id) : std::nullopt;
 }
 
-void Endpoint::on_answer(const json::Message& message, std::string_view line) {
+void Endpoint::on_answer(const ReadMessage& read) {
+  const json::Message& message = read.message;
   if (message.id.empty() || message.id == "null") {
     // "I could not read your request": it can only be told whose when one alone is waiting.
-    note(line);
-    if (pending_.size() == 1) settle(pending_.begin()->first, error_reply(message.body));
+    note(read.text);
+    if (pending_.size() == 1) settle(pending_.begin()->first, error_reply(read));
     return;
   }
   const auto id = own_id(message.id);
   if (!id || !pending_.contains(*id)) {
-    if (id && abandoned_.erase(*id) > 0) {
-      ++counters_.late_responses;
-    } else {
-      ++counters_.unknown_responses;
-      note(fmt::format("an answer to id {}, which nobody waits for", printable(message.id, 80)));
-    }
+    if (id && abandoned_.erase(*id) > 0) return;  // it comes late
+    note(fmt::format("an answer to id {}, which nobody waits for", printable(message.id, 80)));
     return;
   }
-  if (message.kind == json::MessageKind::kError) return settle(*id, error_reply(message.body));
+  if (message.kind == json::MessageKind::kError) return settle(*id, error_reply(read));
   CallReply reply;
   reply.result = std::string(message.body);
   settle(*id, std::move(reply));
@@ -171,8 +156,13 @@ void Endpoint::on_broken_answer(std::string_view raw_id, const std::string& why)
 }
 
 void Endpoint::on_too_long(std::string_view head, std::string_view tail, std::size_t length) {
-  if (closed_) return;
-  ++counters_.invalid_lines;
+  first_message_ = false;
+  unasked_ = {1, 0};
+  if (!closed_) drop_too_long(head, tail, length);
+}
+
+void Endpoint::drop_too_long(std::string_view head, std::string_view tail, std::size_t length) {
+  const std::size_t waiting = pending_.size();
   note(fmt::format("dropped a line of {}, which begins: {}", human_bytes(length), printable(head, 200)));
   const Excerpt ends = read_excerpt(head, tail);
   if (ends.has_method) return;
@@ -182,10 +172,10 @@ void Endpoint::on_too_long(std::string_view head, std::string_view tail, std::si
   } else if (pending_.size() == 1 && head.starts_with('{')) {
     on_broken_answer(std::to_string(pending_.begin()->first), why);
   }
+  if (pending_.size() < waiting) unasked_ = {};
 }
 
 void Endpoint::settle(CallId id, Result<CallReply> outcome) {
-  ++counters_.settled;
   pending_.erase(id);
   ready_.push_back(Reply{id, std::move(outcome)});
 }
@@ -216,7 +206,7 @@ std::optional<Clock::time_point> Endpoint::next_deadline() const {
 void Endpoint::on_closed(const Error& reason) {
   if (closed_) return;
   closed_ = reason;
-  batch_.reset();
+  taken_ = line_.messages.size();
   for (const auto& [id, pending] : std::exchange(pending_, {})) ready_.push_back(Reply{id, fail(reason)});
 }
 
@@ -285,17 +275,13 @@ void Endpoint::refuse(std::string_view raw_id, int code, std::string_view messag
 
 // The peer decides how many answers there are. An owner that minds wants_input() never comes near the second bound.
 void Endpoint::send_answer(std::string text) {
-  if (queued_answers_ >= 2 * limits_.high_water) {
-    ++counters_.dropped_answers;
-    return;
-  }
+  if (queued_answers_ >= 2 * limits_.high_water) return;
   queued_answers_ += text.size();
   if (queued_answers_ >= limits_.high_water) reading_ = false;
   send(std::move(text), 0, true);
 }
 
 void Endpoint::send(std::string text, CallId request, bool is_answer) {
-  ++counters_.messages_out;
   queued_ += text.size();
   output_.push_back({std::move(text), request, is_answer});
 }

@@ -19,8 +19,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "json/peek.h"
-#include "json/raw.h"
+#include "mcp/message_reader.h"
 
 namespace mcpbox::mcp {
 
@@ -70,14 +69,21 @@ struct Noise {
 };
 using Incoming = std::variant<Reply, PeerRequest, PeerNotification, Noise>;
 
+// What a line held that nobody waited for: everything but the answers that ended a request.
+struct Unasked {
+  std::size_t messages = 0, bytes = 0;
+};
+
 class Endpoint {
  public:
   explicit Endpoint(EndpointLimits limits = {}) : limits_(limits) {}
 
-  // ---- what comes in. `line` lives until next() returned nothing, and everything that the message before meant was
-  // taken. `message` is what json::Peeker says of `line`: who has threads peeks at long ones there.
-  void on_message(std::string_view line, const json::Message& message);
-  void on_message(std::string_view line) { on_message(line, peeker_.peek(line)); }
+  // ---- what comes in. The line lives until next() returned nothing, and everything that the line before meant was
+  // taken. What is done here takes no time that grows with it, but for one copy of each result or error that somebody
+  // waits for.
+  void on_message(ReadLine line);
+  // Reads the next line.
+  MessageReader reader() const { return {limits_.max_repaired, first_message_}; }
   // A message that was dropped for its length: the request that it answered, where its id can be known, fails.
   void on_too_long(std::string_view head, std::string_view tail, std::size_t length);
   void on_time(Clock::time_point now);
@@ -86,6 +92,8 @@ class Endpoint {
   std::optional<Clock::time_point> next_deadline() const;
   std::optional<Incoming> next();
   bool wants_input() const { return reading_; }
+  // Of the newest line, once next() returned nothing. Of a line that was dropped for its length no bytes count.
+  const Unasked& unasked() const { return unasked_; }
 
   // ---- what goes out
   enum class Cancel { kAllowed, kNever };  // initialize must not be cancelled (2025-11-25, basic/lifecycle)
@@ -108,13 +116,6 @@ class Endpoint {
   bool waiting(CallId id) const { return pending_.contains(id); }
   std::size_t in_flight() const { return pending_.size(); }
 
-  struct Counters {
-    std::uint64_t messages_in = 0, messages_out = 0, invalid_lines = 0, unknown_responses = 0, late_responses = 0;
-    std::uint64_t peer_requests = 0, dropped_answers = 0;
-    std::uint64_t settled = 0;  // requests of ours that ended: answered, cancelled or timed out
-  };
-  const Counters& counters() const { return counters_; }
-
  private:
   struct Pending {
     std::string method;
@@ -128,8 +129,9 @@ class Endpoint {
     bool is_answer = false;  // counted against high_water
   };
 
-  void take(std::string_view line, const json::Message& message);
-  void on_answer(const json::Message& message, std::string_view line);
+  void take(const ReadMessage& read);
+  void on_answer(const ReadMessage& read);
+  void drop_too_long(std::string_view head, std::string_view tail, std::size_t length);
   void on_broken_answer(std::string_view raw_id, const std::string& why);
   bool id_is_too_long(const json::Message& message);
   std::optional<CallId> own_id(std::string_view raw_id) const;
@@ -140,13 +142,13 @@ class Endpoint {
   void note(std::string_view text);
 
   EndpointLimits limits_;
-  json::Peeker peeker_;
   bool first_message_ = true;
   bool reading_ = true;
   std::optional<Error> closed_;
 
-  std::string repaired_;
-  std::optional<json::ElementWalk> batch_;
+  ReadLine line_;
+  std::size_t taken_ = 0;  // of its messages
+  Unasked unasked_;
   std::deque<Incoming> ready_;
 
   CallId next_id_ = 1;
@@ -156,7 +158,6 @@ class Endpoint {
   std::deque<Outgoing> output_;
   std::size_t queued_ = 0;          // bytes of output_
   std::size_t queued_answers_ = 0;  // bytes of its answers
-  Counters counters_;
 };
 
 }  // namespace mcpbox::mcp

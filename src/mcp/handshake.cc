@@ -17,6 +17,7 @@ namespace {
 // 2024-10-07 was never released, but the TypeScript SDK's servers still answer with it.
 constexpr std::array<std::string_view, 5> kVersions = {"2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18",
                                                        "2025-11-25"};
+constexpr std::size_t kMaxResult = 4u << 20;  // it is looked through once for each of its members
 constexpr std::size_t kMaxName = 1u << 10;
 constexpr std::size_t kMaxCapabilities = 64u << 10;
 constexpr std::size_t kMaxInstructions = 256u << 10;
@@ -58,6 +59,12 @@ Result<ServerInfo> read_initialize(Result<CallReply> answer, std::string_view of
                             describe_error(*answer)));
   }
   const std::string_view result = answer->result;
+  if (result.size() > kMaxResult) {
+    return fail(Code::kDataLoss,
+                fmt::format("initialize: the server's answer has {}, at most {} are allowed; use another version of "
+                            "the server",
+                            human_bytes(result.size()), human_bytes(kMaxResult)));
+  }
   ServerInfo server;
   server.protocol_version = text_member(result, "protocolVersion", kMaxName);
   if (std::ranges::find(kVersions, server.protocol_version) == kVersions.end()) {

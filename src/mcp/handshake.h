@@ -25,8 +25,8 @@ std::string initialize_params(std::string_view protocol_version, std::string_vie
                               std::string_view client_version);
 
 // The server as its answer describes it. kUnsupported for a revision that we do not speak (2024-10-07 … 2025-11-25
-// are), kFailedPrecondition when it refused, kDataLoss for capabilities over their limit; an error of `answer` itself
-// comes with what to do about it.
+// are), kFailedPrecondition when it refused, kDataLoss for an answer of more than 4 MiB and for capabilities over their
+// limit; an error of `answer` itself comes with what to do about it.
 Result<ServerInfo> read_initialize(Result<CallReply> answer, std::string_view offered_version);
 
 // Whether `capabilities` (raw JSON) has the member, and not null or false in it.

@@ -109,7 +109,6 @@ void StdioFilter::judge(std::string_view line, bool whole) {
     std::string repaired = json::repair_utf8(text);
     message = peeker_.peek(repaired);
     if (message.kind != json::MessageKind::kInvalid) {
-      ++counters_.repaired;
       owned_.push_back(std::move(repaired));
       judge(owned_.back(), false);
       return;
@@ -139,7 +138,6 @@ void StdioFilter::judge(std::string_view line, bool whole) {
   }
   make_noise(text);
   if (!message.id.empty() && forget(message.id)) {
-    ++counters_.broken_answers;
     answer_with_error(message.id, kInternalError,
                       fmt::format("mcpbox: the server's answer is no valid JSON-RPC message: {}", message.error));
   }
@@ -162,7 +160,6 @@ bool StdioFilter::settle_batch(std::string_view line) {
 
 void StdioFilter::judge_too_long(std::string_view head, std::string_view tail, std::size_t length) {
   first_line_ = false;
-  ++counters_.too_long;
   const std::string note = fmt::format("mcpbox: dropped a line of {} (limit {}), which begins: {}", human_bytes(length),
                                        human_bytes(options_.max_line), printable(head, 80));
   owned_.push_back(note);
@@ -181,7 +178,6 @@ void StdioFilter::judge_too_long(std::string_view head, std::string_view tail, s
 }
 
 void StdioFilter::pass(std::string_view line, bool whole) {
-  ++counters_.from_server;
   if (!whole) {
     out_.client.push_back(line);
     out_.client.push_back(kNewline);
@@ -198,7 +194,6 @@ void StdioFilter::pass(std::string_view line, bool whole) {
 }
 
 void StdioFilter::make_noise(std::string_view line) {
-  ++counters_.noise_lines;
   out_.noise.push_back(line);
   out_.noise.push_back(kNewline);
 }
@@ -231,11 +226,7 @@ void StdioFilter::from_client(std::string_view bytes) {
       continue;
     }
     client_.add(line, options_.max_line);
-    if (client_.dropping) {
-      ++counters_.untracked;
-    } else {
-      note_client_line(client_.text);
-    }
+    if (!client_.dropping) note_client_line(client_.text);
     client_.clear();
   }
 }
@@ -253,10 +244,7 @@ void StdioFilter::note_client_line(std::string_view line) {
 
 void StdioFilter::note_client_message(std::string_view text, const json::Message& message) {
   if (message.kind == json::MessageKind::kRequest) {
-    if (in_flight_.size() >= options_.max_in_flight) {
-      ++counters_.untracked;
-      return;
-    }
+    if (in_flight_.size() >= options_.max_in_flight) return;
     in_flight_.try_emplace(canonical_id(message.id), Request{std::string(message.id), ++order_});
   } else if (message.kind == json::MessageKind::kNotification && json::is_method(message, "notifications/cancelled")) {
     const auto params = json::raw_member(text, "params");

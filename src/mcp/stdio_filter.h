@@ -40,18 +40,13 @@ class StdioFilter {
   // The rest at end of file: a complete message without its newline still counts.
   const Pieces& server_ended();
 
-  // Client → server passes unchanged; this only takes note of requests and cancellations.
+  // Client → server passes unchanged; this only takes note of requests and cancellations, of lines up to the limit.
   void from_client(std::string_view bytes);
 
   // The server is gone: a JSON-RPC error line (code -32000) for each request in flight, in the order they were made.
   std::string take_error_replies(std::string_view message);
 
   std::size_t in_flight() const { return in_flight_.size(); }
-
-  struct Counters {
-    std::uint64_t from_server = 0, noise_lines = 0, repaired = 0, too_long = 0, broken_answers = 0, untracked = 0;
-  };
-  const Counters& counters() const { return counters_; }
 
  private:
   // A line that has not ended yet, or the two ends of one that is too long.
@@ -94,7 +89,6 @@ class StdioFilter {
   bool first_line_ = true;
   std::unordered_map<std::string, Request, Hash, std::equal_to<>> in_flight_;  // by canonical id
   std::uint64_t order_ = 0;
-  Counters counters_;
 };
 
 }  // namespace mcpbox::mcp

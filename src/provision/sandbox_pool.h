@@ -27,7 +27,7 @@ namespace mcpbox::provision {
 // A work space that outlives its sandbox is a volume of the sandbox's name with this behind it.
 inline constexpr std::string_view kWorkspaceSuffix = "-ws";
 
-// A sandbox and who must hear of its processes. Lives on loop 0; servers reach it through their lease.
+// A sandbox and who must hear of its processes. Lives on the loop; servers reach it through their lease.
 class SharedSandbox {
  public:
   // `changed` is notified when something here does.

@@ -24,7 +24,7 @@ struct LogLine {
 };
 
 // A bounded ring: the newest lines, at most 2,000 and 512 KiB; a longer line is cut at 16 KiB, or before the secret
-// that lies there. What fell out is counted by the sequence numbers. Lives on loop 0.
+// that lies there. What fell out is counted by the sequence numbers. Lives on the loop.
 class ServerLog {
  public:
   ServerLog(boost::asio::any_io_executor executor, Redactor redactor)

@@ -170,6 +170,7 @@ struct FakeStarts {
   unsigned begun = 0;
   unsigned under_way = 0;
   std::vector<bool> fresh;  // of each start
+  std::vector<hosting::InstanceId> ids;
   std::vector<std::shared_ptr<FakeProcess>> processes;
   net::Signal released;
   bool release = false;
@@ -203,6 +204,7 @@ class FakeConnector final : public hosting::Connector {
     } const under_way(starts_.under_way);
     ++starts_.begun;
     starts_.fresh.push_back(request.fresh);
+    starts_.ids.push_back(request.id);
     Script script = starts_.scripts.empty() ? Script{} : starts_.scripts.front();
     if (starts_.scripts.size() > 1) starts_.scripts.pop_front();
     using enum provision::Phase;

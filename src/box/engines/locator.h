@@ -34,7 +34,8 @@ struct EngineCandidate {
 inline constexpr std::string_view kHostSystemEngine = "native";
 inline constexpr const char* kAddressHelp = "Engine to use: auto, native or unix:///PATH";
 
-// Whether the address may lead to an engine that shows this machine's own system, and needs LocatorOptions::native.
+// Whether the address may lead to an engine that shows this machine's own system, and needs
+// LocatorOptions::host_system.
 bool may_show_host_system(std::string_view address);
 
 // What locate_engine() tries, in this order, unless the address is "native". A given address is the only candidate;

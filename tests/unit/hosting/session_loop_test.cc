@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <time.h>
 
 #include <functional>
 #include <thread>
@@ -205,6 +206,85 @@ struct SessionLoopTest : testing::Test {
     return out;
   }
 };
+
+TEST_F(SessionLoopTest, what_stands_beside_an_answer_in_a_batch_is_nothing_that_was_asked_for) {
+  start([](Peer& p) {
+    if (!p.shake_hands()) return;
+    const std::string junk =
+        R"({"jsonrpc":"2.0","method":"notifications/message","params":{"data":")" + std::string(1u << 20, 'x') + "\"}}";
+    for (;;) {
+      const std::string request = p.line();
+      if (request.empty()) return;
+      if (request.find("tools/call") == std::string::npos) continue;
+      p.write(R"([{"jsonrpc":"2.0","id":)" + Peer::id_of(request) + R"(,"result":{}},)" + junk + "]\n");
+    }
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    const auto began = std::chrono::steady_clock::now();
+    // 4 MiB at once, the rest at 2 MiB a second.
+    for (int i = 0; i < 8; ++i) EXPECT_TRUE(co_await driver->call("tools/call", "{}", seconds(20)));
+    EXPECT_GE(std::chrono::steady_clock::now() - began, milliseconds(1200));
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+}
+
+// On the CPU's clock of the loop's thread, against what the reading alone costs: whatever else the machine does.
+TEST_F(SessionLoopTest, long_lines_are_repaired_taken_apart_and_read_beside_the_loop) {
+  const auto cpu = [] {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+  };
+  std::string broken, batch, tools;
+  while (broken.size() < 2u << 20) broken += "ab\xff";
+  broken = R"({"jsonrpc":"2.0","method":"x","params":[")" + broken + "\"]}";
+  for (int i = 0; i < 900; ++i) {
+    std::string numbers;
+    for (int n = 0; n < 1700; ++n) numbers += "1,";
+    batch += (i == 0 ? "[" : ",") + std::string(R"({"jsonrpc":"2.0","method":"x","params":[)") + numbers + "1]}";
+  }
+  batch += "]";
+  start([&](Peer& p) {
+    if (!p.shake_hands()) return;
+    p.write(broken + "\n" + batch + "\n");
+    p.close_input();
+  });
+  auto body = [&]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    const auto before = cpu();
+    EXPECT_TRUE(co_await until([this] { return driver->output_ended(); }));
+    const auto spent = cpu() - before;
+    const auto again = cpu();
+    EXPECT_EQ(mcp::MessageReader(64u << 20, false).read(broken).messages.size(), 1u);
+    EXPECT_EQ(mcp::MessageReader(64u << 20, false).read(batch).messages.size(), 900u);
+    const auto reading = cpu() - again;
+    EXPECT_LT(spent, reading / 2);
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+}
+
+TEST_F(SessionLoopTest, a_long_list_comes_whole) {
+  start([](Peer& p) {
+    std::string tools;
+    for (int i = 0; i < 300; ++i)
+      tools += (i == 0 ? "" : ",") + std::string(R"({"name":"t)") + std::to_string(i) + R"(","x":")" +
+               std::string(1000, 'x') + "\"}";
+    for (std::string request = p.line(); !request.empty(); request = p.line()) {
+      if (request.find("\"initialize\"") != std::string::npos)
+        p.answer(request, R"({"protocolVersion":"2025-06-18","capabilities":{"tools":{}}})");
+      if (request.find("tools/list") != std::string::npos) p.answer(request, R"({"tools":[)" + tools + "]}");
+    }
+  });
+  auto body = [this]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    EXPECT_EQ(driver->session().tools().size(), 300u);
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+}
 
 TEST_F(SessionLoopTest, connects_lists_the_tools_and_calls_one) {
   start([](Peer& p) {

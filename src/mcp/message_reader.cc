@@ -8,8 +8,6 @@
 namespace mcpbox::mcp {
 namespace {
 
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-
 ReadMessage with_error(std::string_view text, const json::Message& message) {
   ReadMessage read{text, message, {}, {}};
   if (message.kind == json::MessageKind::kError) {

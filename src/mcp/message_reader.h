@@ -12,6 +12,9 @@
 
 namespace mcpbox::mcp {
 
+// U+FEFF, which some programs write first of all.
+inline constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
 struct ReadMessage {
   std::string_view text;  // all of it
   json::Message message;

@@ -11,12 +11,12 @@
 #include "json/text.h"
 #include "mcp/jsonrpc.h"
 #include "mcp/line_framer.h"
+#include "mcp/message_reader.h"
 
 namespace mcpbox::mcp {
 namespace {
 
 constexpr std::string_view kNewline = "\n";
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 std::string_view without_cr(std::string_view line) {
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);

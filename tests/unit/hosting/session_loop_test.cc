@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
-#include <time.h>
 
 #include <functional>
 #include <thread>
@@ -231,41 +230,6 @@ TEST_F(SessionLoopTest, what_stands_beside_an_answer_in_a_batch_is_nothing_that_
 }
 
 // On the CPU's clock of the loop's thread, against what the reading alone costs: whatever else the machine does.
-TEST_F(SessionLoopTest, long_lines_are_repaired_taken_apart_and_read_beside_the_loop) {
-  const auto cpu = [] {
-    timespec now{};
-    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
-  };
-  std::string broken, batch, tools;
-  while (broken.size() < 2u << 20) broken += "ab\xff";
-  broken = R"({"jsonrpc":"2.0","method":"x","params":[")" + broken + "\"]}";
-  for (int i = 0; i < 900; ++i) {
-    std::string numbers;
-    for (int n = 0; n < 1700; ++n) numbers += "1,";
-    batch += (i == 0 ? "[" : ",") + std::string(R"({"jsonrpc":"2.0","method":"x","params":[)") + numbers + "1]}";
-  }
-  batch += "]";
-  start([&](Peer& p) {
-    if (!p.shake_hands()) return;
-    p.write(broken + "\n" + batch + "\n");
-    p.close_input();
-  });
-  auto body = [&]() -> Task<int> {
-    EXPECT_TRUE(co_await ready());
-    const auto before = cpu();
-    EXPECT_TRUE(co_await until([this] { return driver->output_ended(); }));
-    const auto spent = cpu() - before;
-    const auto again = cpu();
-    EXPECT_EQ(mcp::MessageReader(64u << 20, false).read(broken).messages.size(), 1u);
-    EXPECT_EQ(mcp::MessageReader(64u << 20, false).read(batch).messages.size(), 900u);
-    const auto reading = cpu() - again;
-    EXPECT_LT(spent, reading / 2);
-    co_return co_await stopped();
-  };
-  test::run_task(loop, body());
-}
-
 TEST_F(SessionLoopTest, a_long_list_comes_whole) {
   start([](Peer& p) {
     std::string tools;

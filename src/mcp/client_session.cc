@@ -54,9 +54,8 @@ std::optional<ClientSession::LongPage> ClientSession::take_long_page() {
 
 void ClientSession::on_page_read(const CatalogKind& kind, CatalogPage page, Clock::time_point now) {
   if (over()) return;
-  for (List& list : lists_) {
-    if (&list.catalog.kind() == &kind) list.catalog.on_page(std::move(page), now);
-  }
+  const auto list = std::ranges::find_if(lists_, [&](const List& one) { return &one.catalog.kind() == &kind; });
+  if (list != lists_.end()) list->catalog.on_page(std::move(page), now);
   drain(now);
 }
 

@@ -17,7 +17,7 @@ struct Patience {
   std::chrono::milliseconds ending{6000};     // for how it ended, when somebody is finding that out
 };
 
-// What is known at a moment. None of these becomes false again.
+// What is known at a moment. None becomes false again, except `ending`, which `ended` takes over from.
 struct Signs {
   bool ended = false;           // Connection::ended()
   bool drained = false;         // and everything that it wrote was read

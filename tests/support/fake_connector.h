@@ -47,6 +47,7 @@ struct FakeProcess {
   std::string ended_by;  // "end of input", "SIGTERM", "SIGKILL"; empty when it ended by itself
   bool answers_calls = true;
   bool leaves_a_child = false;  // that holds its output open when it ends
+  bool ending = false;          // it is gone, and how is being found out: until end()
   std::function<void()> on_step;
 
   void end(hosting::End::Kind kind, std::string how) {
@@ -140,6 +141,7 @@ class FakeConnection final : public hosting::Connection {
     return std::make_unique<FakeChannel>(process_);
   }
   const std::optional<hosting::End>& ended() const override { return process_->ended; }
+  bool ending() const override { return process_->ending && !process_->ended; }
   bool drained() const override { return process_->ended.has_value(); }
   net::Signal& changed() override { return process_->changed; }
   Task<void> stop(hosting::Grace grace) override {

@@ -144,6 +144,20 @@ TEST(Server, a_lost_sandbox_is_reported_in_its_own_words) {
   });
 }
 
+TEST(Server, the_loss_of_a_sandbox_that_takes_a_while_to_find_out_is_waited_for) {
+  House house({}, without_retry());
+  house.live([&]() -> Task<void> {
+    EXPECT_TRUE(co_await house.is(ServerState::kConnected));
+    house.process().ending = true;
+    house.process().close_output();
+    co_await net::sleep_for(milliseconds(50));  // ten times what a silent server is given
+    EXPECT_EQ(house.server->view().state, ServerState::kConnected);
+    house.process().end(End::Kind::kSandboxLost, "the sandbox ended with exit code 137");
+    EXPECT_TRUE(co_await house.is(ServerState::kReconnecting));
+    EXPECT_EQ(house.server->view().error, "the sandbox ended with exit code 137");
+  });
+}
+
 TEST(Server, a_stop_goes_from_end_of_input_to_sigterm_to_sigkill) {
   const std::pair<Script::Leaves, std::string> ways[] = {{Script::Leaves::kAtEndOfInput, "end of input"},
                                                          {Script::Leaves::kAtSigterm, "SIGTERM"},

@@ -10,6 +10,7 @@
 #include "provision/egress_policy.h"
 #include "provision/instance_id.h"
 #include "provision/server_plan.h"
+#include "provision/stage/copies.h"
 #include "sys/process_name.h"
 
 namespace mcpbox::hosting {
@@ -56,7 +57,7 @@ provision::InstallerOptions installer_options(const SandboxBackendOptions& optio
 }  // namespace
 
 std::string cache_volume(const std::string& instance) {
-  return fmt::format("mcpbox-{}-cache", instance.substr(0, 8));
+  return box::name_prefix(instance) + "cache";
 }
 
 SandboxBackend::SandboxBackend(box::Engine& engine, boost::asio::any_io_executor executor,
@@ -67,12 +68,13 @@ SandboxBackend::SandboxBackend(box::Engine& engine, boost::asio::any_io_executor
                    tasks_.spawn("loss", tell_loss(std::move(sandbox)));
                  }),
       installer_(engine, executor, pool, installer_options(options)),
-      context_{executor,
-               {engine, pool, installer_.uids(), sandbox_defaults(options), options.image, options.policy,
-                options.one_server_per_sandbox},
-               provision::SandboxedConnector({executor, pool, sandboxes_, installer_, options.egress,
-                                              options.state_dir.empty() ? "" : options.state_dir + "/staged",
-                                              options.one_server_per_sandbox})} {}
+      context_{
+          executor,
+          {engine, pool, installer_.uids(), sandbox_defaults(options), options.image, options.policy,
+           options.one_server_per_sandbox},
+          provision::SandboxedConnector({executor, pool, sandboxes_, installer_, options.egress,
+                                         options.state_dir.empty() ? "" : provision::manifest_dir_of(options.state_dir),
+                                         options.one_server_per_sandbox})} {}
 
 void SandboxBackend::start() {
   sandboxes_.sweep(context_.host.sandbox.instance);

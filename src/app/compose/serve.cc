@@ -37,6 +37,7 @@
 #include "net/task_group.h"
 #include "net/wait.h"
 #include "provision/egress_policy.h"
+#include "provision/stage/copies.h"
 #include "provision/stage/pull.h"
 #include "provision/uid_book.h"
 
@@ -140,8 +141,8 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
                 log::info("daemon", "SIG{} asks it to stop", ::sigabbrev_np(signal));
                 request_stop();
               }));
-  (void)co_await net::offload(runtime.pool,
-                              [&] { return provision::forget_cut_off_pulls(paths->state_dir + "/staged"); });
+  (void)co_await net::offload(
+      runtime.pool, [&] { return provision::forget_cut_off_pulls(provision::manifest_dir_of(paths->state_dir)); });
 
   int code = kOk;
   ProgressPrinter progress(options.verbose);
@@ -306,8 +307,8 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   // A daemon at another socket may have what looks left over; the one that was asked to end lets go as its last act.
   auto lock = DaemonLock::take(*paths, asked ? std::chrono::seconds(10) : std::chrono::seconds(0));
   if (!lock) co_return complain(lock.error(), kFailed);
-  (void)co_await net::offload(runtime.pool,
-                              [&] { return provision::forget_cut_off_pulls(paths->state_dir + "/staged"); });
+  (void)co_await net::offload(
+      runtime.pool, [&] { return provision::forget_cut_off_pulls(provision::manifest_dir_of(paths->state_dir)); });
 
   std::vector<std::string> addresses{choose_engine({options.engine, running, settings.engine.address, noted})};
   if (options.engine.empty()) {

@@ -41,7 +41,7 @@ bool read_number(std::string_view text, std::uint32_t& number) {
 
 Task<Result<bool>> exists(box::Supervisor& supervisor, std::string path) {
   auto names = co_await supervisor.list_directory(parent_of(path));
-  if (names) co_return std::ranges::find(*names, name_of(path)) != names->end();
+  if (names) co_return std::ranges::find(*names, base_name(path)) != names->end();
   if (names.error().code() == Code::kNotFound) co_return false;
   co_return fail(std::move(names).error());
 }
@@ -187,7 +187,7 @@ Task<Result<void>> CopyList::finish_moves(box::Supervisor& supervisor) {
     std::string from = moving->path;
     std::string to = moving->next;
     uid_t owner = moving->uid;
-    while (name_of(from) == name_of(to)) {  // it was root's directory with several copies in it
+    while (base_name(from) == base_name(to)) {  // it was root's directory with several copies in it
       from = parent_of(from);
       to = parent_of(to);
       owner = 0;

@@ -115,6 +115,11 @@ class CopyList {
   box::Preparation later_;
 };
 
+// Where a daemon remembers what its staged copies were made of, in its state directory.
+inline std::string manifest_dir_of(const std::string& state_dir) {
+  return state_dir + "/staged";
+}
+
 // Whether this error of Supervisor::publish means that nothing was renamed and nothing will be.
 bool surely_not_renamed(const Error& of_publish);
 

@@ -4,17 +4,15 @@
 #include <string>
 #include <string_view>
 
+#include "workspace/path_text.h"
+
 namespace mcpbox::provision {
 
 inline constexpr std::string_view kKept = ".kept-";        // a copy, or a directory of copies, that is not used now
 inline constexpr std::string_view kUnfinished = ".next.";  // what is being unpacked, or what is left of it
 
-inline std::string parent_of(const std::string& path) {
-  return path.substr(0, path.rfind('/'));
-}
-inline std::string name_of(const std::string& path) {
-  return path.substr(path.rfind('/') + 1);
-}
+using workspace::base_name;
+using workspace::parent_of;
 inline bool is_kept(const std::string& path) {
   return path.find("/" + std::string(kKept)) != std::string::npos;
 }

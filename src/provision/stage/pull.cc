@@ -261,7 +261,10 @@ std::size_t forget_cut_off_pulls(const std::string& manifest_dir) {
   std::error_code error;
   std::vector<fs::path> left;
   for (fs::directory_iterator at(manifest_dir, error), end; !error && at != end; at.increment(error)) {
-    if (at->path().filename().string().starts_with(kSpool)) left.push_back(at->path());
+    // A manifest of a server called "pull" begins so too, and is a file.
+    if (at->path().filename().string().starts_with(kSpool) &&
+        at->symlink_status(error).type() == fs::file_type::directory)
+      left.push_back(at->path());
   }
   for (const fs::path& spool : left) {
     fs::remove_all(spool, error);

@@ -174,11 +174,13 @@ TEST_F(PullCopiesTest, a_frozen_sandbox_that_never_answers_costs_a_thread_the_re
 TEST_F(PullCopiesTest, what_a_killed_daemon_had_received_goes_and_nothing_else) {
   host.file("staged/pull-994e2bea07efd43b/0", "half of a file");
   host.file("staged/one-12345678", "a manifest");
+  host.file("staged/pull-12345678-own", "the manifest of a server called pull");
   host.file("p/f", "f");
   std::filesystem::create_directory_symlink(host.path("p"), host.path("staged/pull-994e2bea07efd43b/out"));
   EXPECT_EQ(forget_cut_off_pulls(place.manifest_dir), 1u);
   EXPECT_FALSE(std::filesystem::exists(host.path("staged/pull-994e2bea07efd43b")));
   EXPECT_TRUE(std::filesystem::exists(host.path("staged/one-12345678")));
+  EXPECT_TRUE(std::filesystem::exists(host.path("staged/pull-12345678-own")));
   EXPECT_TRUE(std::filesystem::exists(host.path("p/f")));
   EXPECT_EQ(forget_cut_off_pulls(host.path("nowhere")), 0u);
 }

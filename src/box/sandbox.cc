@@ -9,6 +9,7 @@
 #include "base/root_fs.h"
 #include "net/uninterrupted.h"
 #include "net/wait.h"
+#include "sys/process_name.h"
 
 namespace mcpbox::box {
 namespace {
@@ -31,8 +32,12 @@ Labels instance_labels(const std::string& instance) {
   return {{"io.mcpbox.instance", instance}};
 }
 
+std::string name_prefix(const std::string& instance) {
+  return fmt::format("mcpbox-{}-", instance.substr(0, 8));
+}
+
 std::string Sandbox::sandbox_name(const SandboxOptions& options) {
-  return fmt::format("mcpbox-{}-{}", options.instance.substr(0, 8), options.name);
+  return name_prefix(options.instance) + options.name;
 }
 
 Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, SandboxOptions options) {
@@ -46,6 +51,11 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, SandboxOpti
   spec.labels = o.labels;
   spec.labels.merge(instance_labels(o.instance));
   spec.labels["io.mcpbox.session"] = o.name;
+  if (o.ephemeral) {
+    auto owner = sys::own_process();
+    if (!owner) co_return fail(std::move(owner).error());
+    spec.labels[kOwnerLabel] = std::move(*owner);
+  }
   spec.remove_on_exit = o.ephemeral;
   spec.equipment = Equipment{o.init_path,    o.run_dir,        o.ca_bundle,        o.egress_dir,
                              o.cache_volume, o.cache_writable, o.workspace_volume, o.control_nonce};

@@ -35,7 +35,8 @@ struct SandboxOptions {
   std::string workspace_volume;  // mounted at kWorkspaceMount; empty = a scratch volume that goes with the sandbox
   UidRange uids;                 // EngineTraits::uids; managed processes have ids from it
   HostTools tools;               // EngineTraits::tools; emptied when the profile's image is not the host's own system
-  // The sandbox ends with this controller, also when it is killed; nothing of it can be adopted.
+  // The sandbox ends with this controller, also when it is killed; nothing of it can be adopted. It is labelled with
+  // this process as its owner (kOwnerLabel).
   bool ephemeral = false;
   Labels labels;
   std::chrono::milliseconds connect_timeout{20'000};
@@ -75,6 +76,8 @@ class Sandbox {
   bool adopted_ = false;
 };
 
+// What the names of an instance's sandboxes and volumes begin with.
+std::string name_prefix(const std::string& instance);
 // Labels that every sandbox of this instance carries.
 Labels instance_labels(const std::string& instance);
 

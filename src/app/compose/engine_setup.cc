@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
+#include "box/sandbox.h"
 #include "sys/pem_file.h"
 #include "sys/small_file.h"
 
@@ -26,8 +27,8 @@ std::string native_home(const std::string& state_dir) {
   std::string usual = name_paths("", "").state_dir;
   if (usual == state_dir) return state_dir;
   const std::string instance(trim(sys::read_file(state_dir + "/instance").value_or("")));
-  if (instance.size() < 8) return state_dir;
-  const std::string prefix = fmt::format("mcpbox-{}-", instance.substr(0, 8));
+  if (instance.empty()) return state_dir;
+  const std::string prefix = box::name_prefix(instance);
   for (const char* kind : {"/native/volumes", "/native/sandboxes"}) {
     std::error_code error;
     for (std::filesystem::directory_iterator at(usual + kind, error), end; !error && at != end; at.increment(error)) {
@@ -35,6 +36,15 @@ std::string native_home(const std::string& state_dir) {
     }
   }
   return state_dir;
+}
+
+std::unexpected<Error> over_the_network(const std::string& address) {
+  return fail(Code::kUnsupported,
+              fmt::format("the engine {} cannot run servers: it is reached over the network, so its sandboxes can "
+                          "neither show folders of this machine, mcpbox-init first of all, nor hand pipes to it. Run "
+                          "mcpbox on the engine's machine, or use an engine of this one: --engine unix:///PATH, or "
+                          "--engine {}, which needs none",
+                          printable(address), box::kHostSystemEngine));
 }
 
 }  // namespace
@@ -88,19 +98,6 @@ Result<box::LocatorOptions> locator_options(std::string address, const std::stri
   }
   return options;
 }
-
-namespace {
-
-std::unexpected<Error> over_the_network(const std::string& address) {
-  return fail(Code::kUnsupported,
-              fmt::format("the engine {} cannot run servers: it is reached over the network, so its sandboxes can "
-                          "neither show folders of this machine, mcpbox-init first of all, nor hand pipes to it. Run "
-                          "mcpbox on the engine's machine, or use an engine of this one: --engine unix:///PATH, or "
-                          "--engine {}, which needs none",
-                          printable(address), box::kHostSystemEngine));
-}
-
-}  // namespace
 
 Result<void> check_engine(const box::EngineInfo& info) {
   const box::EngineTraits& traits = info.traits;

@@ -15,6 +15,7 @@
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "box/bind_equipment.h"
+#include "box/sandbox.h"
 #include "sys/private_directory.h"
 #include "sys/small_file.h"
 #include "sys/unix_listener.h"
@@ -106,12 +107,12 @@ Result<std::string> instance_id(const std::string& state_dir) {
 }
 
 std::string daemon_egress_directory(const Paths& paths, const std::string& instance) {
-  return fmt::format("{}/mcpbox-{}-daemon.egress", paths.run_dir, instance.substr(0, 8));
+  return fmt::format("{}/{}daemon.egress", paths.run_dir, box::name_prefix(instance));
 }
 
 void remove_stale_files(const Paths& paths, const std::string& instance) {
   sys::remove_stale_socket(paths.socket);
-  const std::string prefix = fmt::format("mcpbox-{}-", instance.substr(0, 8));
+  const std::string prefix = box::name_prefix(instance);
   std::error_code ignored;
   for (std::filesystem::directory_iterator at(paths.run_dir, ignored), end; !ignored && at != end;
        at.increment(ignored)) {

@@ -234,9 +234,6 @@ class Run final : provision::StartReport {
 
     sandbox.ephemeral = true;
     sandbox.labels["io.mcpbox.kind"] = "run";
-    auto owner = sys::own_process();
-    if (!owner) co_return fail(std::move(owner).error());
-    sandbox.labels[box::kOwnerLabel] = std::move(*owner);
     sandbox.profile.mounts = provision::mounts_for(*plan);
     start.sandbox = std::move(sandbox);
     start.plan = std::move(*plan);

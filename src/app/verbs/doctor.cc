@@ -28,7 +28,6 @@
 #include "egress/control/service.h"
 #include "json/writer.h"
 #include "provision/egress_policy.h"
-#include "sys/process_name.h"
 
 namespace mcpbox::app {
 namespace {
@@ -163,11 +162,6 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
     findings.push_back({kBad, "instance", instance.error().message()});
     co_return;
   }
-  auto owner = sys::own_process();
-  if (!owner) {
-    findings.push_back({kBad, "sandbox", owner.error().message()});
-    co_return;
-  }
   box::SandboxOptions session;
   session.instance = *instance;
   session.name = "doctor-" + random_hex(4);
@@ -175,7 +169,6 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   session.run_dir = paths->run_dir;
   session.profile.image = image->id;
   session.ephemeral = true;
-  session.labels[box::kOwnerLabel] = std::move(*owner);
   const auto began = std::chrono::steady_clock::now();
   auto opened = co_await box::Sandbox::open(*located->engine, std::move(session));
   if (!opened) {

@@ -30,7 +30,6 @@
 #include "json/value.h"
 #include "json/writer.h"
 #include "provision/install/env_shelf.h"
-#include "sys/process_name.h"
 
 namespace mcpbox::app {
 namespace {
@@ -96,8 +95,6 @@ Task<Result<box::EngineInfo>> with_shelf(Runtime& runtime, const Place& place, c
   ProgressPrinter progress(false);
   auto setup = co_await set_up_engine(executor, address, place.settings.box.image, "", progress, place.paths.state_dir);
   if (!setup) co_return fail(std::move(setup).error());
-  auto owner = sys::own_process();
-  if (!owner) co_return fail(std::move(owner).error());
   box::SandboxOptions session;
   session.instance = *instance;
   session.name = "env-" + random_hex(6);
@@ -109,7 +106,6 @@ Task<Result<box::EngineInfo>> with_shelf(Runtime& runtime, const Place& place, c
   session.profile.image = setup->image_id;
   session.ephemeral = true;
   session.labels["io.mcpbox.kind"] = "env";
-  session.labels[box::kOwnerLabel] = std::move(*owner);
   auto opened = co_await box::Sandbox::open(*setup->engine, std::move(session));
   if (!opened) co_return fail(std::move(opened).error());
   const provision::UidBook uids(place.paths.state_dir, *instance, setup->info.kind, setup->info.traits.uids);

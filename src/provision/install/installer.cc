@@ -136,9 +136,6 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   options.workspace_volume.clear();
   options.ephemeral = true;
   options.labels["io.mcpbox.kind"] = "install";
-  auto owner = sys::own_process();
-  if (!owner) co_return fail(std::move(owner).error());
-  options.labels[box::kOwnerLabel] = std::move(*owner);
   std::unique_ptr<box::Sandbox> sandbox;
   bool waited = false;
   for (;;) {

@@ -58,7 +58,7 @@ struct NativeGone : testing::Test {
     record.id = name + ".00000001";
     record.name = name;
     record.boot = boot;
-    record.volumes = {"work"};
+    record.volumes = {"own"};
     tree.file("state/native/sandboxes/" + name + "/record", write_record(record));
     if (keeper != 0) {
       tree.file("state/native/sandboxes/" + name + "/pid",
@@ -87,12 +87,12 @@ TEST_F(NativeGone, a_sandbox_that_cannot_be_looked_at_is_neither_gone_nor_ended)
     EXPECT_THAT(run(engine->remove(id)), fails(Code::kResourceExhausted));
     EXPECT_THAT(run(engine->list({})), fails(Code::kResourceExhausted));
     EXPECT_THAT(run(engine->list_volumes({})), fails(Code::kResourceExhausted));
-    EXPECT_THAT(run(engine->remove_volume("work")), fails(Code::kResourceExhausted));
+    EXPECT_THAT(run(engine->remove_volume("own")), fails(Code::kResourceExhausted));
   }
   {
     const test::NoDescriptors one(1);  // enough for the directory
     EXPECT_THAT(run(engine->list({})), fails(Code::kResourceExhausted));
-    EXPECT_THAT(run(engine->remove_volume("work")), fails(Code::kResourceExhausted));
+    EXPECT_THAT(run(engine->remove_volume("own")), fails(Code::kResourceExhausted));
   }
   EXPECT_TRUE(run(engine->inspect(id))->running);
   EXPECT_EQ(run(engine->list({}))->size(), 1u);
@@ -117,23 +117,23 @@ TEST_F(NativeGone, directories_without_a_record_are_no_sandboxes) {
 }
 
 TEST_F(NativeGone, a_sandbox_that_is_being_made_uses_its_volumes) {
-  tree.dir("state/native/volumes/work/data");
+  tree.dir("state/native/volumes/own/data");
   sandbox("one", 0, 0);
-  EXPECT_THAT(run(engine->remove_volume("work")), fails(Code::kFailedPrecondition, "one"));
+  EXPECT_THAT(run(engine->remove_volume("own")), fails(Code::kFailedPrecondition, "one"));
 }
 
 TEST_F(NativeGone, a_volume_that_was_half_removed_is_whole_again) {
-  tree.file("state/native/volumes/work/labels", "{}");
-  ASSERT_THAT(run(engine->ensure_volume("work", {})), succeeds());
+  tree.file("state/native/volumes/own/labels", "{}");
+  ASSERT_THAT(run(engine->ensure_volume("own", {})), succeeds());
   struct stat info{};
-  ASSERT_EQ(::stat(tree.path("state/native/volumes/work/data").c_str(), &info), 0);
+  ASSERT_EQ(::stat(tree.path("state/native/volumes/own/data").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 07777, 0711u);
-  EXPECT_EQ(run(engine->list_volumes({})).value(), std::vector<std::string>{"work"});
-  tree.file("state/native/volumes/work/data/kept", "x");
-  ASSERT_THAT(run(engine->ensure_volume("work", {})), succeeds());
-  EXPECT_TRUE(std::filesystem::exists(tree.path("state/native/volumes/work/data/kept")));
+  EXPECT_EQ(run(engine->list_volumes({})).value(), std::vector<std::string>{"own"});
+  tree.file("state/native/volumes/own/data/kept", "x");
+  ASSERT_THAT(run(engine->ensure_volume("own", {})), succeeds());
+  EXPECT_TRUE(std::filesystem::exists(tree.path("state/native/volumes/own/data/kept")));
   for (const auto& each : std::filesystem::directory_iterator(tree.path("state/native/volumes")))
-    EXPECT_EQ(each.path().filename(), "work");
+    EXPECT_EQ(each.path().filename(), "own");
 }
 
 TEST_F(NativeGone, a_cancelled_wait_for_the_end_leaves_no_descriptor) {

@@ -196,7 +196,8 @@ Task<bool> HttpConnection::serve_one() {
     co_await refuse(*wrong);
     co_return false;
   }
-  ServedExchange exchange(*stream_, *input_, reader, options_, std::move(request), reader.keep_alive() && !draining_);
+  ServedExchange exchange(*stream_, *input_, reader, options_, unfinished_, std::move(request),
+                          reader.keep_alive() && !draining_);
   struct Handling {
     HttpConnection& self;
     ~Handling() {

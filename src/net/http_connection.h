@@ -16,9 +16,12 @@ class HttpConnection {
  public:
   using TimePoint = HttpInput::TimePoint;
 
-  HttpConnection(boost::asio::any_io_executor executor, const HttpServerOptions& options, const HttpHandler& handler)
+  // `unfinished`: ServedExchange's.
+  HttpConnection(boost::asio::any_io_executor executor, const HttpServerOptions& options, std::uint64_t& unfinished,
+                 const HttpHandler& handler)
       : executor_(std::move(executor)),
         options_(options),
+        unfinished_(unfinished),
         handler_(handler),
         handshake_limit_(executor_),
         since_(std::chrono::steady_clock::now()) {}
@@ -48,6 +51,7 @@ class HttpConnection {
 
   boost::asio::any_io_executor executor_;
   const HttpServerOptions& options_;
+  std::uint64_t& unfinished_;
   const HttpHandler& handler_;
   std::unique_ptr<ByteStream> stream_;
   boost::asio::steady_timer handshake_limit_;

@@ -33,6 +33,8 @@ unsigned status_of_body_error(Code code) {
       return 413;
     case Code::kTimeout:
       return 408;
+    case Code::kAborted:
+      return 429;
     default:
       return 400;
   }

@@ -46,8 +46,8 @@ class HttpExchange {
   virtual void limit_body(std::uint64_t bytes) = 0;
   // The body as it comes, at least one byte; 0 at its end. Nothing is read from the client that the handler does not
   // take. A client that waits for "100 Continue" gets it at the first read (RFC 9110 §10.1.1). kResourceExhausted: it
-  // is longer than the limit. kTimeout: it comes too slowly. kInvalidArgument: it is no body. kUnavailable: the client
-  // is gone.
+  // is longer than the limit. kTimeout: it comes too slowly. kAborted: with it too much of bodies is on its way.
+  // kInvalidArgument: it is no body. kUnavailable: the client is gone.
   virtual Task<Result<std::size_t>> read_some(std::span<char> into) = 0;
 
   // A field of the answer's head, before it is sent. Content-Type, framing and Connection are set by the server. A
@@ -79,7 +79,7 @@ using HttpHandler = std::function<Task<void>(HttpExchange&)>;
 
 // The whole body; the errors of read_some().
 Task<Result<std::string>> read_body(HttpExchange& exchange);
-// The status that says why a body could not be read: 400, 408 or 413.
+// The status that says why a body could not be read: 400, 408, 413 or 429.
 unsigned status_of_body_error(Code code);
 
 }  // namespace mcpbox::net

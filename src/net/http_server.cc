@@ -54,6 +54,7 @@ Result<UniqueFd> bind_tcp(const TcpPlace& place, std::uint16_t& port) {
 struct HttpServer::Impl {
   asio::any_io_executor executor;
   HttpServerOptions options;
+  std::uint64_t unfinished = 0;  // bytes of all bodies that have not come to their end; outlives the connections
   HttpHandler handler;
   std::unique_ptr<TlsIdentity> tls;
   std::uint16_t port = 0;
@@ -99,7 +100,7 @@ struct HttpServer::Impl {
         continue;
       }
       UniqueFd socket(accepted.release());
-      open.emplace_back(executor, options, handler);
+      open.emplace_back(executor, options, unfinished, handler);
       connections.spawn("connection", serve(std::prev(open.end()), std::move(socket)));
     }
   }

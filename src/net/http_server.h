@@ -19,6 +19,8 @@ namespace mcpbox::net {
 
 struct HttpServerOptions {
   std::uint64_t max_body = 4u << 20;  // bytes, unless the handler says otherwise; kResourceExhausted for it beyond
+  // Of all bodies that have not come to their end, bytes; kAborted (429) for the one that passes it.
+  std::uint64_t max_unfinished = 64u << 20;
   // When all are taken, a newcomer takes the place of the one that has waited longest for its client's request or its
   // body, for at least a second; where there is none, newcomers wait in the backlog. Handlers that wait for something
   // else should be fewer, so that there is always a place.

@@ -27,17 +27,29 @@ bool bodiless(unsigned status) {
 }  // namespace
 
 ServedExchange::ServedExchange(ByteStream& stream, HttpInput& input, RequestReader& reader,
-                               const HttpServerOptions& options, ServedRequest request, bool keep_alive)
+                               const HttpServerOptions& options, std::uint64_t& unfinished, ServedRequest request,
+                               bool keep_alive)
     : stream_(stream),
       input_(input),
       reader_(reader),
       options_(options),
+      unfinished_(unfinished),
       request_(std::move(request)),
       keep_alive_(keep_alive),
       max_body_(options.max_body) {}
 
+ServedExchange::~ServedExchange() {
+  settle_body();
+}
+
+// What came of the body is whole, or nobody's any more.
+void ServedExchange::settle_body() {
+  unfinished_ -= std::exchange(counted_, 0);
+}
+
 Task<Result<std::size_t>> ServedExchange::read_some(std::span<char> into) {
   const auto failed = [this](Code code, std::string text) {
+    settle_body();
     body_failed_ = true;
     keep_alive_ = false;
     return fail(code, std::move(text));
@@ -55,6 +67,11 @@ Task<Result<std::size_t>> ServedExchange::read_some(std::span<char> into) {
     input_.consume(step->used);
     received_ += step->written;
     if (received_ > max_body_) co_return too_long();
+    counted_ += step->written;
+    unfinished_ += step->written;
+    if (reader_.done()) settle_body();
+    if (unfinished_ > options_.max_unfinished)
+      co_return failed(Code::kAborted, "too much of other requests is on its way; try again when it has come");
     // From here on reading is to notice the client's end; see HttpConnection::serve_one() for the exception.
     if (reader_.done() && !reader_.asks_for_upgrade()) input_.watch(true);
     if (step->written > 0) co_return step->written;

@@ -14,8 +14,10 @@ namespace mcpbox::net {
 
 class ServedExchange final : public HttpExchange {
  public:
+  // `unfinished` counts the bytes of all bodies that have not come to their end.
   ServedExchange(ByteStream& stream, HttpInput& input, RequestReader& reader, const HttpServerOptions& options,
-                 ServedRequest request, bool keep_alive);
+                 std::uint64_t& unfinished, ServedRequest request, bool keep_alive);
+  ~ServedExchange() override;
 
   const ServedRequest& request() const override { return request_; }
   void limit_body(std::uint64_t bytes) override { max_body_ = bytes; }
@@ -48,17 +50,20 @@ class ServedExchange final : public HttpExchange {
   ReplyHead head(unsigned status, std::string content_type);
   Task<Result<void>> put(std::string_view first, std::string_view second = {}, std::string_view third = {});
   Task<bool> skip_rest();
+  void settle_body();
 
   ByteStream& stream_;
   HttpInput& input_;
   RequestReader& reader_;
   const HttpServerOptions& options_;
+  std::uint64_t& unfinished_;
   ServedRequest request_;
   HttpFields fields_;
   bool keep_alive_;
   bool chunked_ = false, broken_ = false, body_failed_ = false, continued_ = false;
   State state_ = State::kOpen;
   std::uint64_t max_body_ = 0, received_ = 0;
+  std::uint64_t counted_ = 0;                      // of unfinished_
   std::chrono::steady_clock::duration waited_{0};  // for the body, while the handler wanted some
   std::optional<HttpInput::TimePoint> writing_since_, reading_since_;
   std::optional<PrefixedStream> upgraded_;

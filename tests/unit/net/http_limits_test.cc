@@ -10,6 +10,7 @@ namespace {
 
 using HttpLimitsTest = HttpFixture;
 using std::chrono::hours;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -99,6 +100,30 @@ TEST_F(HttpLimitsTest, a_body_that_does_not_come_makes_way_for_a_newcomer) {
                 return talk(socket, get("/second"));
               }),
               HasSubstr("GET /second 0"));
+}
+
+TEST_F(HttpLimitsTest, bodies_that_do_not_come_to_their_end_are_bounded_all_together) {
+  options.max_unfinished = 100'000;
+  options.body_timeout = hours(1);
+  const auto half = [](std::size_t bytes) {
+    return "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 80000\r\n\r\n" + std::string(bytes, 'x');
+  };
+  const std::string answers = with_server([&] {
+    std::string all;
+    {
+      const UniqueFd first = connect_to(socket);
+      put(first.get(), half(79'999));
+      all = talk(socket, half(80'000));
+      put(first.get(), "x");
+      all += read_to_end(first.get());
+    }
+    return all + "|" + talk(socket, half(80'000)) + "|" + talk(socket, half(80'000));
+  });
+  const std::size_t later = answers.find('|');
+  // Which of the two comes to the limit is the scheduler's choice.
+  EXPECT_THAT(answers.substr(0, later), AllOf(HasSubstr("HTTP/1.1 429"), HasSubstr("POST / 80000")));
+  // Whoever ended counts no more.
+  EXPECT_THAT(answers.substr(later), AllOf(StartsWith("|HTTP/1.1 200"), HasSubstr("POST / 80000|HTTP/1.1 200")));
 }
 
 TEST_F(HttpLimitsTest, connections_that_are_served_do_not_make_way) {

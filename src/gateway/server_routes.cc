@@ -16,7 +16,8 @@ namespace {
 using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kMaxItems = 5000;  // of a root, in the answer to a pull
+constexpr std::size_t kMaxItems = 5000;    // of a root, in the answer to a pull
+constexpr std::size_t kPiece = 64u << 10;  // of a log: what is held for a reader that takes nothing
 
 // An empty line now and then: over some connections only writing finds out that the reader is gone.
 constexpr seconds kHeartbeat{5};
@@ -80,6 +81,7 @@ Task<void> call_tool(ControlCall& call) {
     co_return co_await refuse(call.exchange,
                               Error(Code::kInvalidArgument, R"(the body must be {"tool": "NAME", "arguments": {…}})"));
   }
+  call.body = {};  // it may have 4 MiB, and the server takes its time
   auto reply = co_await call.server->call_tool(std::move(**tool), std::move(arguments));
   if (!reply) co_return co_await refuse(call.exchange, reply.error());
   // As it came, without another copy: it may have 16 MiB, and the server decides when many come.
@@ -97,16 +99,19 @@ Task<void> send_logs(ControlCall& call) {
   const bool follow = *followed;
   if (!co_await call.exchange.begin(200, "application/x-ndjson")) co_return;
   provision::ServerLog& log = call.server->log();
+  const auto newest = log.last_sequence();
   for (;;) {
     std::string chunk;
     for (const provision::LogLine& line : log.since(*after)) {
       chunk += log_line_json(line);
       *after = line.sequence;
+      if (chunk.size() >= kPiece) break;
     }
-    if (chunk.empty() && follow) chunk = "\n";
+    const bool rested = chunk.empty();
+    if (rested && follow) chunk = "\n";
     if (!co_await call.exchange.write(std::move(chunk))) co_return;
-    if (!follow) break;
-    if (log.last_sequence() <= *after) (void)co_await log.changed().wait_until(Clock::now() + kHeartbeat);
+    if (!follow && (rested || *after >= newest)) break;
+    if (follow && log.last_sequence() <= *after) (void)co_await log.changed().wait_until(Clock::now() + kHeartbeat);
   }
   (void)co_await call.exchange.end();
 }
@@ -144,6 +149,7 @@ Task<void> pull(ControlCall& call) {
   out.object().member("server", call.server->name()).array("roots");
   for (const provision::PullOutcome& outcome : *pulled) write_root(out, outcome);
   out.end().end();
+  pulled = std::vector<provision::PullOutcome>();
   co_await answer(call.exchange, 200, out.take_line());
 }
 

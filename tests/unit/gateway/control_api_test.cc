@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -23,6 +24,7 @@ struct Recorded final : net::HttpExchange {
   unsigned status = 0;
   std::string type;
   std::string body;
+  std::size_t largest_piece = 0;
   net::HttpFields fields;
   bool ended = false;
 
@@ -56,6 +58,7 @@ struct Recorded final : net::HttpExchange {
   }
   Task<Result<void>> write(std::string chunk) override {
     body += chunk;
+    largest_piece = std::max(largest_piece, chunk.size());
     co_return Result<void>{};
   }
   Task<Result<void>> end() override {
@@ -180,6 +183,15 @@ TEST_F(ControlApiTest, whoever_looks_or_stops_gets_in_when_too_many_wait_for_ser
   context->waiting = 223;
   EXPECT_EQ(ask("POST", "/v1/servers/off/call", R"({"tool":"t"})")->status, 409u);
   EXPECT_EQ(context->waiting, 223u) << "an ended request does not count any more";
+}
+
+TEST_F(ControlApiTest, a_log_goes_in_small_pieces_and_whole) {
+  provision::ServerLog& log = (*host->find("off"))->log();
+  for (int i = 0; i < 400; ++i) log.line(provision::LogSource::kStderr, std::string(1000, 'x'));
+  const auto out = ask("GET", "/v1/servers/off/logs");
+  EXPECT_LT(out->largest_piece, 70'000u);
+  EXPECT_EQ(std::ranges::count(out->body, '\n'), 400);
+  EXPECT_EQ(ask("GET", "/v1/servers/off/logs", "", {{"after", "400"}})->body, "");
 }
 
 TEST_F(ControlApiTest, a_method_that_a_path_has_not_is_405_with_those_that_it_has) {

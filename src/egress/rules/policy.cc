@@ -22,8 +22,6 @@ const Rule* find(const std::vector<Rule>& rules, const HostName& host, std::uint
 }
 
 std::string what_to_add(Phase phase, const HostName& host, std::uint16_t port) {
-  if (host.literal && never_excepted(classify(*host.literal)))
-    return fmt::format("and no rule can: {} is a {} address", host.name, class_name(classify(*host.literal)));
   const bool usual = std::ranges::find(kDefaultPorts, port) != kDefaultPorts.end();
   const std::string entry = usual ? host.authority() : fmt::format("{}:{}", host.authority(), port);
   if (phase == Phase::kInstall) return fmt::format("add `box.network.install_allow: [{0}]`", entry);
@@ -126,6 +124,12 @@ Result<std::vector<Rule>> parse_rules(const std::vector<std::string>& texts) {
 
 Decision decide(const Policy& policy, Phase phase, const HostName& host, std::uint16_t port) {
   Decision decision;
+  // No rule helps, so none is advised.
+  if (host.literal && never_excepted(classify(*host.literal))) {
+    decision.reason =
+        fmt::format("{} is a {} address, which is never allowed", host.name, class_name(classify(*host.literal)));
+    return decision;
+  }
   if (policy.mode == Mode::kNone) {
     decision.reason = "this server has no network (`box.network.mode: none`); set `mode: allowlist` and " +
                       what_to_add(phase, host, port);

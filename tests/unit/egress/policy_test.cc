@@ -66,6 +66,20 @@ TEST(Policy, says_what_to_add) {
             std::string::npos);
 }
 
+TEST(Policy, of_an_address_that_no_rule_opens_it_advises_none) {
+  Policy none = allow({});
+  none.mode = Mode::kNone;
+  Policy open = allow({});
+  open.mode = Mode::kPublic;
+  for (const Policy& policy : {none, allow({}), allow({"169.254.169.254"}), open}) {
+    for (const Phase phase : {Phase::kRun, Phase::kInstall}) {
+      const Decision decision = decide(policy, phase, *parse_host("169.254.169.254"), 80);
+      EXPECT_FALSE(decision.allowed);
+      EXPECT_EQ(decision.reason, "169.254.169.254 is a cloud metadata address, which is never allowed");
+    }
+  }
+}
+
 TEST(Policy, public_mode_names_only_what_a_rule_names) {
   Policy policy = allow({"db.lan"});
   policy.mode = Mode::kPublic;

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -203,17 +204,15 @@ int egress_suggest(const EgressLogOptions& options) {
     print_out("# For all servers, at the top of the file; only rules of exactly one host open these:\n");
     print_out("egress:\n  allow_private: {}\n", list_of(found.allow_private));
   }
-  std::set<std::string> servers{options.server};
-  if (options.server.empty()) {
-    servers.clear();
-    for (const std::string& line : lines) {
-      if (const auto seen = egress::parse_audit_line(line)) servers.insert(seen->record.server);
-    }
+  std::map<std::string, std::vector<std::string>> by_server;
+  for (const std::string& line : lines) {
+    const auto seen = egress::parse_audit_line(line);
+    // Of a caller that nobody knows nothing is suggested.
+    if (!seen || seen->record.server.empty()) continue;
+    if (options.server.empty() || seen->record.server == options.server) by_server[seen->record.server].push_back(line);
   }
-  for (const std::string& server : servers) {
-    // Of a caller that nobody knows nothing is suggested; "" would mean all servers.
-    if (server.empty()) continue;
-    if (const egress::Suggestion own = egress::suggest(lines, server); has_rules(own)) show_rules(server, own);
+  for (const auto& [server, own_lines] : by_server) {
+    if (const egress::Suggestion own = egress::suggest(own_lines, server); has_rules(own)) show_rules(server, own);
   }
   return kOk;
 }

@@ -7,7 +7,10 @@
 #include <poll.h>
 #include <signal.h>
 
+#include <atomic>
+#include <boost/asio/post.hpp>
 #include <functional>
+#include <future>
 #include <thread>
 
 #include "channel/pipe_channel.h"
@@ -229,7 +232,38 @@ TEST_F(SessionLoopTest, what_stands_beside_an_answer_in_a_batch_is_nothing_that_
   test::run_task(loop, body());
 }
 
-// On the CPU's clock of the loop's thread, against what the reading alone costs: whatever else the machine does.
+TEST_F(SessionLoopTest, a_long_line_is_read_on_the_pool) {
+  std::atomic<bool> written = false;
+  start([&](Peer& p) {
+    if (!p.shake_hands()) return;
+    const std::string request = p.line();
+    p.answer(request, R"({"content":")" + std::string(300'000, 'x') + "\"}");
+    written = true;
+    while (!p.line().empty()) {
+    }
+  });
+  std::promise<void> release;
+  auto body = [&]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    boost::asio::post(pool, [held = release.get_future().share()] { held.wait(); });
+    bool answered = false;
+    auto call = [&]() -> Task<void> {
+      EXPECT_TRUE(co_await driver->call("tools/call", "{}", seconds(60)));
+      answered = true;
+    };
+    net::TaskGroup caller(loop.get_executor(), "caller");
+    caller.spawn("call", call());
+    while (!written) co_await net::sleep_for(milliseconds(1));
+    co_await net::sleep_for(milliseconds(200));
+    EXPECT_FALSE(answered) << "it was read on the loop";
+    release.set_value();
+    co_await caller.join();
+    EXPECT_TRUE(answered);
+    co_return co_await stopped();
+  };
+  test::run_task(loop, body());
+}
+
 TEST_F(SessionLoopTest, a_long_list_comes_whole) {
   start([](Peer& p) {
     std::string tools;

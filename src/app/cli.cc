@@ -204,7 +204,7 @@ void explain_misread(const Misread& found, const CLI::ParseError& error) {
   const std::vector<std::string_view> known(names.begin(), names.end());
   const std::string_view near = nearest(found.option, known);
   print_err("{0}: there is no option '{1}'{2}; `{0} --help` lists them\n", found.line, printable(found.option, 100),
-            near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+            near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near));
 }
 
 }  // namespace

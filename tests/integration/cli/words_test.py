@@ -78,10 +78,10 @@ class Words(unittest.TestCase):
         self.assertEqual(self.ends(0, "help", "env", "prune").stdout, self.ends(0, "env", "prune", "--help").stdout)
 
     def test_a_misspelt_option_is_named(self):
-        for args, line in ((["run", "--memry", "3", "--", "npx", "-y", "foo"], "mcpbox run: there is no option '--memry'; did you mean '--memory'?; `mcpbox run --help` lists them"),
-                           (["run", "--memory", "64", "--verbos", "--", "cat"], "mcpbox run: there is no option '--verbos'; did you mean '--verbose'?; `mcpbox run --help` lists them"),
+        for args, line in ((["run", "--memry", "3", "--", "npx", "-y", "foo"], "mcpbox run: there is no option '--memry' (did you mean '--memory'?); `mcpbox run --help` lists them"),
+                           (["run", "--memory", "64", "--verbos", "--", "cat"], "mcpbox run: there is no option '--verbos' (did you mean '--verbose'?); `mcpbox run --help` lists them"),
                            (["ps", "-c", "two.yaml"], "mcpbox ps: there is no option '-c'; `mcpbox ps --help` lists them"),
-                           (["env", "prune", "--al"], "mcpbox env prune: there is no option '--al'; did you mean '--all'?; `mcpbox env prune --help` lists them"),
+                           (["env", "prune", "--al"], "mcpbox env prune: there is no option '--al' (did you mean '--all'?); `mcpbox env prune --help` lists them"),
                            (["run", "npx", "-y", "foo"], "mcpbox run: the server's command goes behind --: mcpbox run … -- npx -y …")):
             with self.subTest(args=args):
                 ended = self.ends(2, *args)

@@ -8,6 +8,14 @@
 namespace mcpbox::config {
 namespace {
 
+constexpr std::string_view kNetwork[] = {"mode", "allow", "install_allow"};
+constexpr std::string_view kEgress[] = {"hosts", "allow_private", "upstream_proxy", "ca_bundle"};
+constexpr Section kNetworkSections[] = {{"network", kNetwork}, {"egress", kEgress}};
+constexpr Hint kNetworkHints[] = {
+    {"network", "allow_private", "it belongs under 'egress:' at the top, because it holds for all servers"},
+    {"egress", "proxy", "did you mean 'upstream_proxy'?"},
+};
+
 // In the order of NetworkMode, then the other words for the same.
 constexpr std::string_view kModes[] = {"none", "allowlist", "public", "off", "on"};
 constexpr NetworkMode kMeanings[] = {NetworkMode::kNone, NetworkMode::kAllowlist, NetworkMode::kPublic,
@@ -34,6 +42,10 @@ void decode_checked(Decoder& decoder, const Node& node, const std::string& path,
 }
 
 }  // namespace
+
+KeyTable network_keys() {
+  return {kNetworkSections, kNetworkHints};
+}
 
 void decode_network(Decoder& decoder, const Node& node, const std::string& path, ServerNetwork& network) {
   if (node.kind == Node::Kind::kScalar) {

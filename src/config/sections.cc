@@ -7,6 +7,31 @@
 namespace mcpbox::config {
 namespace {
 
+constexpr std::string_view kSettings[] = {"version",   "engine", "box", "egress",
+                                          "workspace", "daemon", "log", "servers"};
+constexpr std::string_view kEngine[] = {"address"};
+constexpr std::string_view kBox[] = {"image",      "limits",    "ca_bundle",    "install_env",     "install_mode",
+                                     "wheelhouse", "npm_cache", "env_quota_mb", "sandbox_idle_sec"};
+constexpr std::string_view kLimits[] = {"cpus", "memory_mb", "pids_limit"};
+constexpr std::string_view kWorkspace[] = {"allowed_roots"};
+constexpr std::string_view kDaemon[] = {"socket", "state_dir"};
+constexpr std::string_view kLog[] = {"level", "format"};
+constexpr Section kTopSections[] = {{"settings", kSettings},   {"engine", kEngine}, {"box", kBox}, {"limits", kLimits},
+                                    {"workspace", kWorkspace}, {"daemon", kDaemon}, {"log", kLog}};
+constexpr Hint kTopHints[] = {
+    {"settings", "mcpServers", "did you mean 'servers'? Its entries have the same command, args and env"},
+    {"settings", "mcp_servers", "did you mean 'servers'?"},
+    {"settings", "allowed_roots", "it belongs under 'workspace:'"},
+    {"settings", "image", "it belongs under 'box:'"},
+    {"settings", "ca_bundle", "it belongs under 'box:'"},
+    {"settings", "install_mode", "it belongs under 'box:'"},
+    {"settings", "allow_private", "it belongs under 'egress:'"},
+    {"settings", "network", "it belongs under 'box:' of a server"},
+    {"box", "network", "it belongs under 'box:' of a server"},
+    {"limits", "memory", "did you mean 'memory_mb'?"},
+    {"limits", "pids", "did you mean 'pids_limit'?"},
+};
+
 constexpr std::string_view kLevels[] = {"debug", "info", "warning", "error", "off"};
 constexpr std::string_view kInstallModes[] = {"open", "locked", "offline"};  // in the order of InstallMode
 constexpr std::string_view kFormats[] = {"text", "json"};
@@ -130,6 +155,10 @@ void decode_servers(Decoder& decoder, const Node& node, Settings& settings) {
 }
 
 }  // namespace
+
+KeyTable top_keys() {
+  return {kTopSections, kTopHints};
+}
 
 void decode_settings(Decoder& decoder, const Node& root, Settings& settings) {
   const auto map = decoder.map(root, "settings", "the file");

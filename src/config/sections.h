@@ -2,9 +2,15 @@
 #pragma once
 
 #include "config/decoder.h"
+#include "config/keys.h"
 #include "config/settings.h"
 
 namespace mcpbox::config {
+
+// What the files of the sections know of their keys.
+KeyTable top_keys();
+KeyTable server_keys();
+KeyTable network_keys();
 
 // Problems go to the decoder; what was wrong keeps its default.
 void decode_settings(Decoder& decoder, const Node& root, Settings& settings);

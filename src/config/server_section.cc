@@ -9,6 +9,39 @@
 namespace mcpbox::config {
 namespace {
 
+constexpr std::string_view kServer[] = {"mode", "enable", "command", "args", "env", "cwd", "tool_call_timeout_sec",
+                                        "box"};
+constexpr std::string_view kServerBox[] = {
+    "image", "network",   "host_path",  "host_path_mode",   "env",       "startup_timeout_sec",
+    "cpus",  "memory_mb", "pids_limit", "read_only_rootfs", "isolation", "mounts"};
+constexpr std::string_view kMount[] = {"host_path", "mode"};
+constexpr Section kServerSections[] = {{"server", kServer}, {"server_box", kServerBox}, {"mount", kMount}};
+constexpr std::string_view kRemote = "remote servers come later; only stdio servers (command, args) are supported now";
+constexpr Hint kServerHints[] = {
+    {"server", "type", "did you mean 'mode'?"},
+    {"server", "transport", "did you mean 'mode'?"},
+    {"server", "environment", "did you mean 'env'?"},
+    {"server", "disabled", "the word here is 'enable': false keeps a server from being started"},
+    {"server", "timeout", "did you mean 'tool_call_timeout_sec'?"},
+    {"server", "workdir", "did you mean 'cwd'?"},
+    {"server", "url", kRemote},
+    {"server", "headers", kRemote},
+    {"server", "network", "it belongs under 'box:'"},
+    {"server", "allow", "it belongs under 'box: {network: …}'"},
+    {"server_box", "allow", "it belongs under 'network:'"},
+    {"server_box", "install_allow", "it belongs under 'network:'"},
+    {"server", "image", "it belongs under 'box:'"},
+    {"server", "mounts", "it belongs under 'box:'"},
+    {"server", "host_path", "it belongs under 'box:'"},
+    {"server", "isolation", "it belongs under 'box:'"},
+    {"server_box", "memory", "did you mean 'memory_mb'?"},
+    {"server_box", "extra_mounts", "did you mean 'mounts'?"},
+    {"server_box", "volumes", "did you mean 'mounts'?"},
+    {"mount", "host", "did you mean 'host_path'?"},
+    {"mount", "path", "did you mean 'host_path'?"},
+};
+
+constexpr std::string_view kServerModes[] = {"stdio"};  // in the order of Mode
 constexpr std::string_view kPathModes[] = {"none", "ro", "rw"};
 constexpr std::string_view kMountModes[] = {"ro", "rw"};
 constexpr std::string_view kIsolations[] = {"shared", "dedicated"};
@@ -147,6 +180,10 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
 
 }  // namespace
 
+KeyTable server_keys() {
+  return {kServerSections, kServerHints};
+}
+
 void decode_server(Decoder& decoder, const Node& key, const Node& node, const std::vector<std::string>& allowed_roots,
                    ServerSettings& server) {
   server.name = key.text;
@@ -161,7 +198,10 @@ void decode_server(Decoder& decoder, const Node& key, const Node& node, const st
   }
   const auto map = decoder.map(node, "server", path);
   if (const Node* mode = map.find("mode")) {
-    if (mode->kind != Node::Kind::kScalar || mode->text != "stdio") {
+    const auto* const found = std::ranges::find(kServerModes, mode->text);
+    if (mode->kind == Node::Kind::kScalar && found != std::end(kServerModes)) {
+      server.mode = static_cast<Mode>(found - std::begin(kServerModes));
+    } else {
       decoder.problem(*mode, fmt::format("{}.mode: remote servers come later; only stdio is supported now", path));
     }
   }

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "hosting/server_modes.h"
 #include "provision/egress_policy.h"
 #include "provision/instance_id.h"
 #include "provision/server_plan.h"
@@ -81,13 +82,7 @@ void SandboxBackend::start() {
 }
 
 ServerParts SandboxBackend::make(const config::ServerSettings& settings) {
-  ServerParts parts;
-  Secret token = egress::egress_token();
-  parts.log = std::make_unique<provision::ServerLog>(context_.executor, provision::redactor_for(settings, token));
-  parts.connector = std::make_unique<SandboxConnector>(context_, settings, std::move(token), *parts.log);
-  parts.process = provision::process_id({settings.name, ""});
-  parts.network = provision::network_mode_name(settings.box.network.mode);
-  return parts;
+  return server_mode(settings.mode).make(context_, settings);
 }
 
 Task<void> SandboxBackend::tell_loss(std::shared_ptr<provision::SharedSandbox> sandbox) {

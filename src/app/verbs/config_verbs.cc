@@ -14,6 +14,7 @@
 #include "app/output.h"
 #include "app/verbs/complain.h"
 #include "base/text.h"
+#include "hosting/server_modes.h"
 #include "json/writer.h"
 #include "provision/egress_policy.h"
 #include "provision/launch.h"
@@ -65,7 +66,7 @@ void add_server(const config::Settings& settings, const config::ServerSettings& 
     if (std::ranges::none_of(problems, same)) problems.push_back(std::move(problem));
   };
   const std::string& image = server.box.image.value_or(settings.box.image);
-  const auto plan = provision::plan_server(server, {server.name, ""}, policy, image);
+  const auto plan = hosting::server_mode(server.mode).plan(server, {server.name, ""}, policy, image);
   if (!plan) return add("", plan.error().message());
   for (const workspace::Refusal& refusal : plan->refused)
     add(refusal.path, fmt::format("'{}': {}", printable(refusal.path, 300), refusal.reason));
@@ -121,7 +122,7 @@ int explain_server(const std::string& file, const std::string& server, const std
     names.push_back(settings.name);
     if (settings.name != server) continue;
     const std::string& image = settings.box.image.value_or(loaded->box.image);
-    auto plan = provision::plan_server(settings, {settings.name, ""}, policy_of(*loaded), image);
+    auto plan = hosting::server_mode(settings.mode).plan(settings, {settings.name, ""}, policy_of(*loaded), image);
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
     foresee_user(*plan);
     explain_toolchains(*plan, engine.empty() ? loaded->engine.address : engine, image);

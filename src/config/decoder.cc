@@ -160,6 +160,17 @@ bool Decoder::resolve(const Node& node, const std::string& path, std::string& ou
   return good;
 }
 
+void Decoder::engine(const Node& node, const std::string& path, std::string& out) {
+  std::string address;
+  text(node, path, address);
+  if (address.empty()) return;
+  if (const std::string why = sources_.engine_problem(address); !why.empty()) {
+    problem(node, fmt::format("{}: {}, not '{}'", path, why, printable(node.text, 100)));
+  } else {
+    out = std::move(address);
+  }
+}
+
 std::vector<Secret> Decoder::take_secrets() {
   return std::exchange(secrets_, {});
 }

@@ -53,6 +53,8 @@ class Decoder {
   // The same for a PEM file that holds a certificate.
   void certificates(const Node& node, const std::string& path, std::string& out);
   void path_text(const Node& at, const std::string& written, const std::string& path, Must must, std::string& out);
+  // The address of an engine that there is (Sources::engine_problem).
+  void engine(const Node& node, const std::string& path, std::string& out);
 
   // What references gave since the last call, for redaction.
   std::vector<Secret> take_secrets();

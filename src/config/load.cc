@@ -95,6 +95,10 @@ std::expected<std::string, std::string> Sources::file(const std::string& path) c
   return content;
 }
 
+std::string Sources::engine_problem(const std::string& /*address*/) const {
+  return {};
+}
+
 std::expected<Settings, std::vector<Problem>> parse(std::string_view text, const std::string& file,
                                                     const Sources& sources) {
   return parse_with(text, file, sources, decode_settings);
@@ -107,16 +111,16 @@ std::expected<Settings, std::vector<Problem>> parse_place(std::string_view text,
   });
 }
 
-std::expected<Settings, std::vector<Problem>> load(const std::string& file) {
+std::expected<Settings, std::vector<Problem>> load(const std::string& file, const Sources& sources) {
   auto text = read_configuration(file);
   if (!text) return std::unexpected(std::move(text).error());
-  return parse(*text, file);
+  return parse(*text, file, sources);
 }
 
-std::expected<Settings, std::vector<Problem>> load_place(const std::string& file, Image image) {
+std::expected<Settings, std::vector<Problem>> load_place(const std::string& file, Image image, const Sources& sources) {
   auto text = read_configuration(file);
   if (!text) return std::unexpected(std::move(text).error());
-  return parse_place(*text, file, image);
+  return parse_place(*text, file, image, sources);
 }
 
 }  // namespace mcpbox::config

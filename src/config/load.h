@@ -21,12 +21,15 @@ struct Problem {
 
 void sort_by_place(std::vector<Problem>& problems);
 
-// Finds environment variables and files for ${env:…} and ${file:…}; tests pass their own.
+// What the file refers to: environment variables and files for ${env:…} and ${file:…}, and the engines that there are.
+// Tests pass their own.
 struct Sources {
   virtual ~Sources() = default;
   virtual const char* env(const std::string& name) const;  // nullptr when unset
   virtual std::expected<std::string, std::string> file(
       const std::string& path) const;  // ≤ 64 KiB; one trailing newline goes
+  // Why this address names no engine that can run servers, for people; empty when it does. Here: always empty.
+  virtual std::string engine_problem(const std::string& address) const;
 };
 
 // Parses `text` (at most 1 MiB, UTF-8, one document, `version: 1`) as if read from `file`, whose directory is the base
@@ -34,13 +37,14 @@ struct Sources {
 std::expected<Settings, std::vector<Problem>> parse(std::string_view text, const std::string& file,
                                                     const Sources& sources = {});
 
-std::expected<Settings, std::vector<Problem>> load(const std::string& file);
+std::expected<Settings, std::vector<Problem>> load(const std::string& file, const Sources& sources = {});
 
 // Where the daemon of a file and its things are: `daemon` and `engine`, and box.image if it is to be read. Nothing else
 // is decoded, so that a secret or a folder that is missing here keeps nobody from ending that daemon.
 enum class Image { kLeftOut, kRead };
 std::expected<Settings, std::vector<Problem>> parse_place(std::string_view text, const std::string& file, Image image,
                                                           const Sources& sources = {});
-std::expected<Settings, std::vector<Problem>> load_place(const std::string& file, Image image);
+std::expected<Settings, std::vector<Problem>> load_place(const std::string& file, Image image,
+                                                         const Sources& sources = {});
 
 }  // namespace mcpbox::config

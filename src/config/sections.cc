@@ -60,19 +60,7 @@ void decode_engine(Decoder& decoder, const Node& node, EngineSettings& engine) {
     path = "engine.address";
   }
   if (address == nullptr) return;
-  std::string text;
-  decoder.text(*address, path, text);
-  if (text.empty()) return;
-  if (text == "auto" || text == "native" || (text.starts_with("unix:///") && text.size() > 8)) {
-    engine.address = std::move(text);
-    return;
-  }
-  const bool network = text.starts_with("tcp://") || text.starts_with("http://") || text.starts_with("https://");
-  decoder.problem(*address, network ? fmt::format("{}: an engine that is reached over the network cannot run servers; "
-                                                  "write unix:///PATH, native or auto",
-                                                  path)
-                                    : fmt::format("{}: expected auto, native or unix:///PATH, not '{}'", path,
-                                                  printable(address->text, 100)));
+  decoder.engine(*address, path, engine.address);
 }
 
 void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {

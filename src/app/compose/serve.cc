@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "app/compose/config_file.h"
 #include "app/compose/daemon_engine.h"
 #include "app/compose/daemon_lock.h"
 #include "app/compose/engine_setup.h"
@@ -25,7 +26,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "box/engines/locator.h"
-#include "config/load.h"
 #include "egress/control/service.h"
 #include "gateway/answer.h"
 #include "gateway/control_api.h"
@@ -90,7 +90,7 @@ std::vector<hosting::ServerView> expected_servers(const config::Settings& settin
 }
 
 Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
-  auto loaded = config::load(options.config);
+  auto loaded = load_config(options.config);
   if (!loaded) {
     print_problems(loaded.error());
     co_return kUsage;
@@ -271,7 +271,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   const auto executor = runtime.loop.get_executor();
   config::Settings settings;
   if (!options.config.empty()) {
-    auto loaded = config::load_place(options.config, config::Image::kLeftOut);
+    auto loaded = load_config_place(options.config, config::Image::kLeftOut);
     if (!loaded) {
       print_problems(loaded.error());
       co_return kUsage;

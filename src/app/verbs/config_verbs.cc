@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "app/compose/config_file.h"
 #include "app/compose/engine_setup.h"
 #include "app/compose/paths.h"
 #include "app/compose/problems.h"
@@ -90,7 +91,7 @@ std::vector<config::Problem> plan_problems(const config::Settings& settings) {
 }
 
 int check_config(const std::string& file, bool as_json) {
-  const auto loaded = config::load(file);
+  const auto loaded = load_config(file);
   const std::vector<config::Problem> problems = loaded ? plan_problems(*loaded) : loaded.error();
   if (as_json) {
     json::Writer out;
@@ -112,7 +113,7 @@ int check_config(const std::string& file, bool as_json) {
 }
 
 int explain_server(const std::string& file, const std::string& server, const std::string& engine, bool as_json) {
-  auto loaded = config::load(file);
+  auto loaded = load_config(file);
   if (!loaded) {
     print_problems(loaded.error());
     return kUsage;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "app/compose/config_file.h"
 #include "app/compose/daemon_engine.h"
 #include "app/compose/engine_setup.h"
 #include "app/compose/paths.h"
@@ -25,7 +26,6 @@
 #include "base/url.h"
 #include "box/engines/locator.h"
 #include "box/sandbox.h"
-#include "config/load.h"
 #include "hosting/sandbox_backend.h"
 #include "json/value.h"
 #include "json/writer.h"
@@ -56,7 +56,7 @@ struct Place {
 Result<Place> find_place(const EnvOptions& options, config::Image image) {
   Place place;
   if (!options.config.empty()) {
-    auto loaded = config::load_place(options.config, image);
+    auto loaded = load_config_place(options.config, image);
     if (!loaded) return fail(Code::kInvalidArgument, loaded.error().front().text());
     place.settings = std::move(*loaded);
   }

@@ -52,6 +52,17 @@ Task<Result<LocatedEngine>> native_engine(boost::asio::any_io_executor executor,
 
 }  // namespace
 
+std::string address_problem(std::string_view address) {
+  constexpr std::string_view kSocket = "unix:///";
+  if (address == "auto" || address == kHostSystemEngine) return {};
+  if (address.starts_with(kSocket) && address.size() > kSocket.size()) return {};
+  for (const std::string_view scheme : {"tcp://", "http://", "https://"}) {
+    if (address.starts_with(scheme))
+      return "an engine that is reached over the network cannot run servers; write unix:///PATH, native or auto";
+  }
+  return "expected auto, native or unix:///PATH";
+}
+
 bool may_show_host_system(std::string_view address) {
   return address.empty() || address == "auto" || address == kHostSystemEngine;
 }

@@ -34,6 +34,9 @@ struct EngineCandidate {
 inline constexpr std::string_view kHostSystemEngine = "native";
 inline constexpr const char* kAddressHelp = "Engine to use: auto, native or unix:///PATH";
 
+// Why nobody can run servers with this address of a configuration, for people ("expected …"); empty when it is one.
+std::string address_problem(std::string_view address);
+
 // Whether the address may lead to an engine that shows this machine's own system, and needs
 // LocatorOptions::host_system.
 bool may_show_host_system(std::string_view address);

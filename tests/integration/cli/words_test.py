@@ -44,6 +44,15 @@ class Words(unittest.TestCase):
                 self.assertFalse(listed["ok"])
                 self.assertIn(4, [problem["line"] for problem in listed["problems"]])
 
+    def test_an_engine_that_is_none_is_told_where_it_stands(self):
+        network = "an engine that is reached over the network cannot run servers; write unix:///PATH, native or auto"
+        for address, what in (("bogus", "expected auto, native or unix:///PATH"), ("tcp://localhost:1", network)):
+            file = self.file("b.yaml", f"version: 1\nengine: {address}\nservers: {{a: {{command: cat}}}}\n")
+            for verb in ("check", "serve -c", "explain a -c", "down -c", "env list -c"):
+                with self.subTest(address=address, verb=verb):
+                    told = self.ends(2, *verb.split(), file).stderr
+                    self.assertIn(f"b.yaml:2:9: engine: {what}, not '{address}'", told)
+
     def test_check_counts_what_it_does_not_print(self):
         file = self.file("many.yaml", "version: 1\nservers:\n" + "".join(f"  s{i}: {{comand: x, command: y}}\n" for i in range(70)))
         found = self.ends(2, "check", file)

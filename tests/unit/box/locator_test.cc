@@ -30,6 +30,17 @@ std::vector<std::string> addresses(const LocatorOptions& options) {
   return out;
 }
 
+TEST(EngineAddress, of_a_configuration_is_a_word_or_a_socket) {
+  for (const char* engine : {"auto", "native", "unix:///run/x.sock"}) EXPECT_EQ(address_problem(engine), "") << engine;
+  for (const char* engine : {"bogus", "docker", "unix://relative", "unix:///", "ssh://x"})
+    EXPECT_EQ(address_problem(engine), "expected auto, native or unix:///PATH") << engine;
+  for (const char* engine : {"tcp://host:1", "https://host:1"}) {
+    EXPECT_EQ(address_problem(engine),
+              "an engine that is reached over the network cannot run servers; write unix:///PATH, native or auto")
+        << engine;
+  }
+}
+
 TEST(DockerAddress, reads_every_spelling) {
   EXPECT_EQ(parse_docker_address("unix:///run/d.sock")->unix_socket, "/run/d.sock");
   EXPECT_EQ(parse_docker_address("/run/d.sock")->text, "unix:///run/d.sock");

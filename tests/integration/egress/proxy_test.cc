@@ -248,6 +248,13 @@ TEST(Egress, case_58_install_hosts_are_not_reached_in_the_run_phase_and_vice_ver
   EXPECT_THAT(rig.ask(connect_head(at("a.test", server))), HasSubstr("holds in the run phase only"));
 }
 
+TEST(Attack, an_install_of_a_server_that_may_reach_every_public_host_reaches_none_that_is_not_its_own) {
+  Rig rig({{{"evil.test", "8.8.8.8"}}, {}, Secret()});
+  rig.allow({}, {}, Phase::kInstall, Mode::kPublic);
+  EXPECT_THAT(rig.ask(connect_head("evil.test:443")),
+              AllOf(StartsWith("HTTP/1.1 403 "), HasSubstr("install_allow: [evil.test]")));
+}
+
 TEST(Proxy, says_when_a_server_cannot_be_reached_or_found) {
   ProxyOptions options;
   options.resolver.lookup = [](const std::string& name) -> Result<std::vector<IpAddress>> {

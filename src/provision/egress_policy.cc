@@ -63,8 +63,7 @@ Result<egress::PolicyText> run_policy(const config::ServerNetwork& network, cons
 Result<egress::PolicyText> install_policy(const config::ServerNetwork& network, std::string_view manager,
                                           const egress::SettingsReader& user) {
   egress::PolicyText policy;
-  policy.mode =
-      network_mode_name(network.mode == config::NetworkMode::kNone ? config::NetworkMode::kAllowlist : network.mode);
+  policy.mode = network_mode_name(config::NetworkMode::kAllowlist);
   auto allow = egress::expand_presets(network.install_allow, user);
   if (!allow) return fail(std::move(allow).error().with_context("network.install_allow"));
   policy.install_allow = std::move(*allow);

@@ -28,7 +28,8 @@ std::map<std::string, Secret> install_variables(std::map<std::string, Secret> ow
 Result<egress::PolicyText> run_policy(const config::ServerNetwork& network, const egress::SettingsReader& user);
 
 // What an installation by this manager ("uv", "npm", "pnpm", "yarn") may reach: the registries that it needs, and
-// install_allow. A server with `mode: none` has its dependencies installed all the same.
+// install_allow, whatever the mode: a server with `none` has its dependencies installed all the same, and one with
+// `public` has them installed from nowhere else.
 Result<egress::PolicyText> install_policy(const config::ServerNetwork& network, std::string_view manager,
                                           const egress::SettingsReader& user);
 

@@ -31,9 +31,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (const auto request = parse_head(bytes.substr(0, **length))) {
       must(request->target.port != 0 && request->headers.size() <= kMaxHeaders);
       must(parse_host(request->target.host.authority()).has_value());
-      if (!request->connect) {
-        // Our own output, as a proxy request, must be taken and mean the same.
-        const std::string again = request->forward_head(true);
+      if (!request->connect && request->max_forwards != 0u) {
+        // Our own output, with its target spelled out again, must be taken and mean the same.
+        std::string again = request->forward_head();
+        const std::size_t host = again.find("\r\nHost: ") + 8;
+        again.insert(request->method.size() + 1, "http://" + again.substr(host, again.find("\r\n", host) - host));
         const auto second = parse_head(again);
         must(second.has_value() || again.size() > kMaxHead || second.error().status == 414 ||
              second.error().status == 431);

@@ -38,8 +38,12 @@ std::string_view status_text(unsigned status) {
   switch (status) {
     case 400:
       return "Bad Request";
+    case 200:
+      return "OK";
     case 403:
       return "Blocked by mcpbox";
+    case 405:
+      return "Method Not Allowed";
     case 407:
       return "Proxy Authentication Required";
     case 414:
@@ -93,6 +97,7 @@ Task<void> Proxy::Impl::answer(Stream& client, unsigned status, std::string mess
                                  status, status_text(status), message.size());
   // libcurl with "any" authentication (git) sends its credential only when asked.
   if (status == 407) head += "Proxy-Authenticate: Basic realm=\"mcpbox\"\r\n";
+  if (status == 405 || status == 200) head += "Allow: CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n";
   head += "Connection: close\r\n\r\n";
   const std::string all = head + message;
   const Deadline deadline(client, std::chrono::seconds(5));
@@ -187,6 +192,19 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
     co_return;
   }
   record.rule = decision.rule;
+  // RFC 9110 §9.3.8: whoever answers TRACE sends back what it got, and what is added on the way is not the asker's.
+  if (request.method == "TRACE") {
+    co_await refuse({405, "TRACE is not passed on", true});
+    co_return;
+  }
+  // RFC 9110 §7.6.2
+  if (request.max_forwards == 0u) {
+    if (request.method == "OPTIONS")
+      co_await answer(client_socket, 200, "this is the proxy; Max-Forwards: 0 goes no further");
+    else
+      co_await refuse({400, "Max-Forwards: 0 goes no further than this proxy", true});
+    co_return;
+  }
   if (client->tunnels >= options.max_tunnels_per_process) {
     co_await refuse(
         {503, fmt::format("it has {} connections open already, which is the limit", client->tunnels), false});
@@ -217,10 +235,8 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
     filter = std::make_unique<HelloFilter>(request.target.host,
                                            std::ranges::find(kTlsPorts, request.target.port) != std::end(kTlsPorts));
   } else {
-    const auto& upstream = destinations.settings().upstream;
-    const std::string_view credential =
-        connected->absolute && upstream ? upstream->authorization.reveal() : std::string_view();
-    const std::string head = request.forward_head(connected->absolute, credential);
+    down = connected->early;
+    const std::string head = request.forward_head();
     const Deadline deadline(connected->server, options.connect_timeout);
     auto [error, written] = co_await asio::async_write(connected->server, asio::buffer(head), kTuple);
     if (error) {

@@ -19,6 +19,12 @@ boost::asio::generic::stream_protocol::endpoint endpoint_of(const IpAddress& add
   return ip::tcp::endpoint(ip::address_v4(bytes), port);
 }
 
+// " 200" and its likes.
+bool is_status(std::string_view text) {
+  return text.size() == 4 && text[0] == ' ' &&
+         std::ranges::all_of(text.substr(1), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 std::unexpected<Refusal> failed(unsigned status, std::string message) {
   return std::unexpected(Refusal{status, std::move(message), false});
 }
@@ -52,7 +58,7 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_to(std::vector<IpAd
     }
     if (!error) {
       socket.set_option(boost::asio::ip::tcp::no_delay(true), error);
-      co_return Connected{std::move(socket), address.text(), "", false};
+      co_return Connected{std::move(socket), address.text(), ""};
     }
     last = fmt::format("{}: {}", address.text(), timed_out ? "no answer" : error.message());
   }
@@ -106,10 +112,8 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const Prox
   auto connected = co_await connect_to(std::move(proxies), upstream.address.port, false, Trust::kPublic);
   if (!connected) co_return failed(connected.error().status, "the upstream proxy: " + connected.error().message);
   connected->address = fmt::format("via {}", upstream.address.host.name);
-  if (!request.connect) {
-    connected->absolute = true;
-    co_return connected;
-  }
+  // For http:// as well: what stands behind our credential is a tunnel then, and no request that such a proxy could
+  // answer with what it was sent (TRACE, error pages).
   const std::string target = fmt::format("{}:{}", request.target.host.authority(), request.target.port);
   std::string head = fmt::format("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n", target);
   if (!upstream.authorization.empty())
@@ -128,9 +132,16 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const Prox
     end = reply.find("\r\n\r\n");
   }
   if (end == std::string::npos) co_return failed(deadline.passed() ? 504 : 502, "the upstream proxy gave no answer");
-  const std::string status = reply.substr(0, reply.find("\r\n"));
-  if (!status.starts_with("HTTP/1.") || status.size() < 12 || status[9] != '2') {
-    co_return failed(502, fmt::format("the upstream proxy answered '{}'", printable(status, 100)));
+  // Its words are not repeated: they may be ours, with the credential.
+  const std::string_view status = std::string_view(reply).substr(0, 12);
+  if (!status.starts_with("HTTP/1.") || !is_status(status.substr(8))) {
+    co_return failed(502, "the upstream proxy answered in another language than HTTP/1");
+  }
+  if (status[9] != '2') {
+    co_return failed(502, fmt::format("the upstream proxy answered {}{}", status.substr(9),
+                                      status.ends_with("407") ? "; see the user and password of egress.upstream_proxy"
+                                      : request.connect       ? ""
+                                                        : "; it is asked with CONNECT for http:// too: use https://"));
   }
   connected->early = reply.substr(end + 4);
   co_return connected;

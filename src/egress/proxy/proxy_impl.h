@@ -24,8 +24,7 @@ struct Refusal {
 struct Connected {
   Stream server;
   std::string address;
-  std::string early;      // bytes that a further proxy sent after its answer
-  bool absolute = false;  // a further proxy takes the request as it is
+  std::string early;  // bytes that a further proxy sent after its answer
 };
 
 struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {

@@ -29,10 +29,19 @@ std::string_view trim_blanks(std::string_view text) {
   return text;
 }
 
-// RFC 9110 §7.6.1 and what proxies have invented.
+std::optional<std::uint64_t> parse_digits(std::string_view text) {
+  if (text.empty() || text.size() > 18 || !std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; }))
+    return std::nullopt;
+  std::uint64_t out = 0;
+  for (const char c : text) out = out * 10 + static_cast<std::uint64_t>(c - '0');
+  return out;
+}
+
+// RFC 9110 §7.6.1, what is written anew from what was read, and what proxies have invented.
 bool hop_by_hop(std::string_view name) {
-  constexpr std::array<std::string_view, 8> kNames = {
-      "connection", "keep-alive", "te", "trailer", "upgrade", "host", "content-length", "transfer-encoding"};
+  constexpr std::array<std::string_view, 9> kNames = {"connection",     "keep-alive",        "te",
+                                                      "trailer",        "upgrade",           "host",
+                                                      "content-length", "transfer-encoding", "max-forwards"};
   return std::ranges::find(kNames, name) != kNames.end() || name.starts_with("proxy-");
 }
 
@@ -97,12 +106,10 @@ std::expected<void, HeadRefusal> take_framing(std::string_view name, std::string
     ++framing.hosts;
   } else if (name == "content-length") {
     if (++framing.lengths > 1) return refuse(400, "two Content-Length headers");
-    if (value.empty() || value.size() > 18 ||
-        !std::ranges::all_of(value, [](char c) { return c >= '0' && c <= '9'; })) {
-      return refuse(400, "Content-Length is no number");
-    }
+    const auto length = parse_digits(value);
+    if (!length) return refuse(400, "Content-Length is no number");
     out.body.kind = BodyFraming::Kind::kLength;
-    for (const char c : value) out.body.length = out.body.length * 10 + static_cast<std::uint64_t>(c - '0');
+    out.body.length = *length;
   } else if (name == "transfer-encoding") {
     if (++framing.encodings > 1 || lower_case(value) != "chunked")
       return refuse(501, "only one Transfer-Encoding, chunked, is taken");
@@ -113,6 +120,10 @@ std::expected<void, HeadRefusal> take_framing(std::string_view name, std::string
   } else if (name == "proxy-authorization") {
     if (out.proxy_authorization) return refuse(400, "two Proxy-Authorization headers");
     out.proxy_authorization = std::string(value);
+  } else if (name == "max-forwards") {
+    if (out.max_forwards) return refuse(400, "two Max-Forwards headers");
+    out.max_forwards = parse_digits(value);
+    if (!out.max_forwards) return refuse(400, "Max-Forwards is no number");
   }
   return {};
 }
@@ -179,15 +190,14 @@ std::expected<ProxyRequest, HeadRefusal> parse_head(std::string_view head) {
   return out;
 }
 
-std::string ProxyRequest::forward_head(bool absolute, std::string_view credential) const {
+std::string ProxyRequest::forward_head() const {
   const std::string authority =
       target.port == 80 ? target.host.authority() : fmt::format("{}:{}", target.host.authority(), target.port);
-  std::string out = fmt::format("{} {}{} HTTP/1.{}\r\nHost: {}\r\n", method, absolute ? "http://" + authority : "",
-                                path, minor_version, authority);
+  std::string out = fmt::format("{} {} HTTP/1.{}\r\nHost: {}\r\n", method, path, minor_version, authority);
   for (const auto& [name, value] : headers) out += fmt::format("{}: {}\r\n", name, value);
+  if (max_forwards) out += fmt::format("Max-Forwards: {}\r\n", *max_forwards - 1);
   if (body.kind == BodyFraming::Kind::kLength) out += fmt::format("Content-Length: {}\r\n", body.length);
   if (body.kind == BodyFraming::Kind::kChunked) out += "Transfer-Encoding: chunked\r\n";
-  if (!credential.empty()) out += fmt::format("Proxy-Authorization: {}\r\n", credential);
   out += "Connection: close\r\n\r\n";
   return out;
 }

@@ -45,10 +45,11 @@ struct ProxyRequest {
   std::vector<std::pair<std::string, std::string>> headers;  // end to end ones only, as sent; without Host and framing
   BodyFraming body;
   std::optional<std::string> proxy_authorization;
+  std::optional<std::uint64_t> max_forwards;  // as it came; 0 = it goes no further than us
 
-  // The head for the server; with `absolute` for a further proxy. Host names the target, and the connection ends after
-  // the answer.
-  std::string forward_head(bool absolute = false, std::string_view credential = {}) const;
+  // The head for the server. Host names the target, Max-Forwards is one less (max_forwards must not be 0), and the
+  // connection ends after the answer.
+  std::string forward_head() const;
 };
 
 // The head's length with its empty line once it is complete; nullopt when more bytes are needed. A head that can no

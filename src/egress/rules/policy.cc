@@ -140,7 +140,8 @@ Decision decide(const Policy& policy, Phase phase, const HostName& host, std::ui
       return {true, rule->text(), rule->exact(), rule->exact(), ""};
   }
   if (const Rule* rule = find(policy.rules(phase), host, port)) return {true, rule->text(), rule->exact(), false, ""};
-  if (policy.mode == Mode::kPublic) return {true, "public", false, false, ""};
+  // What a server may reach while it runs says nothing of what its packages' scripts may.
+  if (policy.mode == Mode::kPublic && phase == Phase::kRun) return {true, "public", false, false, ""};
 
   const Phase other = phase == Phase::kInstall ? Phase::kRun : Phase::kInstall;
   for (const Rule& rule : policy.rules(phase)) {

@@ -17,7 +17,8 @@ enum class Phase { kInstall, kRun };
 enum class Mode {
   kNone,       // nothing
   kAllowlist,  // what a rule names
-  kPublic,     // any public address; private ones still only where a rule names them
+  kPublic,     // any public address in the run phase, in the install phase as kAllowlist; private ones still only where
+               // a rule names them
 };
 
 std::string_view phase_name(Phase phase);

@@ -14,6 +14,10 @@ std::string at(const std::string& host, const LoopbackServer& server) {
   return host + ":" + std::to_string(server.port());
 }
 
+std::string credential_header() {
+  return "Proxy-Authorization: " + basic_credential("p1", "secret-token") + "\r\n";
+}
+
 TEST(Proxy, carries_a_tunnel_both_ways_and_its_half_close) {
   LoopbackServer server([](int fd) { send_all(fd, "got " + std::to_string(read_until(fd).size())); });
   Rig rig;
@@ -248,6 +252,13 @@ TEST(Egress, case_58_install_hosts_are_not_reached_in_the_run_phase_and_vice_ver
   EXPECT_THAT(rig.ask(connect_head(at("a.test", server))), HasSubstr("holds in the run phase only"));
 }
 
+TEST(Attack, an_install_of_a_server_that_may_reach_every_public_host_reaches_none_that_is_not_its_own) {
+  Rig rig({{{"evil.test", "8.8.8.8"}}, {}, Secret()});
+  rig.allow({}, {}, Phase::kInstall, Mode::kPublic);
+  EXPECT_THAT(rig.ask(connect_head("evil.test:443")),
+              AllOf(StartsWith("HTTP/1.1 403 "), HasSubstr("install_allow: [evil.test]")));
+}
+
 TEST(Proxy, says_when_a_server_cannot_be_reached_or_found) {
   ProxyOptions options;
   options.resolver.lookup = [](const std::string& name) -> Result<std::vector<IpAddress>> {
@@ -276,8 +287,10 @@ TEST(Proxy, a_resolver_that_hangs_costs_one_request_its_time) {
 TEST(Proxy, chains_to_an_upstream_proxy) {
   LoopbackServer upstream([](int fd) {
     const std::string head = read_until(fd, [](const std::string& so_far) { return so_far.ends_with("\r\n\r\n"); });
-    if (head.starts_with("GET")) {
-      send_all(fd, "HTTP/1.0 200 OK\r\n\r\n" + head);
+    if (head.starts_with("CONNECT a.test:80 ")) {
+      send_all(fd, "HTTP/1.1 200 Fine\r\n\r\n");
+      send_all(fd, "HTTP/1.0 200 OK\r\n\r\n" +
+                       read_until(fd, [](const std::string& so_far) { return so_far.ends_with("\r\n\r\n"); }));
       return;
     }
     if (head != "CONNECT a.test:9000 HTTP/1.1\r\nHost: a.test:9000\r\nProxy-Authorization: Basic dTpw\r\n\r\n") {
@@ -298,12 +311,56 @@ TEST(Proxy, chains_to_an_upstream_proxy) {
     send_all(fd.get(), "ping");
     EXPECT_EQ(read_bytes(fd.get(), 12), "welcome ping");
   }
-  EXPECT_THAT(rig.ask("GET http://a.test/x HTTP/1.1\r\nHost: a\r\nProxy-Authorization: " +
-                      basic_credential("p1", "secret-token") + "\r\n\r\n"),
-              AllOf(HasSubstr("GET http://a.test/x HTTP/1.1"), HasSubstr("Basic dTpw"),
-                    Not(HasSubstr(basic_credential("p1", "secret-token")))));
+  EXPECT_EQ(rig.ask("GET http://a.test/x HTTP/1.1\r\nHost: a\r\n" + credential_header() + "\r\n"),
+            "HTTP/1.0 200 OK\r\n\r\nGET /x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
   EXPECT_THAT(rig.ask(connect_head("b.test:443")),
-              AllOf(StartsWith("HTTP/1.1 502 "), HasSubstr("answered 'HTTP/1.1 599")));
+              AllOf(StartsWith("HTTP/1.1 502 "), HasSubstr("the upstream proxy answered 599")));
+}
+
+// Whatever such a proxy makes of what it gets, its own user's password is not in what the server reads.
+TEST(Attack, an_upstream_proxy_that_reflects_what_it_gets_gives_no_password_away) {
+  LoopbackServer upstream([](int fd) {
+    const std::string head = read_until(fd, [](const std::string& so_far) { return so_far.ends_with("\r\n\r\n"); });
+    const std::size_t at = head.find("Proxy-Authorization:");
+    const std::string line = at == std::string::npos ? "none" : head.substr(at, head.find('\r', at) - at);
+    send_all(fd, "HTTP/1.1 407 " + line + "\r\nX: " + line + "\r\n\r\n" + head);
+  });
+  ProxyOptions options;
+  options.resolver.lookup = [](const std::string&) -> Result<std::vector<IpAddress>> {
+    return fail(Code::kNotFound, "not here");
+  };
+  Rig rig({{}, {}, Secret("http://u:p@127.0.0.1:" + std::to_string(upstream.port()))}, options);
+  rig.allow({"a.test"});
+  for (const char* line :
+       {"TRACE http://a.test/", "OPTIONS http://a.test/", "GET http://a.test/", "CONNECT a.test:80"}) {
+    for (const char* more : {"", "Max-Forwards: 0\r\n", "Max-Forwards: 1\r\n"}) {
+      const std::string answer =
+          rig.ask(std::string(line) + " HTTP/1.1\r\nHost: a.test\r\n" + more + credential_header() + "\r\n");
+      EXPECT_THAT(answer, StartsWith("HTTP/1.1 ")) << line << more;
+      EXPECT_THAT(answer, Not(HasSubstr("dTpw"))) << line << more;
+    }
+  }
+}
+
+TEST(Proxy, trace_is_not_passed_on_and_max_forwards_ends_here) {
+  LoopbackServer server([](int fd) {
+    send_all(fd, "HTTP/1.0 200 OK\r\n\r\n" +
+                     read_until(fd, [](const std::string& so_far) { return so_far.ends_with("\r\n\r\n"); }));
+  });
+  Rig rig;
+  rig.allow({at("a.test", server)});
+  const auto ask = [&](const std::string& method, const std::string& header) {
+    return rig.ask(method + " http://" + at("a.test", server) + "/ HTTP/1.1\r\nHost: a.test\r\n" + header +
+                   credential_header() + "\r\n");
+  };
+  EXPECT_THAT(ask("TRACE", ""), AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("\r\nAllow: CONNECT, ")));
+  EXPECT_THAT(ask("TRACE", "Max-Forwards: 3\r\n"), StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(ask("OPTIONS", "Max-Forwards: 0\r\n"), AllOf(StartsWith("HTTP/1.1 200 "), HasSubstr("\r\nAllow: ")));
+  EXPECT_THAT(ask("GET", "Max-Forwards: 0\r\n"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_EQ(server.accepted(), 0);
+  EXPECT_THAT(ask("OPTIONS", "Max-Forwards: 3\r\n"), HasSubstr("\r\nMax-Forwards: 2\r\n"));
+  const auto lines = read_audit({.directory = rig.tree.path("audit")});
+  EXPECT_TRUE(suggest({lines.begin(), lines.begin() + 2}, "").allow.empty()) << "no rule helps against it";
 }
 
 }  // namespace

@@ -90,8 +90,23 @@ TEST(HttpHead, is_written_anew_for_the_server) {
   EXPECT_EQ(
       request->forward_head(),
       "POST /?q=1 HTTP/1.1\r\nHost: a.test:8080\r\nAccept: a, b\r\nContent-Length: 3\r\nConnection: close\r\n\r\n");
-  EXPECT_EQ(request->forward_head(true, "Basic Zg==").substr(0, 33), "POST http://a.test:8080/?q=1 HTTP");
   EXPECT_EQ(request->proxy_authorization, "Basic eDp5");
+}
+
+TEST(HttpHead, max_forwards_is_one_number_and_counts_down) {
+  const auto with = [](const std::string& headers) {
+    return parse_head("OPTIONS http://a.test/ HTTP/1.1\r\nHost: a.test\r\n" + headers + "\r\n");
+  };
+  const auto request = with("Max-Forwards: 7\r\nConnection: max-forwards\r\n");
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->max_forwards, 7u);
+  EXPECT_EQ(request->forward_head(),
+            "OPTIONS / HTTP/1.1\r\nHost: a.test\r\nMax-Forwards: 6\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(with("Max-Forwards: 0\r\n")->max_forwards, 0u);
+  EXPECT_FALSE(with("")->max_forwards);
+  for (const char* wrong : {"Max-Forwards:\r\n", "Max-Forwards: -1\r\n", "Max-Forwards: 1 2\r\n",
+                            "Max-Forwards: 1\r\nmax-forwards: 1\r\n", "Max-Forwards: 99999999999999999999\r\n"})
+    EXPECT_EQ(with(wrong).error().status, 400u) << wrong;
 }
 
 TEST(Credential, is_basic_and_exact) {

@@ -88,6 +88,19 @@ TEST(Policy, public_mode_names_only_what_a_rule_names) {
   EXPECT_TRUE(decide(policy, Phase::kRun, *parse_host("db.lan"), 443).named);
 }
 
+TEST(Policy, public_mode_opens_nothing_to_the_install_phase) {
+  Policy policy;
+  policy.mode = Mode::kPublic;
+  policy.registries = *parse_rules({"registry.test"});
+  policy.install_allow = *parse_rules({"git.test"});
+  EXPECT_TRUE(allowed(policy, "registry.test", 443, Phase::kInstall));
+  EXPECT_TRUE(allowed(policy, "git.test", 443, Phase::kInstall));
+  EXPECT_FALSE(allowed(policy, "anything.test", 443, Phase::kInstall));
+  EXPECT_FALSE(allowed(policy, "8.8.8.8", 443, Phase::kInstall));
+  EXPECT_NE(decide(policy, Phase::kInstall, *parse_host("anything.test"), 443).reason.find("install_allow"),
+            std::string::npos);
+}
+
 TEST(Policy, an_exact_rule_wins_over_a_wildcard) {
   EXPECT_TRUE(decide(allow({"*.lan.test", "db.lan.test"}), Phase::kRun, *parse_host("db.lan.test"), 443).named);
 }

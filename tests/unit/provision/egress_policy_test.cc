@@ -64,6 +64,13 @@ TEST(EgressPolicy, a_server_without_network_has_its_dependencies_installed_all_t
   EXPECT_EQ(install_policy(network, "uv", user()).value().mode, "allowlist");
 }
 
+TEST(EgressPolicy, a_server_that_may_reach_every_public_host_has_its_dependencies_installed_from_registries) {
+  config::ServerNetwork network;
+  network.mode = config::NetworkMode::kPublic;
+  EXPECT_EQ(run_policy(network, user()).value().mode, "public");
+  EXPECT_EQ(install_policy(network, "npm", user()).value().mode, "allowlist");
+}
+
 TEST(EgressPolicy, presets_in_rules_are_the_hosts_that_they_stand_for) {
   config::ServerNetwork network;
   network.allow = {"api.test", "npm"};

@@ -61,7 +61,7 @@ Task<void> answer_settled(ControlCall& call, std::chrono::milliseconds patience)
 }  // namespace
 
 Task<void> send_tools(ControlCall& call) {
-  const auto tools = call.server->tools_text();
+  const auto tools = call.server->list_text(mcp::kToolCatalog);
   if (!tools) co_return co_await refuse(call.exchange, tools.error());
   // One text for all who read it, however slowly: it may have 8 MiB.
   (void)co_await call.exchange.send(200, "application/json", R"({"tools":)", **tools, "}\n");

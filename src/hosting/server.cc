@@ -38,11 +38,14 @@ Task<Result<Answer>> Server::call_tool(std::string tool, json::RawObject argumen
   co_return reply;
 }
 
-Result<std::shared_ptr<const std::string>> Server::tools_text() const {
+Result<std::shared_ptr<const std::string>> Server::list_text(const mcp::CatalogKind& kind) const {
   const InstanceLife& life = instances_.shown();
   if (!life.lifecycle().serving() || life.instance() == nullptr)
     return fail(Code::kFailedPrecondition, life.not_connected());
-  return life.instance()->session().tools_text();
+  const mcp::Catalog* catalog = life.instance()->session().catalog(kind);
+  if (catalog == nullptr)
+    return fail(Code::kUnsupported, fmt::format("server '{}' is not asked for its {}s", name(), kind.one));
+  return catalog->text();
 }
 
 Task<Result<std::vector<provision::PullOutcome>>> Server::pull(provision::PullOptions options) {

@@ -14,6 +14,7 @@
 #include "hosting/instance_pool.h"
 #include "hosting/server_view.h"
 #include "json/raw_object.h"
+#include "mcp/catalog.h"
 #include "net/task.h"
 #include "net/wait.h"
 
@@ -41,7 +42,8 @@ class Server {
   // kFailedPrecondition when it is not connected (the message says why), kUnavailable with how it died when it dies
   // meanwhile; never executed a second time by itself.
   Task<Result<Answer>> call_tool(std::string tool, json::RawObject arguments);
-  Result<std::shared_ptr<const std::string>> tools_text() const;
+  // Catalog::text() of a list that its session fetches (SessionOptions::catalogs); kUnsupported for another one.
+  Result<std::shared_ptr<const std::string>> list_text(const mcp::CatalogKind& kind) const;
 
   // Copies::pull. Works in every state.
   Task<Result<std::vector<provision::PullOutcome>>> pull(provision::PullOptions options);

@@ -90,7 +90,6 @@ class ClientSession {
   // Null for a kind that is not among the options' catalogs.
   const Catalog* catalog(const CatalogKind& kind) const;
   const std::vector<Tool>& tools() const { return lists_.front().catalog.items(); }
-  std::shared_ptr<const std::string> tools_text() const { return lists_.front().catalog.text(); }  // Catalog::text()
   bool tools_known() const { return lists_.front().catalog.known(); }
   // Counts the lists that came, of every kind.
   std::uint64_t lists_version() const;

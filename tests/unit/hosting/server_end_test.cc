@@ -178,7 +178,7 @@ TEST(Server, a_stop_goes_from_end_of_input_to_sigterm_to_sigkill) {
       EXPECT_EQ(house.process().ended_by, how);
       EXPECT_THAT(reply, HasSubstr("server 'one' was stopped"));
       EXPECT_THAT(co_await house.call(), HasSubstr("server 'one' is stopped"));
-      EXPECT_FALSE(house.server->tools_text());
+      EXPECT_FALSE(house.server->list_text(mcp::kToolCatalog));
     });
   }
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "server_house.h"
+#include "support/result_matcher.h"
 
 namespace mcpbox::hosting {
 namespace {
@@ -40,7 +41,8 @@ TEST(Server, connects_answers_calls_and_shows_what_there_is) {
   house.live([&]() -> Task<void> {
     EXPECT_TRUE(co_await house.is(ServerState::kConnected));
     EXPECT_EQ(co_await house.call(), R"({"content":[]})");
-    EXPECT_TRUE(house.server->tools_text());
+    EXPECT_TRUE(house.server->list_text(mcp::kToolCatalog));
+    EXPECT_THAT(house.server->list_text(mcp::kPromptCatalog), test::fails(Code::kUnsupported, "prompts"));
     const ServerView view = house.server->view();
     EXPECT_EQ(view.server_name, "fake");
     EXPECT_EQ(view.server_version, "7");

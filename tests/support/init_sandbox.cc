@@ -74,6 +74,8 @@ void build_root(const std::string& base, const std::string& build) {
   bind_file(build + "/bin/mcpbox-init", root + "/.box/mcpbox-init");
   for (const char* name : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"})
     bind_file(name, root + name);
+  fs::create_directory(root + "/dev/pts");
+  fs::create_symlink("pts/ptmx", root + "/dev/ptmx");
   fs::create_directory(root + "/dev/shm");
   check(::mount("tmpfs", (root + "/dev/shm").c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") == 0, "/dev/shm");
   bind_at(base + "/workspace", root + "/workspace", false);

@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <string_view>
+
 namespace mcpbox::box::init {
 
 static_assert(kReadOnly == MOUNT_ATTR_RDONLY && kNoSuid == MOUNT_ATTR_NOSUID && kNoDevices == MOUNT_ATTR_NODEV &&
@@ -36,8 +38,8 @@ UniqueFd new_mount(const char* type, const std::vector<std::pair<std::string, st
       return UniqueFd();
   }
   if (::syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return UniqueFd();
-  return UniqueFd(
-      static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, flags | kNoSuid | kNoDevices)));
+  const std::uint64_t devices = std::string_view(type) == "devpts" ? 0 : kNoDevices;
+  return UniqueFd(static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, flags | kNoSuid | devices)));
 }
 
 bool attach(int tree, int place) {

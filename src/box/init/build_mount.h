@@ -17,7 +17,7 @@ namespace mcpbox::box::init {
 UniqueFd copy_tree(int directory, const char* path);
 // Restricts a detached or attached tree, all of it or its top alone. The flags that it has stay.
 bool restrict_tree(int tree, bool read_only, bool no_devices, bool no_exec, bool recursive);
-// A new file system instance, nosuid and nodev; `options` are its own ("size", "16m").
+// A new file system instance, nosuid, and nodev unless it is of terminals; `options` are its own ("size", "16m").
 UniqueFd new_mount(const char* type, const std::vector<std::pair<std::string, std::string>>& options,
                    std::uint64_t flags);
 // Puts a detached tree onto the file or directory behind `place`.

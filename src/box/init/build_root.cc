@@ -10,19 +10,13 @@
 #include <map>
 
 #include "box/init/build_mount.h"
+#include "box/init/proc_masks.h"
 #include "box/init/run_as.h"
 
 namespace mcpbox::box::init {
 namespace {
 
 using wire::BuildNode;
-
-// What of /proc is about the machine and not about the sandbox: read-only, or covered.
-constexpr const char* kReadOnlyProc[] = {"sys", "sysrq-trigger", "irq", "bus", "fs"};
-constexpr const char* kCoveredProc[] = {"kcore",         "keys",       "key-users", "timer_list", "sched_debug",
-                                        "latency_stats", "interrupts", "acpi",      "scsi",       "asound",
-                                        "kmsg",          "config.gz",  "iomem",     "ioports",    "pressure",
-                                        "mtrr",          "driver",     "tty",       "kallsyms",   "modules"};
 
 std::string number(std::uint64_t value, const char* format) {
   char text[32];
@@ -114,6 +108,13 @@ Op<void> place_directory(const BuildNode& node) {
   return {};
 }
 
+BuildNode directory_node(const std::string& target, std::uint32_t mode) {
+  BuildNode node;
+  node.target = target;
+  node.mode = mode;
+  return node;
+}
+
 // hidepid: a process sees those of its own uid only; root's group, which is PID 1's, sees all (proc(5)). With one id
 // that group is the servers' too; there a process sees what it may trace, and PID 1, who owns the servers' namespaces,
 // may trace them all.
@@ -126,30 +127,20 @@ Op<void> place_proc(bool one_id) {
   if (!place) return std::unexpected(place.error());
   if (!attach(proc.get(), place->get())) return failed("mount /proc");
   UniqueFd inside(::open("proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  UniqueFd empty = new_mount("tmpfs", {{"size", "4096"}, {"nr_inodes", "2"}, {"mode", "555"}}, kReadOnly | kNoExec);
-  if (!inside || !empty) return failed("mount /proc");
-  for (const char* name : kReadOnlyProc) {
-    UniqueFd spot(::openat(inside.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    if (!spot) continue;
-    UniqueFd tree = copy_tree(inside.get(), name);
-    if (!tree || !restrict_tree(tree.get(), true, true, true, true) || !attach(tree.get(), spot.get()))
-      return failed("protect /proc/" + std::string(name));
-  }
-  bool used = false;
-  for (const char* name : kCoveredProc) {
-    UniqueFd spot(::openat(inside.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    if (!spot) continue;
-    UniqueFd cover;
-    if (!is_directory(spot.get())) {
-      cover = copy_tree(AT_FDCWD, "dev/null");
-    } else if (!used) {
-      cover = std::move(empty);
-      used = true;
-    } else {
-      cover = new_mount("tmpfs", {{"size", "4096"}, {"nr_inodes", "2"}, {"mode", "555"}}, kReadOnly | kNoExec);
-    }
-    if (!cover || !attach(cover.get(), spot.get())) return failed("cover /proc/" + std::string(name));
-  }
+  if (!inside) return failed("mount /proc");
+  return mask_proc(inside.get(), AT_FDCWD);
+}
+
+// A /proc without covers, behind a folder that only root enters. The kernel lets a user namespace mount a /proc of its
+// own only where a whole one can be seen (mount_namespaces(7)); each server's namespaces (spaces.h) need that.
+Op<void> place_whole_proc() {
+  const std::string cover = "/.boxproc";
+  auto closed = place_directory(directory_node(cover, 0700));
+  if (!closed) return closed;
+  UniqueFd proc = new_mount("proc", {}, kNoExec);
+  auto place = place_for(cover + "/all", true);
+  if (!place) return std::unexpected(place.error());
+  if (!proc || !attach(proc.get(), place->get())) return failed("mount a whole /proc");
   return {};
 }
 
@@ -212,6 +203,7 @@ Op<void> build_root(const wire::BuildSpec& spec) {
     if (!placed) return placed;
   }
   if (auto placed = place_proc(spec.one_id); !placed) return placed;
+  if (auto placed = place_whole_proc(); !placed) return placed;
 
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return failed("change the root");
   if (::umount2(".", MNT_DETACH) != 0) return failed("let go of the host's tree");

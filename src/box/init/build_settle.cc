@@ -1,35 +1,22 @@
 // Part of build_root.h: what is left to do once the new root stands.
 #include <linux/capability.h>
 #include <linux/keyctl.h>
-#include <net/if.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/unique_fd.h"
 #include "box/init/build_root.h"
+#include "box/init/loopback.h"
 
 namespace mcpbox::box::init {
 namespace {
 
 // Switching to a server's uid and gid, signalling it, and dropping its bounding set. The same as on every other engine.
 constexpr int kKept[] = {CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP};
-
-Op<void> loopback_up() {
-  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  ifreq request{};
-  ::strncpy(request.ifr_name, "lo", sizeof request.ifr_name - 1);
-  if (!socket || ::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) return failed("find the loopback interface");
-  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) return failed("bring the loopback interface up");
-  return {};
-}
 
 Op<void> limit(int resource, rlim_t value, const char* name) {
   rlimit now{};
@@ -68,7 +55,7 @@ Op<void> settle_in(const wire::BuildSpec& spec) {
   if (::sethostname("mcpbox", 6) != 0) return failed("set the host name");
   // After the move into its control groups, so that those are what it sees as the root.
   if (::unshare(CLONE_NEWCGROUP) != 0) return failed("make a control group namespace");
-  if (auto up = loopback_up(); !up) return up;
+  if (auto up = bring_loopback_up(); !up) return up;
   // Kernels without key rings have nothing to leave.
   if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS && errno != EDQUOT)
     return failed("leave the session's key ring");

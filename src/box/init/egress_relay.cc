@@ -1,10 +1,8 @@
 #include "box/init/egress_relay.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +18,7 @@
 
 #include "box/init/descriptors.h"
 #include "box/init/landlock.h"
+#include "box/init/loopback.h"
 #include "box/init/relay_loop.h"
 #include "box/init/sandbox_child.h"
 #include "box/init/seccomp_filter.h"
@@ -28,7 +27,6 @@ namespace mcpbox::box::init {
 namespace {
 
 constexpr auto kShortLife = std::chrono::seconds(1);
-constexpr int kBacklog = 512;
 
 // setfsuid(2) reports the previous value and never an error.
 bool become_for_files(uid_t owner) {
@@ -73,15 +71,9 @@ Op<std::unique_ptr<EgressRelay>> EgressRelay::open(std::uint16_t port, const std
   if (!relay->directory_)
     relay->directory_.reset(::open(socket.substr(0, slash).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!relay->directory_) return failed("open the directory of '" + socket + "'");
-  relay->listener_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (!relay->listener_ || ::bind(relay->listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(relay->listener_.get(), kBacklog) != 0) {
-    return failed("listen on 127.0.0.1:" + std::to_string(port));
-  }
+  auto listener = listen_on_loopback(port);
+  if (!listener) return std::unexpected(listener.error());
+  relay->listener_ = std::move(*listener);
   return relay;
 }
 
@@ -90,21 +82,50 @@ void EgressRelay::start(EventLoop& loop) {
   launch();
 }
 
+WayOut::~WayOut() {
+  if (relay_ != nullptr) relay_->drop(number_);
+}
+
+WayOut EgressRelay::serve(UniqueFd listener, uid_t uid) {
+  const std::uint32_t number = ++next_way_;
+  const Way& way = ways_[number] = Way{std::move(listener), uid};
+  order({RelayOrder::Kind::kServe, number, uid}, way.listener.get());
+  return WayOut(*this, number);
+}
+
+void EgressRelay::drop(std::uint32_t number) {
+  ways_.erase(number);
+  order({RelayOrder::Kind::kDrop, number, 0}, -1);
+}
+
+// One that takes no orders any more is of no use; the next one hears all that holds.
+void EgressRelay::order(const RelayOrder& order, int descriptor) {
+  if (pid_ > 0 && !send_order(orders_.get(), order, descriptor)) ::kill(pid_, SIGKILL);
+}
+
 void EgressRelay::launch() {
   started_ = EventLoop::Clock::now();
-  pid_ = ::fork();
-  if (pid_ == 0) be_relay();
-  if (pid_ > 0) return;
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0) {
+    orders_.reset(ends[0]);
+    UniqueFd theirs(ends[1]);
+    pid_ = ::fork();
+    if (pid_ == 0) be_relay(std::move(theirs));
+  }
+  if (pid_ > 0) {
+    for (const auto& [number, way] : ways_) order({RelayOrder::Kind::kServe, number, way.uid}, way.listener.get());
+    return;
+  }
   ::dprintf(2, "mcpbox-init: cannot start the egress relay (errno %d)\n", errno);
   loop_->at(started_ + kShortLife, [this] { launch(); });
 }
 
-void EgressRelay::be_relay() {
+void EgressRelay::be_relay(UniqueFd orders) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   std::string step = "close inherited descriptors";
-  int error = close_all_but({listener_.get(), directory_.get()});
+  int error = close_all_but({listener_.get(), directory_.get(), orders.get()});
   ::prctl(PR_SET_NAME, "mcpbox-relay", 0, 0, 0);
   std::optional<PeerUids> uids;
   if (error == 0) {
@@ -114,7 +135,7 @@ void EgressRelay::be_relay() {
   }
   if (error == 0) {
     directory_.reset();
-    RelayLoop(listener_.get(), socket_name_, std::move(*uids)).run();
+    RelayLoop(listener_.get(), std::move(orders), socket_name_, std::move(*uids)).run();
     step = "wait for connections";
     error = errno;
   }

@@ -25,9 +25,9 @@ constexpr const char* kReadDevices[] = {"/dev/random", "/dev/urandom"};
 
 class Ruleset {
  public:
-  explicit Ruleset(int abi) {
+  explicit Ruleset(int abi, bool ports = true) {
     fs_ = file_rights(abi);
-    if (abi >= 4) net_ = kBindTcp | kConnectTcp;
+    if (abi >= 4 && ports) net_ = kBindTcp | kConnectTcp;
     fd_.reset(create_ruleset({fs_, net_, abi >= 6 ? kScopeAbstractUnix | kScopeSignal : 0}));
     error_ = fd_ ? 0 : errno;
   }
@@ -56,7 +56,7 @@ class Ruleset {
   int error_ = 0;
 };
 
-int add_system(Ruleset& ruleset, std::string& step) {
+int add_system(Ruleset& ruleset, bool own_spaces, std::string& step) {
   const auto add = [&](const char* path, std::uint64_t rights) {
     const int error = ruleset.allow(path, rights);
     if (error == 0 || error == ENOENT || error == EACCES) return 0;  // not every image has every one
@@ -72,6 +72,11 @@ int add_system(Ruleset& ruleset, std::string& step) {
   for (const char* path : kReadDevices) {
     if (int error = add(path, kReadFile)) return error;
   }
+  if (own_spaces) {
+    for (const char* path : {"/tmp", "/dev/pts", "/dev/ptmx", "/dev/tty"}) {
+      if (int error = add(path, ruleset.everything())) return error;
+    }
+  }
   // multiprocessing of Python keeps its semaphores and shared memory there.
   return add("/dev/shm", ruleset.everything() & ~kExecute);
 }
@@ -86,10 +91,10 @@ int apply_landlock(const LandlockRules& rules, std::string& step) {
   const int abi = landlock_abi();
   if (abi == 0) return 0;
   step = "make a Landlock ruleset";
-  Ruleset ruleset(abi);
+  Ruleset ruleset(abi, !rules.own_spaces);
   if (ruleset.error() != 0) return ruleset.error();
   if (rules.system) {
-    if (int error = add_system(ruleset, step)) return error;
+    if (int error = add_system(ruleset, rules.own_spaces, step)) return error;
   }
   const auto add_all = [&](const std::vector<std::string>& paths, std::uint64_t rights) {
     for (const std::string& path : paths) {

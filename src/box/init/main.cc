@@ -29,6 +29,7 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--egress PORT:SOCKET] [--ephemeral] [--one-id]\n"
+    "                   [--spaces]\n"
     "       mcpbox-init --build   (specification on descriptor 3, answer on 4)\n"
     "       mcpbox-init --version\n"
     "PID 1 of an mcpbox sandbox; mcpbox starts it.\n";
@@ -96,8 +97,8 @@ int run(const Options& options) {
   if (options.die_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   // Last: nobody reads our memory or our descriptors through /proc.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return die("become undumpable", errno);
-  Server server({owner, options.ephemeral}, std::move(roots), std::move(listener), std::move(signals),
-                std::move(relay));
+  Server server({owner, options.ephemeral, {options.spaces, options.egress_port}}, std::move(roots),
+                std::move(listener), std::move(signals), std::move(relay));
   return server.run();
 }
 

@@ -26,6 +26,10 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       options.one_id = true;
       continue;
     }
+    if (name == "--spaces") {
+      options.spaces = true;
+      continue;
+    }
     if (name != "--control" && name != "--owner" && name != "--root" && name != "--egress") {
       return std::unexpected("unknown option '" + std::string(name) + "'");
     }

@@ -20,6 +20,7 @@ struct Options {
   std::string egress_socket;       // --egress: absolute path of the proxy's socket
   bool ephemeral = false;          // --ephemeral: PID 1 ends with its controller
   bool one_id = false;             // --one-id: the sandbox has a single user id (one_id.h)
+  bool spaces = false;             // --spaces: each process gets namespaces of its own (spaces.h)
 
   // build_sandbox() sets these and no option does. It opens both descriptors before it takes their places out of the
   // sandbox's tree; -1: PID 1 opens them itself, by their paths.

@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "box/init/one_id.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -13,6 +16,11 @@ constexpr std::size_t kMaxProcesses = 4096;
 
 std::uint64_t microseconds(const timeval& time) {
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
+}
+
+// What a process that has ended left behind in its namespaces ends with them.
+void end_namespaces(const Process& process) {
+  if (process.reaper) ::syscall(SYS_pidfd_send_signal, process.reaper.get(), SIGKILL, nullptr, 0);
 }
 
 }  // namespace
@@ -27,7 +35,7 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
         refuse(Code::kResourceExhausted, "start process '" + spec.id + "'", "the sandbox has too many processes"));
   }
   memory_.sample();
-  auto started = start_process(spec, stdio, roots_);
+  auto started = start_process(spec, stdio, roots_, way_);
   if (!started) return done(std::unexpected(started.error()));
   const int report = started->report.get();
   if (const int error = loop_.watch(report, EPOLLIN, [this, id = spec.id](unsigned) { read_report_of(id, false); })) {
@@ -48,34 +56,73 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
   const std::string id = process_id;  // the caller's may live in what is destroyed here
   const auto found = starts_.find(id);
   if (found == starts_.end()) return;
-  char buffer[4096];
+  Process& process = *processes_.at(id);
+  StartReport packet;
   while (true) {
-    const ssize_t got = ::read(found->second.report.get(), buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == EAGAIN && !must_end) return;
-    if (got <= 0) break;
-    found->second.bytes.append(buffer, static_cast<std::size_t>(got));
+    const Received got = receive_report(found->second.report.get(), packet);
+    if (got == Received::kNothing && !must_end) return;
+    if (got != Received::kPacket) break;
+    if (packet.kind == StartReport::Kind::kProcess) {
+      take_process(id, std::move(packet));
+    } else if (packet.kind == StartReport::Kind::kWayOut) {
+      if (relay_ != nullptr) process.way_out = relay_->serve(std::move(packet.listener), shown_id(process.uid));
+    } else {
+      found->second.error = std::move(packet.error);
+    }
   }
   loop_.unwatch(found->second.report.get());
   Start start = std::move(found->second);
   starts_.erase(found);
-  Process& process = *processes_.at(id);
   process.starting = false;
-  if (auto report = read_report(start.bytes); !report) {
+  if (start.error) {
+    end_namespaces(process);
     by_pid_.erase(process.pid);
     processes_.erase(id);
-    return start.done(std::unexpected(report.error()));
+    return start.done(std::unexpected(std::move(*start.error)));
   }
   start.done(&process);
 }
 
+// The first child ends now; whoever was made by it goes on.
+void ProcessTable::take_process(const std::string& id, StartReport packet) {
+  Process& process = *processes_.at(id);
+  by_pid_.erase(process.pid);
+  process.pid = packet.pid;
+  process.reaper = std::move(packet.reaper);
+  // It may have been killed and reaped before we heard of it; then its number is nobody's, or another's.
+  const bool there = ::syscall(SYS_pidfd_send_signal, packet.process.get(), 0, nullptr, 0) == 0;
+  if (there) {
+    by_pid_[process.pid] = id;
+    if (process.killed_by_us) ::syscall(SYS_pidfd_send_signal, packet.process.get(), SIGKILL, nullptr, 0);
+    return;
+  }
+  loop_.defer([this, id] { end_of(id, SIGKILL, {}); });
+}
+
 bool ProcessTable::reaped(pid_t pid, int status, const rusage& usage) {
+  if (!by_pid_.contains(pid)) {
+    // Perhaps one of which its report, unread yet, speaks.
+    std::vector<std::string> starting;
+    for (const auto& [id, start] : starts_) starting.push_back(id);
+    for (const std::string& id : starting) read_report_of(id, false);
+  }
   const auto known = by_pid_.find(pid);
   if (known == by_pid_.end()) return false;
   const std::string id = known->second;
-  by_pid_.erase(known);
+  // The first child ends when it has told us who goes on.
+  read_report_of(id, false);
+  const auto still = by_pid_.find(pid);
+  if (still == by_pid_.end() || still->second != id) return true;
+  by_pid_.erase(still);
+  end_of(id, status, usage);
+  return true;
+}
+
+void ProcessTable::end_of(const std::string& id, int status, const rusage& usage) {
+  const auto found = processes_.find(id);
+  if (found == processes_.end() || !found->second->running) return;
   memory_.sample();
-  Process& process = *processes_.at(id);
+  Process& process = *found->second;
   wire::Exit exit;
   if (WIFEXITED(status)) exit.code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) exit.signal = WTERMSIG(status);
@@ -88,7 +135,6 @@ bool ProcessTable::reaped(pid_t pid, int status, const rusage& usage) {
   // Its report is complete now: nobody else holds the other end. "It started" goes out before "it ended".
   if (process.starting) read_report_of(id, true);
   if (const auto still = processes_.find(id); still != processes_.end()) on_exit_(*still->second);
-  return true;
 }
 
 Op<Process*> ProcessTable::find(const std::string& id) {
@@ -105,6 +151,7 @@ Op<void> ProcessTable::forget(const std::string& id) {
   if ((*process)->running) {
     return refuse(Code::kFailedPrecondition, "forget process '" + id + "'", "it still runs; stop it first");
   }
+  end_namespaces(**process);
   processes_.erase(id);
   return {};
 }

@@ -11,9 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "box/init/egress_relay.h"
 #include "box/init/event_loop.h"
 #include "box/init/memory_events.h"
 #include "box/init/spawn.h"
+#include "box/init/start_report.h"
 
 namespace mcpbox::box::init {
 
@@ -22,6 +24,8 @@ struct Process {
   pid_t pid = -1;
   uid_t uid = 0;
   Pipes pipes;           // duplicates for a controller that comes later; never read
+  UniqueFd reaper;       // pidfd of process 1 of its PID namespace, where it has one of its own (spaces.h)
+  WayOut way_out;        // its listener at the egress relay
   bool starting = true;  // exec has not been confirmed yet
   bool running = true;
   bool killed_by_us = false;
@@ -32,13 +36,13 @@ class ProcessTable {
  public:
   using StartDone = std::function<void(Op<Process*>)>;
   using ExitDone = std::function<void(const Process&)>;
-  // `roots`: where the children prepare what a start asks for.
-  ProcessTable(EventLoop& loop, const Roots& roots, ExitDone on_exit)
-      : loop_(loop), roots_(roots), on_exit_(std::move(on_exit)) {}
+  // `roots`: where the children prepare what a start asks for. `relay` outlives this; null where there is no way out.
+  ProcessTable(EventLoop& loop, const Roots& roots, StartWay way, EgressRelay* relay, ExitDone on_exit)
+      : loop_(loop), roots_(roots), way_(way), relay_(relay), on_exit_(std::move(on_exit)) {}
 
   // `done` is called once, from the loop: when the program runs, or with the step that failed.
   void start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done);
-  // Call for every reaped pid; true when it was a managed process.
+  // Call for every reaped pid; true when it was a managed process, or on the way to one.
   bool reaped(pid_t pid, int status, const rusage& usage);
 
   Op<Process*> find(const std::string& id);
@@ -53,13 +57,17 @@ class ProcessTable {
  private:
   struct Start {
     UniqueFd report;
-    std::string bytes;
+    std::optional<wire::ErrorReply> error;
     StartDone done;
   };
   void read_report_of(const std::string& id, bool must_end);
+  void take_process(const std::string& id, StartReport packet);
+  void end_of(const std::string& id, int status, const rusage& usage);
 
   EventLoop& loop_;
   const Roots& roots_;
+  StartWay way_;
+  EgressRelay* relay_;
   ExitDone on_exit_;
   MemoryEvents memory_;
   std::map<std::string, std::unique_ptr<Process>> processes_;

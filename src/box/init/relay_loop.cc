@@ -10,6 +10,8 @@
 
 #include <algorithm>
 
+#include "box/init/relay_orders.h"
+
 namespace mcpbox::box::init {
 namespace {
 
@@ -20,7 +22,8 @@ constexpr int kAccepts = 64;  // at once
 constexpr auto kPatience = std::chrono::seconds(5);
 constexpr auto kDrainTime = std::chrono::seconds(2);
 constexpr int kTickMs = 50;
-constexpr std::uint64_t kListener = 0;
+constexpr std::uint64_t kListener = 0, kOrders = 1;  // connections' numbers, times two, begin at 2
+constexpr std::uint64_t kOwnListener = 1ull << 63;   // and the number of a server's own
 constexpr unsigned kClientSide = 0, kProxySide = 1;
 
 constexpr char kTooMany[] =
@@ -37,8 +40,9 @@ void say(int fd, const char* text) {
 
 }  // namespace
 
-RelayLoop::RelayLoop(int listener, std::string socket_name, PeerUids uids)
+RelayLoop::RelayLoop(int listener, UniqueFd orders, std::string socket_name, PeerUids uids)
     : listener_(listener),
+      orders_(std::move(orders)),
       socket_name_(std::move(socket_name)),
       uids_(std::move(uids)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
@@ -48,13 +52,23 @@ void RelayLoop::run() {
   event.events = EPOLLIN;
   event.data.u64 = kListener;
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener_, &event) != 0) return;
+  event.data.u64 = kOrders;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, orders_.get(), &event) != 0) return;
   while (true) {
     epoll_event ready[64];
     const int count = ::epoll_wait(epoll_.get(), ready, 64, timed_.empty() ? -1 : kTickMs);
     if (count < 0 && errno != EINTR) return;
     for (int i = 0; i < count; ++i) {
       if (ready[i].data.u64 == kListener) {
-        if (!accept_all()) return;
+        if (!accept_all(listener_, nullptr)) return;
+        continue;
+      }
+      if (ready[i].data.u64 == kOrders) {
+        if (!take_orders()) return;
+        continue;
+      }
+      if ((ready[i].data.u64 & kOwnListener) != 0) {
+        accept_own(static_cast<std::uint32_t>(ready[i].data.u64));
         continue;
       }
       // Gone in this same round, perhaps.
@@ -69,13 +83,45 @@ void RelayLoop::run() {
   }
 }
 
-bool RelayLoop::accept_all() {
+bool RelayLoop::take_orders() {
+  while (true) {
+    RelayOrder order;
+    UniqueFd listener;
+    const Ordered got = receive_order(orders_.get(), order, listener);
+    if (got == Ordered::kNothing) return true;
+    if (got == Ordered::kEnd) return false;
+    forget_own(order.number);
+    if (order.kind != RelayOrder::Kind::kServe || !listener) continue;
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = kOwnListener | order.number;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener.get(), &event) != 0) return false;
+    own_[order.number] = Own{std::move(listener), order.uid};
+  }
+}
+
+// Explicitly out of epoll: PID 1 may have the same open file.
+void RelayLoop::forget_own(std::uint32_t number) {
+  const auto found = own_.find(number);
+  if (found == own_.end()) return;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.listener.get(), nullptr);
+  own_.erase(found);
+}
+
+void RelayLoop::accept_own(std::uint32_t number) {
+  const auto found = own_.find(number);
+  if (found == own_.end()) return;
+  // One that cannot be listened on any more is its server's loss alone.
+  if (!accept_all(found->second.listener.get(), &found->second)) forget_own(number);
+}
+
+bool RelayLoop::accept_all(int listener, const Own* own) {
   for (int i = 0; i < kAccepts; ++i) {
     sockaddr_in peer{};
     socklen_t size = sizeof peer;
-    UniqueFd client(::accept4(listener_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    UniqueFd client(::accept4(listener, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (client) {
-      take(std::move(client), peer);
+      take(std::move(client), peer, own);
       continue;
     }
     if (errno == EINVAL || errno == EBADF || errno == ENOTSOCK) return false;
@@ -84,11 +130,15 @@ bool RelayLoop::accept_all() {
   return true;
 }
 
-void RelayLoop::take(UniqueFd client, const sockaddr_in& peer) {
+std::optional<uid_t> RelayLoop::peer_of(const UniqueFd& client, const sockaddr_in& peer) {
   sockaddr_in local{};
   socklen_t size = sizeof local;
-  if (::getsockname(client.get(), reinterpret_cast<sockaddr*>(&local), &size) != 0) return;
-  const auto uid = uids_.find(peer, local);
+  if (::getsockname(client.get(), reinterpret_cast<sockaddr*>(&local), &size) != 0) return std::nullopt;
+  return uids_.find(peer, local);
+}
+
+void RelayLoop::take(UniqueFd client, const sockaddr_in& peer, const Own* own) {
+  const auto uid = own != nullptr ? std::optional(own->uid) : peer_of(client, peer);
   if (!uid) return;
   const auto count = of_uid_.find(*uid);
   if (connections_.size() >= kMaxConnections || (count != of_uid_.end() && count->second >= kMaxOfUid))

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,9 @@ namespace mcpbox::box::init {
 
 class RelayLoop {
  public:
-  // `listener`: non-blocking, on IPv4. `socket_name` is looked up in the current directory.
-  RelayLoop(int listener, std::string socket_name, PeerUids uids);
+  // `listener`: non-blocking, on IPv4, shared by all; the kernel says whose a connection is. `orders`: non-blocking,
+  // brings those of single servers (relay_orders.h). `socket_name` is looked up in the current directory.
+  RelayLoop(int listener, UniqueFd orders, std::string socket_name, PeerUids uids);
   // Returns when the kernel refuses what it cannot do without; errno says what.
   void run();
 
@@ -40,8 +42,18 @@ class RelayLoop {
     Clock::time_point until;                       // of waiting or draining
   };
 
-  bool accept_all();
-  void take(UniqueFd client, const struct sockaddr_in& peer);
+  struct Own {
+    UniqueFd listener;
+    uid_t uid = 0;
+  };
+
+  // `own`: of whom every connection is; null for the shared listener.
+  bool accept_all(int listener, const Own* own);
+  void take(UniqueFd client, const struct sockaddr_in& peer, const Own* own);
+  std::optional<uid_t> peer_of(const UniqueFd& client, const struct sockaddr_in& peer);
+  bool take_orders();
+  void accept_own(std::uint32_t number);
+  void forget_own(std::uint32_t number);
   bool reach(Connection& connection);
   void carry(Connection& connection);
   void drain(Connection& connection);
@@ -52,6 +64,8 @@ class RelayLoop {
   void run_due();
 
   int listener_;
+  UniqueFd orders_;
+  std::map<std::uint32_t, Own> own_;
   std::string socket_name_;
   PeerUids uids_;
   UniqueFd epoll_;

@@ -20,9 +20,12 @@
 #include "box/init/landlock.h"
 #include "box/init/one_id.h"
 #include "box/init/seccomp_filter.h"
+#include "box/init/spaces.h"
 
 namespace mcpbox::box::init {
 namespace {
+
+constexpr int kReport = 3;
 
 // Python and Go ignore SIGPIPE by themselves; what is ignored or blocked here would be inherited through exec.
 void reset_signals() {
@@ -42,8 +45,10 @@ int limit(decltype(RLIMIT_CORE) what, const std::optional<std::uint64_t>& value)
   return ::setrlimit(what, &next) == 0 ? 0 : errno;
 }
 
-int apply_limits(const wire::Limits& limits) {
-  if (int e = limit(RLIMIT_NPROC, limits.processes)) return e;
+// `others`: processes of ours that count as the user's.
+int apply_limits(const wire::Limits& limits, std::uint64_t others) {
+  const auto processes = limits.processes ? std::optional(*limits.processes + others) : std::nullopt;
+  if (int e = limit(RLIMIT_NPROC, processes)) return e;
   if (int e = limit(RLIMIT_NOFILE, limits.open_files)) return e;
   if (int e = limit(RLIMIT_FSIZE, limits.file_bytes)) return e;
   if (int e = limit(RLIMIT_CORE, limits.core_bytes)) return e;
@@ -119,31 +124,52 @@ int drop_identity(uid_t uid, gid_t gid, std::string& step) {
   // What was copied from PID 1 stays unreadable for processes of the uid, whatever fs.suid_dumpable says; exec resets
   // it.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return errno;
+  return drop_capabilities(step);
+}
+
+int drop_capabilities(std::string& step) {
   step = "drop capabilities";
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2] = {};
   return ::syscall(SYS_capset, &header, none) == 0 ? 0 : errno;
 }
 
-int become_process(const wire::Spawn& spec, std::string& step) {
+namespace {
+
+// Its user, in namespaces of its own; of PID 1's capabilities nothing is left.
+int become_user_alone(const wire::Spawn& spec, const StartWay& way, std::string& step) {
+  if (int error = drop_identity(spec.uid, spec.gid, step)) return error;
+  if (int error = enter_spaces(::geteuid(), ::getegid(), kReport, step)) return error;
+  if (int error = furnish_spaces(spec, step)) return error;
+  const auto& ports = spec.confine.connect_ports;
+  const bool out = way.egress_port != 0 && std::ranges::find(ports, way.egress_port) != ports.end();
+  return connect_spaces(out ? way.egress_port : 0, kReport, step);
+}
+
+}  // namespace
+
+int become_process(const wire::Spawn& spec, const StartWay& way, std::string& step) {
   reset_signals();
-  step = "start a session";
-  if (::setsid() < 0) return errno;
-  ::umask(static_cast<mode_t>(spec.umask));
+  step = "close inherited descriptors";
+  if (::syscall(SYS_close_range, static_cast<unsigned>(kReport + 1), ~0u, 0u) != 0) return errno;
   set_oom_score(spec.oom_score_adj);
-  step = "set resource limits";
-  if (int error = apply_limits(spec.limits)) return error;
   // Before its capabilities go: those of the new namespace go with them.
   if (one_id()) {
     if (int error = enter_own_namespace(spec.uid, spec.gid, step)) return error;
   }
+  if (way.spaces) {
+    if (int error = become_user_alone(spec, way, step)) return error;
+  }
+  step = "start a session";
+  if (::setsid() < 0) return errno;
+  ::umask(static_cast<mode_t>(spec.umask));
+  step = "set resource limits";
+  if (int error = apply_limits(spec.limits, way.spaces ? 1 : 0)) return error;
   step = "set the priority";
   // Who was started with a lower priority cannot raise it, and would have failed for it.
   if (spec.nice > ::getpriority(PRIO_PROCESS, 0) && ::setpriority(PRIO_PROCESS, 0, spec.nice) != 0) return errno;
   if (int error = drop_bounding_set(step)) return error;
-  if (int error = drop_identity(spec.uid, spec.gid, step)) return error;
-  step = "close inherited descriptors";
-  if (::syscall(SYS_close_range, 4u, ~0u, 0u) != 0) return errno;
+  if (int error = way.spaces ? drop_capabilities(step) : drop_identity(spec.uid, spec.gid, step)) return error;
   // After the switch of identity, so that a directory that the process may not enter is an error and not a gift.
   step = "enter '" + spec.cwd + "'";
   if (::chdir(spec.cwd.c_str()) != 0) return errno;
@@ -154,9 +180,11 @@ int become_process(const wire::Spawn& spec, std::string& step) {
   rules.read_only = spec.confine.read_only;
   rules.connect_ports = spec.confine.connect_ports;
   rules.bind_ports = spec.confine.bind_ports;
+  rules.own_spaces = way.spaces;
   if (int error = apply_landlock(rules, step)) return error;
   step = "install the seccomp filter";
-  if (int error = install_seccomp_filter(build_seccomp_filter())) return error;
+  if (int error = install_seccomp_filter(build_seccomp_filter(way.spaces ? Network::kOwn : Network::kShared)))
+    return error;
   step = "exec '" + spec.argv.front() + "'";
   return run(spec);
 }

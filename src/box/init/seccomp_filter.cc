@@ -175,7 +175,7 @@ class Program {
   std::vector<sock_filter> code_;
 };
 
-void socket_rules(Program& p) {
+void socket_rules(Program& p, Network network) {
   p.on_call(SYS_socket, [&] {
     p.load_argument(0);
     p.ret_if_equal(AF_UNIX, kAllow);
@@ -184,17 +184,25 @@ void socket_rules(Program& p) {
       p.ret_if_equal(0, kAllow);
       p.ret(fail_with(EACCES));
     });
-    const auto tcp_only = [&] {
+    const auto by_kind = [&] {
       p.load_argument(1);
       p.mask(kTypeMask);
+      if (network == Network::kOwn) {
+        p.when_equal(SOCK_DGRAM, [&] {
+          p.load_argument(2);
+          p.ret_if_equal(0, kAllow);
+          p.ret_if_equal(IPPROTO_UDP, kAllow);
+          p.ret(fail_with(EACCES));
+        });
+      }
       p.ret_unless_equal(SOCK_STREAM, fail_with(EACCES));
       p.load_argument(2);
       p.ret_if_equal(0, kAllow);
       p.ret_if_equal(IPPROTO_TCP, kAllow);
       p.ret(fail_with(EACCES));
     };
-    p.when_equal(AF_INET, tcp_only);
-    p.when_equal(AF_INET6, tcp_only);
+    p.when_equal(AF_INET, by_kind);
+    p.when_equal(AF_INET6, by_kind);
     p.ret(fail_with(EAFNOSUPPORT));
   });
   p.on_call(SYS_socketpair, [&] {
@@ -217,7 +225,7 @@ void socket_rules(Program& p) {
 
 }  // namespace
 
-std::vector<sock_filter> build_seccomp_filter() {
+std::vector<sock_filter> build_seccomp_filter(Network network) {
   Program p;
   p.load(offsetof(seccomp_data, arch));
   p.ret_unless_equal(kArch, SECCOMP_RET_KILL_PROCESS);
@@ -238,7 +246,7 @@ std::vector<sock_filter> build_seccomp_filter() {
     p.ret_if_equal(TIOCLINUX, fail_with(EPERM));
     p.ret(kAllow);
   });
-  socket_rules(p);
+  socket_rules(p, network);
   p.ret(kAllow);
   return p.take();
 }

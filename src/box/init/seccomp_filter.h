@@ -10,8 +10,12 @@
 
 namespace mcpbox::box::init {
 
-// Of sockets only TCP streams and unix sockets: UDP, MPTCP and TCP fast open would pass by Landlock's TCP rules.
-std::vector<sock_filter> build_seccomp_filter();
+// Whose network namespace the process is in.
+enum class Network : bool { kShared, kOwn };
+
+// Of sockets in a shared network only TCP streams and unix sockets: UDP, MPTCP and TCP fast open would pass by
+// Landlock's TCP rules. In its own, where nobody else is, UDP too.
+std::vector<sock_filter> build_seccomp_filter(Network network = Network::kShared);
 
 // Installs it for the calling thread, which must have no_new_privs. Returns 0 or errno.
 int install_seccomp_filter(const std::vector<sock_filter>& filter);

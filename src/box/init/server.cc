@@ -31,15 +31,15 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
       roots_(std::move(roots)),
       listener_(std::move(listener)),
       signals_(std::move(signals)),
-      table_(loop_, roots_,
+      relay_(std::move(relay)),
+      table_(loop_, roots_, options_.way, relay_.get(),
              [this](const Process& process) {
                const auto found = controllers_.find(active_);
                if (found == controllers_.end()) return;
                auto payload = wire::encode(wire::Exited{process.id, *process.exit});
                if (payload) found->second.connection->send(wire::MessageType::kExited, 0, *payload);
              }),
-      helpers_(loop_),
-      relay_(std::move(relay)) {
+      helpers_(loop_) {
   if (::getrandom(&boot_token_, sizeof boot_token_, 0) != static_cast<ssize_t>(sizeof boot_token_)) boot_token_ = 1;
 }
 

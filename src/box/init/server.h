@@ -20,6 +20,7 @@ namespace mcpbox::box::init {
 struct ServerOptions {
   uid_t owner = 0;         // the uid that controllers must have (or 0)
   bool ephemeral = false;  // end with the controller, and after a minute without any
+  StartWay way;            // how processes are started
 };
 
 class Server {
@@ -74,9 +75,9 @@ class Server {
   UniqueFd listener_;
   UniqueFd signals_;
   EventLoop loop_;
+  std::unique_ptr<EgressRelay> relay_;
   ProcessTable table_;
   Helpers helpers_;
-  std::unique_ptr<EgressRelay> relay_;
   std::map<pid_t, std::function<void()>> when_reaped_;  // the killers of uid_killer.h
   std::map<Serial, Controller> controllers_;
   Serial active_ = 0;

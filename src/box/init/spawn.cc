@@ -8,8 +8,7 @@
 
 #include "box/init/descriptors.h"
 #include "box/init/prepare.h"
-#include "box/init/run_as.h"
-#include "box/init/sandbox_child.h"
+#include "box/init/start_report.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -51,20 +50,19 @@ Op<void> prepare_for(const wire::Spawn& spec, const Roots& roots, std::vector<in
 }
 
 [[noreturn]] void give_up(int report, const wire::ErrorReply& error) {
-  wire::Encoder encoder;
-  encoder(error);
-  write_all(report, encoder.take());
+  report_error(report, error);
   ::_exit(127);
 }
 
-[[noreturn]] void be_child(const wire::Spawn& spec, const int (&stdio)[3], int report, const Roots& roots) {
+[[noreturn]] void be_child(const wire::Spawn& spec, const int (&stdio)[3], int report, const Roots& roots,
+                           const StartWay& way) {
   if (!spec.prepare.trees.empty() || !spec.prepare.files.empty()) {
     auto prepared = prepare_for(spec, roots, {stdio[0], stdio[1], stdio[2], report});
     if (!prepared) give_up(report, prepared.error());
   }
   std::string step = "connect stdin, stdout and stderr";
   int error = take_stdio(stdio, report);
-  if (error == 0) error = become_process(spec, step);
+  if (error == 0) error = become_process(spec, way, step);
   give_up(report, wire::make_errno_error(error, step));
 }
 
@@ -96,9 +94,10 @@ Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
   return {};
 }
 
-Op<Started> start_process(const wire::Spawn& spec, const std::vector<UniqueFd>& stdio, const Roots& roots) {
+Op<Started> start_process(const wire::Spawn& spec, const std::vector<UniqueFd>& stdio, const Roots& roots,
+                          const StartWay& way) {
   Started started;
-  UniqueFd child_in, child_out, child_err, report;
+  UniqueFd child_in, child_out, child_err;
   int ends[3];
   if (stdio.empty()) {
     if (auto made = make_pipe(child_in, started.pipes.in); !made) return std::unexpected(made.error());
@@ -108,19 +107,13 @@ Op<Started> start_process(const wire::Spawn& spec, const std::vector<UniqueFd>& 
   } else {
     for (int i = 0; i < 3; ++i) ends[i] = stdio[static_cast<std::size_t>(i)].get();
   }
-  if (auto made = make_pipe(started.report, report); !made) return std::unexpected(made.error());
-  ::fcntl(started.report.get(), F_SETFL, O_NONBLOCK);
+  auto report = make_start_report();
+  if (!report) return std::unexpected(report.error());
+  started.report = std::move(report->read);
   started.pid = ::fork();
   if (started.pid < 0) return failed("start process '" + spec.id + "': fork");
-  if (started.pid == 0) be_child(spec, ends, report.get(), roots);
+  if (started.pid == 0) be_child(spec, ends, report->write.get(), roots, way);
   return started;
-}
-
-Op<void> read_report(std::string_view bytes) {
-  if (bytes.empty()) return {};
-  auto error = wire::decode<wire::ErrorReply>(bytes);
-  if (!error) return refuse(Code::kInternal, "start a process", "its report cannot be read");
-  return std::unexpected(std::move(*error));
 }
 
 }  // namespace mcpbox::box::init

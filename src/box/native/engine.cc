@@ -280,6 +280,7 @@ class NativeEngine final : public Engine {
     build.argv = spec.init_argv;
     build.one_id = ids->one;
     if (ids->one) build.argv.emplace_back("--one-id");
+    build.argv.emplace_back("--spaces");
     build.processes = spec.profile.limits.processes;
     build.remove_on_exit = spec.remove_on_exit;
     return build;

@@ -26,7 +26,7 @@ constexpr const char* kEtc[] = {
     "/etc/timezone",        "/etc/ssl/certs",   "/etc/ssl/openssl.cnf", "/etc/pki/tls",      "/etc/pki/ca-trust",
     "/etc/ca-certificates", "/etc/mime.types",  "/etc/services",        "/etc/protocols",    "/etc/fonts",
     "/etc/python3",         "/etc/python3.11",  "/etc/nodejs",          "/etc/magic"};
-constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom"};
+constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom", "tty"};
 constexpr std::size_t kMaxRootfsEntries = 256;
 
 BuildNode node(BuildNode::Kind kind, std::string target, std::string source = {}) {
@@ -98,6 +98,9 @@ void add_standard(std::vector<BuildNode>& nodes) {
   nodes.push_back(node(BuildNode::Kind::kLink, "/dev/stdin", "/proc/self/fd/0"));
   nodes.push_back(node(BuildNode::Kind::kLink, "/dev/stdout", "/proc/self/fd/1"));
   nodes.push_back(node(BuildNode::Kind::kLink, "/dev/stderr", "/proc/self/fd/2"));
+  // Each server mounts its own there (init/spaces.h).
+  nodes.push_back(node(BuildNode::Kind::kDirectory, "/dev/pts"));
+  nodes.push_back(node(BuildNode::Kind::kLink, "/dev/ptmx", "pts/ptmx"));
   nodes.push_back(memory("/dev/shm", 64 << 20, 4096, 01777, false));
   nodes.push_back(memory("/tmp", 16 << 20, 1024, 01777, false));
   nodes.push_back(memory("/run", 1 << 20, 256, 0755, false));

@@ -78,6 +78,23 @@ static void try_socket(const char* what, int family, int type, int protocol) {
   if (fd >= 0) close(fd);
 }
 
+// Where the network is the server's own it may make such a socket, which leads nowhere.
+static void try_datagram(const char* what, const char* address, int family) {
+  struct sockaddr_storage name = {.ss_family = (sa_family_t)family};
+  if (family == AF_INET6) {
+    ((struct sockaddr_in6*)&name)->sin6_port = htons(53);
+    inet_pton(family, address, &((struct sockaddr_in6*)&name)->sin6_addr);
+  } else {
+    ((struct sockaddr_in*)&name)->sin_port = htons(53);
+    inet_pton(family, address, &((struct sockaddr_in*)&name)->sin_addr);
+  }
+  const socklen_t size = family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+  const int fd = socket(family, SOCK_DGRAM, 0);
+  const int sent = fd < 0 ? -1 : (int)sendto(fd, "x", 1, 0, (struct sockaddr*)&name, size);
+  printf("%s %s\n", what, sent == 1 ? "MADE" : strerrorname_np(errno));
+  if (fd >= 0) close(fd);
+}
+
 int main(int argc, char** argv) {
   char answer[4096];
   if (argc == 4 && strcmp(argv[1], "get") == 0) {  // credential http://URL
@@ -162,8 +179,8 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (argc == 2 && strcmp(argv[1], "sockets") == 0) {
-    try_socket("udp", AF_INET, SOCK_DGRAM, 0);
-    try_socket("udp6", AF_INET6, SOCK_DGRAM, 0);
+    try_datagram("udp", "192.0.2.1", AF_INET);
+    try_datagram("udp6", "2001:db8::1", AF_INET6);
     try_socket("icmp", AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
     try_socket("icmp6", AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6);
     try_socket("raw", AF_INET, SOCK_RAW, IPPROTO_RAW);

@@ -300,7 +300,7 @@ TEST_F(EgressContract, case_46_no_address_of_the_host_or_around_it_is_reached) {
   EXPECT_EQ(everywhere.accepted(), 0);
 }
 
-TEST_F(EgressContract, case_48_there_is_no_interface_and_no_socket_for_anything_but_tcp_on_loopback) {
+TEST_F(EgressContract, case_48_there_is_no_interface_but_loopback_and_no_socket_for_anything_beyond_it) {
   auto session = open_with_egress();
   ASSERT_TRUE(session);
   EXPECT_EQ(output(*session, probe("p1", uid(7), {"interfaces"})), "lo\n");

@@ -1,6 +1,7 @@
 # Prints what a server sees of its surroundings, in a form that is the same on every machine. Arguments: what it must not reach.
 import ctypes
 import os
+import pwd
 import socket
 import sys
 
@@ -16,13 +17,14 @@ def attempt(name, action):
 status = dict(line.rstrip("\n").split(":\t", 1) for line in open("/proc/self/status") if ":\t" in line)
 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Groups"):
     print(name, status[name].strip())
-print("processes", sorted(int(p) for p in os.listdir("/proc") if p.isdigit()) == [os.getpid()])
+print("processes", sorted(int(p) for p in os.listdir("/proc") if p.isdigit()))
+print("user", pwd.getpwuid(os.getuid()).pw_name, pwd.getpwuid(os.getuid()).pw_uid == os.getuid())
 print("descriptors", sorted(int(fd) for fd in os.listdir("/proc/self/fd"))[:3], len(os.listdir("/proc/self/fd")))
 print("environment", sorted(set(os.environ) - {"LC_CTYPE"}))  # Python sets that one itself
 print("interfaces", [name for _, name in socket.if_nameindex()])
 print("abstract sockets", len([line for line in open("/proc/net/unix") if "@" in line]))
 print("host name", socket.gethostname())
-mounts = [line.split() for line in open("/proc/self/mountinfo")]
+mounts = list({fields[4]: fields for fields in (line.split() for line in open("/proc/self/mountinfo"))}.values())  # the last one covers
 for fields in sorted(mounts, key=lambda fields: fields[4]):
     if not fields[4].startswith(("/usr", "/bin", "/sbin", "/lib", "/etc", "/proc/")):
         kind = fields[fields.index("-") + 1]

@@ -54,14 +54,18 @@ unsigned evaluate(const std::vector<sock_filter>& program, const seccomp_data& d
   throw std::logic_error("the program has no end");
 }
 
-unsigned verdict(long number, std::initializer_list<std::uint64_t> arguments = {}, unsigned arch = kArch) {
-  static const auto filter = build_seccomp_filter();
+unsigned verdict_of(const std::vector<sock_filter>& filter, long number, std::initializer_list<std::uint64_t> arguments,
+                    unsigned arch = kArch) {
   seccomp_data data{};
   data.nr = static_cast<int>(number);
   data.arch = arch;
   std::size_t i = 0;
   for (const std::uint64_t argument : arguments) data.args[i++] = argument;
   return evaluate(filter, data);
+}
+unsigned verdict(long number, std::initializer_list<std::uint64_t> arguments = {}, unsigned arch = kArch) {
+  static const auto filter = build_seccomp_filter();
+  return verdict_of(filter, number, arguments, arch);
 }
 constexpr unsigned error(int number) {
   return SECCOMP_RET_ERRNO | static_cast<unsigned>(number);
@@ -155,6 +159,23 @@ TEST(SeccompFilter, allows_tcp_and_unix_sockets_only) {
   EXPECT_EQ(socket((1ull << 32) | AF_INET, SOCK_DGRAM, 0), error(EACCES));
   EXPECT_EQ(verdict(SYS_socketpair, {AF_UNIX}), SECCOMP_RET_ALLOW);
   EXPECT_EQ(verdict(SYS_socketpair, {AF_TIPC}), error(EAFNOSUPPORT));
+}
+
+TEST(SeccompFilter, allows_udp_where_the_network_is_the_servers_own) {
+  const auto filter = build_seccomp_filter(Network::kOwn);
+  const auto socket = [&](std::uint64_t family, std::uint64_t type, std::uint64_t protocol) {
+    return verdict_of(filter, SYS_socket, {family, type, protocol});
+  };
+  for (const int family : {AF_INET, AF_INET6}) {
+    const auto f = static_cast<std::uint64_t>(family);
+    EXPECT_EQ(socket(f, SOCK_DGRAM, 0), SECCOMP_RET_ALLOW);
+    EXPECT_EQ(socket(f, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP), SECCOMP_RET_ALLOW);
+    EXPECT_EQ(socket(f, SOCK_STREAM, 0), SECCOMP_RET_ALLOW);
+    EXPECT_EQ(socket(f, SOCK_DGRAM, IPPROTO_ICMP), error(EACCES));
+    EXPECT_EQ(socket(f, SOCK_RAW, IPPROTO_UDP), error(EACCES));
+    EXPECT_EQ(socket(f, SOCK_STREAM, 262), error(EACCES));
+  }
+  EXPECT_EQ(socket(AF_PACKET, SOCK_DGRAM, 0), error(EAFNOSUPPORT));
 }
 
 TEST(SeccompFilter, refuses_connecting_while_sending) {

@@ -1,0 +1,101 @@
+#include "box/init/spaces.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/unique_fd.h"
+#include "box/init/loopback.h"
+#include "box/init/one_id.h"
+#include "box/init/sandbox_child.h"
+#include "box/init/start_report.h"
+
+namespace mcpbox::box::init {
+namespace {
+
+constexpr int kSpaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+
+int write_text(const char* path, const std::string& text) {
+  UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
+  return file && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : errno;
+}
+
+// What user_namespaces(7) lets everybody do: one's own id, and no other.
+int map_ids(uid_t uid, gid_t gid) {
+  // The files belong to whoever may read our memory. Processes of the same user are in namespaces of their own, and
+  // have no capability in ours.
+  if (::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) return errno;
+  // With one id the numbers tell users apart (one_id.h).
+  const std::string user = std::to_string(one_id() ? uid : kUserInside) + " " + std::to_string(uid) + " 1";
+  const std::string group = std::to_string(one_id() ? gid : kUserInside) + " " + std::to_string(gid) + " 1";
+  if (int error = write_text("/proc/self/setgroups", "deny")) return error;
+  if (int error = write_text("/proc/self/uid_map", user)) return error;
+  if (int error = write_text("/proc/self/gid_map", group)) return error;
+  return ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : errno;
+}
+
+struct Forked {
+  pid_t pid = -1;
+  UniqueFd handle;  // in the parent: a pidfd
+};
+// fork(2) has no flags; one thread, so nothing that its handlers would have to look after.
+Forked fork_with(unsigned long flags) {
+  Forked out;
+  int handle = -1;
+  out.pid = static_cast<pid_t>(::syscall(SYS_clone, flags | CLONE_PIDFD | SIGCHLD, nullptr, &handle, nullptr, 0));
+  if (out.pid > 0) out.handle.reset(handle);
+  return out;
+}
+
+// Children of a process that ignores SIGCHLD leave no zombies. No signal from inside reaches it (pid_namespaces(7)).
+[[noreturn]] void be_reaper() {
+  ::signal(SIGCHLD, SIG_IGN);
+  std::string step;
+  if (::syscall(SYS_close_range, 0u, ~0u, 0u) != 0 || ::chdir("/") != 0 || drop_bounding_set(step) != 0 ||
+      drop_capabilities(step) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    ::_exit(1);
+  }
+  ::prctl(PR_SET_NAME, "mcpbox-reaper", 0, 0, 0);
+  while (true) ::pause();
+}
+
+}  // namespace
+
+int enter_spaces(uid_t uid, gid_t gid, int report, std::string& step) {
+  step = "make the server's namespaces";
+  if (::unshare(kSpaces) != 0) return errno;
+  step = "map the server's ids";
+  if (int error = map_ids(uid, gid)) return error;
+  step = "fork into the server's namespaces";
+  const Forked reaper = fork_with(0);
+  if (reaper.pid == 0) be_reaper();
+  if (reaper.pid < 0) return errno;
+  const Forked server = fork_with(CLONE_PARENT);
+  if (server.pid == 0) return 0;
+  const int error = errno;
+  // PID 1 waits for its end through the process that it is told of. Untold, nobody may go on.
+  if (server.pid > 0 && report_process(report, server.pid, server.handle.get(), reaper.handle.get())) ::_exit(0);
+  ::syscall(SYS_pidfd_send_signal, reaper.handle.get(), SIGKILL, nullptr, 0);
+  return server.pid < 0 ? error : EPIPE;
+}
+
+int connect_spaces(std::uint16_t port, int report, std::string& step) {
+  if (auto up = bring_loopback_up(); !up) {
+    step = up.error().step;
+    return up.error().error_number;
+  }
+  if (port == 0) return 0;
+  auto listener = listen_on_loopback(port);
+  if (!listener) {
+    step = listener.error().step;
+    return listener.error().error_number;
+  }
+  step = "hand over the way out";
+  return report_way_out(report, listener->get()) ? 0 : EPIPE;
+}
+
+}  // namespace mcpbox::box::init

@@ -26,7 +26,7 @@ class Reflection(unittest.TestCase):
         self.addCleanup(proxy.close)
         proxy.register("curious", allow=["a.test"])
         for mirror.status in (200, 403, 407, 500):
-            for request in (*(f"{method} http://a.test/" for method in ("TRACE", "OPTIONS", "GET")), "CONNECT a.test:80"):
+            for request in ("TRACE http://a.test/", "GET http://a.test/", "CONNECT a.test:80"):
                 for headers in ("", "Max-Forwards: 0\r\n", "Max-Forwards: 1\r\n"):
                     if request.startswith("CONNECT") and mirror.status == 200:
                         continue  # a tunnel, which waits for us

@@ -237,7 +237,7 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
   };
   const auto counted = std::make_shared<Counted>(client);
   const Trust trust = decision.registry ? Trust::kRegistry : decision.named ? Trust::kNamed : Trust::kPublic;
-  auto connected = co_await connect(request, trust, who.process);
+  auto connected = co_await connect(request, trust, who.server.empty() ? who.process : who.server);
   if (!connected) {
     co_await refuse(connected.error());
     co_return;

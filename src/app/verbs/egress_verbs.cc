@@ -40,10 +40,11 @@ void show(const std::string& line, const EgressLogOptions& options) {
                        : r.event == "open" ? fmt::format("rule {}, {}", r.rule, r.address)
                                            : "";
   if (!r.reason.empty()) detail += (detail.empty() ? "" : "; ") + r.reason;
+  if (r.count > 1) detail += fmt::format("{}({} times)", detail.empty() ? "" : " ", r.count);
   // What is in the file was escaped when it was written; the file itself may have been changed since.
-  print_out("{}\n",
-            printable(fmt::format("{}  {:<7} {:<8} {}  {}:{}  {}", seen->time, r.event, r.phase.empty() ? "-" : r.phase,
-                                  r.server.empty() ? "-" : r.server, r.host.empty() ? "-" : r.host, r.port, detail)));
+  print_out("{}\n", printable(fmt::format("{}  {:<7} {:<8} {}  {}  {}", seen->time, r.event,
+                                          r.phase.empty() ? "-" : r.phase, r.server.empty() ? "-" : r.server,
+                                          r.host.empty() ? "-" : fmt::format("{}:{}", r.host, r.port), detail)));
 }
 
 // Prints what is appended, through rotations, until stdout is closed.
@@ -194,8 +195,13 @@ int egress_suggest(const EgressLogOptions& options) {
     json::Writer out;
     out.object().member("mode", "allowlist").member("allow", found.allow).member("install_allow", found.install_allow);
     out.member("allow_private", found.allow_private).member("never", found.never);
+    out.member("counted_only", found.counted_only);
     print_out("{}", out.end().take_line());
     return kOk;
+  }
+  if (found.counted_only != 0) {
+    print_out("# {} more were counted and not listed, because there were too many at once: {}\n", found.counted_only,
+              "let the server run with what is below, then ask again");
   }
   if (!found.never.empty()) print_out("# Asked for, and never allowed: {}\n", printable(join(found.never, ", "), 4096));
   if (!rules) return kOk;

@@ -37,13 +37,12 @@ std::string audit_line(const AuditRecord& r, std::int64_t unix_milliseconds) {
   out.member("process", field(r.process)).member("phase", field(r.phase)).member("host", field(r.host));
   out.member("port", r.port).member("address", field(r.address)).member("rule", field(r.rule));
   out.member("reason", field(r.reason)).member("bytes_up", r.bytes_up).member("bytes_down", r.bytes_down);
-  out.member("ms", r.milliseconds).end();
+  out.member("ms", r.milliseconds).member("count", r.count).end();
   return out.take_line();
 }
 
 Result<AuditLog> AuditLog::open(AuditOptions options) {
-  AuditLog log;
-  log.options_ = std::move(options);
+  AuditLog log(std::move(options));
   const std::string& path = log.options_.directory;
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     return fail(errno_error(errno, fmt::format("make the audit directory '{}'", path)));
@@ -73,16 +72,32 @@ void AuditLog::rotate() {
   else
     ::unlinkat(directory_.get(), options_.name.c_str(), 0);
   open_file();
+  budget_.rotated();
 }
 
 void AuditLog::write(const AuditRecord& record) {
+  if (budget_.admit(record, std::chrono::steady_clock::now())) append(record);
+}
+
+void AuditLog::write_counted(bool all) {
+  for (const AuditRecord& record : budget_.due(std::chrono::steady_clock::now(), all)) append(record);
+}
+
+void AuditLog::write_counted_of(const std::string& server, const std::string& process) {
+  for (const AuditRecord& record : budget_.ended(server, process, std::chrono::steady_clock::now())) append(record);
+}
+
+void AuditLog::append(const AuditRecord& record) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   const std::string line = audit_line(record, static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000);
   if (size_ > 0 && size_ + line.size() > options_.max_bytes) rotate();
   // One write for a whole line: O_APPEND keeps lines of several writers apart.
   const ssize_t written = ::write(file_.get(), line.data(), line.size());
-  if (written > 0) size_ += static_cast<std::uint64_t>(written);
+  if (written > 0) {
+    size_ += static_cast<std::uint64_t>(written);
+    budget_.wrote(record, static_cast<std::uint64_t>(written));
+  }
   if (written != static_cast<ssize_t>(line.size()) && !complained_) {
     complained_ = true;
     log::error("egress", "the audit log in {} cannot be written: {}", options_.directory, std::strerror(errno));

@@ -30,6 +30,7 @@ std::optional<SeenRecord> parse_audit_line(std::string_view line) {
   r.bytes_up = (*doc)["bytes_up"].unsigned_integer().value_or(0);
   r.bytes_down = (*doc)["bytes_down"].unsigned_integer().value_or(0);
   r.milliseconds = (*doc)["ms"].integer_or(0);
+  r.count = std::max<std::uint64_t>((*doc)["count"].unsigned_integer().value_or(1), 1);
   return out;
 }
 
@@ -75,10 +76,12 @@ std::optional<IpAddress> refused_address(const AuditRecord& record) {
 Suggestion suggest(const std::vector<std::string>& lines, std::string_view server) {
   std::map<std::string, std::map<std::string, std::set<std::uint16_t>>> wanted;  // phase, host, ports
   std::set<std::string> opened, never;
+  Suggestion out;
   for (const std::string& line : lines) {
     const auto seen = parse_audit_line(line);
     if (!seen || (!server.empty() && seen->record.server != server)) continue;
     const AuditRecord& r = seen->record;
+    if (r.host.empty() && !r.server.empty()) out.counted_only += r.count;
     if (r.phase.empty()) continue;  // of a caller that nobody knows
     const auto address = refused_address(r);
     if (address && never_excepted(classify(*address))) {
@@ -91,7 +94,6 @@ Suggestion suggest(const std::vector<std::string>& lines, std::string_view serve
     const auto host = parse_host(r.host.contains(':') ? "[" + r.host + "]" : r.host);
     if (host && r.port != 0) wanted[r.phase][host->authority()].insert(r.port);
   }
-  Suggestion out;
   out.allow_private.assign(opened.begin(), opened.end());
   out.never.assign(never.begin(), never.end());
   for (const auto& [phase, hosts] : wanted) {

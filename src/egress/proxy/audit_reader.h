@@ -1,6 +1,7 @@
 // Reads the egress audit back: for `egress tail` and `egress suggest`.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,7 @@ struct Suggestion {
   std::vector<std::string> allow, install_allow;  // rule texts, sorted
   std::vector<std::string> allow_private;         // addresses that egress.allow_private would have to name
   std::vector<std::string> never;                 // "HOST (ADDRESS)", which nothing allows
+  std::uint64_t counted_only = 0;                 // decisions of which the log does not say what they were about
 };
 // What a server's policy would need so that everything it asked for is allowed. Refusals for other reasons than the
 // policy and the address (wrong server names) are left out: a rule would not help. `server` "" = all.

@@ -91,6 +91,19 @@ Task<void> Proxy::Impl::accept() {
   }
 }
 
+void Proxy::Impl::note(const AuditRecord& record) {
+  audit.write(record);
+  if (audit.counts() && !std::exchange(counts, true)) counting.spawn("audit", write_counted());
+}
+
+Task<void> Proxy::Impl::write_counted() {
+  while (audit.counts()) {
+    co_await net::sleep_for(std::chrono::seconds(1));
+    audit.write_counted();
+  }
+  counts = false;
+}
+
 Task<void> Proxy::Impl::answer(Stream& client, unsigned status, std::string message) {
   message = "mcpbox egress: " + message + "\n";
   std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n",
@@ -146,8 +159,10 @@ Task<void> Proxy::Impl::serve(Stream client) {
       if (length && !*length) continue;
       auto parsed = length ? parse_head(std::string_view(bytes).substr(0, **length)) : std::unexpected(length.error());
       if (!parsed) {
-        AuditRecord record{.event = "refuse", .reason = "the request cannot be read: " + parsed.error().message};
-        audit.write(record);
+        AuditRecord record{.event = "refuse",
+                           .reason = "the request cannot be read: " + parsed.error().message,
+                           .caller = fmt::format("uid {}", uid)};
+        note(record);
         co_await answer(client, parsed.error().status, parsed.error().message);
         co_return;
       }
@@ -167,7 +182,8 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
     if (request.proxy_authorization) {
       AuditRecord record{.event = "refuse", .host = request.target.host.name, .port = request.target.port};
       record.reason = fmt::format("no registered process has this credential and uid {}", uid);
-      audit.write(record);
+      record.caller = fmt::format("uid {}", uid);
+      note(record);
     }
     co_await answer(client_socket, 407,
                     "the proxy credential is missing or not that of this process; use HTTP_PROXY as mcpbox set it");
@@ -180,7 +196,7 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
     record.reason = refusal.message;
     record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
     if (!refusal.decision) record.event = "fail";
-    audit.write(record);
+    note(record);
     co_await answer(
         client_socket, refusal.status,
         fmt::format("{} {} server '{}' ({} phase): {}", target, refusal.decision ? "is not allowed for" : "failed for",
@@ -221,7 +237,7 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
   };
   const auto counted = std::make_shared<Counted>(client);
   const Trust trust = decision.registry ? Trust::kRegistry : decision.named ? Trust::kNamed : Trust::kPublic;
-  auto connected = co_await connect(request, trust, who.process);
+  auto connected = co_await connect(request, trust, who.server.empty() ? who.process : who.server);
   if (!connected) {
     co_await refuse(connected.error());
     co_return;
@@ -248,7 +264,7 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
   if (client->gone) co_return;
   record.event = "open";
   record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
-  audit.write(record);
+  note(record);
   const auto tunnel = std::make_shared<Tunnel>(std::move(client_socket), std::move(connected->server),
                                                std::move(filter), options.idle_timeout);
   open[tunnel.get()] = {client, tunnel};
@@ -263,7 +279,7 @@ Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequ
         record.bytes_up = outcome.bytes_up;
         record.bytes_down = outcome.bytes_down;
         record.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
-        self->audit.write(record);
+        self->note(record);
       });
 }
 
@@ -297,7 +313,10 @@ Result<std::unique_ptr<Proxy>> Proxy::listen(asio::any_io_executor executor, Pro
   if (error) return fail(Code::kInternal, fmt::format("cannot watch {}: {}", listening.path, error.message()));
   (void)socket.release();
   registry.on_gone([weak = std::weak_ptr(impl)](const std::shared_ptr<Client>& client) {
-    if (const auto self = weak.lock()) self->end_tunnels_of(client.get());
+    const auto self = weak.lock();
+    if (!self) return;
+    self->end_tunnels_of(client.get());
+    self->audit.write_counted_of(client->registration.server, client->registration.process);
   });
   return std::unique_ptr<Proxy>(new Proxy(std::move(impl)));
 }
@@ -314,6 +333,8 @@ Task<void> Proxy::stop() {
   co_await impl->accepting.stop();
   co_await impl->connections.stop();
   impl->end_tunnels_of(nullptr);
+  co_await impl->counting.stop();
+  impl->audit.write_counted(true);
 }
 
 std::size_t Proxy::tunnels() const {

@@ -38,6 +38,7 @@ struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
         acceptor(e),
         listener(std::move(l)),
         accepting(e, "egress"),
+        counting(e, "egress"),
         connections(e, "egress") {}
 
   // proxy.cc
@@ -46,6 +47,8 @@ struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
   Task<void> serve_request(Stream client, uid_t uid, ProxyRequest request, std::string early);
   Task<void> answer(Stream& client, unsigned status, std::string message);
   void end_tunnels_of(const Client* gone);
+  void note(const AuditRecord& record);
+  Task<void> write_counted();
 
   // proxy_connect.cc: a connection to an address that was judged, or to the further proxy.
   Task<std::expected<Connected, Refusal>> connect(const ProxyRequest& request, Trust trust, const std::string& asker);
@@ -62,7 +65,8 @@ struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
   Resolver resolver;
   boost::asio::local::stream_protocol::acceptor acceptor;
   sys::UnixListener listener;  // after the acceptor, so that the name goes before the socket
-  net::TaskGroup accepting, connections;
+  net::TaskGroup accepting, counting, connections;
+  bool counts = false;  // write_counted() runs
   std::size_t heads = 0;
   std::map<uid_t, std::size_t> heads_of;
   struct Open {

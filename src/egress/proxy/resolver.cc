@@ -1,59 +1,47 @@
 #include "egress/proxy/resolver.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
-#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <tuple>
 #include <utility>
 
+#include "egress/proxy/lookup_process.h"
 #include "net/wait.h"
 
 namespace mcpbox::egress {
 
 namespace {
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kMaxAddresses = 16;
-}  // namespace
+using Answer = Result<std::vector<IpAddress>>;
 
-Result<std::vector<IpAddress>> lookup_addresses(const std::string& name) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG;
-  addrinfo* list = nullptr;
-  const int error = ::getaddrinfo(name.c_str(), nullptr, &hints, &list);
-  if (error != 0) {
-    const bool absent = error == EAI_NONAME || error == EAI_NODATA;
-    return fail(absent ? Code::kNotFound : Code::kUnavailable,
-                fmt::format("cannot resolve {}: {}", name, ::gai_strerror(error)));
-  }
-  std::vector<IpAddress> out;
-  for (const addrinfo* item = list; item != nullptr && out.size() < kMaxAddresses; item = item->ai_next) {
-    const auto address = IpAddress::from_sockaddr(item->ai_addr);
-    if (address && std::ranges::find(out, *address) == out.end()) out.push_back(*address);
-  }
-  ::freeaddrinfo(list);
-  return out;
+// The function is in the coroutine's own frame: the resolver may be gone before it ends.
+Task<Answer> run(std::function<Task<Answer>(std::string)> lookup, std::string name) {
+  co_return co_await lookup(std::move(name));
 }
+}  // namespace
 
 struct Resolver::State : std::enable_shared_from_this<Resolver::State> {
   struct Name {
-    std::optional<Result<std::vector<IpAddress>>> answer;
+    std::optional<Answer> answer;
     Clock::time_point answered;
     std::map<std::string, unsigned> waiting;  // how many requests of which asker
     std::uint64_t order = 0;
-    bool started = false;
-    std::string charged;  // whose share of the threads it takes, once it is started
+    std::shared_ptr<boost::asio::cancellation_signal> running;  // its look-up
+    std::uint64_t begun = 0;                                    // that look-up's number
+    std::string charged;                                        // whose share it takes
 
     bool pending_of(const std::string& asker) const {
-      return !answer && (started ? charged == asker : waiting.contains(asker));
+      return !answer && (running ? charged == asker : waiting.contains(asker));
     }
   };
+  using Names = std::map<std::string, Name>;
   // A request that waits for a name.
   class Waiter {
    public:
@@ -64,8 +52,12 @@ struct Resolver::State : std::enable_shared_from_this<Resolver::State> {
     // What nobody waits for any more need not be looked up.
     ~Waiter() {
       const auto found = state_.names.find(name_);
-      if (--found->second.waiting[asker_] == 0) found->second.waiting.erase(asker_);
-      if (found->second.waiting.empty() && !found->second.started) state_.names.erase(found);
+      Name& entry = found->second;
+      if (--entry.waiting[asker_] == 0) entry.waiting.erase(asker_);
+      if (!entry.waiting.empty() || entry.answer) return;
+      state_.give_up(entry);
+      state_.names.erase(found);
+      state_.start_more();
     }
     Waiter(const Waiter&) = delete;
     Waiter& operator=(const Waiter&) = delete;
@@ -78,20 +70,19 @@ struct Resolver::State : std::enable_shared_from_this<Resolver::State> {
 
   boost::asio::any_io_executor executor;
   ResolverOptions options;
-  std::unique_ptr<boost::asio::thread_pool>
-      threads;                        // from the first look-up on: nobody has confined a process with threads
-  std::map<std::string, Name> names;  // one with a waiter stays
+  Names names;  // one with a waiter stays
   struct Share {
-    unsigned running = 0;      // look-ups
+    std::size_t running = 0;   // look-ups
     std::uint64_t served = 0;  // when the last one began, as a number of look-ups
   };
   std::map<std::string, Share> shares;  // of askers with something that waits or runs
-  unsigned busy = 0;
+  std::size_t busy = 0;
   std::uint64_t next_order = 0, begun = 0;
+  bool closed = false;
   net::Signal changed;
 
   State(boost::asio::any_io_executor e, ResolverOptions o) : executor(e), options(std::move(o)), changed(e) {
-    if (!options.lookup) options.lookup = lookup_addresses;
+    if (!options.lookup) options.lookup = [](std::string name) { return lookup_in_process(std::move(name)); };
   }
 
   void forget_old() {
@@ -116,66 +107,108 @@ struct Resolver::State : std::enable_shared_from_this<Resolver::State> {
       if (entry.pending_of(asker)) ++own;
     }
     if (own >= options.max_pending_of_one)
-      return fail(Code::kResourceExhausted, "too many names are being looked up for this process; try again");
-    if (pending >= options.max_pending)
+      return fail(Code::kResourceExhausted, "too many names are being looked up for this server; try again");
+    // A full queue is that of others for who has nothing in it.
+    if (pending >= options.max_pending && own != 0)
       return fail(Code::kResourceExhausted, "too many names are being looked up; try again");
     names[name].order = next_order++;
     return {};
   }
 
-  // Of all names that wait, the first one of who has the fewest threads, and of those who was served longest ago.
+  // Of all names that wait, the first one of who has the fewest look-ups, and of those who was served longest ago.
   void start_more() {
-    const unsigned most = std::max(1u, options.threads / 2);
-    while (busy < options.threads) {
-      std::map<std::string, Name>::iterator best = names.end();
-      std::tuple<unsigned, std::uint64_t, std::uint64_t> rank;
+    if (closed) return;
+    for (;;) {
+      auto best = names.end();
+      std::tuple<std::size_t, std::uint64_t, std::uint64_t> rank;
       const std::string* asker = nullptr;
       for (auto item = names.begin(); item != names.end(); ++item) {
-        if (item->second.started) continue;
+        if (item->second.running || item->second.answer) continue;
         for (const auto& [who, requests] : item->second.waiting) {
           const auto found = shares.find(who);
           const Share share = found == shares.end() ? Share{} : found->second;
           const std::tuple candidate(share.running, share.served, item->second.order);
-          if (share.running >= most || (best != names.end() && candidate >= rank)) continue;
+          if (share.running >= options.max_running_of_one || (best != names.end() && candidate >= rank)) continue;
           best = item;
           rank = candidate;
           asker = &who;
         }
       }
       if (best == names.end()) return;
-      best->second.started = true;
+      if (busy >= options.max_running && (std::get<0>(rank) != 0 || !make_place())) return;
       best->second.charged = *asker;
+      best->second.begun = ++begun;
       Share& share = shares[*asker];
       ++share.running;
-      share.served = ++begun;
+      share.served = begun;
       ++busy;
-      start(best->first);
+      start(best->first, best->second);
     }
   }
 
-  void start(const std::string& name) {
-    if (!threads) threads = std::make_unique<boost::asio::thread_pool>(options.threads);
-    // Weak, because the answer may come after we are gone.
-    boost::asio::post(*threads, [weak = weak_from_this(), lookup = options.lookup, executor = executor, name] {
-      auto answer = lookup(name);
-      boost::asio::post(executor, [weak, name, answer = std::move(answer)]() mutable {
-        if (const auto alive = weak.lock()) alive->answered(name, std::move(answer));
-      });
-    });
+  // Gives up the oldest look-up of who has most of them, and at least two; it waits again.
+  bool make_place() {
+    Name* victim = nullptr;
+    std::size_t most = 1;
+    for (auto& [name, entry] : names) {
+      if (!entry.running) continue;
+      const std::size_t has = shares[entry.charged].running;
+      const bool older = victim != nullptr && has == most && entry.begun < victim->begun;
+      if (has <= most && !older) continue;
+      victim = &entry;
+      most = has;
+    }
+    if (victim == nullptr) return false;
+    give_up(*victim);
+    victim->order = next_order++;
+    return true;
   }
 
-  void answered(const std::string& name, Result<std::vector<IpAddress>> answer) {
-    Name& entry = names[name];
-    entry.answer = std::move(answer);
-    entry.answered = Clock::now();
-    const std::string asker = entry.charged;
-    --shares[asker].running;
+  void start(const std::string& name, Name& entry) {
+    entry.running = std::make_shared<boost::asio::cancellation_signal>();
+    // Weak, because the answer may come after we are gone.
+    auto done = [weak = weak_from_this(), name, number = entry.begun, signal = entry.running](std::exception_ptr error,
+                                                                                              Answer answer) {
+      if (error) answer = fail(Code::kInternal, fmt::format("the look-up of {} failed", name));
+      if (const auto alive = weak.lock()) alive->answered(name, number, std::move(answer));
+    };
+    boost::asio::co_spawn(executor, run(options.lookup, name),
+                          boost::asio::bind_cancellation_slot(entry.running->slot(), std::move(done)));
+  }
+
+  // Its place is free at once; an answer that comes all the same has an old number.
+  void give_up(Name& entry) {
+    if (!entry.running) return;
+    const auto signal = std::exchange(entry.running, nullptr);
+    free_place(entry);
+    signal->emit(boost::asio::cancellation_type::terminal);
+  }
+
+  void free_place(Name& entry) {
+    entry.begun = 0;
     --busy;
+    const std::string asker = std::exchange(entry.charged, "");
+    --shares[asker].running;
     if (std::ranges::none_of(names, [&](const auto& item) { return item.second.pending_of(asker); }))
       shares.erase(asker);
+  }
+
+  void answered(const std::string& name, std::uint64_t number, Answer answer) {
+    const auto found = names.find(name);
+    if (found == names.end() || found->second.begun != number) return;
+    Name& entry = found->second;
+    entry.answer = std::move(answer);
+    entry.answered = Clock::now();
+    entry.running = nullptr;
+    free_place(entry);
     forget_old();
     start_more();
     changed.notify();
+  }
+
+  void close() {
+    closed = true;
+    for (auto& [name, entry] : names) give_up(entry);
   }
 };
 
@@ -183,12 +216,10 @@ Resolver::Resolver(boost::asio::any_io_executor executor, ResolverOptions option
     : state_(std::make_shared<State>(std::move(executor), std::move(options))) {}
 
 Resolver::~Resolver() {
-  if (!state_->threads) return;
-  state_->threads->stop();
-  state_->threads->join();
+  state_->close();
 }
 
-Task<Result<std::vector<IpAddress>>> Resolver::resolve(std::string name, std::string asker) {
+Task<Answer> Resolver::resolve(std::string name, std::string asker) {
   const auto state = state_;
   state->forget_old();
   const auto deadline = Clock::now() + state->options.timeout;

@@ -1,8 +1,8 @@
-// Names to addresses, off the loop, with a time-out, one look-up per name at a time, and a short memory.
+// Names to addresses, with a time-out, one look-up per name at a time, and a short memory.
 //
-// getaddrinfo(3) on a few threads of its own: it is what knows /etc/hosts, NSS and search rules, and it blocks. Who
-// asks for many names, or for names of a server that does not answer, waits for itself: one asker has at most half of
-// the threads and a share of the queue, and a free thread goes to who has the fewest.
+// Who asks for many names, or for names of a server that does not answer, waits for itself: one asker has a share of
+// the look-ups that run and of the queue, a place goes to who has the fewest, and where none is free who has none gets
+// that of who has most. What nobody waits for any more is given up.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -22,17 +22,15 @@ struct ResolverOptions {
   std::chrono::milliseconds timeout{10000};
   std::chrono::milliseconds remember{5000};
   std::size_t max_remembered = 256;  // then the oldest answers are forgotten before their time
-  std::size_t max_pending = 1024;    // names without an answer
+  std::size_t max_pending = 1024;    // names without an answer; one of each asker may be beyond
   std::size_t max_pending_of_one = 32;
-  unsigned threads = 4;
-  // For tests; runs on the resolver's threads.
-  std::function<Result<std::vector<IpAddress>>(const std::string&)> lookup;
+  std::size_t max_running = 64;  // so many askers have a place each, whatever the others do
+  std::size_t max_running_of_one = 4;
+  // Cancelled when nobody waits any more, or another asker needs its place; empty: lookup_in_process().
+  std::function<Task<Result<std::vector<IpAddress>>>(std::string)> lookup;
 };
 
-// Blocking look-up by getaddrinfo(3). kNotFound when the name does not exist, kUnavailable when nobody could say.
-Result<std::vector<IpAddress>> lookup_addresses(const std::string& name);
-
-// Lives on one executor. The destructor waits for look-ups that run.
+// Lives on one executor.
 class Resolver {
  public:
   Resolver(boost::asio::any_io_executor executor, ResolverOptions options = {});

@@ -61,6 +61,8 @@ int run_egress(const EgressOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   // A terminal's Ctrl-C is for our owner, who then closes the channel.
   ::signal(SIGINT, SIG_IGN);
+  // Look-ups are children; the kernel takes them away when they have ended.
+  ::signal(SIGCHLD, SIG_IGN);
   ::fcntl(options.control_fd, F_SETFD, FD_CLOEXEC);
   raise_descriptor_limit();
 

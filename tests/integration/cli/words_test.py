@@ -147,6 +147,23 @@ class Words(unittest.TestCase):
         self.assertRegex(self.ends(0, "egress", "suggest", *at).stdout, r'server one:\n(?s:.*)\["db.test"\]\n# Of the server two:\n(?s:.*)\["b.test"\]\n$')
         self.assertEqual(json.loads(self.ends(0, "egress", "suggest", *at, "--format", "json").stdout)["never"], ["169.254.169.254"])
 
+    def test_lines_of_the_egress_log_that_stand_for_many_say_so(self):
+        log = self.home.root / "counted"
+        log.mkdir(mode=0o700)
+        (log / "egress.jsonl").write_text("".join(json.dumps({"event": "refuse", "server": "one", **entry}) + "\n" for entry in (
+            {"host": "db.test", "port": 443, "phase": "run", "reason": "no rule names it", "count": 1},
+            {"host": "db.test", "port": 443, "phase": "run", "reason": "no rule names it", "count": 4399},
+            {"host": "", "port": 0, "phase": "", "reason": "counted only", "count": 70})))
+        at = ["--audit", str(log)]
+        tail = self.ends(0, "egress", "tail", *at).stdout.splitlines()
+        self.assertTrue(tail[0].endswith("db.test:443  no rule names it"), tail)
+        self.assertTrue(tail[1].endswith("db.test:443  no rule names it (4399 times)"), tail)
+        self.assertTrue(tail[2].endswith("one  -  counted only (70 times)"), tail)
+        suggested = self.ends(0, "egress", "suggest", *at).stdout
+        self.assertTrue(suggested.startswith("# 70 more were counted and not listed"), suggested)
+        self.assertIn('allow: ["db.test"]\n', suggested)
+        self.assertEqual(json.loads(self.ends(0, "egress", "suggest", *at, "--json").stdout)["counted_only"], 70)
+
     def test_doctor_says_what_was_tried_in_one_line(self):
         said = self.ends(1, "doctor", "--engine", "unix:///nowhere.sock").stdout
         self.assertIn("Tried: the configured address (unix:///nowhere.sock): not there\n", said)

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "egress/proxy/audit_reader.h"
+#include "net/wait.h"
 #include "rig.h"
 #include "support/client_hello.h"
 
@@ -118,10 +119,10 @@ TEST(Egress, case_47_a_wildcard_or_public_mode_opens_no_private_address) {
 TEST(Egress, case_47_every_address_of_a_name_is_judged_and_a_good_one_is_used) {
   LoopbackServer server(echo);
   ProxyOptions options;
-  options.resolver.lookup = [](const std::string& name) -> Result<std::vector<IpAddress>> {
+  options.resolver.lookup = answering([](const std::string& name) -> Result<std::vector<IpAddress>> {
     if (name == "bad.test") return std::vector{*IpAddress::parse("10.0.0.1"), *IpAddress::parse("fe80::1")};
     return std::vector{*IpAddress::parse("169.254.169.254"), *IpAddress::parse("::ffff:127.0.0.1")};
-  };
+  });
   Rig rig({{}, {"127.0.0.0/8"}, Secret()}, options);
   rig.allow({at("mixed.test", server), at("bad.test", server)});
   const UniqueFd fd = rig.tunnel(at("mixed.test", server));
@@ -261,9 +262,9 @@ TEST(Attack, an_install_of_a_server_that_may_reach_every_public_host_reaches_non
 
 TEST(Proxy, says_when_a_server_cannot_be_reached_or_found) {
   ProxyOptions options;
-  options.resolver.lookup = [](const std::string& name) -> Result<std::vector<IpAddress>> {
+  options.resolver.lookup = answering([](const std::string& name) -> Result<std::vector<IpAddress>> {
     return fail(Code::kNotFound, "cannot resolve " + name + ": no such name");
-  };
+  });
   Rig rig({{{"a.test", "127.0.0.1"}}, {"127.0.0.0/8"}, Secret()}, options);
   rig.allow({"a.test:1", "gone.test"});
   EXPECT_THAT(rig.ask(connect_head("a.test:1")), AllOf(StartsWith("HTTP/1.1 502 "), HasSubstr("Connection refused")));
@@ -271,17 +272,15 @@ TEST(Proxy, says_when_a_server_cannot_be_reached_or_found) {
 }
 
 TEST(Proxy, a_resolver_that_hangs_costs_one_request_its_time) {
-  std::promise<void> go;
   ProxyOptions options;
   options.resolver.timeout = std::chrono::milliseconds(50);
-  options.resolver.lookup = [wait = go.get_future().share()](const std::string&) -> Result<std::vector<IpAddress>> {
-    wait.wait();
-    return fail(Code::kUnavailable, "late");
+  options.resolver.lookup = [](std::string) -> Task<Result<std::vector<IpAddress>>> {
+    co_await net::sleep_for(std::chrono::hours(1));
+    co_return fail(Code::kUnavailable, "late");
   };
   Rig rig({}, options);
   rig.allow({"slow.test"});
   EXPECT_THAT(rig.ask(connect_head("slow.test:443")), AllOf(StartsWith("HTTP/1.1 504 "), HasSubstr("took too long")));
-  go.set_value();
 }
 
 TEST(Proxy, chains_to_an_upstream_proxy) {
@@ -301,9 +300,8 @@ TEST(Proxy, chains_to_an_upstream_proxy) {
     echo(fd);
   });
   ProxyOptions options;
-  options.resolver.lookup = [](const std::string&) -> Result<std::vector<IpAddress>> {
-    return fail(Code::kNotFound, "not here");
-  };
+  options.resolver.lookup =
+      answering([](const std::string&) -> Result<std::vector<IpAddress>> { return fail(Code::kNotFound, "not here"); });
   Rig rig({{}, {}, Secret("http://u:p@127.0.0.1:" + std::to_string(upstream.port()))}, options);
   rig.allow({"a.test:9000,80", "b.test"});
   {
@@ -326,9 +324,8 @@ TEST(Attack, an_upstream_proxy_that_reflects_what_it_gets_gives_no_password_away
     send_all(fd, "HTTP/1.1 407 " + line + "\r\nX: " + line + "\r\n\r\n" + head);
   });
   ProxyOptions options;
-  options.resolver.lookup = [](const std::string&) -> Result<std::vector<IpAddress>> {
-    return fail(Code::kNotFound, "not here");
-  };
+  options.resolver.lookup =
+      answering([](const std::string&) -> Result<std::vector<IpAddress>> { return fail(Code::kNotFound, "not here"); });
   Rig rig({{}, {}, Secret("http://u:p@127.0.0.1:" + std::to_string(upstream.port()))}, options);
   rig.allow({"a.test"});
   for (const char* line :

@@ -130,6 +130,12 @@ inline UniqueFd connect_unix(const std::string& path) {
   return fd;
 }
 
+// A look-up that has its answer at once.
+template <class F>
+auto answering(F answer) {
+  return [answer](std::string name) -> Task<Result<std::vector<IpAddress>>> { co_return answer(name); };
+}
+
 constexpr uid_t kUid = 1900000001;
 
 // "CONNECT host:port" with the credential of process "p1".

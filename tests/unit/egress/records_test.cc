@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -33,7 +34,8 @@ TEST(AuditLog, rotates_by_size_and_loses_the_oldest) {
   auto log = AuditLog::open(options);
   ASSERT_TRUE(log);
   for (int i = 0; i < 40; ++i)
-    log->write({.event = "open", .server = "s", .host = "a.test", .port = static_cast<std::uint16_t>(i)});
+    log->write(
+        {.event = "open", .server = "s" + std::to_string(i), .host = "a.test", .port = static_cast<std::uint16_t>(i)});
   struct stat status{};
   ASSERT_EQ(::stat(tree.path("audit/log").c_str(), &status), 0);
   EXPECT_LE(status.st_size, 1000);
@@ -44,6 +46,34 @@ TEST(AuditLog, rotates_by_size_and_loses_the_oldest) {
   EXPECT_EQ(parse_audit_line(lines.back())->record.port, 39);
   for (std::size_t i = 1; i < lines.size(); ++i)
     EXPECT_EQ(parse_audit_line(lines[i])->record.port, parse_audit_line(lines[i - 1])->record.port + 1);
+}
+
+TEST(Attack, refusals_of_one_server_do_not_rotate_the_lines_of_another_out_of_the_log) {
+  const test::TempTree tree;
+  const AuditOptions options{.directory = tree.path("audit"), .max_bytes = 64u << 10, .keep = 1};
+  auto log = AuditLog::open(options);
+  ASSERT_TRUE(log);
+  log->write({.event = "open", .server = "quiet", .phase = "run", .host = "quiet.test", .port = 443});
+  for (int i = 0; i < 5000; ++i) {
+    log->write({.event = "refuse", .server = "loud", .phase = "run", .host = "evil.test", .port = 443});
+    // Another host each time, and connections that are allowed, are no way around it.
+    log->write({.event = "refuse", .server = "loud", .phase = "run", .host = fmt::format("e{}.test", i), .port = 443});
+    log->write({.event = "close", .server = "loud", .phase = "run", .host = "ok.test", .port = 443, .bytes_up = 2});
+  }
+  log->write_counted(true);
+  std::map<std::string, std::uint64_t> counts, lines;
+  std::uint64_t bytes = 0;
+  for (const std::string& line : read_audit(options)) {
+    const AuditRecord r = parse_audit_line(line)->record;
+    counts[r.server + " " + r.event] += r.count;
+    ++lines[r.server];
+    bytes += r.bytes_up;
+  }
+  EXPECT_EQ(lines["quiet"], 1u);
+  EXPECT_EQ(counts["loud refuse"], 10000u) << "nothing is lost, only counted";
+  EXPECT_EQ(counts["loud close"], 5000u);
+  EXPECT_EQ(bytes, 10000u);
+  EXPECT_LT(lines["loud"], 100u);
 }
 
 TEST(AuditLog, does_not_follow_a_link) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <utility>
 
 #include "base/text.h"
@@ -9,6 +10,8 @@
 
 namespace mcpbox::hosting {
 namespace {
+
+constexpr int kPlans = 3;  // for a start whose folders change while they are sent
 
 // Passes a report on and remembers the phase.
 class Heard final : public provision::StartReport {
@@ -37,13 +40,17 @@ Task<Result<std::unique_ptr<Connection>>> SandboxConnector::connect(ConnectReque
                                                                     provision::StartReport& report) {
   Heard heard(report);
   heard.phase(provision::Phase::kSessionCreate);
-  auto start = co_await provision::start_of(context_.host, settings_, std::move(request.id));
-  if (!start) co_return fail(std::move(start).error());
-  start->egress_token = egress_token_;
-  start->fresh = request.fresh;
-  auto process = co_await context_.connector.start(std::move(*start), heard);
-  if (process) co_return std::make_unique<SandboxConnection>(context_.executor, std::move(*process), log_);
-  Error error = std::move(process).error();
+  std::optional<Error> failed;
+  for (int plans = 0; !failed || (failed->code() == Code::kAborted && plans < kPlans); ++plans) {
+    auto start = co_await provision::start_of(context_.host, settings_, request.id);
+    if (!start) co_return fail(std::move(start).error());
+    start->egress_token = egress_token_;
+    start->fresh = request.fresh;
+    auto process = co_await context_.connector.start(std::move(*start), heard);
+    if (process) co_return std::make_unique<SandboxConnection>(context_.executor, std::move(*process), log_);
+    failed = std::move(process).error();
+  }
+  Error error = std::move(*failed);
   // A program that is not there will not be there in two seconds either.
   if (heard.newest == provision::Phase::kProcessStart && error.code() == Code::kNotFound) {
     error = Error(Code::kFailedPrecondition,

@@ -3,14 +3,16 @@
 
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "workspace/command.h"
-#include "workspace/host_view.h"
+#include "workspace/folder_reader.h"
 #include "workspace/path_text.h"
 #include "workspace/plan.h"
+#include "workspace/tree_digest.h"
 
 namespace mcpbox::workspace {
 
@@ -23,10 +25,6 @@ inline std::string at_base(std::string_view relative) {
 // What is read of a manifest and of a lock file at most, in bytes.
 inline constexpr std::size_t kMaxManifest = 4 << 20;
 inline constexpr std::size_t kMaxLock = 64 << 20;
-
-inline bool is_file(const std::string& folder, std::string_view name) {
-  return host_kind(join_path(folder, name)) == HostKind::kFile;
-}
 
 struct Draft {
   bool needed = false;
@@ -41,18 +39,28 @@ struct Draft {
   std::vector<Refusal> unpinned;  // what forbids the installation where only pinned things may be installed
   std::vector<std::string> why;
   std::vector<std::string> hints;
+  // The folders of plan.sources as they were when their digests were made, by their host path.
+  std::map<std::string, TreeContents> contents;
+  std::string changed;  // what was another thing when it was looked at again: the plan is of no use
 };
 
 // Where things are on the host, as make_plan found out.
 struct Site {
   const Policy& policy;
   const std::vector<Root>& roots;
+  FolderReader& files;
   std::string start;  // host folder in which the program starts; empty when that is none
   // Host folder in which the search for the project's manifest begins; empty when there is none.
   std::string project_start;
 
   // The root that covers a canonical host path; nullptr when none does.
   const Root* root_of(const std::string& path) const;
+  // A manifest of a root: has the folder a regular file of that name? One that is a link out of its root is refused.
+  bool has(Draft& draft, const std::string& folder, std::string_view name) const;
+  // A file's text, the same every time; nullopt and a refusal when it cannot be read.
+  std::optional<std::string> text(Draft& draft, const std::string& path, std::size_t limit) const;
+  // What reading the path stays in.
+  FolderReader::Within within(const std::string& path) const;
 };
 
 // requirements.txt, pyproject.toml, setup.py, setup.cfg, script headers, uvx and its likes. `interpreter`: the command

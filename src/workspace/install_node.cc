@@ -53,12 +53,9 @@ bool too_deep(std::string_view text) {
 }
 
 // package.json; a discarded value when it cannot be read or is no object.
-Json read_package(Draft& draft, const std::string& path) {
-  auto text = read_host_file(path, kMaxManifest);
-  if (!text) {
-    draft.refused.push_back({path, text.error().message()});
-    return Json(Json::value_t::discarded);
-  }
+Json read_package(Draft& draft, const Site& site, const std::string& path) {
+  auto text = site.text(draft, path, kMaxManifest);
+  if (!text) return Json(Json::value_t::discarded);
   draft.plan.manifests.push_back(path);
   Json package = too_deep(*text) ? Json(Json::value_t::discarded) : Json::parse(*text, nullptr, false);
   if (!package.is_object()) {
@@ -74,8 +71,8 @@ bool has_entries(const Json& package, const char* member) {
 }
 
 // Does the package need folders beside itself: workspaces, or a dependency that is a path?
-bool needs_folder(const Json& package, const std::string& folder) {
-  if (package.contains("workspaces") || is_file(folder, "pnpm-workspace.yaml")) return true;
+bool needs_folder(Draft& draft, const Site& site, const Json& package, const std::string& folder) {
+  if (package.contains("workspaces") || site.has(draft, folder, "pnpm-workspace.yaml")) return true;
   for (const char* member : {"dependencies", "optionalDependencies", "devDependencies", "overrides"}) {
     auto found = package.find(member);
     if (found == package.end() || !found->is_object()) continue;
@@ -100,10 +97,10 @@ std::optional<NodeProject> find_project(Draft& draft, const Site& site) {
   const Root* root = site.project_start.empty() ? nullptr : site.root_of(site.project_start);
   if (root == nullptr) return std::nullopt;
   auto nearest = nearest_project(site.project_start, root->host, Language::kNode);
-  if (!nearest || !is_file(*nearest, "package.json")) return std::nullopt;
-  std::string folder = workspace_above(*nearest, root->host).value_or(*nearest);
-  if (!is_file(folder, "package.json")) folder = *nearest;
-  Json package = read_package(draft, join_path(folder, "package.json"));
+  if (!nearest || !site.has(draft, *nearest, "package.json")) return std::nullopt;
+  std::string folder = workspace_above(site.files, *nearest, root->host, site.within(*nearest)).value_or(*nearest);
+  if (!site.has(draft, folder, "package.json")) folder = *nearest;
+  Json package = read_package(draft, site, join_path(folder, "package.json"));
   if (package.is_discarded()) return std::nullopt;
   if (folder != *nearest)
     draft.why.push_back("'" + *nearest + "' belongs to the workspace in '" + folder + "', so that is installed");
@@ -111,7 +108,7 @@ std::optional<NodeProject> find_project(Draft& draft, const Site& site) {
 }
 
 void write_inputs(Draft& draft, const Site& site, const NodeProject& project, std::string_view lock) {
-  if (needs_folder(project.package, project.folder)) {
+  if (needs_folder(draft, site, project.package, project.folder)) {
     // npm links such packages relative to the project, so the folder itself becomes the environment.
     add_source(draft, site, project.folder, at_base("env"));
     draft.why.emplace_back("package.json refers to folders beside itself, so the whole folder is installed");
@@ -123,13 +120,11 @@ void write_inputs(Draft& draft, const Site& site, const NodeProject& project, st
   draft.plan.inputs.push_back(
       {at_base("env/package.json"), package.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"});
   if (!lock.empty()) {
-    auto text = read_host_file(join_path(project.folder, lock), kMaxLock);
-    if (text)
+    if (auto text = site.text(draft, join_path(project.folder, lock), kMaxLock))
       draft.plan.inputs.push_back({at_base("env/" + std::string(lock)), std::move(*text)});
-    else
-      draft.refused.push_back({join_path(project.folder, lock), text.error().message()});
   }
-  if (is_file(project.folder, ".npmrc"))
+  if (site.files.look(site.within(project.folder), join_path(project.folder, ".npmrc")).kind ==
+      FolderReader::Kind::kFile)
     draft.hints.push_back("'" + project.folder +
                           "/.npmrc' is not given to the installation, because it may hold credentials; name a registry "
                           "in the configuration");
@@ -156,7 +151,7 @@ void add_project_steps(Draft& draft, const Site& site, const NodeProject& projec
   };
   auto lock_read = [&](std::string_view lock) { draft.plan.manifests.push_back(join_path(folder, lock)); };
   for (std::string_view lock : {"npm-shrinkwrap.json", "package-lock.json"}) {
-    if (!is_file(folder, lock)) continue;
+    if (!site.has(draft, folder, lock)) continue;
     lock_read(lock);
     write_inputs(draft, site, project, lock);
     draft.plan.manager = "npm";
@@ -165,7 +160,7 @@ void add_project_steps(Draft& draft, const Site& site, const NodeProject& projec
     step("install what " + std::string(lock) + " names with npm", std::move(argv));
     return;
   }
-  if (is_file(folder, "pnpm-lock.yaml")) {
+  if (site.has(draft, folder, "pnpm-lock.yaml")) {
     lock_read("pnpm-lock.yaml");
     write_inputs(draft, site, project, "pnpm-lock.yaml");
     draft.plan.manager = "pnpm";
@@ -183,7 +178,8 @@ void add_project_steps(Draft& draft, const Site& site, const NodeProject& projec
     step("install what pnpm-lock.yaml names with pnpm", std::move(argv));
     return;
   }
-  std::string yarn = is_file(folder, "yarn.lock") ? manager_version(project.package, "yarn", "1.22.22") : std::string();
+  std::string yarn =
+      site.has(draft, folder, "yarn.lock") ? manager_version(project.package, "yarn", "1.22.22") : std::string();
   if (yarn.starts_with("1.")) {
     lock_read("yarn.lock");
     write_inputs(draft, site, project, "yarn.lock");

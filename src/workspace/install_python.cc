@@ -113,16 +113,12 @@ void input(Draft& draft, const std::string& relative, std::string content) {
   draft.plan.inputs.push_back({path, std::move(content)});
 }
 
-// The text of a manifest, noted as read; nullopt and a refusal when it cannot be read. Each is read once and its text
-// handed on: the next reading may find another file, or none.
-std::optional<std::string> manifest(Draft& draft, const std::string& path, std::size_t limit = kMaxManifest) {
-  auto text = read_host_file(path, limit);
-  if (!text) {
-    draft.refused.push_back({path, text.error().message()});
-    return std::nullopt;
-  }
-  draft.plan.manifests.push_back(path);
-  return std::move(*text);
+// The text of a manifest, noted as read; nullopt and a refusal when it cannot be read.
+std::optional<std::string> manifest(Draft& draft, const Site& site, const std::string& path,
+                                    std::size_t limit = kMaxManifest) {
+  auto text = site.text(draft, path, limit);
+  if (text) draft.plan.manifests.push_back(path);
+  return text;
 }
 
 // What a manifest's text says; nullopt and a refusal when that cannot be understood.
@@ -168,11 +164,11 @@ void require_exact(Draft& draft, Environment& environment, const std::string& fi
 bool plan_folder(Draft& draft, const Site& site, const Command& command, const std::string& folder,
                  Environment& environment, const ProjectFacts& facts, const std::optional<std::string>& pyproject) {
   const Root* root = site.root_of(folder);
-  bool requirements = is_file(folder, "requirements.txt");
-  bool setup = is_file(folder, "setup.py");
+  bool requirements = site.has(draft, folder, "requirements.txt");
+  bool setup = site.has(draft, folder, "setup.py");
   bool setup_cfg = false;
-  if (!setup && is_file(folder, "setup.cfg")) {
-    auto text = read_host_file(join_path(folder, "setup.cfg"), kMaxManifest);
+  if (!setup && site.has(draft, folder, "setup.cfg")) {
+    auto text = site.text(draft, join_path(folder, "setup.cfg"), kMaxManifest);
     setup_cfg = text && (text->find("[metadata]") != std::string::npos || text->find("[options]") != std::string::npos);
   }
   auto sources = [&] {
@@ -180,10 +176,12 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
     return join_path(at_base("tmp/src"), relative_to(folder, root->host));
   };
 
-  std::string lock_folder = is_file(folder, "uv.lock") ? folder : workspace_above(folder, root->host).value_or(folder);
-  if (pyproject && is_file(lock_folder, "uv.lock")) {
+  std::string lock_folder = folder;
+  if (!site.has(draft, folder, "uv.lock"))
+    lock_folder = workspace_above(site.files, folder, root->host, site.within(folder)).value_or(folder);
+  if (pyproject && site.has(draft, lock_folder, "uv.lock")) {
     const std::string lock_path = join_path(lock_folder, "uv.lock");
-    auto lock = manifest(draft, lock_path, kMaxLock);
+    auto lock = manifest(draft, site, lock_path, kMaxLock);
     if (!lock) return false;
     bool package = facts.has_build_system && !facts.no_package;
     bool local = package || lock_folder != folder || facts.has_workspace || facts.has_local_sources;
@@ -209,7 +207,7 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
     return true;
   }
 
-  bool poetry_lock = is_file(folder, "poetry.lock") && (facts.has_poetry || facts.has_project);
+  bool poetry_lock = site.has(draft, folder, "poetry.lock") && (facts.has_poetry || facts.has_project);
   bool only_pins =
       poetry_lock && facts.has_poetry && (facts.no_package || (!facts.has_build_system && !facts.has_project));
   bool package = !only_pins && !facts.no_package &&
@@ -218,7 +216,7 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
   bool anything = false;
   if (poetry_lock) {
     const std::string lock_path = join_path(folder, "poetry.lock");
-    const auto lock = manifest(draft, lock_path, kMaxLock);
+    const auto lock = manifest(draft, site, lock_path, kMaxLock);
     const auto pinned = lock ? understood(draft, lock_path, poetry_pins(*lock)) : std::nullopt;
     if (!pinned) return false;
     std::string pins;
@@ -244,7 +242,7 @@ bool plan_folder(Draft& draft, const Site& site, const Command& command, const s
         "'" + folder +
         "' is a Python package, so it is built and installed together with what it needs; an edit installs it anew");
     anything = true;
-  } else if (facts.has_project && !facts.dependencies.empty()) {
+  } else if (pyproject && facts.has_project && !facts.dependencies.empty()) {
     input(draft, "pyproject.toml", *pyproject);
     require_exact(draft, environment, join_path(folder, "pyproject.toml"), facts.dependencies, poetry_lock);
     environment.require("-r");
@@ -300,15 +298,15 @@ Draft plan_python_project(const Command& command, const Site& site) {
   std::string script = script_file(command, site);
   std::optional<std::string> header;
   if (!script.empty() && site.root_of(script) != nullptr && (command.kind == Command::Kind::kPythonRun || !folder)) {
-    if (auto text = read_host_file(script, kMaxManifest)) header = script_header(*text);
+    if (auto text = site.files.text(site.within(script), script, kMaxManifest)) header = script_header(*text);
   }
   if (header) folder.reset();
 
   std::optional<ProjectFacts> facts = ProjectFacts{};
   std::optional<std::string> pyproject;
-  if (folder && is_file(*folder, "pyproject.toml")) {
+  if (folder && site.has(draft, *folder, "pyproject.toml")) {
     const std::string path = join_path(*folder, "pyproject.toml");
-    pyproject = manifest(draft, path);
+    pyproject = manifest(draft, site, path);
     facts = pyproject ? understood(draft, path, read_project(*pyproject)) : std::nullopt;
   } else if (header) {
     facts = understood(draft, script, read_project(*header));
@@ -316,8 +314,9 @@ Draft plan_python_project(const Command& command, const Site& site) {
   }
   if (!facts) return draft;
   std::string python = command.python;
-  if (python.empty() && folder && command.kind == Command::Kind::kPythonRun && is_file(*folder, ".python-version")) {
-    if (auto text = read_host_file(join_path(*folder, ".python-version"), 4096))
+  if (python.empty() && folder && command.kind == Command::Kind::kPythonRun &&
+      site.has(draft, *folder, ".python-version")) {
+    if (auto text = site.text(draft, join_path(*folder, ".python-version"), 4096))
       python = std::string(trim(std::string_view(*text).substr(0, text->find('\n'))));
   }
   if (python.empty()) python = python_for(facts->requires_python, site.policy.python_minor);

@@ -7,6 +7,7 @@
 
 #include "base/digest.h"
 #include "base/text.h"
+#include "workspace/folder_reader.h"
 #include "workspace/host_view.h"
 #include "workspace/install.h"
 #include "workspace/path_text.h"
@@ -17,7 +18,8 @@ namespace mcpbox::workspace {
 namespace {
 
 constexpr std::string_view kPlannerVersion =
-    "2";  // part of every hash: raise it when the same plan would install something else
+    "3";                      // part of every hash: raise it when the same plan would install something else
+constexpr int kAttempts = 3;  // at a folder that changes meanwhile
 
 Result<void> check(const LaunchSpec& spec) {
   auto bad = [](const std::string& text) { return text.find('\0') != std::string::npos; };
@@ -44,9 +46,11 @@ Result<void> check(const LaunchSpec& spec) {
 
 class Planner {
  public:
-  Planner(const LaunchSpec& spec, const Policy& policy) : spec_(spec), policy_(policy), finder_(spec, policy, plan_) {}
+  Planner(const LaunchSpec& spec, const Policy& policy)
+      : spec_(spec), policy_(policy), finder_(spec, policy, plan_, files_) {}
 
-  Plan run();
+  // kAborted: the folders changed meanwhile, so the plan would speak of what is not there.
+  Result<Plan> run();
 
  private:
   void choose_directories();
@@ -54,6 +58,8 @@ class Planner {
   void command_line(const Draft& draft);
   std::string program(const Draft& draft);
   void environment(const Draft& draft);
+  void script_in_place();
+  void compare(Draft& draft) const;
   void install(Draft draft);
   void hints();
   std::string host_directory_of(const std::string& file) const;
@@ -62,6 +68,7 @@ class Planner {
   const LaunchSpec& spec_;
   const Policy& policy_;
   Plan plan_;
+  FolderReader files_;
   RootFinder finder_;
   PathMap map_;
   Command command_;
@@ -120,7 +127,7 @@ std::string Planner::host_directory_of(const std::string& file) const {
 }
 
 Draft Planner::draft() {
-  Site site{policy_, plan_.roots, start_, start_};
+  Site site{policy_, plan_.roots, files_, start_, start_};
   if (!command_.folder.empty()) {
     std::string folder = command_.folder.starts_with('/')               ? command_.folder
                          : start_.empty() || command_.changes_directory ? start_
@@ -232,7 +239,7 @@ void Planner::install(Draft draft) {
   if (!draft.needed) return;
   InstallPlan& plan = draft.plan;
   if (!draft.link_into.empty()) {
-    Site site{policy_, plan_.roots, {}, {}};
+    Site site{policy_, plan_.roots, files_, {}, {}};
     auto root = std::find_if(plan_.roots.begin(), plan_.roots.end(),
                              [&](const Root& candidate) { return &candidate == site.root_of(draft.link_into); });
     if (root != plan_.roots.end() && root->mode == RootMode::kStage) {
@@ -338,7 +345,33 @@ void Planner::hints() {
   }
 }
 
-Plan Planner::run() {
+// A link out of a folder that is copied stays behind, so what it names would not be there.
+void Planner::script_in_place() {
+  const std::string& written = command_.script_path;
+  if (written.empty() || (!written.starts_with('/') && start_.empty())) return;
+  const std::string path = normalise(written.starts_with('/') ? written : join_path(start_, written));
+  const Site site{policy_, plan_.roots, files_, {}, {}};
+  const Root* root = site.root_of(path);
+  if (root == nullptr || root->mode != RootMode::kStage) return;
+  FolderReader::Look seen = files_.look(site.within(path), path);
+  if (seen.kind == FolderReader::Kind::kLeaves) plan_.refused.push_back({path, std::move(seen.why)});
+}
+
+// A folder that goes to the installer as a whole has the very manifests that were judged.
+void Planner::compare(Draft& draft) const {
+  for (const auto& [host, contents] : draft.contents) {
+    for (const FolderReader::Read& read : files_.reads()) {
+      if (!is_beneath(read.path, host) || !is_beneath(read.real, host)) continue;
+      const std::string sent = contents.behind_links(relative_to(read.path, host));
+      const auto file = contents.files.find(sent);
+      if (file == contents.files.end()) continue;  // it stays behind
+      if (sent != relative_to(read.real, host) || file->second != sha256_hex(read.text))
+        draft.changed = quoted_path(read.path) + " changed while it was read";
+    }
+  }
+}
+
+Result<Plan> Planner::run() {
   command_ = parse_command(spec_.command, spec_.args);
   finder_.find(command_);
   map_ = finder_.path_map();
@@ -355,7 +388,11 @@ Plan Planner::run() {
     environment({});
     return std::move(plan_);
   }
+  script_in_place();
   Draft drafted = draft();
+  compare(drafted);
+  if (!drafted.changed.empty())
+    return fail(Code::kAborted, drafted.changed + "; start over when the project's folder is at rest");
   plan_.why.insert(plan_.why.end(), drafted.why.begin(), drafted.why.end());
   plan_.hints.insert(plan_.hints.end(), drafted.hints.begin(), drafted.hints.end());
   plan_.refused.insert(plan_.refused.end(), drafted.refused.begin(), drafted.refused.end());
@@ -371,7 +408,10 @@ Plan Planner::run() {
 
 Result<Plan> make_plan(const LaunchSpec& spec, const Policy& policy) {
   if (auto fine = check(spec); !fine) return fail(fine.error());
-  return Planner(spec, policy).run();
+  for (int attempt = 1;; ++attempt) {
+    auto plan = Planner(spec, policy).run();
+    if (plan || plan.error().code() != Code::kAborted || attempt == kAttempts) return plan;
+  }
 }
 
 }  // namespace mcpbox::workspace

@@ -108,7 +108,8 @@ struct InstallInput {
 // the installer, because build back ends write beside the code. Independent of where the server's own copy is.
 struct InstallSource {
   std::string host;
-  std::string path;  // absolute in the sandbox, beneath "<cache>/<hash>/"
+  std::string path;    // absolute in the sandbox, beneath "<cache>/<hash>/"
+  std::string digest;  // tree_digest() of what was planned, and must be of what is sent: the hash speaks of it
 };
 
 struct InstallPlan {
@@ -144,8 +145,9 @@ struct Plan {
   std::vector<std::string> why;  // one sentence per decision
 };
 
-// kInvalidArgument for a request that cannot be understood (empty command, relative host_path, NUL bytes); what a
-// policy forbids is in Plan::refused.
+// kInvalidArgument for a request that cannot be understood (empty command, relative host_path, NUL bytes); kAborted for
+// folders that go on changing while they are read: starting over later helps. What a policy forbids is in
+// Plan::refused.
 Result<Plan> make_plan(const LaunchSpec& spec, const Policy& policy);
 
 // JSON of `mcpbox explain --format json`: roots[{host, mount, mode, access}], argv, cwd, env, install{manager,

@@ -37,8 +37,12 @@ std::optional<std::string> nearest_project(const std::string& folder, const std:
   return std::nullopt;
 }
 
-std::optional<std::string> workspace_above(const std::string& project, const std::string& limit) {
-  constexpr std::size_t kMaxManifest = 4 << 20;
+std::optional<std::string> workspace_above(FolderReader& files, const std::string& project, const std::string& limit,
+                                           const std::optional<FolderReader::Within>& within) {
+  constexpr std::size_t kLimit = 4 << 20;
+  const auto read = [&](const std::string& folder, std::string_view name) {
+    return files.text(within.value_or(FolderReader::Within{folder}), join_path(folder, name), kLimit);
+  };
   auto has = [](const std::string& folder, std::string_view name) {
     return host_kind(join_path(folder, name)) == HostKind::kFile;
   };
@@ -52,12 +56,12 @@ std::optional<std::string> workspace_above(const std::string& project, const std
     at = parent_of(at);
     if (node && has(at, "pnpm-workspace.yaml")) return at;
     if (node && has(at, "package.json")) {
-      auto text = read_host_file(join_path(at, "package.json"), kMaxManifest);
+      auto text = read(at, "package.json");
       auto package = text ? json::Value::parse(*text) : fail(text.error());
       if (package && (*package)["workspaces"].present()) return at;
     }
     if (python && has(at, "uv.lock") && has(at, "pyproject.toml")) {
-      auto text = read_host_file(join_path(at, "pyproject.toml"), kMaxManifest);
+      auto text = read(at, "pyproject.toml");
       const auto facts = text ? read_project(*text) : fail(text.error());
       if (facts && facts->has_workspace) return at;
     }

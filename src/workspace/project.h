@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "workspace/folder_reader.h"
+
 namespace mcpbox::workspace {
 
 enum class Language { kPython, kNode, kAny };
@@ -19,7 +21,9 @@ std::optional<std::string> nearest_project(const std::string& folder, const std:
 // The folder of the npm, pnpm, yarn or uv workspace that `project` may be a member of: the nearest above it, not above
 // `limit`, whose manifest declares one; nullopt when the project has its own lock file or there is none. Members need
 // it: their packages are installed there, and they depend on their siblings.
-std::optional<std::string> workspace_above(const std::string& project, const std::string& limit);
+// `within`: what reading its manifest stays in; without it, each folder is read for itself.
+std::optional<std::string> workspace_above(FolderReader& files, const std::string& project, const std::string& limit,
+                                           const std::optional<FolderReader::Within>& within = std::nullopt);
 
 // A program in a virtual environment: "<folder>/bin/<program>", or Scripts on Windows.
 struct VenvProgram {

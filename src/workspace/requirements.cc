@@ -9,7 +9,6 @@
 #include "workspace/manifest_text.h"
 #include "workspace/path_text.h"
 #include "workspace/pinned.h"
-#include "workspace/stage.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -78,11 +77,8 @@ std::optional<std::string> Collector::collect(const std::string& file, const std
     refuse(*real, "requirements include more than " + std::to_string(kMaxFiles) + " files");
     return std::nullopt;
   }
-  auto text = read_host_file(*real, kMaxFile);
-  if (!text) {
-    refuse(*real, text.error().message());
-    return std::nullopt;
-  }
+  auto text = site_.text(draft_, *real, kMaxFile);
+  if (!text) return std::nullopt;
   draft_.plan.manifests.push_back(*real);
   std::string folder = parent_of(*real);
   std::string result;
@@ -159,15 +155,46 @@ void add_source(Draft& draft, const Site& site, const std::string& host, const s
   for (const InstallSource& known : draft.plan.sources) {
     if (known.path == path) return;
   }
+  TreeContents contents;
   auto digest = tree_digest(host, site.policy.allowed_roots, {}, nullptr,
-                            {.denied = site.policy.denied, .home = site.policy.home});
+                            {.denied = site.policy.denied, .home = site.policy.home}, &contents);
   if (!digest) {
-    draft.refused.push_back({host, digest.error().message()});
+    if (digest.error().code() == Code::kAborted)
+      draft.changed = digest.error().message();
+    else
+      draft.refused.push_back({host, digest.error().message()});
     return;
   }
-  draft.plan.sources.push_back({host, path});
+  draft.plan.sources.push_back({host, path, *digest});
   draft.plan.needs_sources = true;
   draft.fingerprints.push_back("source " + path + " " + *digest);
+  draft.contents.insert_or_assign(host, std::move(contents));
+}
+
+FolderReader::Within Site::within(const std::string& path) const {
+  const Root* root = root_of(path);
+  // Nothing outside of the roots is read, so a path there stays in itself and is found to be no file in a folder.
+  return root == nullptr ? FolderReader::Within{path} : FolderReader::Within{root->host, root->mode == RootMode::kBind};
+}
+
+bool Site::has(Draft& draft, const std::string& folder, std::string_view name) const {
+  const std::string path = join_path(folder, name);
+  const FolderReader::Look seen = files.look(within(path), path);
+  if (seen.kind != FolderReader::Kind::kLeaves) return seen.kind == FolderReader::Kind::kFile;
+  const auto told = [&](const Refusal& refusal) { return refusal.path == path; };
+  if (std::ranges::none_of(draft.refused, told)) draft.refused.push_back({path, seen.why});
+  return false;
+}
+
+std::optional<std::string> Site::text(Draft& draft, const std::string& path, std::size_t limit) const {
+  auto text = files.text(within(path), path, limit);
+  if (text) return std::move(*text);
+  // What was there a moment ago is being exchanged: looking again tells more than this does.
+  if (text.error().code() == Code::kNotFound)
+    draft.changed = text.error().message();
+  else
+    draft.refused.push_back({path, text.error().message()});
+  return std::nullopt;
 }
 
 const Root* Site::root_of(const std::string& path) const {

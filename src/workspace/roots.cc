@@ -1,5 +1,6 @@
 #include "workspace/roots.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -11,8 +12,8 @@
 
 namespace mcpbox::workspace {
 
-RootFinder::RootFinder(const LaunchSpec& spec, const Policy& policy, Plan& plan)
-    : spec_(spec), policy_(policy), plan_(plan), denied_(policy.denied, policy.home) {
+RootFinder::RootFinder(const LaunchSpec& spec, const Policy& policy, Plan& plan, FolderReader& files)
+    : spec_(spec), policy_(policy), plan_(plan), files_(files), denied_(policy.denied, policy.home) {
   for (const std::string& root : policy.allowed_roots) {
     struct stat status{};
     if (::stat(root.c_str(), &status) == 0) allowed_.insert(sys::id_of(status));
@@ -73,6 +74,38 @@ bool RootFinder::covered(const std::string& folder) const {
                      [&](const Named& known) { return is_beneath(folder, known.root.host); });
 }
 
+// What a project holds is not its operator's word: a link that somebody else made in it would choose what goes in.
+std::string RootFinder::leads_out(const std::string& path, Role role) const {
+  std::string at = "/";  // without links
+  const auto parts = split(std::string_view(path).substr(1), '/');
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::string next = join_path(at, parts[i]);
+    struct stat status{};
+    if (::lstat(next.c_str(), &status) != 0) return {};
+    if (!S_ISLNK(status.st_mode)) {
+      at = next;
+      continue;
+    }
+    auto target = canonical(next);
+    if (!target) return {};
+    const std::string limit = allowed_above(at);
+    auto project = limit.empty() ? std::nullopt : nearest_project(at, limit, Language::kAny);
+    if (project && !refuse(*project).empty()) project.reset();
+    if (project) project = workspace_above(files_, *project, limit).value_or(*project);
+    // Without a manifest it is the folder of the script that would go in.
+    const bool file = i + 1 == parts.size() && host_kind(*target) != HostKind::kDirectory;
+    if (!project && !limit.empty() && file && role != Role::kProgram) project = at;
+    if (project && !is_beneath(*target, *project)) {
+      return fmt::format(
+          "it is a link in {} to {}, outside of that project, so it is not followed: name {} itself, or stage it "
+          "(box.host_path, --stage)",
+          quoted_path(*project), quoted_path(*target), quoted_path(*target));
+    }
+    at = std::move(*target);
+  }
+  return {};
+}
+
 // One absolute path of the command line: does a folder have to go in for it, and which?
 void RootFinder::consider(const std::string& path, Role role, bool whole, const std::string& what) {
   HostKind kind = host_kind(path);
@@ -101,6 +134,16 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
   if (!real || (role == Role::kProgram && is_system_path(*real))) return;
   std::string folder = kind == HostKind::kDirectory ? *real : parent_of(*real);
   if (covered(folder)) return;
+  // Within an option or a list it may mean anything; as an argument of its own it is what the server works on.
+  const auto forbid = [&](std::string reason) {
+    auto same = [&](const Refusal& known) { return known.path == path; };
+    if (std::any_of(plan_.refused.begin(), plan_.refused.end(), same)) return;
+    if (whole)
+      plan_.refused.push_back({path, std::move(reason)});
+    else
+      plan_.hints.push_back(quoted_path(path) + " exists on this host and is not in the sandbox: " + reason);
+  };
+  if (std::string link = leads_out(clean, role); !link.empty()) return forbid(std::move(link));
   std::string limit = allowed_above(folder);
   std::string chosen = folder;
   std::string reason = " is what " + what + " names";
@@ -110,7 +153,7 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
     if (project && refuse(*project).empty()) {
       chosen = *project;
       reason = " is the nearest folder with a manifest above what " + what + " names";
-      auto workspace = workspace_above(*project, limit);
+      auto workspace = workspace_above(files_, *project, limit);
       if (workspace && refuse(*workspace).empty()) {
         chosen = *workspace;
         reason = " is the workspace to which the nearest folder with a manifest above what " + what + " names belongs";
@@ -119,17 +162,7 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
   } else if (role == Role::kData && kind != HostKind::kDirectory) {
     reason = " is the folder of what " + what + " names";
   }
-  if (std::string refusal = refuse(chosen); !refusal.empty()) {
-    // Within an option or a list it may mean anything; as an argument of its own it is what the server works on.
-    auto same = [&](const Refusal& known) { return known.path == path; };
-    bool told = std::any_of(plan_.refused.begin(), plan_.refused.end(), same);
-    if (told) return;
-    if (whole)
-      plan_.refused.push_back({path, std::move(refusal)});
-    else
-      plan_.hints.push_back(quoted_path(path) + " exists on this host and is not in the sandbox: " + refusal);
-    return;
-  }
+  if (std::string refusal = refuse(chosen); !refusal.empty()) return forbid(std::move(refusal));
   add(chosen, {}, RootMode::kStage, spec_.host_path_mode, quoted_path(chosen) + reason);
 }
 

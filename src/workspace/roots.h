@@ -7,6 +7,7 @@
 
 #include "workspace/command.h"
 #include "workspace/denied.h"
+#include "workspace/folder_reader.h"
 #include "workspace/plan.h"
 #include "workspace/rewrite.h"
 
@@ -14,7 +15,7 @@ namespace mcpbox::workspace {
 
 class RootFinder {
  public:
-  RootFinder(const LaunchSpec& spec, const Policy& policy, Plan& plan);
+  RootFinder(const LaunchSpec& spec, const Policy& policy, Plan& plan, FolderReader& files);
 
   // Fills plan.roots (first the project's), plan.refused, plan.why.
   void find(const Command& command);
@@ -36,12 +37,15 @@ class RootFinder {
   void drop_covered();
   void place();
   bool covered(const std::string& folder) const;
+  // Why the links in `path` are not followed: one of them lies in a project and leads out of it. Empty when they are.
+  std::string leads_out(const std::string& path, Role role) const;
   // The allowed root above the canonical folder, by identity; empty when there is none.
   std::string allowed_above(const std::string& folder) const;
 
   const LaunchSpec& spec_;
   const Policy& policy_;
   Plan& plan_;
+  FolderReader& files_;
   DeniedPlaces denied_;
   std::set<sys::FileId> allowed_;
   std::vector<Named> found_;

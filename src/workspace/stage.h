@@ -88,10 +88,4 @@ Result<StageReport> walk(const std::string& host, const std::vector<std::string>
 Result<UniqueFd> open_stage_root(const std::string& host, const std::vector<std::string>& allowed_roots,
                                  const StageRules& rules);
 
-// SHA-256 over names, kinds, executable bits and contents of what walk() hands over. Equal for equal trees wherever
-// they lie.
-Result<std::string> tree_digest(const std::string& host, const std::vector<std::string>& allowed_roots,
-                                const StageLimits& limits, const std::atomic<bool>* stop = nullptr,
-                                const StageRules& rules = {});
-
 }  // namespace mcpbox::workspace

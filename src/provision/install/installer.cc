@@ -71,7 +71,8 @@ Task<Result<std::shared_ptr<EnvHold>>> Installer::hold(const InstallRequest& req
   };
   for (;;) {
     auto held = co_await net::offload(pool_, look);
-    if (held || held.error().code() != Code::kAborted || Clock::now() >= deadline) co_return held;
+    if (held || held.error().code() != Code::kAborted) co_return held;
+    if (Clock::now() >= deadline) co_return fail(Error(Code::kTimeout, held.error().message()));
     co_await net::sleep_for(std::chrono::milliseconds(100));
   }
 }

@@ -74,7 +74,7 @@ class Installer {
             InstallerOptions options);
 
   // `reader` is any sandbox that mounts the cache. Errors name the step, its exit code, the last lines that matter, and
-  // what to do.
+  // what to do. kAborted: the folders changed since they were planned, and nothing was run: a new plan helps.
   Task<Result<InstalledEnvironment>> ensure(box::Supervisor& reader, InstallRequest request);
 
   const EnvLedger& ledger() const { return ledger_; }

@@ -61,18 +61,11 @@ class GenerationSink final : public workspace::WalkSink {
     std::string digest;
     Result<void> written;
     if (next_.digests) {
-      Sha256 content;
-      const box::StageWriter::Read read = [&](char* buffer, std::size_t capacity) -> Result<std::size_t> {
-        for (;;) {
-          const ssize_t got = ::read(fd, buffer, capacity);
-          if (got < 0 && errno == EINTR) continue;
-          if (got < 0) return fail(errno_error(errno, "read '" + printable(path) + "'"));
-          content.update({buffer, static_cast<std::size_t>(got)});
-          return static_cast<std::size_t>(got);
-        }
-      };
-      written = writer_.file(path, size, executable, read);
-      digest = content.hex();
+      auto content = send_and_digest(writer_, std::string(path), size, executable, fd, path);
+      if (content)
+        digest = std::move(*content);
+      else
+        written = fail(std::move(content).error());
     } else {
       written = writer_.file(path, size, executable, fd);
     }

@@ -1,6 +1,7 @@
 #include "provision/stage/stage_pipe.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <boost/asio/post.hpp>
@@ -9,12 +10,37 @@
 #include <optional>
 #include <utility>
 
+#include "base/digest.h"
 #include "base/errno_error.h"
+#include "base/text.h"
 #include "net/wait.h"
 
 namespace mcpbox::provision {
 
 using workspace::StageReport;
+
+Result<std::string> send_and_digest(box::StageWriter& writer, const std::string& path, std::uint64_t size,
+                                    bool executable, int fd, std::string_view shown) {
+  Sha256 content;
+  const box::StageWriter::Read read = [&](char* buffer, std::size_t capacity) -> Result<std::size_t> {
+    for (;;) {
+      const ssize_t got = ::read(fd, buffer, capacity);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return fail(errno_error(errno, fmt::format("read '{}'", printable(shown))));
+      content.update({buffer, static_cast<std::size_t>(got)});
+      return static_cast<std::size_t>(got);
+    }
+  };
+  if (auto written = writer.file(path, size, executable, read); !written) return fail(std::move(written).error());
+  return content.hex();
+}
+
+Result<void> DigestingSink::file(std::string_view path, std::uint64_t size, bool executable, int fd) {
+  auto content = send_and_digest(writer_, prefix_ + std::string(path), size, executable, fd, path);
+  if (!content) return fail(std::move(content).error());
+  digest_.file(path, executable, *content);
+  return {};
+}
 
 Task<Result<StageReport>> stream_into(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
                                       box::Supervisor::UnpackRequest request, Fill fill) {

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "base/text.h"
 #include "provision/stage/stage_pipe.h"
 
 namespace mcpbox::provision {
@@ -26,8 +27,9 @@ InstallShare share_of(const workspace::InstallPlan& plan, const std::string& dir
     if (input.path.starts_with(below)) share.inputs.push_back({input.path.substr(below.size()), input.content});
   }
   for (const workspace::InstallSource& source : plan.sources) {
-    if (source.path == directory) share.sources.push_back({source.host, ""});
-    if (source.path.starts_with(below)) share.sources.push_back({source.host, source.path.substr(below.size())});
+    if (source.path == directory) share.sources.push_back({source.host, "", source.digest});
+    if (source.path.starts_with(below))
+      share.sources.push_back({source.host, source.path.substr(below.size()), source.digest});
   }
   return share;
 }
@@ -48,9 +50,16 @@ Result<StageReport> fill_install_share(const InstallShare& share, const StagePol
   for (const workspace::InstallSource& source : share.sources) {
     const std::string prefix = source.path.empty() ? "" : source.path + "/";
     if (auto done = make_parents(prefix); !done) return fail(std::move(done).error());
-    StreamSink sink(writer, prefix);
+    DigestingSink sink(writer, prefix);
     auto report = workspace::walk(source.host, policy.allowed_roots, {}, sink, nullptr, policy.rules);
     if (!report) return report;
+    // The environment is named after what was planned, and is everybody's whose folder has that name: by one walk's
+    // word for what another one sends, anybody could put something else there.
+    if (sink.finish() != source.digest) {
+      return fail(Code::kAborted, fmt::format("'{}' changed between planning and installing; start over when it is at "
+                                              "rest",
+                                              printable(source.host, 512)));
+    }
     total.entries += report->entries;
     total.bytes += report->bytes;
   }

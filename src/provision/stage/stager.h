@@ -33,7 +33,7 @@ Task<Result<workspace::StageReport>> stage_root(boost::asio::thread_pool& pool, 
                                                 workspace::Root root, StagePolicy policy, StageTarget target);
 
 // Puts an installation's inputs and sources where its steps expect them: beneath the empty directories `tree`/env and
-// `tree`/tmp.
+// `tree`/tmp. kAborted: what was sent is not what the plan's hash speaks of; it is to be removed, and planned anew.
 Task<Result<workspace::StageReport>> stage_install_inputs(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
                                                           workspace::InstallPlan plan, std::string directory,
                                                           StagePolicy policy, StageTarget target);

@@ -417,24 +417,5 @@ TEST_F(Stage, leaks_nothing_while_a_directory_is_exchanged_for_a_link) {
   EXPECT_GT(completed, 0);
 }
 
-TEST_F(Stage, digests_trees_by_content_and_not_by_place) {
-  for (const char* root : {"p", "q"}) {
-    tree_.file(std::string(root) + "/a/f", "1");
-    tree_.link(std::string(root) + "/l", "a/f");
-    tree_.file(std::string(root) + "/.git/x", root);
-  }
-  auto digest = [&](const char* relative) { return *tree_digest(tree_.path(relative), {tree_.root()}, {}); };
-  std::string before = digest("p");
-  EXPECT_EQ(before, digest("q"));
-  tree_.file("p/a/f", "2");
-  EXPECT_NE(before, digest("p"));
-  tree_.file("p/a/f", "1", 0755);
-  EXPECT_NE(before, digest("p"));
-  tree_.file("p/a/f", "1", 0644);
-  EXPECT_EQ(before, digest("p"));
-  tree_.dir("p/empty");
-  EXPECT_NE(before, digest("p"));
-}
-
 }  // namespace
 }  // namespace mcpbox::workspace

@@ -1,12 +1,15 @@
 #include "workspace/denied.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
+#include <set>
 
 #include "base/text.h"
 #include "sys/small_file.h"
@@ -30,6 +33,28 @@ std::vector<std::string> parents(const std::string& path) {
   }
 }
 
+bool read_number(std::string_view text, unsigned& out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+// proc(5): blanks, tabs, line feeds and backslashes of mountinfo are octal, "\\040".
+std::string unescape(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    const std::string_view digits = text.substr(i + 1, 3);
+    if (text[i] == '\\' && digits.size() == 3 &&
+        std::from_chars(digits.data(), digits.data() + 3, value, 8).ptr == digits.data() + 3) {
+      out += static_cast<char>(value);
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
 // Home directories of people, from passwd(5): uid 0 and 1000 to 65533.
 std::vector<std::string> home_directories() {
   std::vector<std::string> homes;
@@ -46,6 +71,12 @@ std::vector<std::string> home_directories() {
   }
   return homes;
 }
+
+constexpr std::array<std::string_view, 13> kCredentials{
+    ".ssh",   ".gnupg",           ".aws",    ".azure",          ".kube",  ".docker", ".gcloud", ".netrc",
+    "_netrc", ".git-credentials", ".pgpass", ".password-store", ".pypirc"};
+constexpr std::string_view kCredentialPlace = "a place of credentials";
+constexpr std::string_view kGcloud = ".config/gcloud";
 
 constexpr std::array<std::string_view, 20> kSystem{"/etc",
                                                    "/proc",
@@ -77,24 +108,60 @@ DeniedPlaces::DeniedPlaces(const std::vector<std::string>& more, const std::stri
   for (std::string_view place : kSystem) add(std::string(place), "a part of the system", true);
   for (const std::string& place : more)
     add(place, "a place that mcpbox or the container engine needs for itself", true);
-  for (const std::string& place : home_directories()) add(place, "a whole home directory", false);
-  add("/root", "a whole home directory", false);
-  if (!home.empty()) add(home, "a whole home directory", false);
+  std::vector<std::string> homes = home_directories();
+  homes.emplace_back("/root");
+  if (!home.empty()) homes.push_back(home);
+  for (const std::string& place : homes) {
+    if (!add(place, "a whole home directory", false)) continue;
+    // By identity too: a bind mount or a hard link gives them another name.
+    for (const std::string_view name : kCredentials) add(fmt::format("{}/{}", place, name), kCredentialPlace, true);
+    add(fmt::format("{}/{}", place, kGcloud), kCredentialPlace, true);
+  }
+  add_folders_above_mounts();
 }
 
-void DeniedPlaces::add(const std::string& path, std::string_view what, bool beneath_too) {
+// A mounted folder is shown with what is mounted in it: one with a bind mount of credentials contains them.
+void DeniedPlaces::add_folders_above_mounts() {
+  std::set<dev_t> devices;
+  for (const auto& [id, place] : places_) {
+    if (place.what == kCredentialPlace) devices.insert(id.device);
+  }
+  if (devices.empty()) return;
+  UniqueFd file(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
+  auto text = file ? sys::read_all(file.get(), 4 << 20) : Result<std::string>(std::string());
+  if (!text) return;
+  for (const std::string_view line : split(*text, '\n')) {
+    const auto fields = split(line, ' ');
+    if (fields.size() < 5) continue;
+    const auto numbers = split(fields[2], ':');
+    unsigned major = 0, minor = 0;
+    if (numbers.size() != 2 || !read_number(numbers[0], major) || !read_number(numbers[1], minor)) continue;
+    // Of other file systems nothing is asked: one of the network may not answer.
+    if (!devices.contains(makedev(major, minor))) continue;
+    const std::string at = unescape(fields[4]);
+    const auto id = identify(at);
+    const auto found = id ? places_.find(*id) : places_.end();
+    if (found == places_.end() || found->second.what != kCredentialPlace) continue;
+    for (const std::string& parent : parents(at)) {
+      if (auto parent_id = identify(parent)) above_.try_emplace(*parent_id, found->second.path);
+    }
+  }
+}
+
+bool DeniedPlaces::add(const std::string& path, std::string_view what, bool beneath_too) {
   auto id = identify(path);
-  if (!id) return;
+  if (!id) return false;
   auto [at, fresh] = places_.try_emplace(*id, Place{path, std::string(what), beneath_too});
   if (!fresh) at->second.beneath_too |= beneath_too && path != "/";
   char* canonical = ::realpath(path.c_str(), nullptr);
-  if (canonical == nullptr) return;
+  if (canonical == nullptr) return true;
   std::string real(canonical);
   ::free(canonical);
-  if (real == "/") return;
+  if (real == "/") return true;
   for (const std::string& parent : parents(real)) {
     if (auto parent_id = identify(parent)) above_.try_emplace(*parent_id, path);
   }
+  return true;
 }
 
 std::string DeniedPlaces::refuse_root(const std::string& path) const {
@@ -137,12 +204,9 @@ std::string DeniedPlaces::refuse_all_of(const std::string& path) const {
 }
 
 bool is_credential_name(std::string_view path) {
-  static constexpr std::array<std::string_view, 13> kNames{
-      ".ssh",   ".gnupg",           ".aws",    ".azure",          ".kube",  ".docker", ".gcloud", ".netrc",
-      "_netrc", ".git-credentials", ".pgpass", ".password-store", ".pypirc"};
   std::size_t slash = path.rfind('/');
   std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
-  if (std::find(kNames.begin(), kNames.end(), name) != kNames.end()) return true;
+  if (std::ranges::find(kCredentials, name) != kCredentials.end()) return true;
   if (name != "gcloud" || slash == std::string_view::npos) return false;
   std::string_view before = path.substr(0, slash);
   return before == ".config" || before.ends_with("/.config");

@@ -1,6 +1,7 @@
 // Places of a host that are never staged or mounted, whoever asks: neither they nor a folder that contains one.
 //
-// Compared by identity (device, inode), so that a link or a bind mount of such a place is refused as well.
+// Compared by identity (device, inode), so that a link or a bind mount of such a place is refused as well. What homes
+// have of credentials is known by that too; credentials elsewhere by their name alone (is_credential_name()).
 #pragma once
 
 #include <map>
@@ -33,7 +34,9 @@ class DeniedPlaces {
     std::string what;
     bool beneath_too;
   };
-  void add(const std::string& path, std::string_view what, bool beneath_too);
+  // False when there is no such place.
+  bool add(const std::string& path, std::string_view what, bool beneath_too);
+  void add_folders_above_mounts();
 
   std::map<sys::FileId, Place> places_;
   std::map<sys::FileId, std::string> above_;  // a parent of a denied place → that place

@@ -214,14 +214,14 @@ Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path
     skip(path, "credentials");
     return {};
   }
+  if (denied_.is_denied(sys::id_of(status))) {
+    skip(path, "a place that is never given to a sandbox");
+    return {};
+  }
   if (S_ISREG(status.st_mode)) return visit_file(frame, name, status, path);
   if (S_ISLNK(status.st_mode)) return visit_link(held.get(), path);
   if (!is_directory) {
     skip(path, std::string(kind_of(status.st_mode)));
-    return {};
-  }
-  if (denied_.is_denied(sys::id_of(status))) {
-    skip(path, "a place that is never given to a sandbox");
     return {};
   }
   if (stack_.size() > std::min(limits_.depth, kMaxDepth)) {
@@ -257,7 +257,7 @@ Result<void> Walk::visit_file(Frame& frame, const std::string& name, const struc
     if (!file) return not_opened(file.error(), path);
     struct stat before{};
     if (::fstat(file->get(), &before) != 0) return fail(errno_error(errno, "stat " + shown(path)));
-    if (!S_ISREG(before.st_mode)) {
+    if (!S_ISREG(before.st_mode) || denied_.is_denied(sys::id_of(before))) {
       skip(path, "became something else while it was read");
       return {};
     }

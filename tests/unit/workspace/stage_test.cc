@@ -15,6 +15,7 @@
 #include "support/temp_tree.h"
 #include "sys/directory.h"
 #include "sys/small_file.h"
+#include "workspace/denied.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -291,6 +292,29 @@ TEST_F(Stage, refuses_denied_places_their_parents_and_their_aliases) {
   tree_.dir("home/u/.ssh/keys");
   EXPECT_TRUE(refused(tree_.path("home/u/.ssh")));
   EXPECT_TRUE(refused(tree_.path("home/u/.ssh/keys")));
+}
+
+// stat(2) says the same of a bind mount, which takes privileges to make.
+TEST_F(Stage, knows_credentials_of_a_home_under_another_name) {
+  MemorySink sink;
+  tree_.file("home/u/.ssh/id_ed25519", "KEY");
+  tree_.file("home/u/.ssh/more/key", "KEY");
+  tree_.file("home/u/.config/gcloud/token", "KEY");
+  tree_.file("home/u/.netrc", "KEY");
+  tree_.file("p/app.py", "ok");
+  tree_.link("keys", tree_.path("home/u/.ssh"));
+  tree_.link("cloud", tree_.path("home/u/.config/gcloud"));
+  ASSERT_EQ(::link(tree_.path("home/u/.netrc").c_str(), tree_.path("p/notes.txt").c_str()), 0);
+  const std::string home = tree_.path("home/u");
+  const DeniedPlaces denied({}, home);
+  for (const char* other : {"keys", "keys/more", "cloud"})
+    EXPECT_THAT(denied.refuse_root(tree_.path(other)), HasSubstr("credentials")) << other;
+  EXPECT_THAT(denied.refuse_root(tree_.path("home/u/.config")), HasSubstr("contains " + home + "/.config/gcloud"));
+  EXPECT_EQ(denied.refuse_root(tree_.path("p")), "");
+  auto report = walk(tree_.path("p"), {"/"}, {}, sink, nullptr, {.home = home});
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_THAT(sink.entries, ElementsAre("app.py=ok"));
+  EXPECT_THAT(reasons(*report), ElementsAre("notes.txt: a place that is never given to a sandbox"));
 }
 
 // One walk over everything that issue may hide beside or behind an allowed root.

@@ -99,6 +99,7 @@ struct Sandboxes {
           .add({spec.id,
                 "bench",
                 spec.uid,
+                sessions.at(sandbox)->state().name,
                 sha256_hex("secret-token"),
                 Phase::kRun,
                 {Mode::kAllowlist, *parse_rules(rules), {}}})

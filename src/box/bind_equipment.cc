@@ -62,6 +62,8 @@ std::vector<std::string> arguments_of(const SandboxSpec& spec) {
   if (!spec.equipment->way_out.empty()) {
     out.emplace_back("--egress");
     out.push_back(fmt::format("{}:{}/{}", kEgressPort, kEgressMount, kEgressSocket));
+    out.emplace_back("--sandbox");
+    out.push_back(spec.name);
   }
   if (spec.remove_on_exit) out.emplace_back("--ephemeral");
   return out;

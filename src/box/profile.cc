@@ -44,6 +44,7 @@ std::string SandboxSpec::hash() const {
     put(form, "run_dir", equipment->run_dir);
     put(form, "trust_store", equipment->trust_store);
     put(form, "way_out", equipment->way_out);
+    if (!equipment->way_out.empty()) put(form, "sandbox", name);
     put(form, "cache", equipment->cache);
     put(form, "cache_writable", equipment->cache_writable ? "1" : "0");
     put(form, "work_space", equipment->work_space);

@@ -100,6 +100,7 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
     client.process = start.process_id;
     client.server = start.server;
     client.uid = user->first;
+    client.sandbox = process->sandbox_name_;
     client.token = std::move(start.egress_token);
     auto read = [network = start.network] { return run_policy(network, settings_of_user()); };
     auto policy = co_await net::offload(context_.pool, std::move(read));

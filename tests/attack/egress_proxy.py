@@ -36,24 +36,25 @@ class Proxy:
         answer = json.loads(self.answers.readline())
         assert answer.get("ok"), answer
 
-    def register(self, server, phase="run", mode="allowlist", allow=(), install_allow=()):
+    def register(self, server, phase="run", mode="allowlist", allow=(), install_allow=(), **more):
         """Of process p-SERVER, whose token is its name."""
         policy = {"mode": mode, "allow": list(allow), "install_allow": list(install_allow), "registries": []}
-        self.tell(op="register", process=f"p-{server}", server=server, uid=UID, phase=phase, policy=policy,
-                  token_sha256=hashlib.sha256(server.encode()).hexdigest())
+        token = hashlib.sha256(server.encode()).hexdigest()
+        self.tell(op="register", process=f"p-{server}", server=server, phase=phase, policy=policy, token_sha256=token,
+                  **{"uid": UID, **more})
 
-    def send(self, server, request, headers="", seconds=60):
+    def send(self, server, request, headers="", who=str(UID)):
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(seconds)
+        client.settimeout(60)
         client.connect(self.path)
         credential = base64.b64encode(f"p-{server}:{server}".encode()).decode()
         head = f"{request} HTTP/1.1\r\nHost: x.test\r\nProxy-Authorization: Basic {credential}\r\n{headers}\r\n"
-        client.sendall(f"MCPBOX1 {UID}\n{head}".encode())
+        client.sendall(f"MCPBOX1 {who}\n{head}".encode())
         return client
 
-    def ask(self, server, request, headers="", seconds=60):
+    def ask(self, server, request, headers="", who=str(UID)):
         """The whole answer."""
-        with self.send(server, request, headers, seconds) as client:
+        with self.send(server, request, headers, who) as client:
             answer = b""
             while piece := client.recv(65536):
                 answer += piece

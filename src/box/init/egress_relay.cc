@@ -135,7 +135,9 @@ void EgressRelay::be_relay(UniqueFd orders) {
   }
   if (error == 0) {
     directory_.reset();
-    RelayLoop(listener_.get(), std::move(orders), socket_name_, std::move(*uids)).run();
+    RelayLoop relay(listener_.get(), std::move(orders), socket_name_, std::move(*uids));
+    relay.speak_for(sandbox_);
+    relay.run();
     step = "wait for connections";
     error = errno;
   }

@@ -47,6 +47,8 @@ class EgressRelay {
   // opened here.
   static Op<std::unique_ptr<EgressRelay>> open(std::uint16_t port, const std::string& socket, uid_t owner,
                                                UniqueFd directory);
+  // The sandbox's name, before start(); said with the uid of every connection.
+  void speak_for(std::string sandbox) { sandbox_ = std::move(sandbox); }
   void start(EventLoop& loop);
   // Whatever connects to `listener`, a non-blocking one, is `uid`'s: nobody else is in its network namespace.
   WayOut serve(UniqueFd listener, uid_t uid);
@@ -70,7 +72,7 @@ class EgressRelay {
   UniqueFd orders_;  // to the relay that runs
   std::map<std::uint32_t, Way> ways_;
   std::uint32_t next_way_ = 0;
-  std::string socket_name_;
+  std::string socket_name_, sandbox_;
   uid_t owner_ = 0;
   pid_t pid_ = -1;
   EventLoop::Clock::time_point started_;

@@ -28,8 +28,8 @@ namespace mcpbox::box::init {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--egress PORT:SOCKET] [--ephemeral] [--one-id]\n"
-    "                   [--spaces]\n"
+    "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--egress PORT:SOCKET [--sandbox NAME]]\n"
+    "                   [--ephemeral] [--one-id] [--spaces]\n"
     "       mcpbox-init --build   (specification on descriptor 3, answer on 4)\n"
     "       mcpbox-init --version\n"
     "PID 1 of an mcpbox sandbox; mcpbox starts it.\n";
@@ -92,6 +92,7 @@ int run(const Options& options) {
         EgressRelay::open(options.egress_port, options.egress_socket, owner, UniqueFd(options.egress_directory));
     if (!opened) return die(opened.error().step + " " + opened.error().text, opened.error().error_number);
     relay = std::move(*opened);
+    relay->speak_for(options.sandbox);
   }
   // A change of identity resets this and the next.
   if (options.die_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

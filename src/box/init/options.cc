@@ -3,6 +3,8 @@
 #include <charconv>
 #include <string_view>
 
+#include "base/sandbox_label.h"
+
 namespace mcpbox::box::init {
 
 std::expected<Options, std::string> parse_options(int argc, const char* const* argv) {
@@ -30,7 +32,7 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       options.spaces = true;
       continue;
     }
-    if (name != "--control" && name != "--owner" && name != "--root" && name != "--egress") {
+    if (name != "--control" && name != "--owner" && name != "--root" && name != "--egress" && name != "--sandbox") {
       return std::unexpected("unknown option '" + std::string(name) + "'");
     }
     if (++i == argc) return std::unexpected("option '" + std::string(name) + "' needs a value");
@@ -39,6 +41,9 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       options.control = value;
     } else if (name == "--root") {
       options.roots.emplace_back(value);
+    } else if (name == "--sandbox") {
+      if (!is_sandbox_label(value)) return std::unexpected("--sandbox '" + std::string(value) + "' is no name");
+      options.sandbox = value;
     } else if (name == "--egress") {
       const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.egress_port);
       const std::string_view rest(end, static_cast<std::size_t>(value.data() + value.size() - end));

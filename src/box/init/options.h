@@ -18,6 +18,7 @@ struct Options {
   std::vector<std::string> roots;  // --root: directories that file operations may work in
   std::uint16_t egress_port = 0;   // --egress: the relay's port on loopback; 0: there is no relay
   std::string egress_socket;       // --egress: absolute path of the proxy's socket
+  std::string sandbox;             // --sandbox: its name, which the relay tells the proxy; "" = none
   bool ephemeral = false;          // --ephemeral: PID 1 ends with its controller
   bool one_id = false;             // --one-id: the sandbox has a single user id (one_id.h)
   bool spaces = false;             // --spaces: each process gets namespaces of its own (spaces.h)

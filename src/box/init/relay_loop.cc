@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -163,9 +162,10 @@ bool RelayLoop::reach(Connection& connection) {
   address.sun_family = AF_UNIX;
   ::strncpy(address.sun_path, socket_name_.c_str(), sizeof address.sun_path - 1);
   if (!proxy || ::connect(proxy.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return false;
-  char preface[32];
-  const int length = ::snprintf(preface, sizeof preface, "MCPBOX1 %u\n", connection.uid);
-  if (::send(proxy.get(), preface, static_cast<std::size_t>(length), MSG_DONTWAIT | MSG_NOSIGNAL) != length)
+  const std::string preface =
+      "MCPBOX1 " + std::to_string(connection.uid) + (sandbox_.empty() ? "" : " " + sandbox_) + "\n";
+  if (::send(proxy.get(), preface.data(), preface.size(), MSG_DONTWAIT | MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(preface.size()))
     return false;
   connection.proxy = std::move(proxy);
   connection.up.connect(connection.client.get(), connection.proxy.get());

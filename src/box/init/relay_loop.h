@@ -1,9 +1,9 @@
 // The egress relay's work: takes connections of managed processes, says whose they are, passes them on to the proxy's
 // socket.
 //
-// Each connection to the proxy begins with "MCPBOX1 <uid>\n"; after that, bytes are carried both ways until both sides
-// have ended. 512 connections at once, 64 of one uid. While the proxy is not there, connections wait up to five seconds
-// for the next one.
+// Each connection to the proxy begins with "MCPBOX1 <uid> <sandbox>\n"; after that, bytes are carried both ways until
+// both sides have ended. 512 connections at once, 64 of one uid. While the proxy is not there, connections wait up to
+// five seconds for the next one.
 #pragma once
 
 #include <sys/types.h>
@@ -26,6 +26,8 @@ class RelayLoop {
   // `listener`: non-blocking, on IPv4, shared by all; the kernel says whose a connection is. `orders`: non-blocking,
   // brings those of single servers (relay_orders.h). `socket_name` is looked up in the current directory.
   RelayLoop(int listener, UniqueFd orders, std::string socket_name, PeerUids uids);
+  // The name of the sandbox, said with each uid: the same uid may be somebody else in another one.
+  void speak_for(std::string sandbox) { sandbox_ = std::move(sandbox); }
   // Returns when the kernel refuses what it cannot do without; errno says what.
   void run();
 
@@ -66,7 +68,7 @@ class RelayLoop {
   int listener_;
   UniqueFd orders_;
   std::map<std::uint32_t, Own> own_;
-  std::string socket_name_;
+  std::string socket_name_, sandbox_;
   PeerUids uids_;
   UniqueFd epoll_;
   RelayPipes pipes_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/sandbox_label.h"
 #include "json/value.h"
 #include "json/writer.h"
 
@@ -44,6 +45,8 @@ Result<ControlCommand> read_register(const Value& doc) {
   const auto uid = doc["uid"].unsigned_integer();
   if (!uid || *uid >= 0xffffffffu) return fail(Code::kInvalidArgument, "uid is missing or no user id");
   out.uid = static_cast<uid_t>(*uid);
+  out.sandbox = doc["sandbox"].string_or();
+  if (!out.sandbox.empty() && !is_sandbox_label(out.sandbox)) return fail(Code::kInvalidArgument, "sandbox is no name");
   const auto phase = parse_phase(doc["phase"].string_or());
   if (!phase) return fail(phase.error());
   out.phase = *phase;
@@ -131,6 +134,7 @@ std::string configure_line(const NetworkText& network) {
 std::string register_line(const RegistrationText& r) {
   json::Writer out;
   out.object().member("op", "register").member("process", r.process).member("server", r.server).member("uid", r.uid);
+  out.member("sandbox", r.sandbox);
   out.member("token_sha256", r.token_sha256).member("phase", r.phase);
   out.object("policy").member("mode", r.policy.mode).member("allow", r.policy.allow);
   out.member("install_allow", r.policy.install_allow).member("registries", r.policy.registries).end();

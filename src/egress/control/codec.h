@@ -36,6 +36,7 @@ struct PolicyText {
 struct RegistrationText {
   std::string process, server;
   uid_t uid = 0;
+  std::string sandbox;
   std::string token_sha256;
   std::string phase = "run";
   PolicyText policy;

@@ -189,6 +189,7 @@ Task<Result<std::shared_ptr<EgressGrant>>> EgressService::grant(EgressClient cli
   entry.registration.process = id;
   entry.registration.server = client.server;
   entry.registration.uid = state->options.one_server_per_sandbox ? 0 : client.uid;
+  entry.registration.sandbox = client.sandbox;
   entry.registration.token_sha256 = sha256_hex(client.token.reveal());
   entry.registration.phase = std::string(phase_name(client.phase));
   entry.registration.policy = std::move(client.policy);

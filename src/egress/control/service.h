@@ -31,6 +31,7 @@ struct EgressClient {
   std::string process;  // unique in one service: provision::process_id, or install_process()
   std::string server;   // for the audit and messages
   uid_t uid = 0;        // inside the sandbox
+  std::string sandbox;  // whose name mcpbox-init has (Sandbox::state().name): from no other one is it let through
   Phase phase = Phase::kRun;
   Secret token;  // egress_token(); whoever prints what the process prints takes it out
   PolicyText policy;

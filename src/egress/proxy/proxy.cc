@@ -10,6 +10,7 @@
 #include <charconv>
 
 #include "base/log.h"
+#include "base/sandbox_label.h"
 #include "base/text.h"
 #include "egress/proxy/proxy_impl.h"
 
@@ -20,18 +21,30 @@ namespace asio = boost::asio;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view kPreface = "MCPBOX1 ";
-constexpr std::size_t kMaxPreface = 24;
+constexpr std::size_t kMaxPreface = 24 + kMaxSandboxLabel;
 // Ports where nothing but TLS is spoken. Elsewhere TLS is recognised by its first bytes.
 constexpr std::uint16_t kTlsPorts[] = {443, 8443};
 
+// Whose a connection is, as mcpbox-init says: "MCPBOX1 <uid> <sandbox>\n".
+struct Preface {
+  uid_t uid = 0;
+  std::string sandbox;
+};
+
 // The line's length with its line feed; 0 when more is needed, npos when it is none.
-std::size_t preface_length(std::string_view bytes, uid_t& uid) {
+std::size_t preface_length(std::string_view bytes, Preface& out) {
   if (!kPreface.starts_with(bytes.substr(0, kPreface.size()))) return std::string_view::npos;
   const std::size_t end = bytes.find('\n');
   if (end == std::string_view::npos) return bytes.size() >= kMaxPreface ? std::string_view::npos : 0;
-  const std::string_view digits = bytes.substr(kPreface.size(), end - kPreface.size());
-  const auto [last, error] = std::from_chars(digits.data(), digits.data() + digits.size(), uid);
-  return error == std::errc() && last == digits.data() + digits.size() ? end + 1 : std::string_view::npos;
+  const std::string_view said = bytes.substr(kPreface.size(), end - kPreface.size());
+  const std::string_view digits = said.substr(0, said.find(' '));
+  const auto [last, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.uid);
+  if (error != std::errc() || last != digits.data() + digits.size()) return std::string_view::npos;
+  if (digits.size() < said.size()) {
+    out.sandbox = said.substr(digits.size() + 1);
+    if (!is_sandbox_label(out.sandbox)) return std::string_view::npos;
+  }
+  return end + 1;
 }
 
 std::string_view status_text(unsigned status) {
@@ -122,19 +135,19 @@ Task<void> Proxy::Impl::answer(Stream& client, unsigned status, std::string mess
 Task<void> Proxy::Impl::serve(Stream client) {
   struct Pending {
     Impl& self;
-    std::optional<uid_t> uid;
+    std::optional<std::pair<uid_t, std::string>> who;
     explicit Pending(Impl& impl) : self(impl) { ++self.heads; }
-    void identify(uid_t who) {
-      uid = who;
-      ++self.heads_of[who];
+    std::size_t identify(const Preface& from) {
+      who.emplace(from.uid, from.sandbox);
+      return ++self.heads_of[*who];
     }
     ~Pending() {
       --self.heads;
-      if (uid && --self.heads_of[*uid] == 0) self.heads_of.erase(*uid);
+      if (who && --self.heads_of[*who] == 0) self.heads_of.erase(*who);
     }
   };
   std::string bytes;
-  uid_t uid = 0;
+  Preface from;
   std::optional<ProxyRequest> request;
   {
     Pending pending(*this);
@@ -144,13 +157,12 @@ Task<void> Proxy::Impl::serve(Stream client) {
       auto [error, size] = co_await client.async_read_some(asio::buffer(piece), kTuple);
       if (error) co_return;
       bytes.append(piece, size);
-      if (!pending.uid) {
-        const std::size_t length = preface_length(bytes, uid);
+      if (!pending.who) {
+        const std::size_t length = preface_length(bytes, from);
         if (length == std::string_view::npos) co_return;
         if (length == 0) continue;
         bytes.erase(0, length);
-        pending.identify(uid);
-        if (heads_of[uid] > options.max_heads_per_uid) {
+        if (pending.identify(from) > options.max_heads_per_uid) {
           co_await answer(client, 503, "too many connections of this process at once");
           co_return;
         }
@@ -161,7 +173,7 @@ Task<void> Proxy::Impl::serve(Stream client) {
       if (!parsed) {
         AuditRecord record{.event = "refuse",
                            .reason = "the request cannot be read: " + parsed.error().message,
-                           .caller = fmt::format("uid {}", uid)};
+                           .caller = fmt::format("uid {} {}", from.uid, from.sandbox)};
         note(record);
         co_await answer(client, parsed.error().status, parsed.error().message);
         co_return;
@@ -170,19 +182,22 @@ Task<void> Proxy::Impl::serve(Stream client) {
       request = std::move(*parsed);
     }
   }
-  co_await serve_request(std::move(client), uid, std::move(*request), std::move(bytes));
+  co_await serve_request(std::move(client), from.uid, std::move(from.sandbox), std::move(*request), std::move(bytes));
 }
 
-Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, ProxyRequest request, std::string early) {
+Task<void> Proxy::Impl::serve_request(Stream client_socket, uid_t uid, std::string sandbox, ProxyRequest request,
+                                      std::string early) {
   const auto begin = Clock::now();
-  const auto client = request.proxy_authorization ? registry.authenticate(*request.proxy_authorization, uid) : nullptr;
+  const auto client =
+      request.proxy_authorization ? registry.authenticate(*request.proxy_authorization, uid, sandbox) : nullptr;
   const std::string target = fmt::format("{}:{}", request.target.host.authority(), request.target.port);
   if (!client) {
     // A first request without credential is how some clients begin; it is not worth a line each.
     if (request.proxy_authorization) {
       AuditRecord record{.event = "refuse", .host = request.target.host.name, .port = request.target.port};
-      record.reason = fmt::format("no registered process has this credential and uid {}", uid);
-      record.caller = fmt::format("uid {}", uid);
+      record.reason = fmt::format("no registered process has this credential and uid {}{}", uid,
+                                  sandbox.empty() ? "" : " in the sandbox " + sandbox);
+      record.caller = fmt::format("uid {} {}", uid, sandbox);
       note(record);
     }
     co_await answer(client_socket, 407,

@@ -1,8 +1,8 @@
 // The allow-list proxy: accepts on a unix socket, identifies the caller, decides, connects, and hands the rest to a
 // Tunnel.
 //
-// Each connection begins with "MCPBOX1 <uid>\n", written by mcpbox-init's relay, which alone can open the socket from
-// inside a sandbox; then comes one HTTP head. TLS is never ended here.
+// Each connection begins with "MCPBOX1 <uid> <sandbox>\n", written by mcpbox-init's relay, which alone can open the
+// socket from inside a sandbox; then comes one HTTP head. TLS is never ended here.
 #pragma once
 
 #include <sys/types.h>

@@ -4,6 +4,8 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <map>
 #include <set>
+#include <string>
+#include <utility>
 
 #include "egress/control/stream.h"
 #include "egress/proxy/proxy.h"
@@ -44,7 +46,7 @@ struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
   // proxy.cc
   Task<void> accept();
   Task<void> serve(Stream client);
-  Task<void> serve_request(Stream client, uid_t uid, ProxyRequest request, std::string early);
+  Task<void> serve_request(Stream client, uid_t uid, std::string sandbox, ProxyRequest request, std::string early);
   Task<void> answer(Stream& client, unsigned status, std::string message);
   void end_tunnels_of(const Client* gone);
   void note(const AuditRecord& record);
@@ -68,7 +70,7 @@ struct Proxy::Impl : std::enable_shared_from_this<Proxy::Impl> {
   net::TaskGroup accepting, counting, connections;
   bool counts = false;  // write_counted() runs
   std::size_t heads = 0;
-  std::map<uid_t, std::size_t> heads_of;
+  std::map<std::pair<uid_t, std::string>, std::size_t> heads_of;  // by user and sandbox
   struct Open {
     std::shared_ptr<Client> client;
     std::weak_ptr<Tunnel> tunnel;

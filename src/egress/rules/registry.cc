@@ -45,14 +45,15 @@ bool Registry::remove(std::string_view process) {
   return true;
 }
 
-std::shared_ptr<Client> Registry::authenticate(const std::string& proxy_authorization, uid_t uid) const {
+std::shared_ptr<Client> Registry::authenticate(const std::string& proxy_authorization, uid_t uid,
+                                               std::string_view sandbox) const {
   const auto credential = parse_credential(proxy_authorization);
   if (!credential) return nullptr;
   const auto found = clients_.find(credential->process);
   if (found == clients_.end()) return nullptr;
   const Registration& known = found->second->registration;
   const bool token = equal_in_constant_time(sha256_hex(credential->token), known.token_sha256);
-  return token && known.uid == uid ? found->second : nullptr;
+  return token && known.uid == uid && known.sandbox == sandbox ? found->second : nullptr;
 }
 
 }  // namespace mcpbox::egress

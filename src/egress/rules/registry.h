@@ -19,7 +19,8 @@ namespace mcpbox::egress {
 struct Registration {
   std::string process;       // the user name of the credential
   std::string server;        // for the audit and messages
-  uid_t uid = 0;             // as mcpbox-init reports the peer
+  uid_t uid = 0;             // as mcpbox-init reports the peer,
+  std::string sandbox;       // and the sandbox that it is in; "" = none
   std::string token_sha256;  // lower-case hexadecimal; the token itself is not kept
   Phase phase = Phase::kRun;
   Policy policy;
@@ -40,8 +41,10 @@ class Registry {
   Result<void> add(Registration registration);
   // False when it was not registered.
   bool remove(std::string_view process);
-  // The process whose credential and uid both fit; null for any other case, without telling which part was wrong.
-  std::shared_ptr<Client> authenticate(const std::string& proxy_authorization, uid_t uid) const;
+  // The process whose credential, uid and sandbox all fit: the owner of mounted folders is a user in several sandboxes,
+  // and with a single id everybody is root there. Null for any other case, without telling which part was wrong.
+  std::shared_ptr<Client> authenticate(const std::string& proxy_authorization, uid_t uid,
+                                       std::string_view sandbox = {}) const;
   std::size_t size() const { return clients_.size(); }
   // Called with each client that is gone, to end its connections.
   void on_gone(std::function<void(const std::shared_ptr<Client>&)> callback) { on_gone_ = std::move(callback); }

@@ -180,6 +180,7 @@ Task<Result<void>> Installer::run_in(box::Sandbox& sandbox, const InstallRequest
       client.process = egress::install_process(plan.hash);
       client.server = request.subject;
       client.uid = *uid;
+      client.sandbox = sandbox.state().name;
       client.phase = egress::Phase::kInstall;
       client.token = token;
       auto read = [network = request.network, manager = plan.manager, env = options_.env] {

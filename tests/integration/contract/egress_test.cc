@@ -1,6 +1,7 @@
 // The way out of a sandbox: through mcpbox-init's relay and the egress proxy, and no other. Numbers of cases are those
 // of the threat model.
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -91,6 +92,7 @@ struct EgressContract : Contract {
     auto done = run(proxy->register_process({.process = id,
                                              .server = id,
                                              .uid = seen(uid),
+                                             .sandbox = Sandbox::sandbox_name(options("one")),
                                              .token_sha256 = sha256_hex("token-" + id),
                                              .phase = "run",
                                              .policy = {"allowlist", std::move(rules), {}}}));
@@ -116,6 +118,9 @@ struct EgressContract : Contract {
   // With one id the relay, like everything that is outside of the servers' own namespaces, sees root.
   uid_t seen(uid_t uid) const { return info.traits.one_server_per_sandbox ? 0 : uid; }
   uid_t uid(unsigned number) const { return info.traits.uids.first + number; }
+  std::string preface(unsigned number) {
+    return fmt::format("MCPBOX1 {} {}\n", seen(uid(number)), Sandbox::sandbox_name(options("one")));
+  }
 };
 
 TEST_F(EgressContract, carries_requests_to_what_a_server_may_reach_and_to_nothing_else) {
@@ -242,8 +247,8 @@ TEST_F(EgressContract, says_whose_a_connection_is_and_comes_back_when_it_is_kill
   {
     Listener listener(path);
     const Listener::Taken first = taken(listener, 7);
-    EXPECT_EQ(first.preface, "MCPBOX1 " + std::to_string(seen(uid(7))) + "\n");
-    EXPECT_EQ(taken(listener, 8).preface, "MCPBOX1 " + std::to_string(seen(uid(8))) + "\n");
+    EXPECT_EQ(first.preface, preface(7));
+    EXPECT_EQ(taken(listener, 8).preface, preface(8));
     relay = first.pid;
     ASSERT_GT(relay, 1);
     ASSERT_EQ(::kill(relay, SIGKILL), 0) << std::strerror(errno);
@@ -255,7 +260,7 @@ TEST_F(EgressContract, says_whose_a_connection_is_and_comes_back_when_it_is_kill
     listener.emplace(path);
     again = listener->take();
   });
-  EXPECT_EQ(again.preface, "MCPBOX1 " + std::to_string(seen(uid(7))) + "\n");
+  EXPECT_EQ(again.preface, preface(7));
   EXPECT_NE(again.pid, relay);
 }
 

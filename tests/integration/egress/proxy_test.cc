@@ -144,11 +144,31 @@ TEST(Egress, case_54_no_or_another_process_credential_is_407) {
   EXPECT_EQ(server.accepted(), 0);
 }
 
+// With a single id every server is root in its sandbox, and the proxy hears of the same uid from each.
+TEST(Attack, a_credential_of_another_sandbox_is_worth_nothing_though_the_uid_is_the_same) {
+  LoopbackServer server(echo);
+  Rig rig;
+  rig.on_loop([&] {
+    Policy policy{Mode::kAllowlist, *parse_rules({at("a.test", server)}), {}};
+    return rig.registry.add({"p1", "everything", 0, "victim", sha256_hex("secret-token"), Phase::kRun, policy})
+        .has_value();
+  });
+  const auto from = [&](const std::string& who) {
+    const UniqueFd fd = connect_unix(rig.tree.path("egress.sock"));
+    send_all(fd.get(), "MCPBOX1 " + who + "\n" + connect_head(at("a.test", server)));
+    return read_bytes(fd.get(), 13);
+  };
+  EXPECT_EQ(from("0 thief"), "HTTP/1.1 407 ");
+  EXPECT_EQ(from("0"), "HTTP/1.1 407 ");
+  EXPECT_EQ(from("0 victim"), "HTTP/1.1 200 ");
+}
+
 TEST(Egress, case_54_a_connection_without_preface_is_closed) {
   Rig rig;
   rig.allow({"a.test"});
-  for (const char* start : {"GET http://a.test/ HTTP/1.1\r\n", "MCPBOX1 \n", "MCPBOX1 -1\n", "MCPBOX1 1x\n",
-                            "MCPBOX1 99999999999\n", "MCPBOX2 1\n", "MCPBOX1 11111111111111111111111111"}) {
+  for (const char* start :
+       {"GET http://a.test/ HTTP/1.1\r\n", "MCPBOX1 \n", "MCPBOX1 -1\n", "MCPBOX1 1x\n", "MCPBOX1 99999999999\n",
+        "MCPBOX2 1\n", "MCPBOX1 11111111111111111111111111 ", "MCPBOX1 1 a b\n", "MCPBOX1 1 \n", "MCPBOX1 1 a/b\n"}) {
     const UniqueFd fd = connect_unix(rig.tree.path("egress.sock"));
     send_all(fd.get(), start);
     EXPECT_EQ(read_until(fd.get()), "") << start;

@@ -175,7 +175,7 @@ class Rig {
              Mode mode = Mode::kAllowlist) {
     Policy policy{mode, *parse_rules(rules), *parse_rules(install)};
     on_loop([&] {
-      return registry.add({"p1", "everything", kUid, sha256_hex("secret-token"), phase, policy}).has_value();
+      return registry.add({"p1", "everything", kUid, "", sha256_hex("secret-token"), phase, policy}).has_value();
     });
   }
   UniqueFd dial(uid_t uid = kUid) {

@@ -70,6 +70,9 @@ TEST_F(BindEquipmentTest, everything_has_its_place_and_its_argument) {
   EXPECT_EQ(std::ranges::count(words, "--root"),
             3);  // the work space, the cache, the folder that stands for a staged one
   EXPECT_EQ(std::ranges::count(words, "3128:/.boxnet/egress/egress.sock"), 1);
+  const auto name = std::ranges::find(words, "--sandbox");
+  ASSERT_LT(name, words.end() - 1);
+  EXPECT_EQ(*(name + 1), "mcpbox-one");
   EXPECT_EQ(words.back(), "--ephemeral");
 }
 

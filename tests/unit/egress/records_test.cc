@@ -189,6 +189,7 @@ RegistrationText registration() {
   return {.process = "p1",
           .server = "s",
           .uid = 1900000001,
+          .sandbox = "mcpbox-1",
           .token_sha256 = sha256_hex("t"),
           .phase = "run",
           .policy = {"allowlist", {"a.test"}, {}}};
@@ -222,6 +223,7 @@ TEST(Control, carries_a_registration) {
   ASSERT_TRUE(command) << command.error().message();
   const Registration& got = std::get<RegisterCommand>(*command).registration;
   EXPECT_EQ(got.uid, 1900000001u);
+  EXPECT_EQ(got.sandbox, "mcpbox-1");
   EXPECT_TRUE(decide(got.policy, got.phase, *parse_host("a.test"), 443).allowed);
 }
 
@@ -259,6 +261,18 @@ TEST(Egress, case_54_credential_and_uid_must_both_fit) {
   EXPECT_FALSE(registry.authenticate(basic_credential("p1001", ""), 1001));
   EXPECT_FALSE(registry.authenticate(basic_credential("p9", "token1001"), 1001));
   EXPECT_FALSE(registry.authenticate("Bearer token1001", 1001));
+  // One owner's folders, mounted for two servers, and every sandbox with a single id.
+  for (const char* sandbox : {"one", "two"}) {
+    ASSERT_TRUE(registry.add({.process = std::string("owner-") + sandbox,
+                              .server = "s",
+                              .uid = 1000,
+                              .sandbox = sandbox,
+                              .token_sha256 = sha256_hex(sandbox)}));
+  }
+  EXPECT_TRUE(registry.authenticate(basic_credential("owner-one", "one"), 1000, "one"));
+  EXPECT_FALSE(registry.authenticate(basic_credential("owner-one", "one"), 1000, "two")) << "from another sandbox";
+  EXPECT_FALSE(registry.authenticate(basic_credential("owner-one", "one"), 1000));
+  EXPECT_FALSE(registry.authenticate(basic_credential("p1001", "token1001"), 1001, "one"));
   EXPECT_TRUE(registry.remove("p1001"));
   EXPECT_FALSE(registry.authenticate(basic_credential("p1001", "token1001"), 1001));
 }

@@ -18,6 +18,9 @@ TEST(InitOptions, take_the_relays_port_and_socket) {
   EXPECT_EQ(options->egress_socket, "/.boxnet/egress/egress.sock");
   EXPECT_EQ(options->owner, 1000u);
   EXPECT_EQ(parsed({})->egress_port, 0);
+  EXPECT_EQ(parsed({"--sandbox", "mcpbox-0f-a_b.c"})->sandbox, "mcpbox-0f-a_b.c");
+  for (const char* wrong : {"", "a b", "a\nb", "a/b", "\xc3\xa4"}) EXPECT_FALSE(parsed({"--sandbox", wrong})) << wrong;
+  EXPECT_FALSE(parsed({"--sandbox", std::string(129, 'x').c_str()}));
 }
 
 TEST(InitOptions, refuse_what_is_no_port_and_socket) {

@@ -45,7 +45,7 @@ std::string unescape(std::string_view text) {
     unsigned value = 0;
     const std::string_view digits = text.substr(i + 1, 3);
     if (text[i] == '\\' && digits.size() == 3 &&
-        std::from_chars(digits.data(), digits.data() + 3, value, 8).ptr == digits.data() + 3) {
+        std::from_chars(digits.data(), digits.data() + digits.size(), value, 8).ptr == digits.data() + digits.size()) {
       out += static_cast<char>(value);
       i += 3;
     } else {

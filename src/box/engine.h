@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "box/link/supervisor.h"
 #include "net/task.h"
+#include "sys/path_guard.h"
 
 namespace mcpbox::box {
 
@@ -34,6 +35,9 @@ struct Mount {
   bool read_only = true;
   std::uint64_t size_bytes = 0;  // kMemory only; 0 = 64 MiB
   std::uint32_t mode = 0755;     // kMemory only; it belongs to the sandbox's root
+  // kBind only: which file or folder was judged. `source` must lead to it, through no link, when it is bound; with
+  // another one no sandbox is made (kAborted). Nothing: whatever is there, for what is mcpbox's own.
+  std::optional<sys::FileId> judged = std::nullopt;
   bool operator==(const Mount&) const = default;
 };
 

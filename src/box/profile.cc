@@ -32,6 +32,9 @@ std::string SandboxProfile::hash() const {
     put(form, "read_only", mount.read_only ? "1" : "0");
     put(form, "size", std::to_string(mount.size_bytes));
     put(form, "mode", std::to_string(mount.mode));
+    // Another folder under the name is another mount: a sandbox that shows the old one is not adopted.
+    if (mount.judged)
+      put(form, "judged", std::to_string(mount.judged->device) + ":" + std::to_string(mount.judged->inode));
   }
   return sha256_hex(form);
 }

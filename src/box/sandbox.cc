@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/root_fs.h"
+#include "box/judged_mounts.h"
 #include "net/uninterrupted.h"
 #include "net/wait.h"
 #include "sys/process_name.h"
@@ -77,6 +78,7 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, SandboxOpti
           continue;
         }
         opened->state_ = {};
+        opened->supervisor_.reset();
         log::warning(o.name, "cannot adopt sandbox {}: {}; making a new one", spec.name, connected.error().message());
       }
       auto removed = co_await engine.remove(state.id);
@@ -93,13 +95,15 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, SandboxOpti
   const auto undo = [&](const Error& why) -> Task<void> {
     if (opened->state_.id.empty()) co_return;
     // Until somebody is connected, PID 1 waits, and the sandbox keeps its name.
-    if (why.code() != Code::kCancelled) how = co_await opened->describe_loss();
+    if (why.code() != Code::kCancelled && !opened->supervisor_) how = co_await opened->describe_loss();
     if (auto closed = co_await opened->close(); !closed)
       log::warning(o.name, "the unfinished sandbox was not removed: {}", closed.error().message());
   };
   auto made = co_await net::undone_unless_done(opened->make(std::move(spec)), undo);
   if (made) co_return opened;
-  if (opened->state_.id.empty() || made.error().code() == Code::kCancelled) co_return fail(std::move(made).error());
+  // What a connected PID 1 showed says by itself what is wrong.
+  if (opened->state_.id.empty() || opened->supervisor_ || made.error().code() == Code::kCancelled)
+    co_return fail(std::move(made).error());
   co_return fail(Code::kUnavailable, fmt::format("the sandbox was made but its supervisor does not answer ({}): {}",
                                                  how, made.error().message()));
 }
@@ -123,7 +127,7 @@ Task<Result<void>> Sandbox::connect() {
   auto link = co_await engine_.dial(state_, options_.connect_timeout);
   if (!link) co_return fail(std::move(link).error());
   supervisor_ = std::move(*link);
-  co_return Result<void>{};
+  co_return co_await check_judged_mounts(*supervisor_, options_.profile.mounts);
 }
 
 Task<std::string> Sandbox::describe_loss() {

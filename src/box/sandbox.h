@@ -44,6 +44,7 @@ struct SandboxOptions {
 
 class Sandbox {
  public:
+  // Nothing runs in it yet, unless it was adopted, and it shows the very folders that were judged (judged_mounts.h).
   // kAlreadyExists: an ephemeral sandbox of that name is in use by another controller. Cancelled, it leaves no sandbox
   // that it made.
   static Task<Result<std::unique_ptr<Sandbox>>> open(Engine& engine, SandboxOptions options);

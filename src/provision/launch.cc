@@ -80,8 +80,8 @@ std::vector<box::Mount> mounts_for(const workspace::Plan& plan) {
   std::vector<box::Mount> mounts;
   for (const workspace::Root& root : plan.roots) {
     if (root.mode == workspace::RootMode::kBind) {
-      mounts.push_back(
-          {box::Mount::Kind::kBind, root.host, root.mount, root.access == workspace::Access::kReadOnly, 0});
+      mounts.push_back({box::Mount::Kind::kBind, root.host, root.mount, root.access == workspace::Access::kReadOnly, 0,
+                        0755, root.id});
     } else if (!below_workspace(root.mount)) {
       mounts.push_back({box::Mount::Kind::kScratch, "", root.mount, false, 0});
     }

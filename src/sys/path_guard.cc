@@ -4,6 +4,7 @@
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -113,6 +114,30 @@ Result<UniqueFd> open_directory(const std::string& absolute) {
   if (::fstat(opened->get(), &status) != 0) return fail(errno_error(errno, "stat " + absolute));
   if (!S_ISDIR(status.st_mode)) return fail(errno_error(S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR, "open " + absolute));
   return std::move(*opened);
+}
+
+Result<ReachedDirectory> reach_directory(const std::string& absolute) {
+  if (absolute.empty() || absolute.front() != '/')
+    return fail(Code::kInvalidArgument, "'" + absolute + "' is not an absolute path");
+  ReachedDirectory reached;
+  reached.fd.reset(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  std::size_t begin = 0;
+  while (true) {
+    struct stat status{};
+    if (!reached.fd || ::fstat(reached.fd.get(), &status) != 0) return fail(errno_error(errno, "open " + absolute));
+    if (!S_ISDIR(status.st_mode))
+      return fail(errno_error(S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR, "open " + absolute));
+    reached.chain.insert(reached.chain.begin(), id_of(status));
+    reached.uid = status.st_uid;
+    reached.gid = status.st_gid;
+    begin = absolute.find_first_not_of('/', begin);
+    if (begin == std::string::npos) return reached;
+    const std::size_t end = std::min(absolute.find('/', begin), absolute.size());
+    auto next = open_beneath(reached.fd.get(), absolute.substr(begin, end - begin), O_PATH);
+    if (!next) return fail(errno_error(next.error(), "open " + absolute));
+    reached.fd = std::move(*next);
+    begin = end;
+  }
 }
 
 std::expected<UniqueFd, int> reopen(int path_fd, int flags) {

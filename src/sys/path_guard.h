@@ -9,6 +9,7 @@
 #include <compare>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -41,6 +42,18 @@ std::expected<UniqueFd, int> open_beneath(int directory, const std::string& path
 // Opens an absolute, canonical directory path from "/" downwards, following no links: kPermissionDenied when one is in
 // the way.
 Result<UniqueFd> open_directory(const std::string& absolute);
+
+// A directory as one walk from "/" reached it, through no link.
+struct ReachedDirectory {
+  UniqueFd fd;  // O_PATH
+  // The directory's own identity, then those of all that it lies in, up to that of "/": what was opened, and not what
+  // has these names by now.
+  std::vector<FileId> chain;
+  uid_t uid = 0;  // its owner
+  gid_t gid = 0;
+};
+// As open_directory(); kPermissionDenied for a link on the way.
+Result<ReachedDirectory> reach_directory(const std::string& absolute);
 
 // Opens again what an O_PATH descriptor refers to: exactly that inode, never what has its name by now. Returns errno.
 std::expected<UniqueFd, int> reopen(int path_fd, int flags);

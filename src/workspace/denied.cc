@@ -165,8 +165,18 @@ bool DeniedPlaces::add(const std::string& path, std::string_view what, bool bene
 }
 
 std::string DeniedPlaces::refuse_root(const std::string& path) const {
-  auto id = identify(path);
-  if (!id) return {};
+  std::vector<std::optional<sys::FileId>> chain{identify(path)};
+  if (!chain.front()) return {};
+  for (const std::string& parent : parents(path)) chain.push_back(identify(parent));
+  return refuse(path, chain);
+}
+
+std::string DeniedPlaces::refuse_root(const std::string& path, const sys::ReachedDirectory& folder) const {
+  return refuse(path, {folder.chain.begin(), folder.chain.end()});
+}
+
+std::string DeniedPlaces::refuse(const std::string& path, const std::vector<std::optional<sys::FileId>>& chain) const {
+  const auto& id = chain.front();
   if (auto found = places_.find(*id); found != places_.end()) {
     return "this is " + found->second.what + (found->second.path == path ? "" : " (" + found->second.path + ")") +
            ", which is never given to a sandbox; name the project's own folder";
@@ -179,12 +189,12 @@ std::string DeniedPlaces::refuse_root(const std::string& path) const {
     return "this folder contains " + found->second + ", which is never given to a sandbox; name a folder further down";
   }
   if (is_credential_name(path)) return "a folder of this name holds credentials and is never given to a sandbox";
+  std::size_t above = 0;
   for (const std::string& parent : parents(path)) {
     if (is_credential_name(parent))
       return "this lies in " + parent + ", which holds credentials and is never given to a sandbox";
-    auto parent_id = identify(parent);
-    if (!parent_id) continue;
-    auto found = places_.find(*parent_id);
+    if (++above >= chain.size() || !chain[above]) continue;
+    auto found = places_.find(*chain[above]);
     if (found != places_.end() && found->second.beneath_too) {
       return "this lies in " + found->second.path + ", " + found->second.what + ", which is never given to a sandbox";
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,8 @@ class DeniedPlaces {
   // Empty when the canonical, absolute folder `path` may be used as a root; else why not: "'/etc' belongs to the
   // system".
   std::string refuse_root(const std::string& path) const;
+  // The same for a folder that was opened: of names that may lead elsewhere by now nothing is looked up.
+  std::string refuse_root(const std::string& path, const sys::ReachedDirectory& folder) const;
   // Why neither the canonical folder nor anything beneath it may be a root; empty when something may.
   std::string refuse_all_of(const std::string& path) const;
   // Is this the identity of a denied place itself? For directories found during a walk.
@@ -37,6 +40,8 @@ class DeniedPlaces {
   // False when there is no such place.
   bool add(const std::string& path, std::string_view what, bool beneath_too);
   void add_folders_above_mounts();
+  // `chain`: the identities of `path` and of all that it lies in; nothing where one cannot be told.
+  std::string refuse(const std::string& path, const std::vector<std::optional<sys::FileId>>& chain) const;
 
   std::map<sys::FileId, Place> places_;
   std::map<sys::FileId, std::string> above_;  // a parent of a denied place → that place

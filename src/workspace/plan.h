@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "sys/path_guard.h"
 
 namespace mcpbox::workspace {
 
@@ -66,7 +67,10 @@ struct Root {
   std::string mount;  // absolute path in the sandbox
   RootMode mode = RootMode::kStage;
   Access access = Access::kReadOnly;
-  std::uint32_t owner_uid = 0;  // of the host folder; a kBind root's server runs as this user
+  // Of a folder that was named, as it was judged. A kBind root's server runs as its owner, and `host` may lead to
+  // nothing else when it is bound.
+  std::optional<sys::FileId> id;
+  std::uint32_t owner_uid = 0;
   std::uint32_t owner_gid = 0;
   // Links to be made in the staged copy, besides what the folder has: `path` relative to the root, `target` absolute
   // and into an environment ("node_modules" → "<environment>/node_modules", because Node searches upward from the

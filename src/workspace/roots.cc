@@ -29,43 +29,57 @@ std::string RootFinder::allowed_above(const std::string& folder) const {
 }
 
 std::string RootFinder::refuse(const std::string& folder) const {
-  if (std::string reason = denied_.refuse_root(folder); !reason.empty()) return reason;
+  return judge(folder, denied_.refuse_root(folder), !allowed_above(folder).empty());
+}
+
+std::string RootFinder::refuse(const std::string& folder, const sys::ReachedDirectory& reached) const {
+  const bool allowed = std::ranges::any_of(reached.chain, [&](const sys::FileId& id) { return allowed_.contains(id); });
+  return judge(folder, denied_.refuse_root(folder, reached), allowed);
+}
+
+std::string RootFinder::judge(const std::string& folder, std::string denied, bool allowed) const {
+  if (!denied.empty()) return denied;
   if (std::any_of(folder.begin(), folder.end(),
                   [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
     return "its name has control characters";
   }
-  if (!allowed_above(folder).empty()) return {};
+  if (allowed) return {};
   if (policy_.allowed_roots.empty())
     return "no folder of this host is allowed; add the project's folder to workspace.allowed_roots";
   return "it lies in none of the allowed roots (" + join(policy_.allowed_roots, ", ") +
          "); add the project's folder to workspace.allowed_roots";
 }
 
-void RootFinder::add(const std::string& folder, const std::string& spelled, RootMode mode, Access access,
+bool RootFinder::add(const std::string& folder, const std::string& spelled, RootMode mode, Access access,
                      const std::string& why) {
   for (const Named& known : found_) {
-    if (known.root.host == folder && known.root.mode == mode) return;
+    if (known.root.host == folder && known.root.mode == mode) return false;
   }
-  Root root{.host = folder, .mode = mode, .access = access};
-  struct stat status{};
-  if (::stat(folder.c_str(), &status) == 0) {
-    root.owner_uid = status.st_uid;
-    root.owner_gid = status.st_gid;
-  }
-  found_.push_back({std::move(root), spelled});
+  found_.push_back({Root{.host = folder, .mode = mode, .access = access}, spelled});
   plan_.why.push_back(why);
+  return true;
 }
 
 void RootFinder::name(const std::string& path, RootMode mode, Access access, const std::string& why) {
   auto real = canonical(path);
   if (!real) {
     plan_.refused.push_back({path, "there is no such folder on this host"});
-  } else if (host_kind(*real) != HostKind::kDirectory) {
-    plan_.refused.push_back({path, "this is not a folder; name the folder that it lies in"});
-  } else if (std::string reason = refuse(*real); !reason.empty()) {
+    return;
+  }
+  // From here on the folder is what was opened, whatever a server that may write above it puts under its name.
+  const auto reached = sys::reach_directory(*real);
+  if (!reached) {
+    plan_.refused.push_back({path, host_kind(*real) == HostKind::kFile
+                                       ? "this is not a folder; name the folder that it lies in"
+                                       : "it cannot be opened (" + reached.error().message() +
+                                             "); if something changes it just now, try again"});
+  } else if (std::string reason = refuse(*real, *reached); !reason.empty()) {
     plan_.refused.push_back({path, std::move(reason)});
-  } else {
-    add(*real, normalise(path), mode, access, quoted_path(*real) + " " + why);
+  } else if (add(*real, normalise(path), mode, access, quoted_path(*real) + " " + why)) {
+    Root& root = found_.back().root;
+    root.id = reached->chain.front();
+    root.owner_uid = reached->uid;
+    root.owner_gid = reached->gid;
   }
 }
 

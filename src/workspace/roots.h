@@ -33,7 +33,11 @@ class RootFinder {
   void name(const std::string& path, RootMode mode, Access access, const std::string& why);
   void infer(const Command& command);
   void consider(const std::string& path, Role role, bool whole, const std::string& what);
-  void add(const std::string& folder, const std::string& spelled, RootMode mode, Access access, const std::string& why);
+  // False when it is known already.
+  bool add(const std::string& folder, const std::string& spelled, RootMode mode, Access access, const std::string& why);
+  // The same as refuse() for what was opened under that name.
+  std::string refuse(const std::string& folder, const sys::ReachedDirectory& reached) const;
+  std::string judge(const std::string& folder, std::string denied, bool allowed) const;
   void drop_covered();
   void place();
   bool covered(const std::string& folder) const;

@@ -241,6 +241,14 @@ class FakeSupervisor : public box::Supervisor {
     }
     co_return seen;
   }
+  std::map<std::string, FoundFile> shown;  // what identify() finds
+  Task<Result<std::vector<FoundFile>>> identify(std::vector<std::string> paths) override {
+    if (auto step = co_await enter("identify"); !step) co_return fail(std::move(step).error());
+    std::vector<FoundFile> found;
+    for (const std::string& path : paths)
+      found.push_back(shown.contains(path) ? shown.at(path) : FoundFile{{}, ENOENT});
+    co_return found;
+  }
   Task<Result<void>> shutdown() override {
     processes.clear();
     return enter("shutdown");

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -144,6 +145,26 @@ Op<void> place_whole_proc() {
   return {};
 }
 
+// The folder that mcpbox judged, or an error. A server that may write above it can exchange it for a link at any time,
+// so nothing on the way is followed, and what was copied is compared, not what its name leads to.
+Op<UniqueFd> copy_judged(const BuildNode& node) {
+  const auto exchanged = [&] {
+    return refuse(Code::kAborted, "bind '" + node.source + "'",
+                  "it is not the folder any more that was checked; something that may write above it put another in "
+                  "its place just now. Start it again; if that repeats, stop what changes the folder");
+  };
+  struct open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  UniqueFd found(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, node.source.c_str(), &how, sizeof how)));
+  if (!found && (errno == ELOOP || errno == ENOENT || errno == ENOTDIR)) return exchanged();
+  UniqueFd tree = found ? copy_tree(found.get(), "") : UniqueFd();
+  struct stat info{};
+  if (!tree || ::fstat(tree.get(), &info) != 0) return failed("bind '" + node.source + "'");
+  if (info.st_dev != node.device || info.st_ino != node.inode) return exchanged();
+  return tree;
+}
+
 // Opened while we still are who may read them.
 Op<std::vector<UniqueFd>> open_sources(const wire::BuildSpec& spec) {
   std::vector<UniqueFd> trees;
@@ -151,8 +172,14 @@ Op<std::vector<UniqueFd>> open_sources(const wire::BuildSpec& spec) {
     UniqueFd& tree = trees.emplace_back();
     const bool device = node.kind == BuildNode::Kind::kDevice;
     if (node.kind != BuildNode::Kind::kBind && !device) continue;
-    tree = copy_tree(AT_FDCWD, node.source.c_str());
-    if (!tree) return failed("bind '" + node.source + "'");
+    if (node.judged) {
+      auto bound = copy_judged(node);
+      if (!bound) return std::unexpected(bound.error());
+      tree = std::move(*bound);
+    } else {
+      tree = copy_tree(AT_FDCWD, node.source.c_str());
+      if (!tree) return failed("bind '" + node.source + "'");
+    }
     // Before it may become read-only.
     if (node.take && ::fchownat(tree.get(), "", 0, 0, AT_EMPTY_PATH) != 0) return failed("take '" + node.source + "'");
     // Opening a device needs nothing of the mount but that it lets devices through.

@@ -1,6 +1,7 @@
 // Part of server.h: what each request does.
 #include <signal.h>
 
+#include "box/init/identify.h"
 #include "box/init/pack.h"
 #include "box/init/prepare.h"
 #include "box/init/seal.h"
@@ -244,6 +245,12 @@ void Server::file_operation(Origin origin, const wire::Frame& frame) {
       run(std::in_place_type<wire::ListDirectory>, kFileTime,
           [](const Roots& roots, const auto& request, auto, const Answer& answer) {
             answer(as_bytes(list_directory(roots, request)));
+          });
+      break;
+    case kIdentify:
+      run(std::in_place_type<wire::Identify>, kFileTime,
+          [](const Roots&, const auto& request, auto, const Answer& answer) {
+            answer(as_bytes(Op<wire::IdentifyReply>(identify(request))));
           });
       break;
     default:

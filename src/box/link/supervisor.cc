@@ -15,6 +15,7 @@
 #include "box/link/supervisor_socket.h"
 #include "box/link/take_back.h"
 #include "box/link/times.h"
+#include "box/wire/identify.h"
 
 namespace mcpbox::box {
 namespace {
@@ -140,6 +141,18 @@ class WireSupervisor final : public Supervisor {
       seen.contents.push_back(content ? std::optional(std::move(content->bytes)) : std::nullopt);
     }
     co_return seen;
+  }
+  Task<Result<std::vector<FoundFile>>> identify(std::vector<std::string> paths) override {
+    const std::size_t asked = paths.size();
+    auto reply = co_await ask<wire::IdentifyReply>(wire::Identify{std::move(paths)}, request_time_);
+    if (!reply) co_return fail(reply.error());
+    if (reply->found.size() != asked)
+      co_return fail(Code::kDataLoss,
+                     "supervisor link: an answer is about another number of places than was asked for");
+    std::vector<FoundFile> found;
+    for (const wire::Identity& each : reply->found)
+      found.push_back({{static_cast<dev_t>(each.device), static_cast<ino_t>(each.inode)}, each.error});
+    co_return found;
   }
   Task<Result<void>> shutdown() override { return done(wire::Shutdown{}); }
 

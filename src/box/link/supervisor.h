@@ -24,6 +24,7 @@
 #include "base/result.h"
 #include "box/process.h"
 #include "net/task.h"
+#include "sys/path_guard.h"
 
 namespace mcpbox::box {
 
@@ -144,6 +145,14 @@ class Supervisor {
     std::vector<std::optional<std::string>> contents;  // one for each of `files`; nothing = it is not there
   };
   virtual Task<Result<DirectoryLook>> look(std::string path, std::vector<std::string> files, std::size_t limit) = 0;
+
+  // What stands at each of these absolute places of the sandbox; no link is followed. `error` is an errno, and 0 where
+  // `id` says something.
+  struct FoundFile {
+    sys::FileId id;
+    int error = 0;
+  };
+  virtual Task<Result<std::vector<FoundFile>>> identify(std::vector<std::string> paths) = 0;
 
   // Kills every process, answers, and lets PID 1 exit 0: the sandbox is gone.
   virtual Task<Result<void>> shutdown() = 0;

@@ -31,6 +31,7 @@
 #include "box/native/host_system.h"
 #include "box/native/ids.h"
 #include "box/native/layout.h"
+#include "box/native/owners.h"
 #include "box/native/record.h"
 #include "box/sandbox_spec.h"
 #include "net/uninterrupted.h"
@@ -251,7 +252,9 @@ class NativeEngine final : public Engine {
     places.tools = options_.tools;
     auto layout = native_layout(spec, places);
     if (!layout) return fail(std::move(layout).error());
-    auto ids = native_ids(owners_of(spec), options_.only_one_id);
+    auto owners = owners_of(spec);
+    if (!owners) return fail(std::move(owners).error());
+    auto ids = native_ids(*owners, options_.only_one_id);
     if (!ids) return fail(std::move(ids).error());
 
     auto boot = sys::boot_id();
@@ -307,17 +310,6 @@ class NativeEngine final : public Engine {
       co_return fail(Code::kUnavailable, fmt::format("the sandbox {} ended as soon as it was made", name));
     if (!made) co_return fail(std::move(made).error());
     co_return made->state;
-  }
-
-  // Servers run as the owners of the folders that they are given.
-  static std::vector<std::pair<uid_t, gid_t>> owners_of(const SandboxSpec& spec) {
-    std::vector<std::pair<uid_t, gid_t>> owners;
-    for (const Mount& mount : spec.profile.mounts) {
-      struct stat info{};
-      if (mount.kind == Mount::Kind::kBind && ::stat(mount.source.c_str(), &info) == 0)
-        owners.emplace_back(info.st_uid, info.st_gid);
-    }
-    return owners;
   }
 
   Result<NativeSandbox> find(const std::string& id) {

@@ -130,6 +130,14 @@ Result<void> add_mounts(NativeLayout& layout, const SandboxSpec& spec, const Nat
     out.read_only = mount.read_only;
     switch (mount.kind) {
       case Mount::Kind::kBind: {
+        if (mount.judged) {
+          // Its path has no link in it, and is resolved once more only: by who binds it, and compares.
+          out.source = mount.source;
+          out.judged = true;
+          out.device = mount.judged->device;
+          out.inode = mount.judged->inode;
+          break;
+        }
         auto real = real_source(mount);
         if (!real) return fail(std::move(real).error());
         out.source = std::move(*real);

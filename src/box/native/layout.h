@@ -27,8 +27,8 @@ struct NativePlaces {
 
 // From the host's system: /usr, /bin, /sbin, /lib* and the few files of /etc that programs need, read-only. Never
 // /home, /root, /var, /run, /srv, /sys, /opt; passwd, group, hosts, resolv.conf and nsswitch.conf are written new. From
-// a rootfs directory: all of it but /dev, /proc, /sys, /tmp and /run. Then the mounts of the profile. kNotFound names a
-// bind source that is not there.
+// a rootfs directory: all of it but /dev, /proc, /sys, /tmp and /run. Then the mounts of the profile; a
+// judged one (Mount::judged) is not looked at here. kNotFound names a bind source that is not there.
 Result<NativeLayout> native_layout(const SandboxSpec& spec, const NativePlaces& places);
 
 }  // namespace mcpbox::box

@@ -13,7 +13,7 @@
 
 namespace mcpbox::box::wire {
 
-inline constexpr std::uint32_t kBuildVersion = 2;
+inline constexpr std::uint32_t kBuildVersion = 3;
 inline constexpr std::size_t kMaxBuildSpec = 1024 * 1024;  // of the encoded form
 
 // `count` ids from `inside` on stand for those from `outside` on (user_namespaces(7)).
@@ -42,16 +42,19 @@ struct BuildNode {
   std::string target;  // absolute, normal
   std::string source;
   bool read_only = true;
-  bool executable = true;        // kMemory
-  bool take = false;             // kBind: the directory becomes the sandbox's root's
+  bool executable = true;  // kMemory
+  bool take = false;       // kBind: the directory becomes the sandbox's root's
+  bool judged = false;     // kBind: `source` must be the file of this device and inode
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
   std::uint64_t size_bytes = 0;  // kMemory
   std::uint64_t inodes = 0;      // kMemory
   std::uint32_t mode = 0755;     // kDirectory, kMemory
   bool operator==(const BuildNode&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.kind), v(s.target), v(s.source), v(s.read_only), v(s.executable), v(s.take), v(s.size_bytes), v(s.inodes),
-        v(s.mode);
+    v(s.kind), v(s.target), v(s.source), v(s.read_only), v(s.executable), v(s.take), v(s.judged), v(s.device),
+        v(s.inode), v(s.size_bytes), v(s.inodes), v(s.mode);
   }
 };
 

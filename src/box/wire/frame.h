@@ -43,6 +43,7 @@ enum class MessageType : std::uint8_t {
   kListDirectory = 17,
   kShutdown = 18,
   kPack = 24,
+  kIdentify = 25,
   // From mcpbox-init.
   kReply = 64,       // success; the payload's form follows from the request
   kErrorReply = 65,  // ErrorReply

@@ -16,8 +16,8 @@
 
 namespace mcpbox::box::wire {
 
-constexpr std::uint32_t kProtocolVersion = 5;
-constexpr std::uint32_t kOldestProtocolVersion = 5;
+constexpr std::uint32_t kProtocolVersion = 6;
+constexpr std::uint32_t kOldestProtocolVersion = 6;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;

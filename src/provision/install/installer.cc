@@ -11,6 +11,7 @@
 #include "provision/install/env_shelf.h"
 #include "provision/install/install_run.h"
 #include "sys/process_name.h"
+#include "workspace/host_view.h"
 
 namespace mcpbox::provision {
 namespace {
@@ -19,6 +20,14 @@ using Clock = std::chrono::steady_clock;
 
 std::string install_name(const workspace::InstallPlan& plan) {
   return fmt::format("install-{}", plan.hash.substr(0, 16));
+}
+
+// What is bound must be what was found here, also when a server can exchange folders above it.
+Result<box::Mount> offline_mount(const std::string& host, const char* target) {
+  std::string path = workspace::canonical(host).value_or(host);
+  auto reached = sys::reach_directory(path);
+  if (!reached) return fail(std::move(reached).error().with_context("what is installed from without a network"));
+  return box::Mount{box::Mount::Kind::kBind, std::move(path), target, true, 0, 0755, reached->chain.front()};
 }
 
 }  // namespace
@@ -128,10 +137,13 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   if (sources.offline) options.egress_dir.clear();
   options.profile.mounts.clear();
   if (sources.offline) {
-    if (!sources.wheelhouse.empty())
-      options.profile.mounts.push_back({box::Mount::Kind::kBind, sources.wheelhouse, kWheelhouseMount, true, 0});
-    if (!sources.npm_cache.empty())
-      options.profile.mounts.push_back({box::Mount::Kind::kBind, sources.npm_cache, kNpmCacheMount, true, 0});
+    for (const auto& [host, target] :
+         {std::pair(sources.wheelhouse, kWheelhouseMount), std::pair(sources.npm_cache, kNpmCacheMount)}) {
+      if (host.empty()) continue;
+      auto mount = offline_mount(host, target);
+      if (!mount) co_return fail(std::move(mount).error());
+      options.profile.mounts.push_back(std::move(*mount));
+    }
   }
   options.cache_writable = true;
   options.workspace_volume.clear();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "box/native/layout.h"
+#include "box/native/owners.h"
 #include "support/temp_tree.h"
 
 namespace mcpbox::box {
@@ -57,6 +58,35 @@ TEST(NativeLayout, takes_a_rootfs_without_what_the_sandbox_has_of_its_own) {
   EXPECT_EQ(at(*layout, "/tmp")->kind, BuildNode::Kind::kMemory);
   for (const char* path : {"/dev", "/proc", "/sys"}) EXPECT_EQ(at(*layout, path), nullptr);
   EXPECT_EQ(native_layout({}, {"/nonexistent", "/s", "/v"}).error().code(), Code::kNotFound);
+}
+
+// The kind of attack that tests/attack/mount_race_test.py has: here the exchange comes before the layout.
+TEST(NativeLayout, never_resolves_the_path_of_a_judged_folder_again) {
+  test::TempTree tree;
+  tree.dir("vault");
+  SandboxSpec spec;
+  spec.profile.mounts = {{Mount::Kind::kBind, tree.link("sub", "vault"), "/x", true, 0, 0755, sys::FileId{5, 77}}};
+  auto layout = native_layout(spec, {"", "/s/box", "/v"});
+  ASSERT_TRUE(layout);
+  const BuildNode* bound = at(*layout, "/x");
+  ASSERT_NE(bound, nullptr);
+  EXPECT_EQ(bound->source, tree.path("sub"));
+  EXPECT_TRUE(bound->judged);
+  EXPECT_EQ(bound->device, 5u);
+  EXPECT_EQ(bound->inode, 77u);
+}
+
+TEST(NativeLayout, takes_owners_of_judged_folders_only) {
+  test::TempTree tree;
+  SandboxSpec spec;
+  const auto id = sys::reach_directory(tree.dir("a"))->chain.front();
+  spec.profile.mounts = {{Mount::Kind::kBind, tree.path("a"), "/x", true, 0, 0755, id}};
+  auto owners = owners_of(spec);
+  ASSERT_TRUE(owners);
+  EXPECT_EQ(*owners, (std::vector<std::pair<uid_t, gid_t>>{{::geteuid(), ::getegid()}}));
+  std::filesystem::rename(tree.path("a"), tree.path("aside"));
+  tree.dir("a");
+  EXPECT_EQ(owners_of(spec).error().code(), Code::kAborted);
 }
 
 TEST(NativeLayout, names_a_bound_folder_that_is_not_there) {

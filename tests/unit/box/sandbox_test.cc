@@ -11,6 +11,7 @@
 #include <set>
 
 #include "net/wait.h"
+#include "support/fake_supervisor.h"
 #include "support/no_engine.h"
 #include "support/result_matcher.h"
 #include "support/run_task.h"
@@ -22,7 +23,7 @@ using namespace std::chrono_literals;
 using test::fails;
 
 // Makes sandboxes whose PID 1 never answers.
-struct Mute final : test::NoEngine {
+struct Mute : test::NoEngine {
   enum class Dial { kThrows, kReturns, kFails } dial_ = Dial::kThrows;
   std::set<std::string> sandboxes;
   bool dialled = false;
@@ -130,6 +131,68 @@ TEST_F(SandboxTest, a_creation_that_is_refused_after_an_adoption_that_failed_say
   EXPECT_THAT(test::run_task(loop, open(false)), fails(Code::kInvalidArgument, "no such image"));
   EXPECT_TRUE(engine.dialled);
   EXPECT_TRUE(engine.sandboxes.empty());
+}
+
+// PID 1 says what is mounted; engines that take paths resolve them anew.
+struct JudgedMountTest : SandboxTest {
+  struct Speaking final : Mute {
+    test::FakeTree tree;
+    std::map<std::string, Supervisor::FoundFile> shown;
+    int dials = 0;
+    Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState, std::chrono::milliseconds) override {
+      ++dials;
+      auto supervisor = std::make_unique<test::FakeSupervisor>(tree);
+      supervisor->shown = shown;
+      co_return supervisor;
+    }
+  } speaking;
+
+  Task<Result<bool>> open_over_sub(bool ephemeral = true) {
+    SandboxOptions options;
+    options.instance = std::string(32, 'a');
+    options.name = "files";
+    options.ephemeral = ephemeral;
+    options.profile.mounts = {{Mount::Kind::kBind, "/home/u/w/sub", "/home/u/w/sub", true, 0, 0755, sys::FileId{5, 77}},
+                              {Mount::Kind::kScratch, "", "/scratch", false}};
+    auto opened = co_await Sandbox::open(speaking, std::move(options));
+    if (!opened) co_return fail(std::move(opened).error());
+    co_return (*opened)->adopted();
+  }
+};
+
+TEST_F(JudgedMountTest, a_sandbox_that_shows_the_judged_folder_is_opened) {
+  speaking.shown["/home/u/w/sub"] = {{5, 77}, 0};
+  EXPECT_TRUE(test::run_task(loop, open_over_sub()));
+  EXPECT_EQ(speaking.sandboxes.size(), 1u);
+}
+
+TEST_F(JudgedMountTest, one_that_shows_another_folder_is_ended_with_a_message) {
+  for (const Supervisor::FoundFile& found : {Supervisor::FoundFile{{5, 78}, 0}, Supervisor::FoundFile{{6, 77}, 0}}) {
+    speaking.shown["/home/u/w/sub"] = found;
+    EXPECT_THAT(test::run_task(loop, open_over_sub()),
+                fails(Code::kAborted, "'/home/u/w/sub' is not the folder any more that was checked"));
+    EXPECT_TRUE(speaking.sandboxes.empty());
+  }
+}
+
+TEST_F(JudgedMountTest, one_that_cannot_say_what_it_shows_is_ended) {
+  for (const int error : {ELOOP, EACCES, ENOENT}) {
+    speaking.shown["/home/u/w/sub"] = {{5, 77}, error};
+    EXPECT_THAT(test::run_task(loop, open_over_sub()), fails(Code::kFailedPrecondition, "/home/u/w/sub"));
+    EXPECT_TRUE(speaking.sandboxes.empty());
+  }
+}
+
+// A daemon that ended between making and asking leaves one that nobody has looked at.
+TEST_F(JudgedMountTest, one_that_runs_already_is_asked_before_it_is_adopted) {
+  speaking.shown["/home/u/w/sub"] = {{5, 77}, 0};
+  speaking.refusal = Error(Code::kInvalidArgument, "no");
+  EXPECT_FALSE(test::run_task(loop, open_over_sub(false)));
+  speaking.sandboxes.insert("mcpbox-aaaaaaaa-files");
+  EXPECT_TRUE(test::run_task(loop, open_over_sub(false)).value_or(false));
+  speaking.shown["/home/u/w/sub"] = {{5, 78}, 0};
+  EXPECT_THAT(test::run_task(loop, open_over_sub(false)), fails(Code::kInvalidArgument, "no")) << "a new one is made";
+  EXPECT_TRUE(speaking.sandboxes.empty());
 }
 
 }  // namespace

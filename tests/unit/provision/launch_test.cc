@@ -53,6 +53,12 @@ TEST(Mounts, a_bound_folder_is_read_only_unless_asked_otherwise) {
   EXPECT_EQ(mounts[1].kind, box::Mount::Kind::kBind);
 }
 
+TEST(Mounts, a_bound_folder_stays_the_one_that_was_judged) {
+  Root judged = root(RootMode::kBind, Access::kReadOnly, "/a", "/a");
+  judged.id = sys::FileId{5, 77};
+  EXPECT_EQ(mounts_for(plan({judged}))[0].judged, judged.id);
+}
+
 TEST(User, is_the_servers_own_without_bound_folders) {
   const auto user =
       user_for(plan({root(RootMode::kStage, Access::kReadWrite, "/h", "/workspace/x", 0, 0)}), 1'900'000'007);

@@ -97,6 +97,36 @@ TEST(OpenDirectory, wants_a_canonical_absolute_directory) {
   EXPECT_EQ(through.error().code(), Code::kPermissionDenied);
 }
 
+TEST(ReachDirectory, tells_what_the_walk_passed_and_follows_no_link) {
+  test::TempTree tree;
+  tree.dir("real/inner");
+  tree.file("file");
+  tree.link("alias", "real");
+  auto reached = reach_directory(tree.path("real/inner"));
+  ASSERT_TRUE(reached);
+  const auto id = [](const std::string& path) {
+    struct stat status{};
+    EXPECT_EQ(::stat(path.c_str(), &status), 0);
+    return id_of(status);
+  };
+  ASSERT_GE(reached->chain.size(), 3u);
+  EXPECT_EQ(reached->chain[0], id(tree.path("real/inner")));
+  EXPECT_EQ(reached->chain[1], id(tree.path("real")));
+  EXPECT_EQ(reached->chain.back(), id("/"));
+  EXPECT_EQ(reached->uid, ::geteuid());
+  // What was reached stays that, whatever has its name.
+  std::filesystem::rename(tree.path("real/inner"), tree.path("real/gone"));
+  struct stat held{};
+  ASSERT_EQ(::fstat(reached->fd.get(), &held), 0);
+  EXPECT_EQ(id_of(held), id(tree.path("real/gone")));
+
+  EXPECT_EQ(reach_directory("/")->chain.size(), 1u);
+  EXPECT_EQ(reach_directory(tree.path("alias/gone")).error().code(), Code::kPermissionDenied);
+  EXPECT_EQ(reach_directory(tree.path("alias")).error().code(), Code::kPermissionDenied);
+  EXPECT_FALSE(reach_directory(tree.path("file")));
+  EXPECT_FALSE(reach_directory("relative"));
+}
+
 TEST(Reopen, gives_the_held_inode_after_its_name_went_to_another) {
   test::TempTree tree;
   tree.file("name", "old");

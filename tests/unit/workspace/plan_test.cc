@@ -132,6 +132,8 @@ TEST_F(Planning, a_mounted_node_project_finds_its_packages_by_variable) {
   EXPECT_EQ(made.env.at("NODE_PATH"), made.install->environment + "/node_modules");
   EXPECT_THAT(made.roots[0].links, IsEmpty());
   EXPECT_EQ(made.roots[0].owner_uid, ::getuid());
+  ASSERT_TRUE(made.roots[0].id);
+  EXPECT_EQ(*made.roots[0].id, sys::reach_directory(tree_.path("p"))->chain.front());
 }
 
 TEST_F(Planning, run_says_which_option_brings_a_path_in) {

@@ -112,6 +112,7 @@ bool Decoder::resolve_one(const Node& node, const std::string& path, std::string
   if (reference.starts_with("file:")) {
     const std::string name = absolute(node, path, std::string(reference.substr(5)));
     if (name.empty()) return false;
+    secret_files_.push_back(name);
     auto content = sources_.file(name);
     if (!content) {
       problem(node, fmt::format("{}: cannot read '{}': {}", path, printable(name, 300), content.error()));
@@ -173,6 +174,10 @@ void Decoder::engine(const Node& node, const std::string& path, std::string& out
 
 std::vector<Secret> Decoder::take_secrets() {
   return std::exchange(secrets_, {});
+}
+
+std::vector<std::string> Decoder::take_secret_files() {
+  return std::exchange(secret_files_, {});
 }
 
 // ---- scalars

@@ -58,6 +58,8 @@ class Decoder {
 
   // What references gave since the last call, for redaction.
   std::vector<Secret> take_secrets();
+  // The files of all ${file:…} so far, absolute, as they were written.
+  std::vector<std::string> take_secret_files();
 
  private:
   bool is_text(const Node& node, const std::string& path);
@@ -70,6 +72,7 @@ class Decoder {
   const Sources& sources_;
   std::vector<Problem>& problems_;
   std::vector<Secret> secrets_;
+  std::vector<std::string> secret_files_;
 };
 
 // True when `path` is `root` or beneath it, component by component. Both canonical.

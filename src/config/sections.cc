@@ -167,6 +167,7 @@ void decode_settings(Decoder& decoder, const Node& root, Settings& settings) {
     }
   }
   if (const Node* servers = map.find("servers")) decode_servers(decoder, *servers, settings);
+  settings.secret_files = decoder.take_secret_files();
 }
 
 void decode_place(Decoder& decoder, const Node& root, Image image, Settings& settings) {

@@ -126,6 +126,7 @@ struct Settings {
   DaemonSettings daemon;
   std::vector<std::string> allowed_roots;  // workspace.allowed_roots, canonical
   std::vector<Written> written_roots;      // the same, one for one
+  std::vector<std::string> secret_files;   // what ${file:…} names anywhere, absolute
   std::vector<ServerSettings> servers;     // in the order of the file
   std::string log_level = "info";
   std::string log_format = "text";

@@ -34,6 +34,27 @@ void note_skipped(const workspace::Root& root, const workspace::StageReport& rep
     notes.push_back(fmt::format("not staged: {} more entries", report.skipped_total - kNamed));
 }
 
+std::string names_of(const workspace::StageReport::Named& named) {
+  std::string text = printable(join(named.first, ", "), 800);
+  if (named.total > named.first.size()) text += fmt::format(" and {} more", named.total - named.first.size());
+  return text;
+}
+
+void tell_secrets(const workspace::Root& root, const workspace::StageReport& report, std::vector<std::string>& told) {
+  const std::string host = printable(root.host);
+  if (report.secrets.total > 0) {
+    told.push_back(
+        fmt::format("not staged from {0}, because their names are those of keys or credentials: {1}; a line '!{2}' in "
+                    "{0}/.mcpboxignore takes that one along",
+                    host, names_of(report.secrets), printable(report.secrets.first.front(), 200)));
+  }
+  if (report.environments.total > 0) {
+    told.push_back(
+        fmt::format("staged from {0} with the rest: {1}; a line '.env' in {0}/.mcpboxignore leaves it behind", host,
+                    names_of(report.environments)));
+  }
+}
+
 void note_how(const workspace::Root& root, const StagedGeneration& staged, const std::string& server,
               std::vector<std::string>& notes) {
   const std::string host = printable(root.host);
@@ -184,6 +205,7 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
     launch.staged_entries += staged->report.entries;
     launch.staged_bytes += staged->report.bytes;
     note_skipped(root, staged->report, launch.notes);
+    tell_secrets(root, staged->report, launch.told);
   }
 
   launch.process.prepare = copies->take_preparation();

@@ -49,6 +49,7 @@ struct Launch {
   std::uint64_t staged_entries = 0;
   std::uint64_t staged_bytes = 0;
   std::vector<std::string> notes;  // what was skipped or kept, for the server's log
+  std::vector<std::string> told;   // the same of keys and credentials, for whoever started it
 };
 
 // The directory of a managed process in its sandbox: home, tmp and staged workspace are below it.

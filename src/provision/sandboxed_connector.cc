@@ -129,6 +129,7 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   auto launch = co_await prepare_launch(holds.sandbox->sandbox(), context_.installer, context_.pool, std::move(inputs));
   if (!launch) co_return fail(std::move(launch).error());
   for (const std::string& note : launch->notes) report.note(note);
+  for (const std::string& line : launch->told) report.tell(line);
   if (launch->environment) {
     holds.environment = std::move(launch->environment->hold);
     process->environment_record_ = std::move(launch->environment->record);

@@ -30,7 +30,14 @@ StagePolicy PlanPolicy::staging() const {
   policy.allowed_roots = allowed_roots;
   policy.rules.denied = denied;
   policy.rules.home = home;
+  policy.rules.secret_files = secret_files;
   return policy;
+}
+
+std::vector<std::string> secret_files_of(const config::Settings& settings) {
+  std::vector<std::string> files = settings.secret_files;
+  if (auto own = workspace::canonical(settings.file)) files.push_back(std::move(*own));
+  return files;
 }
 
 Result<workspace::Plan> plan_server(const config::ServerSettings& settings, const InstanceId& id,

@@ -16,16 +16,20 @@ namespace mcpbox::provision {
 // What of this host servers may be shown.
 struct PlanPolicy {
   std::vector<std::string> allowed_roots;
-  std::vector<std::string> denied;  // the engine's socket, mcpbox's own directories
-  std::string home;                 // of the operator
-  bool locked = false;              // only what lock files, hashes or exact versions name is installed
-  std::string state_dir;            // its ledger says what is to be resolved anew; empty = nothing
+  std::vector<std::string> denied;        // the engine's socket, mcpbox's own directories
+  std::string home;                       // of the operator
+  std::vector<std::string> secret_files;  // secret_files_of(): never staged
+  bool locked = false;                    // only what lock files, hashes or exact versions name is installed
+  std::string state_dir;                  // its ledger says what is to be resolved anew; empty = nothing
 
   StagePolicy staging() const;
 };
 
 // Knows every secret of the server's settings, and `more`.
 Redactor redactor_for(const config::ServerSettings& settings, const Secret& more = {});
+
+// The configuration file and all that it reads secrets from; absolute.
+std::vector<std::string> secret_files_of(const config::Settings& settings);
 
 // What starting this instance of the server would bring in, run and install. Reads the host's directories; changes
 // nothing and asks no engine. What the policy forbids is in Plan::refused.

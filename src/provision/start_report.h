@@ -16,6 +16,8 @@ struct StartReport {
   virtual void progress(std::string_view line) = 0;
   // What was skipped, kept or decided: for the server's log.
   virtual void note(std::string_view line) = 0;
+  // The same, where somebody should hear of it who did not ask for all steps.
+  virtual void tell(std::string_view line) { note(line); }
 };
 
 }  // namespace mcpbox::provision

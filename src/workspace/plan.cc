@@ -10,6 +10,7 @@
 #include "workspace/folder_reader.h"
 #include "workspace/host_view.h"
 #include "workspace/install.h"
+#include "workspace/needed_folder.h"
 #include "workspace/path_text.h"
 #include "workspace/project.h"
 #include "workspace/roots.h"
@@ -62,6 +63,7 @@ class Planner {
   void compare(Draft& draft) const;
   void install(Draft draft);
   void hints();
+  std::string argument(const std::string& text) const;
   std::string host_directory_of(const std::string& file) const;
   bool is_covered(const std::string& path) const { return map_.map(path).has_value(); }
 
@@ -103,6 +105,10 @@ void Planner::choose_directories() {
                             [&](const Refusal& refusal) { return refusal.path == wanted; });
     if (!exists && !told)
       plan_.refused.push_back({wanted, "the working directory does not exist on this host"});
+    else if (!told && policy_.infer && !spec_.host_path)
+      plan_.hints.push_back("nothing of the working directory " + quoted_path(wanted) +
+                            " is in the sandbox, because the command names nothing in it; box.host_path: " +
+                            printable(wanted, 512) + " has it copied, box.mounts shows the folder itself");
     else if (!told)
       plan_.hints.push_back("the working directory " + quoted_path(wanted) +
                             " is not in the sandbox; add --stage or --mount with it");
@@ -198,10 +204,28 @@ std::string Planner::program(const Draft& draft) {
   return written;
 }
 
+// A relative argument that lies in a mounted folder means the mount, wherever the program starts.
+std::string Planner::argument(const std::string& text) const {
+  const std::optional<std::string>& from = spec_.typed_in ? spec_.typed_in : spec_.cwd;
+  const std::size_t value_at = text.starts_with('-') ? std::min(text.find('='), text.size() - 1) + 1 : 0;
+  const std::string value = text.substr(value_at);
+  if (!from || !from->starts_with('/') || !may_be_relative(value)) return map_.rewrite(text);
+  const std::string named = normalise(join_path(*from, value));
+  if (host_kind(named) == HostKind::kNothing) return map_.rewrite(text);
+  const std::string real = canonical_prefix(named);
+  const Root* in = nullptr;
+  for (const Root& root : plan_.roots) {
+    if (is_beneath(real, root.host) && (in == nullptr || root.host.size() > in->host.size())) in = &root;
+  }
+  if (in == nullptr || in->mode != RootMode::kBind) return map_.rewrite(text);
+  const std::string there = join_path(in->mount, relative_to(real, in->host));
+  return normalise(join_path(plan_.cwd, value)) == there ? text : text.substr(0, value_at) + there;
+}
+
 void Planner::command_line(const Draft& draft) {
   std::vector<std::string> argv = draft.argv;
   if (!argv.empty()) {
-    for (std::size_t i = 1; i < argv.size(); ++i) argv[i] = map_.rewrite(argv[i]);
+    for (std::size_t i = 1; i < argv.size(); ++i) argv[i] = argument(argv[i]);
   } else if (command_.kind == Command::Kind::kPythonRun) {
     std::string bin = draft.needed ? std::string(kBase) + "/env/bin/" : std::string();
     std::string python = draft.needed ? bin + "python" : "python3";
@@ -215,13 +239,13 @@ void Planner::command_line(const Draft& draft) {
       argv = {map_.rewrite(command_.executable)};
     else
       argv = {bin + command_.executable};
-    for (const std::string& argument : command_.args) argv.push_back(map_.rewrite(argument));
+    for (const std::string& word : command_.args) argv.push_back(argument(word));
     plan_.why.push_back(draft.needed ? "the program is started from the installed environment, not by " +
                                            std::string(base_name(command_.program))
                                      : "there is no project to install, so the program is started directly");
   } else {
     argv.push_back(program(draft));
-    for (const std::string& argument : command_.args) argv.push_back(map_.rewrite(argument));
+    for (const std::string& word : command_.args) argv.push_back(argument(word));
   }
   plan_.argv = std::move(argv);
   for (const std::string& option : command_.dropped)

@@ -34,7 +34,9 @@ struct LaunchSpec {
   std::string command;
   std::vector<std::string> args;
   std::map<std::string, std::string> env;
-  std::optional<std::string> cwd;  // host path; relative to it nothing is guessed
+  std::optional<std::string> cwd;  // host path; what of it is copied depends on what the command names there
+  // Where relative arguments were written, when that is not `cwd`: those that lie in a mounted folder mean the mount.
+  std::optional<std::string> typed_in;
   // box.host_path or --stage: stage this folder; else inferred from command and args.
   std::optional<std::string> host_path;
   std::vector<std::string> more_stage;        // further --stage folders

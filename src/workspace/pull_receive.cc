@@ -9,7 +9,10 @@
 #include "base/text.h"
 #include "sys/path_guard.h"
 #include "sys/small_file.h"
+#include "workspace/denied.h"
+#include "workspace/ignore.h"
 #include "workspace/pull.h"
+#include "workspace/secret_names.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -55,6 +58,7 @@ std::optional<std::string> PullRules::refuse(const std::string& path, bool is_di
     if (is_credential_name(part)) return "credentials";
     // As directory and as file: `.git` may be either.
     if (ignored_by_default(name)) return "left behind by default";
+    bool kept = false;
     for (std::string directory = part;;) {
       const std::size_t slash = directory.rfind('/');
       directory = slash == std::string::npos ? "" : directory.substr(0, slash);
@@ -65,8 +69,10 @@ std::optional<std::string> PullRules::refuse(const std::string& path, bool is_di
                                                                  : std::string_view(part).substr(directory.size() + 1),
                                                !last || is_directory);
       if (decided && *decided) return "ignored by .mcpboxignore";
+      kept = kept || decided;
       if (decided || directory.empty()) break;
     }
+    if (last && !is_directory && !kept && is_secret_name(name)) return "the name of a key or credential";
     if (last) return std::nullopt;
   }
 }

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "workspace/host_view.h"
+#include "workspace/needed_folder.h"
 #include "workspace/path_text.h"
 #include "workspace/project.h"
 
@@ -180,11 +181,21 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
   add(chosen, {}, RootMode::kStage, spec_.host_path_mode, quoted_path(chosen) + reason);
 }
 
+// A working directory alone asks for no copy: it may hold anything.
+void RootFinder::start_in(const std::string& folder, const Command& command) {
+  const auto real = canonical(folder);
+  const std::string what = real ? needed_in(*real, allowed_above(*real), spec_, command) : std::string();
+  if (real && what.empty()) return;
+  if (real)
+    plan_.why.push_back("the working directory " + quoted_path(*real) + " is needed, because " + what + " lies in it");
+  consider(folder, Role::kFolder, true, "the working directory");
+}
+
 void RootFinder::infer(const Command& command) {
   if (spec_.command.starts_with('/')) consider(spec_.command, Role::kProgram, true, "the command");
   if (command.folder.starts_with('/')) consider(command.folder, Role::kFolder, true, "the project option");
   if (command.script_path.starts_with('/')) consider(command.script_path, Role::kScript, true, "the script");
-  if (spec_.cwd && spec_.cwd->starts_with('/')) consider(*spec_.cwd, Role::kFolder, true, "the working directory");
+  if (spec_.cwd && spec_.cwd->starts_with('/')) start_in(*spec_.cwd, command);
   for (const std::string& package : command.packages) {
     if (package.starts_with('/')) consider(package, Role::kFolder, true, "the package");
   }

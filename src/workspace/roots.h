@@ -32,6 +32,7 @@ class RootFinder {
 
   void name(const std::string& path, RootMode mode, Access access, const std::string& why);
   void infer(const Command& command);
+  void start_in(const std::string& folder, const Command& command);
   void consider(const std::string& path, Role role, bool whole, const std::string& what);
   // False when it is known already.
   bool add(const std::string& folder, const std::string& spelled, RootMode mode, Access access, const std::string& why);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "base/errno_error.h"
 #include "base/text.h"
@@ -16,6 +17,7 @@
 #include "workspace/host_view.h"
 #include "workspace/ignore.h"
 #include "workspace/path_text.h"
+#include "workspace/secret_names.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -23,6 +25,7 @@ namespace {
 constexpr std::string_view kIgnoreFile = ".mcpboxignore";
 constexpr std::size_t kMaxPath = 4096;
 constexpr std::size_t kMaxReported = 200;
+constexpr std::size_t kMaxNamed = 8;
 constexpr unsigned kMaxDepth = 63;  // one descriptor is open for each level; a stage path has at most 64 components
 
 // ".." only in front, and fewer of them than the link is deep: behind a name it could climb out through another link.
@@ -60,7 +63,12 @@ class Walk {
  public:
   Walk(const std::string& host, const StageLimits& limits, WalkSink& sink, const std::atomic<bool>* stop,
        const StageRules& rules)
-      : host_(host), limits_(limits), sink_(sink), stop_(stop), rules_(rules), denied_(rules.denied, rules.home) {}
+      : host_(host), limits_(limits), sink_(sink), stop_(stop), rules_(rules), denied_(rules.denied, rules.home) {
+    for (const std::string& file : rules.secret_files) {
+      struct stat status{};
+      if (::stat(file.c_str(), &status) == 0) secret_files_.insert(sys::id_of(status));
+    }
+  }
 
   Result<StageReport> run(UniqueFd root);
 
@@ -80,8 +88,11 @@ class Walk {
   Result<void> count_file(const struct stat& status, const std::string& path, const struct stat* counted = nullptr);
   Result<void> visit_link(int path_fd, const std::string& path);
   Result<void> count(std::uint64_t apparent, std::uint64_t real);
-  std::optional<std::string> ignored(int path_fd, std::string_view name, const std::string& path,
-                                     bool is_directory) const;
+  // `kept`: an ignore file brings it back by name.
+  std::optional<std::string> ignored(int path_fd, std::string_view name, const std::string& path, bool is_directory,
+                                     bool& kept) const;
+  bool is_secret_file(const struct stat& status, const std::string& path);
+  bool left_for_its_name(const std::string& name, const std::string& path, bool kept);
   void skip(const std::string& path, std::string reason) {
     ++report_.skipped_total;
     if (report_.skipped.size() < kMaxReported) report_.skipped.push_back({path, std::move(reason)});
@@ -94,6 +105,7 @@ class Walk {
   const std::atomic<bool>* stop_;
   const StageRules& rules_;
   DeniedPlaces denied_;
+  std::set<sys::FileId> secret_files_;
   StageReport report_;
   std::uint64_t real_bytes_ = 0;
   std::vector<Frame> stack_;
@@ -150,8 +162,8 @@ Result<void> Walk::enter(int path_fd, std::string path) {
 }
 
 // The reason why `name` stays behind; nullopt when it goes in.
-std::optional<std::string> Walk::ignored(int path_fd, std::string_view name, const std::string& path,
-                                         bool is_directory) const {
+std::optional<std::string> Walk::ignored(int path_fd, std::string_view name, const std::string& path, bool is_directory,
+                                         bool& kept) const {
   // The nearest file decides; built-in rules only where none says anything, so "!.git/" brings a default back.
   for (std::size_t i = stack_.size(); i-- > 0;) {
     const Frame& frame = stack_[i];
@@ -160,6 +172,7 @@ std::optional<std::string> Walk::ignored(int path_fd, std::string_view name, con
         frame.path.empty() ? std::string_view(path) : std::string_view(path).substr(frame.path.size() + 1);
     if (auto decided = frame.ignore->decide(below, is_directory)) {
       if (*decided) return "ignored by " + join_path(frame.path, kIgnoreFile).substr(frame.path.empty() ? 1 : 0);
+      kept = true;
       return std::nullopt;
     }
   }
@@ -194,6 +207,23 @@ Result<void> Walk::not_opened(int error, const std::string& path) {
   }
 }
 
+bool Walk::is_secret_file(const struct stat& status, const std::string& path) {
+  if (!secret_files_.contains(sys::id_of(status))) return false;
+  skip(path, "the configuration, or a file that it reads a secret from");
+  return true;
+}
+
+bool Walk::left_for_its_name(const std::string& name, const std::string& path, bool kept) {
+  const auto note = [&](StageReport::Named& named) {
+    if (++named.total <= kMaxNamed) named.first.push_back(path);
+  };
+  if (!rules_.defaults) return false;
+  if (name == ".env") note(report_.environments);
+  if (kept || !is_secret_name(name)) return false;
+  note(report_.secrets);
+  return true;
+}
+
 Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path) {
   struct stat status{};
   if (::fstatat(frame.fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return not_opened(errno, path);
@@ -206,7 +236,8 @@ Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path
     if (::fstat(held.get(), &status) != 0) return fail(errno_error(errno, "stat " + shown(path)));
   }
   bool is_directory = S_ISDIR(status.st_mode);
-  if (auto reason = ignored(held.get(), name, path, is_directory)) {
+  bool kept = false;
+  if (auto reason = ignored(held.get(), name, path, is_directory, kept)) {
     skip(path, std::move(*reason));
     return {};
   }
@@ -218,7 +249,10 @@ Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path
     skip(path, "a place that is never given to a sandbox");
     return {};
   }
-  if (S_ISREG(status.st_mode)) return visit_file(frame, name, status, path);
+  if (S_ISREG(status.st_mode)) {
+    if (is_secret_file(status, path) || left_for_its_name(name, path, kept)) return {};
+    return visit_file(frame, name, status, path);
+  }
   if (S_ISLNK(status.st_mode)) return visit_link(held.get(), path);
   if (!is_directory) {
     skip(path, std::string(kind_of(status.st_mode)));
@@ -261,6 +295,7 @@ Result<void> Walk::visit_file(Frame& frame, const std::string& name, const struc
       skip(path, "became something else while it was read");
       return {};
     }
+    if (is_secret_file(before, path)) return {};
     // Counted as it was seen; what it has become since must fit too.
     if (before.st_size > seen.st_size) {
       if (auto fits = count_file(before, path, &seen); !fits) return fits;

@@ -28,6 +28,9 @@ struct StageRules {
   bool defaults = true;             // leave out .git, __pycache__, .venv, node_modules … (workspace/ignore.h)
   std::vector<std::string> denied;  // Policy::denied
   std::string home;                 // Policy::home
+  // Files that never go in, whatever an ignore file says: what the configuration reads secrets from, and itself. By
+  // identity, so under any name.
+  std::vector<std::string> secret_files;
 };
 
 // What tells a file that was not touched since it was last looked at from one that was: contents cannot change without
@@ -73,6 +76,12 @@ struct StageReport {
   };
   std::vector<Skipped> skipped;     // at most 200 named,
   std::uint64_t skipped_total = 0;  // all counted
+  // Left behind for its name (secret_names.h), and ".env" files that went in: for a line that says so.
+  struct Named {
+    std::vector<std::string> first;  // at most 8
+    std::uint64_t total = 0;
+  };
+  Named secrets, environments;
 };
 
 // `host` is a canonical absolute path; a link in it is refused. It must lie beneath one of `allowed_roots` (compared by

@@ -260,6 +260,7 @@ class Run final : provision::StartReport {
     if (now == provision::Phase::kProcessStart) progress_.step("starting " + options_.command.front());
   }
   void progress(std::string_view line) override { progress_.detail(line); }
+  void tell(std::string_view line) override { say(line); }
   void note(std::string_view line) override {
     if (options_.verbose) say(line);
   }

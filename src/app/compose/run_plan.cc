@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <utility>
 
 #include "app/compose/engine_setup.h"
@@ -148,6 +149,8 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
   } else if (!spec.mounts.empty()) {
     spec.cwd = spec.mounts.front().host;
   }
+  std::error_code unknown;
+  if (std::string here = std::filesystem::current_path(unknown).string(); !unknown) spec.typed_in = std::move(here);
   auto plan = workspace::make_plan(spec, policy);
   if (plan && options.install_mode != "offline" && !(options.wheelhouse.empty() && options.npm_cache.empty()))
     plan->hints.push_back("--wheelhouse and --npm-cache are used with --install-mode offline only");

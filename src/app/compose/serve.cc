@@ -179,6 +179,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     hosting.policy.allowed_roots = settings.allowed_roots;
     hosting.policy.denied = denied_places(*paths, setup->info.address);
     hosting.policy.home = paths->home;
+    hosting.policy.secret_files = provision::secret_files_of(settings);
     hosting.policy.locked = settings.box.install_mode == config::InstallMode::kLocked;
     hosting.policy.state_dir = paths->state_dir;
     hosting.state_dir = paths->state_dir;

@@ -32,6 +32,7 @@ provision::PlanPolicy policy_of(const config::Settings& settings) {
   policy.allowed_roots = settings.allowed_roots;
   policy.denied = denied_places(paths, settings.engine.address);
   policy.home = paths.home;
+  policy.secret_files = provision::secret_files_of(settings);
   policy.locked = settings.box.install_mode == config::InstallMode::kLocked;
   return policy;
 }

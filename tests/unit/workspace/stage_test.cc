@@ -169,6 +169,39 @@ TEST_F(Stage, never_hands_over_credentials) {
   EXPECT_EQ(report->skipped_total, 4u);
 }
 
+TEST_F(Stage, leaves_keys_behind_by_name_and_says_which) {
+  tree_.file("p/.env", "e");
+  tree_.file("p/a.py", "a");
+  tree_.file("p/conf/server.pem", "k");
+  tree_.file("p/conf/ca.pem", "c");
+  tree_.file("p/.npmrc", "t");
+  tree_.dir("p/secret.key");  // a folder is no key
+  tree_.file("p/.mcpboxignore", "!ca.pem\n");
+  auto report = stage();
+  ASSERT_TRUE(report);
+  EXPECT_THAT(sink_.entries,
+              ElementsAre(".env=e", ".mcpboxignore=!ca.pem\n", "a.py=a", "conf/", "conf/ca.pem=c", "secret.key/"));
+  EXPECT_THAT(report->secrets.first, ElementsAre(".npmrc", "conf/server.pem"));
+  EXPECT_EQ(report->secrets.total, 2u);
+  EXPECT_THAT(report->environments.first, ElementsAre(".env"));
+  tree_.file("p/.mcpboxignore", ".env\n");
+  report = stage();
+  EXPECT_EQ(report->environments.total, 0u);
+}
+
+TEST_F(Stage, never_hands_over_what_the_configuration_reads_a_secret_from) {
+  tree_.file("p/a.txt", "secret");
+  tree_.file("p/b.txt", "b");
+  tree_.file("p/.mcpboxignore", "!a.txt\n");
+  ASSERT_EQ(::link(tree_.path("p/a.txt").c_str(), tree_.path("p/another.txt").c_str()), 0);
+  StageRules rules;
+  rules.secret_files = {tree_.link("alias", "p/a.txt"), tree_.path("nothing")};
+  auto report = walk(tree_.path("p"), {tree_.root()}, {}, sink_, nullptr, rules);
+  ASSERT_TRUE(report);
+  EXPECT_THAT(sink_.entries, ElementsAre(".mcpboxignore=!a.txt\n", "b.txt=b"));
+  EXPECT_EQ(report->skipped_total, 2u);
+}
+
 TEST_F(Stage, holds_the_quota_of_entries_exactly) {
   for (int i = 0; i < 10; ++i) tree_.file("p/f" + std::to_string(i));
   EXPECT_TRUE(stage("p", {.entries = 11}));

@@ -1,6 +1,7 @@
 #include "net/http_client.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "base/unique_fd.h"
 #include "base/url.h"
 #include "net/curl_driver.h"
+#include "sys/socket_owner.h"
 
 namespace mcpbox::net {
 namespace {
@@ -81,6 +83,8 @@ class Transfer {
   static std::size_t on_write(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_read(char* data, std::size_t size, std::size_t count, void* self);
   static int on_seek(void* self, curl_off_t offset, int origin);
+  static curl_socket_t on_socket(void* self, curlsocktype, curl_sockaddr* address);
+  static int on_connected(void* self, char*, char*, int, int);
 
   Result<void> prepare_body();
   void take_header_line(std::string_view line);
@@ -108,6 +112,7 @@ class Transfer {
   Clock::time_point last_activity_;
   std::optional<Error> own_error_;  // why a callback stopped the transfer
   std::optional<CURLcode> ended_;
+  curl_socket_t socket_ = CURL_SOCKET_BAD;  // libcurl's own; what it opened last
   bool head_done_ = false;
   bool option_failed_ = false;
 };
@@ -128,8 +133,14 @@ Result<void> Transfer::prepare() {
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request_.connect_timeout.count()));
   set(CURLOPT_TCP_KEEPALIVE, 1L);
   if (!request_.unix_socket.empty()) set(CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket.c_str());
+  if (request_.own_unix_socket) {
+    set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_socket);
+    set(CURLOPT_OPENSOCKETDATA, this);
+    set(CURLOPT_PREREQFUNCTION, &Transfer::on_connected);
+    set(CURLOPT_PREREQDATA, this);
+  }
   if (!request_.unix_socket.empty() || !request_.proxy_from_environment) set(CURLOPT_PROXY, "");
-  if (request_.own_connection) {
+  if (request_.own_connection || request_.own_unix_socket) {
     set(CURLOPT_FRESH_CONNECT, 1L);
     set(CURLOPT_FORBID_REUSE, 1L);
   }
@@ -251,6 +262,21 @@ Error Transfer::explain(CURLcode code) const {
       break;
   }
   return Error(Code::kUnavailable, std::move(text));
+}
+
+curl_socket_t Transfer::on_socket(void* self, curlsocktype, curl_sockaddr* address) {
+  auto* transfer = static_cast<Transfer*>(self);
+  transfer->socket_ = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  return transfer->socket_;
+}
+
+// Before the request is sent.
+int Transfer::on_connected(void* self, char*, char*, int, int) {
+  auto* transfer = static_cast<Transfer*>(self);
+  auto ours = sys::check_socket_peer(transfer->socket_);
+  if (ours) return CURL_PREREQFUNC_OK;
+  transfer->own_error_ = std::move(ours).error().with_context(transfer->peer());
+  return CURL_PREREQFUNC_ABORT;
 }
 
 std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {

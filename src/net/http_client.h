@@ -47,6 +47,9 @@ struct HttpRequest {
   std::string body;
   std::string body_file;    // when set, this regular file is the body; read on the loop in pieces of at most 64 KiB
   std::string unix_socket;  // connect to this path instead of the URL's host; at most 107 bytes
+  // Only with a process of this user or of root at the other end is a byte sent; else kPermissionDenied. The connection
+  // is for this request alone, as with own_connection.
+  bool own_unix_socket = false;
   HttpTls tls;
 
   std::chrono::milliseconds connect_timeout{5000};

@@ -7,6 +7,9 @@
 #include <cstring>
 #include <utility>
 
+#include "base/text.h"
+#include "sys/socket_owner.h"
+
 namespace mcpbox::app {
 namespace {
 
@@ -25,6 +28,13 @@ std::string why_nobody_answers(const std::string& socket, const Error& error) {
   if (::access(socket.c_str(), F_OK) != 0) return errno == ENOENT ? "" : std::strerror(errno);
   if (::access(socket.c_str(), W_OK) != 0) return std::strerror(errno);
   return "nobody serves this socket any more";
+}
+
+Error not_ours(const std::string& socket, const Error& why) {
+  return {why.code(), fmt::format("the socket {} is not trusted, and nothing was sent: {}. A daemon of yours (`mcpbox "
+                                  "serve`) listens in a folder that only you can write: --socket, MCPBOX_SOCKET or "
+                                  "MCPBOX_RUN_DIR names another",
+                                  printable(socket), why.message())};
 }
 
 }  // namespace
@@ -60,13 +70,17 @@ Task<Result<void>> DaemonClient::stream(std::string path, std::function<Result<v
 }
 
 Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
+  no_daemon_ = false;
+  status_ = 0;
+  if (auto ours = sys::check_socket_place(socket_); !ours) co_return fail(not_ours(socket_, ours.error()));
   request.unix_socket = socket_;
+  request.own_unix_socket = true;
   if (request.max_body_bytes != 0) request.max_body_bytes = 64u << 20;
   auto response = co_await client_.fetch(std::move(request));
-  no_daemon_ = false;
   status_ = response ? static_cast<unsigned>(response->status) : 0;
   if (!response) {
     cancelled_ = cancelled_ || response.error().code() == Code::kCancelled;
+    if (response.error().code() == Code::kPermissionDenied) co_return fail(not_ours(socket_, response.error()));
     no_daemon_ = response.error().code() == Code::kUnavailable;
     if (!no_daemon_) co_return fail(std::move(response).error());
     std::string why = why_nobody_answers(socket_, response.error());

@@ -20,7 +20,8 @@ class DaemonClient {
       : client_(executor), socket_(std::move(socket)) {}
 
   // The body of a 2xx answer. An error of the API comes back with its code and message; kUnavailable means that no
-  // daemon answers, and says how to start one.
+  // daemon answers, and says how to start one; kPermissionDenied that somebody other than this user or root made the
+  // socket or serves it: then nothing was sent.
   Task<Result<std::string>> get(std::string path, std::chrono::milliseconds timeout = std::chrono::seconds(30));
   Task<Result<std::string>> post(std::string path, std::string json_body, std::chrono::milliseconds timeout);
   // Streams a reply until it ends or the coroutine is cancelled.

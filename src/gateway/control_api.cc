@@ -54,7 +54,8 @@ struct Route {
   std::vector<std::string> query;
   Body body = Body::kIgnored;
   std::vector<std::string> members;
-  bool waits = false;  // for a server, as long as that likes
+  bool waits = false;   // for a server, as long as that likes
+  bool urgent = false;  // answered when all usual connections are taken too
 };
 
 // Handlers that wait are fewer than connections (net::HttpServerOptions): whoever looks at the servers, stops one or
@@ -62,15 +63,15 @@ struct Route {
 constexpr unsigned kMaxWaiting = 224;
 
 const Route kRoutes[] = {
-    {"GET", "/v1/status", send_status, {}},
-    {"GET", "/v1/servers", send_servers, {}},
+    {"GET", "/v1/status", send_status, {}, Body::kIgnored, {}, false, true},
+    {"GET", "/v1/servers", send_servers, {}, Body::kIgnored, {}, false, true},
     {"GET", "/v1/wait", wait_for_servers, {"timeout"}, Body::kIgnored, {}, true},
-    {"POST", "/v1/shutdown", shut_down, {}},
+    {"POST", "/v1/shutdown", shut_down, {}, Body::kIgnored, {}, false, true},
     {"GET", "/v1/servers/{server}/tools", send_tools, {}, Body::kIgnored, {}, true},
     {"POST", "/v1/servers/{server}/call", call_tool, {}, Body::kObject, {"tool", "arguments"}, true},
     {"GET", "/v1/servers/{server}/logs", send_logs, {"after", "follow"}, Body::kIgnored, {}, true},
     {"POST", "/v1/servers/{server}/restart", restart, {"fresh"}},
-    {"POST", "/v1/servers/{server}/stop", stop, {}},
+    {"POST", "/v1/servers/{server}/stop", stop, {}, Body::kIgnored, {}, false, true},
     {"POST", "/v1/servers/{server}/pull", pull, {}, Body::kOptional, {"of", "to", "dry_run", "force", "delete"}, true},
 };
 
@@ -104,6 +105,13 @@ Task<void> dispatch(ControlContext& context, net::HttpExchange& exchange) {
                               Error(Code::kInvalidArgument, fmt::format("this route takes {} only", found.allow)));
   }
   const Route& route = *found.row;
+  if (request.crowded && !route.urgent) {
+    exchange.set_field("Retry-After", "1");
+    co_return co_await refuse(
+        exchange, Error(Code::kUnavailable,
+                        "all connections to the daemon are in use; try again when some have ended. `mcpbox ps`, `stop` "
+                        "and `down` work meanwhile"));
+  }
   if (const auto unknown = unknown_parameter(route, request)) co_return co_await refuse(exchange, *unknown);
   ControlCall call{context, exchange, nullptr, {}};
   if (!found.parameters.empty()) {

@@ -179,6 +179,7 @@ Task<bool> HttpConnection::serve_one() {
   ServedRequest request;
   reader.describe(request);
   request.peer = stream_->peer();
+  request.crowded = crowded_;
   std::optional<WireError> wrong;
   // RFC 9112 §3.2
   if (request.count("host") > 1 || (!reader.http_1_0() && request.count("host") == 0))
@@ -197,7 +198,7 @@ Task<bool> HttpConnection::serve_one() {
     co_return false;
   }
   ServedExchange exchange(*stream_, *input_, reader, options_, unfinished_, std::move(request),
-                          reader.keep_alive() && !draining_);
+                          reader.keep_alive() && !draining_ && !crowded_);
   struct Handling {
     HttpConnection& self;
     ~Handling() {

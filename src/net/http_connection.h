@@ -16,13 +16,14 @@ class HttpConnection {
  public:
   using TimePoint = HttpInput::TimePoint;
 
-  // `unfinished`: ServedExchange's.
+  // `unfinished`: ServedExchange's. `crowded`: ServedRequest's.
   HttpConnection(boost::asio::any_io_executor executor, const HttpServerOptions& options, std::uint64_t& unfinished,
-                 const HttpHandler& handler)
+                 const HttpHandler& handler, bool crowded)
       : executor_(std::move(executor)),
         options_(options),
         unfinished_(unfinished),
         handler_(handler),
+        crowded_(crowded),
         handshake_limit_(executor_),
         since_(std::chrono::steady_clock::now()) {}
 
@@ -53,6 +54,7 @@ class HttpConnection {
   const HttpServerOptions& options_;
   std::uint64_t& unfinished_;
   const HttpHandler& handler_;
+  const bool crowded_;
   std::unique_ptr<ByteStream> stream_;
   boost::asio::steady_timer handshake_limit_;
   std::optional<HttpInput> input_;

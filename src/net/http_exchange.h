@@ -29,6 +29,7 @@ struct ServedRequest {
   std::string content_type;                     // as it was sent; empty when absent
   std::optional<std::uint64_t> content_length;  // absent for chunked bodies and where there is no body
   Peer peer;
+  bool crowded = false;  // it came over one of the last connections (HttpServerOptions::reserved)
 
   // The first field of that lower-case name; empty when absent.
   std::string_view field(std::string_view name) const;

@@ -86,8 +86,7 @@ struct HttpServer::Impl {
     for (;;) {
       if (open.size() >= options.max_connections) {
         (void)co_await acceptor.async_wait(Acceptor::wait_read, kTuple);
-        while (open.size() >= options.max_connections) {
-          make_room();
+        while (open.size() >= options.max_connections && (make_room() || no_place())) {
           (void)co_await slot_free.wait_until(Clock::now() + std::chrono::milliseconds(100));
         }
       }
@@ -100,19 +99,30 @@ struct HttpServer::Impl {
         continue;
       }
       UniqueFd socket(accepted.release());
-      open.emplace_back(executor, options, unfinished, handler);
+      open.emplace_back(executor, options, unfinished, handler, open.size() >= options.max_connections);
       connections.spawn("connection", serve(std::prev(open.end()), std::move(socket)));
     }
   }
 
-  // Ends the connection that has waited longest for its client's request, where one has waited long enough.
-  void make_room() {
-    HttpConnection* oldest = nullptr;
+  bool no_place() const { return open.size() >= options.max_connections + options.reserved; }
+
+  // Ends the connection that has waited longest for its client's request, where one has waited long enough; with no
+  // place left also the one that has waited longest for its client to take the answer.
+  bool make_room() {
+    if (end_longest(&HttpConnection::waiting_since, kFair)) return true;
+    return no_place() && end_longest(&HttpConnection::writing_since, options.crowded_timeout);
+  }
+
+  bool end_longest(std::optional<HttpConnection::TimePoint> (HttpConnection::*since)() const,
+                   std::chrono::milliseconds fair) {
+    HttpConnection* longest = nullptr;
     for (HttpConnection& connection : open) {
-      const auto since = connection.waiting_since();
-      if (since && (oldest == nullptr || *since < *oldest->waiting_since())) oldest = &connection;
+      const auto begun = (connection.*since)();
+      if (begun && (longest == nullptr || *begun < *(longest->*since)())) longest = &connection;
     }
-    if (oldest != nullptr && Clock::now() - *oldest->waiting_since() >= kFair) oldest->abort();
+    if (longest == nullptr || Clock::now() - *(longest->*since)() < fair) return false;
+    longest->abort();
+    return true;
   }
 
   Task<void> serve(std::list<HttpConnection>::iterator self, UniqueFd socket) {

@@ -25,6 +25,11 @@ struct HttpServerOptions {
   // body, for at least a second; where there is none, newcomers wait in the backlog. Handlers that wait for something
   // else should be fewer, so that there is always a place.
   std::size_t max_connections = 256;
+  // So many more are taken then, for one request each: ServedRequest::crowded says so, and the handler does what cannot
+  // wait and refuses the rest. When these are taken too, a newcomer also takes the place of a client that has not taken
+  // its answer for crowded_timeout.
+  std::size_t reserved = 0;
+  std::chrono::milliseconds crowded_timeout = std::chrono::seconds(5);
   // A client gets 408 or is cut off when it takes longer. A head is at most 16 KiB (431).
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(75);  // for the first byte of a request
   std::chrono::milliseconds head_timeout = std::chrono::seconds(10);  // from there to the head's end; a TLS handshake

@@ -44,6 +44,9 @@
 namespace mcpbox::app {
 namespace {
 
+// Connections beyond the usual ones, so that `ps` and `down` get in whoever has these.
+constexpr std::size_t kReserved = 8;
+
 log::Level level_of(const std::string& name) {
   if (name == "debug") return log::Level::kDebug;
   if (name == "warning") return log::Level::kWarning;
@@ -126,7 +129,9 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
     if (control) return control(exchange);
     return gateway::refuse(exchange, Error(Code::kUnavailable, "mcpbox is stopping"));
   };
-  auto server = net::HttpServer::listen(executor, net::UnixPlace{paths->socket}, {}, std::move(handler));
+  net::HttpServerOptions listening;
+  listening.reserved = kReserved;
+  auto server = net::HttpServer::listen(executor, net::UnixPlace{paths->socket}, listening, std::move(handler));
   if (!server) co_return complain(cannot_listen(server.error()), kFailed);
   // Before anybody is answered: who asks at this socket asks the one daemon of the state directory.
   auto lock = DaemonLock::take(*paths);

@@ -3,11 +3,18 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include "base/text.h"
+#include "net/wait.h"
 #include "sys/socket_owner.h"
 
 namespace mcpbox::app {
@@ -69,6 +76,38 @@ Task<Result<void>> DaemonClient::stream(std::string path, std::function<Result<v
   co_return Result<void>{};
 }
 
+// Ends when the daemon does not answer.
+Task<Result<void>> DaemonClient::until_mute() {
+  for (;;) {
+    co_await net::sleep_for(liveness_.every);
+    net::HttpRequest request;
+    request.url = "http://mcpbox/v1/status";
+    request.unix_socket = socket_;
+    request.own_unix_socket = true;
+    request.total_timeout = liveness_.patience;
+    const auto answer = co_await client_.fetch(std::move(request));
+    if (answer || answer.error().code() != Code::kTimeout) continue;  // a connection that broke ends the request itself
+    co_return fail(Code::kTimeout,
+                   fmt::format("the daemon on {} does not answer any more; its log may say why, and SIGKILL ends it",
+                               printable(socket_)));
+  }
+}
+
+Task<Result<net::HttpResponse>> DaemonClient::fetch(net::HttpRequest request) {
+  if (request.total_timeout.count() > 0) co_return co_await client_.fetch(std::move(request));
+  namespace asio = boost::asio;
+  auto executor = co_await asio::this_coro::executor;
+  auto [order, thrown, response, watching_thrown, mute] =
+      co_await asio::experimental::make_parallel_group(
+          asio::co_spawn(executor, client_.fetch(std::move(request)), asio::deferred),
+          asio::co_spawn(executor, until_mute(), asio::deferred))
+          .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+  if (order[0] == 0 && thrown) std::rethrow_exception(thrown);
+  if (order[0] == 0) co_return std::move(response);
+  if (watching_thrown || mute) co_return fail(Code::kCancelled, "the request was cancelled");
+  co_return fail(std::move(mute).error());
+}
+
 Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
   no_daemon_ = false;
   status_ = 0;
@@ -76,7 +115,7 @@ Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
   request.unix_socket = socket_;
   request.own_unix_socket = true;
   if (request.max_body_bytes != 0) request.max_body_bytes = 64u << 20;
-  auto response = co_await client_.fetch(std::move(request));
+  auto response = co_await fetch(std::move(request));
   status_ = response ? static_cast<unsigned>(response->status) : 0;
   if (!response) {
     cancelled_ = cancelled_ || response.error().code() == Code::kCancelled;

@@ -78,6 +78,7 @@ struct ControlApiTest : testing::Test {
   std::unique_ptr<ControlContext> context;
   net::HttpHandler handler;
   bool shutdown_asked = false;
+  bool crowded = false;
 
   void SetUp() override {
     hosting::SandboxBackendOptions options;
@@ -124,6 +125,7 @@ struct ControlApiTest : testing::Test {
     auto out = std::make_unique<Recorded>();
     out->asked.method = std::move(method);
     out->asked.path = std::move(path);
+    out->asked.crowded = crowded;
     out->asked.query = std::move(query);
     out->asked.content_type = std::move(type);
     out->sent = std::move(body);
@@ -192,6 +194,20 @@ TEST_F(ControlApiTest, a_log_goes_in_small_pieces_and_whole) {
   EXPECT_LT(out->largest_piece, 70'000u);
   EXPECT_EQ(std::ranges::count(out->body, '\n'), 400);
   EXPECT_EQ(ask("GET", "/v1/servers/off/logs", "", {{"after", "400"}})->body, "");
+}
+
+TEST_F(ControlApiTest, over_the_last_connections_only_what_cannot_wait_is_answered) {
+  crowded = true;
+  for (const auto& [method, path] : std::vector<std::pair<std::string, std::string>>{
+           {"GET", "/v1/status"}, {"GET", "/v1/servers"}, {"POST", "/v1/servers/off/stop"}, {"POST", "/v1/shutdown"}})
+    EXPECT_LT(ask(method, path)->status, 300u) << path;
+  for (const auto& [method, path] : std::vector<std::pair<std::string, std::string>>{
+           {"GET", "/v1/wait"}, {"GET", "/v1/servers/off/logs"}, {"POST", "/v1/servers/off/restart"}}) {
+    const auto out = ask(method, path);
+    EXPECT_EQ(out->status, 503u) << path;
+    EXPECT_THAT(out->body, testing::HasSubstr("all connections to the daemon are in use"));
+    EXPECT_THAT(out->fields, testing::Contains(testing::Pair("Retry-After", "1")));
+  }
 }
 
 TEST_F(ControlApiTest, a_method_that_a_path_has_not_is_405_with_those_that_it_has) {

@@ -143,6 +143,42 @@ TEST_F(HttpLimitsTest, connections_that_are_served_do_not_make_way) {
   EXPECT_EQ(answered, 3u);
 }
 
+TEST_F(HttpLimitsTest, the_last_places_are_for_one_request_each_which_is_told_that_they_are) {
+  options.max_connections = 1;
+  options.reserved = 1;
+  Seen seen;
+  const HttpHandler hang = hanging(seen);
+  handler = [&](HttpExchange& out) -> Task<void> {
+    if (!out.request().crowded) co_return co_await hang(out);
+    (void)co_await out.send(503, "text/plain", "crowded");
+  };
+  const std::string keep = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+  EXPECT_THAT(with_server([&] {
+                const UniqueFd first = connect_to(socket);
+                put(first.get(), keep);
+                EXPECT_TRUE(seen.wait_for(seen.running, 1));
+                return talk(socket, keep + keep) + talk(socket, keep);
+              }),
+              AllOf(StartsWith("HTTP/1.1 503"), testing::EndsWith("crowded")));
+  EXPECT_EQ(seen.running, 0);
+}
+
+TEST_F(HttpLimitsTest, a_client_that_does_not_take_its_answer_makes_way_when_no_place_is_left) {
+  options.max_connections = 1;
+  options.write_timeout = hours(1);
+  options.crowded_timeout = milliseconds(50);
+  handler = [](HttpExchange& out) -> Task<void> {
+    (void)co_await out.send(200, "text/plain", std::string(out.request().path == "/long" ? 16u << 20 : 4, 'x'));
+  };
+  EXPECT_THAT(with_server([&] {
+                const UniqueFd first = connect_to(socket);
+                put(first.get(), get("/long"));
+                std::this_thread::sleep_for(milliseconds(100));
+                return talk(socket, get("/short"));
+              }),
+              testing::EndsWith("\r\n\r\nxxxx"));
+}
+
 TEST_F(HttpLimitsTest, a_kept_connection_makes_way_once_its_request_is_answered) {
   options.max_connections = 1;
   Seen seen;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "app/exit_code.h"
+#include "base/secrets.h"
 
 namespace mcpbox::app {
 namespace {
@@ -52,7 +53,7 @@ void write_out(std::string_view text) {
 
 void write_err(std::string_view text) {
   (void)flush_out();
-  (void)write_all(STDERR_FILENO, text, kStderrPatience);
+  (void)write_all(STDERR_FILENO, without_secrets(text), kStderrPatience);
 }
 
 bool flush_out() {

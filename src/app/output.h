@@ -12,7 +12,8 @@
 namespace mcpbox::app {
 
 void write_out(std::string_view text);
-// Written at once, after the results so far. What cannot be written is dropped: the exit code says the same.
+// Written at once, after the results so far, without secrets (base/secrets.h). What cannot be written is dropped: the
+// exit code says the same.
 void write_err(std::string_view text);
 
 template <class... Args>

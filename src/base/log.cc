@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "base/secrets.h"
 #include "base/text.h"
 
 namespace mcpbox::log {
@@ -77,6 +78,7 @@ bool enabled(Level level) {
 
 void write(Level level, std::string_view subject, std::string_view message) {
   if (!enabled(level)) return;
+  const std::string said = without_secrets(message);
   const auto now = std::chrono::system_clock::now();
   const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
   const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
@@ -84,9 +86,9 @@ void write(Level level, std::string_view subject, std::string_view message) {
   std::string record;
   if (state().format.load() == Format::kJson) {
     record = fmt::format(R"({{"time":"{}","level":"{}","subject":{},"message":{}}})", time, name_of(level),
-                         json_string(subject), json_string(message));
+                         json_string(subject), json_string(said));
   } else {
-    record = fmt::format("{} {:<7} {}: {}", time, name_of(level), printable(subject, 128), printable(message, 8192));
+    record = fmt::format("{} {:<7} {}: {}", time, name_of(level), printable(subject, 128), printable(said, 8192));
   }
   state().logger->log(spdlog::level::info, spdlog::string_view_t(record));
 }

@@ -16,7 +16,7 @@ void configure(Level level, Format format);
 bool enabled(Level level);
 
 // `subject` is the server or part that the line is about ("everything", "engine"). Text from outside must have gone
-// through printable() or be passed as such; write() escapes control characters once more.
+// through printable() or be passed as such; write() escapes control characters once more, and hides secrets.
 void write(Level level, std::string_view subject, std::string_view message);
 
 template <class... Args>

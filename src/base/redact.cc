@@ -1,50 +1,55 @@
 #include "base/redact.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <utility>
 
-#include "base/base64.h"
+#include "base/http_text.h"
+#include "base/redact_spelling.h"
 #include "base/text.h"
-#include "base/url.h"
 
 namespace mcpbox {
 namespace {
 
-constexpr std::size_t kShortest = 6;  // shorter values occur in ordinary text and would hide it
+constexpr std::size_t kShortest = 6;  // shorter values occur in ordinary text
 constexpr std::size_t kShortestLine = 8;
-constexpr std::size_t kTelling = 4;  // bytes of a secret that would help to guess it
-constexpr unsigned kHashBits = 14;
+constexpr std::size_t kShortestWord = 3;   // shorter ones are hidden only where a value stands
+constexpr std::size_t kTelling = 4;        // bytes of a secret that would help to guess it
+constexpr std::size_t kLongestEscape = 9;  // bytes that may stand for one: \\\\u0041. No other spelling is longer
+constexpr unsigned kHashBits = 16;
+constexpr std::string_view kShortened = "…";  // what printable() ends a shortened text with
 
-// Only whole groups: the last characters depend on what follows the secret in the encoded text.
-std::string base64(std::string_view data) {
-  return base64_encode(data.substr(0, data.size() - data.size() % 3));
-}
-
-std::string json_escaped(std::string_view data) {
-  std::string out;
-  for (const char c : data) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
+// Values that say nothing about anything.
+constexpr std::string_view kOrdinary[] = {"true", "false", "null", "none", "yes", "no", "on", "off"};
 
 // Lines of a secret that say nothing about it, and would hide ordinary text.
 bool is_common(std::string_view line) {
   if (line.find_first_not_of(line.front()) == std::string_view::npos) return true;
   return line.ends_with("-----") && (line.starts_with("-----BEGIN ") || line.starts_with("-----END "));
+}
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+bool is_word(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c & 0x80) != 0;
+}
+
+// Whether what stands beside a word at `at`, and behind that at `beyond`, makes it part of something longer.
+bool goes_on(std::string_view text, std::size_t at, std::size_t beyond, char edge) {
+  if (at >= text.size()) return false;
+  if (is_word(edge) && is_word(text[at])) return true;
+  // 1.25, 12:25, 1,250
+  const bool in_number = text[at] == '.' || text[at] == ':' || text[at] == ',';
+  return is_digit(edge) && in_number && beyond < text.size() && is_digit(text[beyond]);
+}
+
+// As in NAME=1, "1" and name: 1.
+bool is_where_values_stand(std::string_view text, std::size_t at) {
+  if (at > 0 && text[at - 1] == ' ') --at;
+  return at > 0 && std::string_view("=:\"'").contains(text[at - 1]);
 }
 
 std::size_t hash_of_start(std::string_view text) {
@@ -64,25 +69,47 @@ void split_at(std::string_view text, std::string_view separator, Each each) {
   }
 }
 
-void take(std::string_view value, std::vector<Secret>& into) {
-  for (std::string spelling : {std::string(value), base64(value), percent_encode(value), json_escaped(value)}) {
-    if (spelling.size() >= kShortest) into.emplace_back(std::move(spelling));
-  }
+void sort_once(std::vector<Secret>& secrets) {
+  const auto less = [](const Secret& a, const Secret& b) { return a.reveal() < b.reveal(); };
+  const auto same = [](const Secret& a, const Secret& b) { return a.reveal() == b.reveal(); };
+  std::ranges::sort(secrets, less);
+  secrets.erase(std::unique(secrets.begin(), secrets.end(), same), secrets.end());
+}
+
+std::string_view revealed(const Secret& secret) {
+  return secret.reveal();
 }
 
 }  // namespace
 
+void Redactor::take(std::string_view value) {
+  longest_ = std::max(longest_, value.size() * kLongestEscape);
+  each_spelling(value, [&](std::string spelling) {
+    if (spelling.size() >= kShortest && value.size() >= kShortest) {
+      needles_.emplace_back(std::move(spelling));
+    } else if (spelling.size() >= kShortestWord || spelling == value) {
+      words_.emplace_back(std::move(spelling));
+    }
+  });
+}
+
 void Redactor::add(const Secret& secret) {
   const std::string_view value = secret.reveal();
-  if (value.size() < kShortest) return;
-  std::vector<Secret> found = std::move(needles_);
-  take(value, found);
   const std::string_view whole = trim(value);
+  if (whole.empty()) return;
+  if (whole.size() < kShortest) {
+    const auto same = [&](std::string_view word) { return equals_without_case(whole, word); };
+    if (std::ranges::any_of(kOrdinary, same) || std::ranges::binary_search(words_, whole, {}, revealed)) return;
+    take(whole);
+    return sort_once(words_);
+  }
+  if (std::ranges::binary_search(needles_, value, {}, revealed)) return;
   const auto line = [&](std::string_view text) {
     text = trim(text);
-    if (text.size() >= kShortestLine && !is_common(text)) take(text, found);
+    if (text.size() >= kShortestLine && !is_common(text)) take(text);
   };
-  if (whole.size() < value.size() && whole.size() >= kShortest) take(whole, found);
+  take(value);
+  if (whole.size() < value.size()) take(whole);
   split_at(whole, "\n", [&](std::string_view text) {
     if (text.size() < whole.size()) line(text);
     // A key inside of JSON, or a variable that has its line breaks escaped: who uses it prints it with real ones.
@@ -90,38 +117,91 @@ void Redactor::add(const Secret& secret) {
     split_at(text, "\\n",
              [&](std::string_view part) { line(part.ends_with("\\r") ? part.substr(0, part.size() - 2) : part); });
   });
-
-  const auto less = [](const Secret& a, const Secret& b) { return a.reveal() < b.reveal(); };
-  const auto same = [](const Secret& a, const Secret& b) { return a.reveal() == b.reveal(); };
-  std::ranges::sort(found, less);
-  found.erase(std::unique(found.begin(), found.end(), same), found.end());
-  needles_ = std::move(found);
+  sort_once(needles_);
+  sort_once(words_);
   starts_.assign(std::size_t{1} << kHashBits, false);
-  for (const Secret& needle : needles_) {
-    starts_[hash_of_start(needle.reveal())] = true;
-    longest_ = std::max(longest_, needle.reveal().size());
-  }
+  for (const Secret& needle : needles_) starts_[hash_of_start(needle.reveal())] = true;
 }
 
 // Looks at each place of the text once, however many needles there are: a key file has hundreds.
-std::vector<Redactor::Range> Redactor::find(std::string_view text) const {
-  std::vector<Range> ranges;
-  if (needles_.empty()) return ranges;
+void Redactor::find_needles(std::string_view text, std::vector<Range>& into) const {
+  if (needles_.empty()) return;
   for (std::size_t at = 0; at + kShortest <= text.size(); ++at) {
     const std::string_view rest = text.substr(at);
     if (!starts_[hash_of_start(rest)]) continue;
     // All needles that begin the rest are sorted before it, and so is what shares their first bytes.
     const std::string_view start = rest.substr(0, kShortest);
-    auto needle = std::ranges::lower_bound(needles_, start, {}, [](const Secret& one) { return one.reveal(); });
+    auto needle = std::ranges::lower_bound(needles_, start, {}, revealed);
     std::size_t length = 0;
     for (; needle != needles_.end() && needle->reveal().starts_with(start); ++needle) {
       if (rest.starts_with(needle->reveal())) length = std::max(length, needle->reveal().size());
     }
-    if (length == 0) continue;
-    if (!ranges.empty() && at < ranges.back().end) {
-      ranges.back().end = std::max(ranges.back().end, at + length);
+    if (length > 0) into.push_back({at, at + length});
+  }
+}
+
+void Redactor::find_words(std::string_view text, std::vector<Range>& into) const {
+  for (const Secret& secret : words_) {
+    const std::string_view word = secret.reveal();
+    for (std::size_t at = 0; (at = text.find(word, at)) != std::string_view::npos; ++at) {
+      const std::size_t end = at + word.size();
+      // Before the beginning at - 1 and at - 2 are past every end.
+      if (goes_on(text, at - 1, at - 2, word.front()) || goes_on(text, end, end + 1, word.back())) continue;
+      if (word.size() >= kShortestWord || is_where_values_stand(text, at)) into.push_back({at, end});
+    }
+  }
+}
+
+// Of the longest beginning of a secret that ends the text.
+std::size_t Redactor::length_of_broken(std::string_view text) const {
+  for (std::size_t length = std::min(text.size(), longest_); length >= kTelling; --length) {
+    const std::string_view tail = text.substr(text.size() - length);
+    if (length >= kShortest && !starts_[hash_of_start(tail)]) continue;
+    const auto needle = std::ranges::lower_bound(needles_, tail, {}, revealed);
+    if (needle != needles_.end() && needle->reveal().starts_with(tail)) return length;
+  }
+  return 0;
+}
+
+void Redactor::find_broken(std::string_view text, End end, std::vector<Range>& into) const {
+  if (needles_.empty()) return;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t mark = text.find(kShortened, begin);
+    if (mark == std::string_view::npos && end == End::kWhole) return;
+    const std::size_t stop = std::min(mark, text.size());
+    const std::string_view piece = text.substr(begin, stop - begin);
+    // Its last character may be one that an escape was to give.
+    const std::size_t escape = piece.find_last_of("\\%");
+    const bool half = escape != std::string_view::npos && piece.size() - escape < kLongestEscape;
+    std::size_t length = length_of_broken(piece);
+    if (const std::size_t before = half ? length_of_broken(piece.substr(0, escape)) : 0; before > 0)
+      length = std::max(length, before + piece.size() - escape);
+    if (length > 0) into.push_back({stop - length, stop});
+    begin = stop + kShortened.size();
+  }
+}
+
+std::vector<Redactor::Range> Redactor::find(std::string_view text, End end) const {
+  std::vector<Range> found;
+  if (empty()) return found;
+  const auto look = [&](std::string_view view) {
+    find_needles(view, found);
+    find_words(view, found);
+    find_broken(view, end, found);
+  };
+  look(text);
+  for (const Unescaped& view : unescaped(text)) {
+    const std::size_t before = found.size();
+    look(view.text);
+    for (std::size_t i = before; i < found.size(); ++i) found[i] = {view.from[found[i].begin], view.from[found[i].end]};
+  }
+  std::ranges::sort(found, {}, &Range::begin);
+  std::vector<Range> ranges;
+  for (const Range& one : found) {
+    if (!ranges.empty() && one.begin < ranges.back().end) {
+      ranges.back().end = std::max(ranges.back().end, one.end);
     } else {
-      ranges.push_back({at, at + length});
+      ranges.push_back(one);
     }
   }
   return ranges;
@@ -139,33 +219,19 @@ std::string Redactor::replaced(std::string_view text, const std::vector<Range>& 
 }
 
 std::string Redactor::operator()(std::string_view text) const {
-  return replaced(text, find(text));
+  return replaced(text, find(text, End::kWhole));
 }
 
 std::size_t Redactor::cut(std::string_view text, std::size_t at) const {
   if (at >= text.size()) return text.size();
-  for (const Range& range : find(text)) {
+  for (const Range& range : find(text, End::kWhole)) {
     if (range.begin < at && at < range.end) return range.begin > 0 ? range.begin : range.end;
   }
   return at;
 }
 
 std::string Redactor::broken_off(std::string_view text) const {
-  std::vector<Range> ranges = find(text);
-  for (std::size_t length = std::min(text.size(), longest_); length >= kTelling; --length) {
-    const std::string_view end = text.substr(text.size() - length);
-    if (length >= kShortest && !starts_[hash_of_start(end)]) continue;
-    const auto needle = std::ranges::lower_bound(needles_, end, {}, [](const Secret& one) { return one.reveal(); });
-    if (needle == needles_.end() || !needle->reveal().starts_with(end)) continue;
-    Range open{text.size() - length, text.size()};
-    while (!ranges.empty() && open.begin < ranges.back().end) {
-      open.begin = std::min(open.begin, ranges.back().begin);
-      ranges.pop_back();
-    }
-    ranges.push_back(open);
-    break;
-  }
-  return replaced(text, ranges);
+  return replaced(text, find(text, End::kBroken));
 }
 
 }  // namespace mcpbox

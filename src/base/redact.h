@@ -9,32 +9,45 @@
 
 namespace mcpbox {
 
-// Replaces every secret of at least 6 bytes by "***", also in its base64, URL-encoded and JSON-escaped spelling. A
-// value of several lines (a key file) is printed line by line, so each line of it with at least 8 bytes is a secret of
-// its own, but for the armour around keys ("-----BEGIN …-----") and lines of one repeated character.
+// Replaces every secret by "***", also in base64 (wherever in the encoded text it lies), hexadecimal, percent-encoding
+// and with any of its characters escaped as JSON and programming languages do it. A value of several lines (a key file)
+// is printed line by line, so each line of it with at least 8 bytes is a secret of its own, but for the armour around
+// keys ("-----BEGIN …-----") and lines of one repeated character.
+//
+// Values of less than 6 bytes occur in ordinary text: of these whole words are hidden ("4711", not "14711" nor
+// "1.4711"), of less than 3 bytes those that stand where a value does (=1, "1", : 1), and of words like true and none
+// nothing.
 class Redactor {
  public:
   void add(const Secret& secret);
+  // The beginning of a secret before "…", where a text was shortened, is hidden too, if it has at least 4 bytes.
   std::string operator()(std::string_view text) const;
-  bool empty() const { return needles_.empty(); }
-  // The longest needle in bytes: a caller that redacts a stream keeps that much of a tail back.
+  bool empty() const { return needles_.empty() && words_.empty(); }
+  // The longest spelling of a secret in bytes: a caller that redacts a stream keeps that much of a tail back.
   std::size_t longest() const { return longest_; }
 
   // Where to cut a text near `at` without a secret on both sides: `at`, or the beginning of the secret around it, or
   // the end of one that begins the text. Sees only secrets that `text` has whole.
   std::size_t cut(std::string_view text, std::size_t at) const;
-  // For a text that breaks off: as operator(), and at least 4 bytes at its end that begin a secret are hidden too.
+  // For a text that breaks off: as operator(), with an "…" behind it.
   std::string broken_off(std::string_view text) const;
 
  private:
   struct Range {
     std::size_t begin, end;
   };
+  enum class End { kWhole, kBroken };
+  void take(std::string_view value);
   // What secrets cover, in order; those that overlap are one range.
-  std::vector<Range> find(std::string_view text) const;
+  std::vector<Range> find(std::string_view text, End end) const;
+  void find_needles(std::string_view text, std::vector<Range>& into) const;
+  void find_words(std::string_view text, std::vector<Range>& into) const;
+  std::size_t length_of_broken(std::string_view text) const;
+  void find_broken(std::string_view text, End end, std::vector<Range>& into) const;
   static std::string replaced(std::string_view text, const std::vector<Range>& ranges);
 
   std::vector<Secret> needles_;  // sorted, each once
+  std::vector<Secret> words_;    // the short ones, sorted, each once
   std::vector<bool> starts_;     // by a hash of the first bytes: whether a needle begins so
   std::size_t longest_ = 0;
 };

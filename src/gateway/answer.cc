@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/secrets.h"
 #include "json/writer.h"
 
 namespace mcpbox::gateway {
@@ -48,7 +49,12 @@ Task<void> refuse(net::HttpExchange& to, const Error& error) {
 
 Task<void> refuse(net::HttpExchange& to, unsigned status, const Error& error) {
   json::Writer out;
-  out.object().object("error").member("code", code_name(error.code())).member("message", error.message()).end().end();
+  out.object()
+      .object("error")
+      .member("code", code_name(error.code()))
+      .member("message", without_secrets(error.message()))
+      .end()
+      .end();
   return answer(to, status, out.take_line());
 }
 

@@ -4,11 +4,15 @@
 #include <chrono>
 #include <utility>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "gateway/answer.h"
 #include "gateway/control_call.h"
 #include "gateway/views.h"
+#include "json/raw.h"
 #include "json/raw_object.h"
+#include "json/value.h"
+#include "json/writer.h"
 
 namespace mcpbox::gateway {
 namespace {
@@ -58,6 +62,22 @@ Task<void> answer_settled(ControlCall& call, std::chrono::milliseconds patience)
   co_await answer(call.exchange, call.server->settled() ? 200 : 202, view_to_json(call.server->view()));
 }
 
+// A result is the server's to say, to the last byte; why it refuses is for people.
+std::string refusal_without_secrets(const std::string& error) {
+  const auto parsed = json::Value::parse(error);
+  if (!parsed) return R"({"code":0,"message":"***"})";
+  const std::string message = (*parsed)["message"].string_or(), said = without_secrets(message);
+  if (said == message && without_secrets(error) == error) return error;
+  json::Writer out;
+  out.object().member("code", (*parsed)["code"].integer_or(0)).member("message", said);
+  if ((*parsed)["data"].present()) {
+    const std::string data = without_secrets((*parsed)["data"].dump());
+    if (json::valid(data)) out.member("data", json::Raw{data});
+  }
+  out.end();
+  return out.take();
+}
+
 }  // namespace
 
 Task<void> send_tools(ControlCall& call) {
@@ -86,7 +106,8 @@ Task<void> call_tool(ControlCall& call) {
   if (!reply) co_return co_await refuse(call.exchange, reply.error());
   // As it came, without another copy: it may have 16 MiB, and the server decides when many come.
   const bool failed = reply->error_code.has_value();
-  const std::string_view value = failed ? reply->error : reply->result;
+  const std::string said = failed ? refusal_without_secrets(reply->error) : "";
+  const std::string_view value = failed ? std::string_view(said) : reply->result;
   (void)co_await call.exchange.send(200, "application/json", failed ? R"({"rpc_error":)" : R"({"result":)",
                                     value.empty() ? "null" : value, "}\n");
 }

@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "base/secrets.h"
+
 namespace mcpbox::gateway {
 namespace {
 
@@ -21,16 +23,19 @@ void write_view(json::Writer& out, const hosting::ServerView& view) {
       .member("name", view.name)
       .member("state", hosting::name_of(view.state))
       .member("phase", provision::name_of(view.phase))
-      .member("error", view.error)
+      .member("error", without_secrets(view.error))
       .member("sandbox", view.sandbox)
       .member("process", view.process)
       .member("pid", view.pid)
       .member("uid", view.uid)
       .member("restarts", view.restarts)
       .member("tools", view.tool_count);
-  out.object("server").member("name", view.server_name).member("version", view.server_version).end();
+  out.object("server")
+      .member("name", without_secrets(view.server_name))
+      .member("version", without_secrets(view.server_version))
+      .end();
   out.member("environment", view.environment)
-      .member("packages", view.packages)
+      .member("packages", without_secrets(view.packages))
       .member("network", view.network)
       .member("protocol_version", view.protocol_version)
       .member("uptime_ms", view.uptime.count())

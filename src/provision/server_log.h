@@ -30,6 +30,9 @@ class ServerLog {
   ServerLog(boost::asio::any_io_executor executor, Redactor redactor)
       : changed_(std::move(executor)), redact_(std::move(redactor)) {}
 
+  // From now on it is hidden, and what was hidden stays so.
+  void learn(const Secret& secret) { redact_.add(secret); }
+
   void line(LogSource source, std::string_view text);
   // Bytes of stderr as they come; lines are cut at newlines, and longer ones become several of at most 16 KiB. However
   // the bytes are split, the lines are the same.

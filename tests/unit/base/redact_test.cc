@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "base/base64.h"
 #include "base/digest.h"
 
 namespace mcpbox {
@@ -13,14 +16,95 @@ TEST(Redactor, hides_a_secret_in_every_spelling) {
   EXPECT_EQ(redact("key p\"ss/w0rd! end"), "key *** end");
   EXPECT_EQ(redact("url p%22ss%2Fw0rd%21 end"), "url *** end");
   EXPECT_EQ(redact("json p\\\"ss/w0rd! end"), "json *** end");
-  EXPECT_EQ(redact("b64 cCJzcy93MHJk").find("cCJzcy93MHJk"), std::string::npos);
+  EXPECT_EQ(redact("b64 cCJzcy93MHJkIQ==").find("cCJzcy93MHJk"), std::string::npos);
 }
 
-TEST(Redactor, leaves_short_values_because_they_would_hide_ordinary_words) {
+TEST(Redactor, hides_base64_of_a_text_that_the_secret_stands_anywhere_in) {
+  const std::string secret = "n0-such?>key~", url_alphabet = "-_";
+  Redactor redact;
+  redact.add(Secret(secret));
+  for (const std::string before : {"", "a", "ab", "abc", "user:"}) {
+    for (const std::string after : {"", "x", "xy", "xyz"}) {
+      std::string encoded = base64_encode(before + secret + after);
+      for (const bool url : {false, true}) {
+        if (url) {
+          std::ranges::replace(encoded, '+', url_alphabet[0]);
+          std::ranges::replace(encoded, '/', url_alphabet[1]);
+        }
+        const std::string said = redact("Basic " + encoded);
+        // What is left of it are characters that it shares with its neighbours.
+        EXPECT_NE(said.find("***"), std::string::npos) << said;
+        EXPECT_LE(said.size(), 6 + 3 + (before.size() + 2) / 3 * 4 + 1 + (after.size() + 2) / 3 * 4 + 4) << said;
+      }
+    }
+  }
+}
+
+TEST(Redactor, hides_base64_in_lines) {
+  const std::string secret = random_hex(100);
+  Redactor redact;
+  redact.add(Secret(secret));
+  const std::string encoded = base64_encode(secret);
+  for (const std::size_t columns : {64u, 76u}) {
+    for (std::size_t at = 0; at + columns <= encoded.size(); at += columns)
+      EXPECT_EQ(redact(encoded.substr(at, columns)), "***");
+  }
+}
+
+TEST(Redactor, hides_hexadecimal) {
+  Redactor redact;
+  redact.add(Secret("jklmno"));
+  EXPECT_EQ(redact("6a6b6c6d6e6f 6A6B6C6D6E6F"), "*** ***");
+}
+
+TEST(Redactor, hides_a_secret_whichever_of_its_characters_are_escaped) {
+  Redactor redact;
+  redact.add(Secret("pa\u00df/<w0rd>&\"\xc3\xa9\n\xf0\x9f\x98\x80\\ end"));
+  for (const char* spelling : {
+           R"(paß/<w0rd>&\"é\n😀\\ end)",                                // UTF-8 left as it is
+           R"(pa\u00df/<w0rd>&\"\u00e9\n\ud83d\ude00\\ end)",            // ASCII only
+           R"(pa\u00df\/<w0rd>&\"é\n😀\\ end)",                          // PHP
+           R"(paß/\u003cw0rd\u003e\u0026\"é\n😀\\ end)",                 // Go
+           R"(\u0070\u0061ß/<w0rd>&\"é\u000a😀\u005c end)",              // any
+           R"(pa\xc3\x9f/<w0rd>&"\xc3\xa9\n\xf0\x9f\x98\x80\\ end)",     // bytes of Python
+           R"(pa\\u00df/<w0rd>&\\\"é\\n😀\\\\ end)",                     // JSON in JSON
+           "pa%c3%9f%2f%3Cw0rd%3E%26%22%C3%A9%0A%F0%9F%98%80%5C%20end",  // a query
+           "pa%C3%9F/%3Cw0rd%3E&%22%C3%A9%0a%F0%9F%98%80%5C+end",        // a form
+           "pa%25C3%259F%252F%253Cw0rd%253E%2526%2522%25C3%25A9%250A%25F0%259F%2598%2580%255C%2520end",
+       }) {
+    EXPECT_EQ(redact(std::string("> ") + spelling + " <"), "> *** <");
+  }
+}
+
+TEST(Redactor, keeps_what_only_looks_like_an_escape) {
+  Redactor redact;
+  redact.add(Secret("hunter2-hunter2"));
+  for (const std::string text : {"100 % \\q \\u12 %zz %", "\\", "%", "a\\x4", "C:\\new\\table"})
+    EXPECT_EQ(redact(text), text);
+}
+
+TEST(Redactor, leaves_values_that_are_ordinary_words) {
   Redactor redact;
   redact.add(Secret("on"));
+  redact.add(Secret("True"));
   EXPECT_TRUE(redact.empty());
   EXPECT_EQ(redact("turn on"), "turn on");
+}
+
+TEST(Redactor, hides_short_values_where_they_are_whole_words) {
+  Redactor redact;
+  redact.add(Secret("4711"));
+  redact.add(Secret("a!b"));
+  redact.add(Secret("x7"));
+  EXPECT_EQ(redact("pin 4711, 4711"), "pin ***, ***");
+  EXPECT_EQ(redact("{\"pin\":\"4711\"} (4711)"), "{\"pin\":\"***\"} (***)");
+  EXPECT_EQ(redact("4711"), "***");
+  EXPECT_EQ(redact("NDcxMQ== and 34373131, 471%31"), "***== and ***, ***");
+  for (const char* other : {"14711", "47112", "4711ms", "x4711", "1.4711", "4711.5", "12:4711"})
+    EXPECT_EQ(redact(other), other);
+  EXPECT_EQ(redact("it is a!b."), "it is ***.");
+  EXPECT_EQ(redact("PIN=x7 'x7' pin: x7"), "PIN=*** '***' pin: ***");
+  EXPECT_EQ(redact("the x7 model"), "the x7 model");
 }
 
 TEST(Redactor, hides_the_longer_of_two_nested_secrets_whole) {
@@ -89,6 +173,10 @@ TEST(Redactor, hides_the_beginning_of_a_secret_where_a_text_breaks_off) {
   EXPECT_EQ(redact.broken_off("ab hunter2-hunter2"), "ab ***");
   EXPECT_EQ(redact.broken_off("ab hunter2-hunter2-an"), "ab ***");
   EXPECT_EQ(redact.broken_off("the hun"), "the hun");
+  EXPECT_EQ(redact.broken_off("ab hunter2\\u002dhunt"), "ab ***");
+  EXPECT_EQ(redact.broken_off("ab hunter2\\u002dhunt\\u00"), "ab ***");
+  EXPECT_EQ(redact.broken_off("ab hunter2%2dhunt%"), "ab ***");
+  EXPECT_EQ(redact("ab hunter2-hunt…, and hunter2-hu… hunter"), "ab ***…, and ***… hunter");
   EXPECT_EQ(redact.broken_off("nothing"), "nothing");
   EXPECT_EQ(Redactor().broken_off("anything"), "anything");
 }

@@ -1,0 +1,158 @@
+#include "base/redact_spelling.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "base/base64.h"
+
+namespace mcpbox {
+namespace {
+
+constexpr unsigned kDepth = 3;                // a server's JSON, in a message of its own, in an answer of ours
+constexpr std::size_t kColumns[] = {64, 76};  // PEM (RFC 7468), MIME (RFC 2045)
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// The number that `digits` hexadecimal digits at `at` mean, or -1.
+int hex_number(std::string_view text, std::size_t at, std::size_t digits) {
+  if (at + digits > text.size()) return -1;
+  int value = 0;
+  for (std::size_t i = at; i < at + digits; ++i) {
+    const int digit = hex_digit(text[i]);
+    if (digit < 0) return -1;
+    value = value * 16 + digit;
+  }
+  return value;
+}
+
+std::string utf8(std::uint32_t point) {
+  const auto byte = [](std::uint32_t value) { return static_cast<char>(value); };
+  if (point < 0x80) return {byte(point)};
+  const char last = byte(0x80 | (point & 0x3F));
+  if (point < 0x800) return {byte(0xC0 | (point >> 6)), last};
+  const char middle = byte(0x80 | ((point >> 6) & 0x3F));
+  if (point < 0x10000) return {byte(0xE0 | (point >> 12)), middle, last};
+  return {byte(0xF0 | (point >> 18)), byte(0x80 | ((point >> 12) & 0x3F)), middle, last};
+}
+
+// The escape at `at`, which is a backslash: its length, 0 for none, and what it means.
+std::pair<std::size_t, std::string> backslash(std::string_view text, std::size_t at) {
+  if (at + 1 == text.size()) return {};
+  constexpr std::string_view kNames = "nrtbf0\"'\\/", kMeanings("\n\r\t\b\f\0\"'\\/", 10);
+  const char kind = text[at + 1];
+  if (const std::size_t found = kNames.find(kind); found != std::string_view::npos)
+    return {2, std::string(1, kMeanings[found])};
+  if (kind == 'x') {
+    const int byte = hex_number(text, at + 2, 2);
+    return byte < 0 ? std::pair<std::size_t, std::string>()
+                    : std::pair(std::size_t{4}, std::string(1, static_cast<char>(byte)));
+  }
+  if (kind != 'u') return {};
+  const int first = hex_number(text, at + 2, 4);
+  if (first < 0) return {};
+  if (first >= 0xD800 && first < 0xDC00 && text.substr(at + 6).starts_with("\\u")) {
+    const int second = hex_number(text, at + 8, 4);
+    if (second >= 0xDC00 && second < 0xE000)
+      return {12, utf8(0x10000u + (static_cast<std::uint32_t>(first - 0xD800) << 10) +
+                       static_cast<std::uint32_t>(second - 0xDC00))};
+  }
+  return {6, utf8(static_cast<std::uint32_t>(first))};
+}
+
+std::pair<std::size_t, std::string> percent(std::string_view text, std::size_t at) {
+  const int byte = hex_number(text, at + 1, 2);
+  if (byte < 0) return {};
+  return {3, std::string(1, static_cast<char>(byte))};
+}
+
+// False when there was nothing to read.
+bool unescape(const Unescaped& in, char mark, Unescaped& out) {
+  const std::string_view text = in.text;
+  if (!text.contains(mark)) return false;
+  bool any = false;
+  out.text.reserve(text.size());
+  out.from.reserve(in.from.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const auto [length, meaning] = text[at] != mark ? std::pair<std::size_t, std::string>()
+                                   : mark == '\\'   ? backslash(text, at)
+                                                    : percent(text, at);
+    any = any || length > 0;
+    out.text += length > 0 ? std::string_view(meaning) : text.substr(at, 1);
+    out.from.resize(out.text.size(), in.from[at]);
+    at += std::max<std::size_t>(length, 1);
+  }
+  out.from.push_back(in.from.back());
+  return any;
+}
+
+void add_unescaped(const Unescaped& of, unsigned depth, std::vector<Unescaped>& all) {
+  for (const char mark : {'\\', '%'}) {
+    Unescaped read;
+    if (!unescape(of, mark, read)) continue;
+    if (depth > 1) add_unescaped(read, depth - 1, all);
+    all.push_back(std::move(read));
+  }
+}
+
+// Only what the value alone decides: the characters beside it depend on its neighbours.
+std::string base64_behind(std::size_t bytes_before, std::string_view value) {
+  std::string text(bytes_before, '\0');
+  text += value;
+  const std::string encoded = base64_encode(text);
+  const std::size_t begin = (bytes_before * 8 + 5) / 6, end = text.size() * 8 / 6;
+  return end > begin ? encoded.substr(begin, end - begin) : "";
+}
+
+}  // namespace
+
+void each_spelling(std::string_view value, const std::function<void(std::string)>& each) {
+  each(std::string(value));
+  // Forms write a space so (application/x-www-form-urlencoded).
+  if (value.contains(' ')) {
+    std::string form(value);
+    std::ranges::replace(form, ' ', '+');
+    each(std::move(form));
+  }
+  for (std::size_t before = 0; before < 3; ++before) {
+    const std::string encoded = base64_behind(before, value);
+    std::string url = encoded;
+    std::ranges::replace(url, '+', '-');
+    std::ranges::replace(url, '/', '_');
+    if (url != encoded) each(std::move(url));
+    for (const std::size_t columns : kColumns) {
+      for (std::size_t at = 0; before == 0 && encoded.size() > columns && at < encoded.size(); at += columns)
+        each(encoded.substr(at, columns));
+    }
+    each(encoded);
+  }
+  // And with nothing behind it.
+  std::string alone = base64_encode(value);
+  alone.erase(alone.find_last_not_of('=') + 1);
+  each(std::move(alone));
+  std::string lower, upper;
+  for (const char c : value) {
+    const unsigned byte = static_cast<unsigned char>(c);
+    for (const unsigned half : {byte >> 4u, byte & 15u}) {
+      lower += "0123456789abcdef"[half];
+      upper += "0123456789ABCDEF"[half];
+    }
+  }
+  each(std::move(lower));
+  each(std::move(upper));
+}
+
+std::vector<Unescaped> unescaped(std::string_view text) {
+  std::vector<Unescaped> all;
+  if (text.find_first_of("\\%") == std::string_view::npos) return all;
+  Unescaped plain{std::string(text), {}};
+  for (std::size_t at = 0; at <= text.size(); ++at) plain.from.push_back(at);
+  add_unescaped(plain, kDepth, all);
+  return all;
+}
+
+}  // namespace mcpbox

@@ -1,0 +1,134 @@
+"""A server writes its secrets down wherever mcpbox shows its words: error texts of initialize, refusals of calls, names, a
+program that is not there."""
+import base64
+import json
+import os
+import pathlib
+import subprocess
+import unittest
+
+from program import Home, until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
+SECRET = 'zq/Wn0-"7&é+k9\\Lm'
+TOKEN = "Tz8WqLm4Xc0Rv9"
+PIN = "4711"
+
+# Answers initialize as its first argument says, and every call with a refusal that holds the second one.
+SERVER = r'''
+import json, sys
+first, refusal = sys.argv[1], sys.argv[2]
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked:
+        continue
+    answer = {"jsonrpc": "2.0", "id": asked["id"]}
+    if asked["method"] == "initialize" and first:
+        answer["error"] = {"code": -32000, "message": first}
+    elif asked["method"] == "initialize":
+        answer["result"] = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                            "serverInfo": {"name": refusal[:60], "version": "1"}}
+    elif asked["method"] == "tools/list":
+        answer["result"] = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}
+    else:
+        answer["error"] = {"code": -32000, "message": refusal}
+    print(json.dumps(answer), flush=True)
+'''
+
+
+def behind(before, secret):
+    """What base64 makes of the secret behind so many other bytes, without what the neighbours decide."""
+    text = base64.b64encode(b"." * before + secret.encode()).decode().rstrip("=")
+    return text[(before * 8 + 5) // 6:(before + len(secret.encode())) * 8 // 6]
+
+
+def quoted(text):
+    return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"%{byte:02x}" for byte in text.encode())
+
+
+SPELLINGS = {
+    "plain": SECRET,
+    "base64-0": base64.b64encode(SECRET.encode()).decode(),
+    "base64-1": base64.b64encode(b"u" + SECRET.encode() + b"!").decode(),
+    "base64-2": base64.b64encode(b"u:" + SECRET.encode() + b"!").decode(),
+    "json": json.dumps(SECRET),
+    "json-utf8": json.dumps(SECRET, ensure_ascii=False).replace("/", "\\/"),
+    "json-go": json.dumps(SECRET).replace("&", "\\u0026"),
+    "json-twice": json.dumps(json.dumps(SECRET)),
+    "url": quoted(SECRET),
+    "url-upper": quoted(SECRET).upper().replace("ZQ", "zq").replace("WN", "Wn").replace("K9", "k9").replace("LM", "Lm"),
+    "hex": SECRET.encode().hex(),
+}
+
+
+class SecretsSaid(unittest.TestCase):
+    def setUp(self):
+        self.home = Home()
+        self.addCleanup(self.home.close)
+        self.engine = "native" if ENGINE == "native" else os.environ.get("DOCKER_HOST") or subprocess.run(
+            [ROOT / "scripts" / "engine", "--socket-path"], check=True, capture_output=True, text=True).stdout.strip()
+        (self.home.root / "secret").write_text(SECRET + "\n")
+        (self.home.root / "program").write_text(f"/opt/{TOKEN}\n")
+
+    def serve(self, servers):
+        self.home.config.write_text("version: 1\nservers:\n" + "".join(f"  {name}: {json.dumps(server)}\n" for name, server in servers.items()))
+        with open(self.home.root / "said", "wb") as said:
+            self.home.serve(self.engine, stderr=said)
+        until(lambda: self.home.run("ps", "--wait", "60", timeout=120).returncode in (0, 5), "all are started or failed", 120)
+
+    def everything(self, servers, calls=()):
+        texts = [self.home.run("ps").stdout, self.home.run("ps", "--format", "json").stdout, (self.home.root / "said").read_text()]
+        for name in servers:
+            texts += [self.home.run("logs", name).stdout, self.home.run("logs", name, "--format", "json").stdout]
+            for form in ([], ["--format", "json"]):
+                ended = self.home.run("call", name, "t", *form)
+                texts += [ended.stdout, ended.stderr]
+        return texts
+
+    def not_in(self, texts, needles):
+        for text in texts:
+            for needle in needles:
+                self.assertNotIn(needle, text)
+
+    def speaks(self, first, refusal, **env):
+        return {"command": "python3", "args": ["-c", SERVER, first, refusal], "env": {"SECRET": "${file:secret}", **env}}
+
+    def test_in_whatever_spelling(self):
+        for how in ("initialize", "call"):
+            with self.subTest(how=how):
+                servers = {name: self.speaks("", f"no <{text}>") if how == "call" else self.speaks(f"no <{text}>", "")
+                           for name, text in SPELLINGS.items()}
+                self.home.close()
+                self.setUp()
+                for server in servers.values():  # the words stand in the file: a dollar sign would be read
+                    self.assertNotIn("$", json.dumps(server["args"][2:]))
+                self.serve(servers)
+                texts = self.everything(servers)
+                self.assertTrue(any("no <" in text for text in texts))
+                # JSON of `ps` and `call` escapes once more.
+                needles = {form for text in SPELLINGS.values()
+                           for form in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])}
+                self.not_in(texts, needles | {behind(before, SECRET) for before in range(3)})
+
+    def test_in_the_name_of_a_program_that_is_not_there(self):
+        self.serve({"gone": {"command": "${file:program}"}})
+        texts = self.everything(["gone"])
+        self.not_in(texts, [TOKEN])
+        self.assertIn("***", texts[0])
+
+    def test_short_ones_are_hidden_as_words(self):
+        self.serve({"short": self.speaks(f"pin {PIN} is wrong, 14711 is not, and the pin={PIN}", "", PIN=PIN)})
+        texts = self.everything(["short"])
+        for text in texts:
+            self.assertNotRegex(text, rf"\b{PIN}\b")
+        self.assertIn("pin *** is wrong, 14711 is not", texts[0])
+
+    def test_by_a_run(self):
+        ended = self.home.run("run", "--engine", self.engine, "-e", f"TOKEN={TOKEN}", "--", f"/opt/{TOKEN}")
+        self.assertNotEqual(ended.returncode, 0)
+        self.assertNotIn(TOKEN, ended.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

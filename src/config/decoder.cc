@@ -9,21 +9,13 @@
 #include <utility>
 
 #include "base/text.h"
+#include "config/credential_helper.h"
 #include "config/keys.h"
 #include "sys/pem_file.h"
 
 namespace mcpbox::config {
 namespace fs = std::filesystem;
 namespace {
-
-// Names whose values are no secrets: everything else is one until somebody says otherwise.
-constexpr std::string_view kHarmless[] = {
-    "PATH", "LANG",   "LANGUAGE", "TZ",       "HOME",     "TERM",      "SHELL",      "USER",
-    "PWD",  "TMPDIR", "LOGNAME",  "NODE_ENV", "NO_COLOR", "LOG_LEVEL", "PYTHONPATH", "PYTHONUNBUFFERED"};
-
-bool is_harmless(std::string_view name) {
-  return name.starts_with("LC_") || std::find(std::begin(kHarmless), std::end(kHarmless), name) != std::end(kHarmless);
-}
 
 std::string_view kind_name(const Node& node) {
   switch (node.kind) {
@@ -106,7 +98,7 @@ bool Decoder::resolve_one(const Node& node, const std::string& path, std::string
       return false;
     }
     out += value;
-    secrets_.emplace_back(value);
+    if (!is_harmless_variable(name)) learn(value);
     return true;
   }
   if (reference.starts_with("file:")) {
@@ -123,13 +115,39 @@ bool Decoder::resolve_one(const Node& node, const std::string& path, std::string
       return false;
     }
     out += *content;
-    secrets_.emplace_back(*std::move(content));
+    learn(*std::move(content));
     return true;
   }
-  problem(node,
-          fmt::format("{}: '${{{}}}' is no reference; write ${{env:NAME}} or ${{file:PATH}}, or $$ for a dollar sign",
-                      path, printable(reference, 60)));
+  if (reference.starts_with("helper:")) return resolve_helper(node, path, reference, out);
+  problem(node, fmt::format("{}: '${{{}}}' is no reference; write ${{env:NAME}}, ${{file:PATH}} or "
+                            "${{helper:NAME:KEY}}, or $$ for a dollar sign",
+                            path, printable(reference, 60)));
   return false;
+}
+
+bool Decoder::resolve_helper(const Node& node, const std::string& path, std::string_view reference, std::string& out) {
+  const auto wrong = [&](const Error& error) {
+    problem(node, fmt::format("{}: '${{{}}}': {}", path, printable(reference, 100), error.message()));
+    return false;
+  };
+  const auto key = parse_helper(reference.substr(std::string_view("helper:").size()));
+  if (!key) return wrong(key.error());
+  if (later_ != nullptr) {
+    if (const auto there = sources_.has_helper(*key); !there) return wrong(there.error());
+    later_->helpers.insert(*key);
+    out += fmt::format("${{{}}}", reference);
+    return true;
+  }
+  auto secret = sources_.helper(*key);
+  if (!secret) return wrong(secret.error());
+  out += secret->reveal();
+  learn(std::string(secret->reveal()));
+  return true;
+}
+
+void Decoder::learn(std::string value) {
+  secrets_.emplace_back(std::move(value));
+  if (!place_) sources_.learned(secrets_.back());
 }
 
 bool Decoder::resolve(const Node& node, const std::string& path, std::string& out, bool& referenced) {
@@ -147,6 +165,7 @@ bool Decoder::resolve(const Node& node, const std::string& path, std::string& ou
         return false;
       }
       referenced = true;
+      if (later_ != nullptr) later_->any = true;
       good = resolve_one(node, path, rest.substr(2, end - 2), out) && good;
       at += end + 1;
     } else {
@@ -278,7 +297,10 @@ void Decoder::env(const Node& node, const std::string& path, std::map<std::strin
     std::string text;
     bool referenced = false;
     if (!is_text(value, name) || !resolve(value, name, text, referenced)) continue;
-    out[key.text] = Value{Secret(std::move(text)), referenced || !is_harmless(key.text)};
+    Value& entry = out[key.text];
+    entry.secret = referenced || is_secret_variable(key.text, text);
+    entry.text = Secret(std::move(text));
+    if (entry.secret && !referenced) sources_.learned(entry.text);
   }
 }
 
@@ -301,7 +323,9 @@ std::string Decoder::absolute(const Node& node, const std::string& path, std::st
 
 void Decoder::path(const Node& node, const std::string& path, Must must, std::string& out) {
   std::string written;
+  place_ = true;
   text(node, path, written);
+  place_ = false;
   if (!written.empty()) path_text(node, written, path, must, out);
 }
 

@@ -1,12 +1,13 @@
 // What the sections of mcpbox.yaml are decoded with: strict scalars, references to secrets, paths, key checks.
 //
 // No problem names a value that may be secret: it quotes numbers, switches and paths as they stand in the file, never
-// what `${env:…}` or `${file:…}` gave, and never the value of an environment variable.
+// what a reference gave, and never the value of an environment variable.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@ class Decoder {
  public:
   Decoder(std::string file, const Sources& sources, std::vector<Problem>& problems);
 
+  const std::string& file() const { return file_; }
   void problem(const Node& at, std::string what);
 
   // The entries of a section, or nothing (with a problem) when the node is no map. Unknown keys are reported. An empty
@@ -61,10 +63,32 @@ class Decoder {
   // The files of all ${file:…} so far, absolute, as they were written.
   std::vector<std::string> take_secret_files();
 
+  // For what is derived from one.
+  void learn(std::string value);
+
+  // While it lives, `${helper:…}` is not asked but noted in `helpers`, and stands for itself. `any` becomes true when
+  // there was a reference of any kind.
+  class Later {
+   public:
+    Later(Decoder& decoder, std::set<HelperKey>& helpers, bool& any) : decoder_(decoder), helpers(helpers), any(any) {
+      decoder_.later_ = this;
+    }
+    ~Later() { decoder_.later_ = nullptr; }
+    Later(const Later&) = delete;
+    Later& operator=(const Later&) = delete;
+
+   private:
+    friend class Decoder;
+    Decoder& decoder_;
+    std::set<HelperKey>& helpers;
+    bool& any;
+  };
+
  private:
   bool is_text(const Node& node, const std::string& path);
   bool resolve(const Node& node, const std::string& path, std::string& out, bool& referenced);
   bool resolve_one(const Node& node, const std::string& path, std::string_view reference, std::string& out);
+  bool resolve_helper(const Node& node, const std::string& path, std::string_view reference, std::string& out);
   std::string absolute(const Node& node, const std::string& path, std::string written);
 
   std::string file_;
@@ -73,6 +97,8 @@ class Decoder {
   std::vector<Problem>& problems_;
   std::vector<Secret> secrets_;
   std::vector<std::string> secret_files_;
+  Later* later_ = nullptr;
+  bool place_ = false;  // a path is read: what is said of the daemon's own places has to name them
 };
 
 // True when `path` is `root` or beneath it, component by component. Both canonical.

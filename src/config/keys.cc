@@ -2,11 +2,21 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 
 #include "config/sections.h"
 
 namespace mcpbox::config {
 namespace {
+
+// Names whose values are no secrets: everything else is one until somebody says otherwise.
+constexpr std::string_view kHarmless[] = {
+    "PATH", "LANG",   "LANGUAGE", "TZ",       "HOME",     "TERM",      "SHELL",      "USER",
+    "PWD",  "TMPDIR", "LOGNAME",  "NODE_ENV", "NO_COLOR", "LOG_LEVEL", "PYTHONPATH", "PYTHONUNBUFFERED"};
+// Parts of names whose values are secrets however short they are.
+constexpr std::string_view kTellingParts[] = {"KEY", "TOKEN", "SECRET", "PASS", "PWD",
+                                              "PIN", "AUTH",  "CRED",   "OTP",  "CODE"};
+constexpr std::size_t kLongEnough = 6;
 
 std::array<KeyTable, 3> tables() {
   return {top_keys(), server_keys(), network_keys()};
@@ -19,6 +29,22 @@ bool is_variable_name(std::string_view name) {
   return std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
   });
+}
+
+bool is_harmless_variable(std::string_view name) {
+  return name.starts_with("LC_") || std::ranges::find(kHarmless, name) != std::end(kHarmless);
+}
+
+bool is_secret_variable(std::string_view name, std::string_view value) {
+  if (is_harmless_variable(name)) return false;
+  if (value.size() >= kLongEnough) return true;
+  std::string upper(name);
+  std::ranges::transform(upper, upper.begin(),
+                         [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+  if (std::ranges::any_of(kTellingParts, [&](std::string_view part) { return upper.contains(part); })) return true;
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  return std::ranges::any_of(value, digit) && std::ranges::any_of(value, letter);
 }
 
 std::vector<Section> sections() {

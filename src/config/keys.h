@@ -26,6 +26,14 @@ struct KeyTable {
 // Letters, digits and _, the first no digit: what a variable may be called here.
 bool is_variable_name(std::string_view name);
 
+// PATH, LANG and other names of variables whose values are no secrets.
+bool is_harmless_variable(std::string_view name);
+
+// Whether the value of such a variable, as it stands in the file or on a command line, is to be hidden: every one that
+// has 6 bytes and more, but for names like PATH and LANG. A shorter one occurs in ordinary text: when the name says so
+// (KEY, TOKEN, PASS, PIN …), or when it has both letters and digits.
+bool is_secret_variable(std::string_view name, std::string_view value);
+
 std::vector<Section> sections();
 std::span<const std::string_view> keys_of(std::string_view section);
 

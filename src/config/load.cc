@@ -10,8 +10,10 @@
 #include <cstring>
 #include <tuple>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "config/credential_helper.h"
 #include "config/decoder.h"
 #include "config/sections.h"
 #include "config/yaml_reader.h"
@@ -93,6 +95,20 @@ std::expected<std::string, std::string> Sources::file(const std::string& path) c
   if (content->ends_with('\n')) content->pop_back();
   if (content->ends_with('\r')) content->pop_back();
   return content;
+}
+
+Result<Secret> Sources::helper(const HelperKey& key) const {
+  return ask_helper_now(key);
+}
+
+Result<void> Sources::has_helper(const HelperKey& key) const {
+  auto found = find_helper(key);
+  if (!found) return fail(std::move(found).error());
+  return {};
+}
+
+void Sources::learned(const Secret& secret) const {
+  keep_secret(secret);
 }
 
 std::string Sources::engine_problem(const std::string& /*address*/) const {

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
+#include "config/helper_key.h"
 #include "config/settings.h"
 
 namespace mcpbox::config {
@@ -21,13 +23,16 @@ struct Problem {
 
 void sort_by_place(std::vector<Problem>& problems);
 
-// What the file refers to: environment variables and files for ${env:…} and ${file:…}, and the engines that there are.
+// What the file refers to: environment variables, files and helpers for references, and the engines that there are.
 // Tests pass their own.
 struct Sources {
   virtual ~Sources() = default;
   virtual const char* env(const std::string& name) const;  // nullptr when unset
   virtual std::expected<std::string, std::string> file(
-      const std::string& path) const;  // ≤ 64 KiB; one trailing newline goes
+      const std::string& path) const;                         // ≤ 64 KiB; one trailing newline goes
+  virtual Result<Secret> helper(const HelperKey& key) const;  // config/credential_helper.h; blocks
+  virtual Result<void> has_helper(const HelperKey& key) const;
+  virtual void learned(const Secret& secret) const;  // what was read and is not to be said: keep_secret()
   // Why this address names no engine that can run servers, for people; empty when it does. Here: always empty.
   virtual std::string engine_problem(const std::string& address) const;
 };

@@ -3,6 +3,7 @@
 
 #include "config/decoder.h"
 #include "config/keys.h"
+#include "config/references.h"
 #include "config/settings.h"
 
 namespace mcpbox::config {
@@ -16,6 +17,9 @@ KeyTable network_keys();
 void decode_settings(Decoder& decoder, const Node& root, Settings& settings);
 // The part that load_place() reads.
 void decode_place(Decoder& decoder, const Node& root, Image image, Settings& settings);
+
+// The parts of it that are read again at each start (config/references.h).
+void decode_referring(Decoder& decoder, const ServerReferences& from, ServerSettings& server);
 
 // One entry of `servers:`. `allowed_roots` are canonical.
 void decode_server(Decoder& decoder, const Node& key, const Node& node, const std::vector<std::string>& allowed_roots,

@@ -41,6 +41,8 @@ constexpr Hint kServerHints[] = {
     {"mount", "path", "did you mean 'host_path'?"},
 };
 
+constexpr std::size_t kTellingName = 8;  // shorter names of programs are words
+
 constexpr std::string_view kServerModes[] = {"stdio"};  // in the order of Mode
 constexpr std::string_view kPathModes[] = {"none", "ro", "rw"};
 constexpr std::string_view kMountModes[] = {"ro", "rw"};
@@ -136,7 +138,6 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
       if (*index == 0) box.host_path.reset();
     }
   }
-  if (const Node* env = map.find("env")) decoder.env(*env, at("env"), box.env);
   if (const Node* timeout = map.find("startup_timeout_sec")) {
     std::uint64_t seconds = static_cast<std::uint64_t>(box.startup_timeout.count());
     decoder.whole(*timeout, at("startup_timeout_sec"), 1, 86'400, seconds);
@@ -178,10 +179,29 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
   if (!box.mounts.empty()) box.isolation = Isolation::kDedicated;
 }
 
+// Without a word of what is wrong with the map: whoever decodes it says that.
+const Node* entry_of(const Node* map, std::string_view key) {
+  if (map == nullptr) return nullptr;
+  const auto found = std::ranges::find_if(map->entries, [&](const Entry& entry) { return entry.key.text == key; });
+  return found == map->entries.end() ? nullptr : &found->value;
+}
+
 }  // namespace
 
 KeyTable server_keys() {
   return {kServerSections, kServerHints};
+}
+
+void decode_referring(Decoder& decoder, const ServerReferences& from, ServerSettings& server) {
+  if (from.command) {
+    decoder.text(*from.command, from.path + ".command", server.command);
+    // A program that is not there is told by its name too.
+    const std::string name = server.command.substr(server.command.rfind('/') + 1);
+    if (from.command->text.contains("${") && name.size() >= kTellingName) decoder.learn(name);
+  }
+  if (from.args) decoder.texts(*from.args, from.path + ".args", server.args);
+  if (from.env) decoder.env(*from.env, from.path + ".env", server.env);
+  if (from.box_env) decoder.env(*from.box_env, from.path + ".box.env", server.box.env);
 }
 
 void decode_server(Decoder& decoder, const Node& key, const Node& node, const std::vector<std::string>& allowed_roots,
@@ -206,20 +226,31 @@ void decode_server(Decoder& decoder, const Node& key, const Node& node, const st
     }
   }
   if (const Node* enable = map.find("enable")) decoder.boolean(*enable, path + ".enable", server.enable);
+  auto from = std::make_shared<ServerReferences>();
+  from->file = decoder.file();
+  from->path = path;
+  const auto copy = [](const Node* part) { return part == nullptr ? std::nullopt : std::optional(*part); };
+  from->command = copy(map.find("command"));
+  from->args = copy(map.find("args"));
+  from->env = copy(map.find("env"));
+  from->box_env = copy(entry_of(map.find("box"), "env"));
+  bool any = false;
+  {
+    const Decoder::Later later(decoder, from->helpers, any);
+    decode_referring(decoder, *from, server);
+  }
+  if (any) server.references = std::move(from);
   if (const Node* command = map.find("command")) {
-    decoder.text(*command, path + ".command", server.command);
     server.written.push_back({server.command, command->line, command->column});
   } else if (node.kind == Node::Kind::kMap || node.kind == Node::Kind::kNull) {
     decoder.problem(
         key, fmt::format("{}: 'command' is missing: the program that is the server, as in 'command: npx'", path));
   }
   if (const Node* args = map.find("args")) {
-    decoder.texts(*args, path + ".args", server.args);
     // What cannot be read is left out of args; then nothing is planned.
     for (std::size_t i = 0; i < server.args.size() && server.args.size() == args->items.size(); ++i)
       server.written.push_back({server.args[i], args->items[i].line, args->items[i].column});
   }
-  if (const Node* env = map.find("env")) decoder.env(*env, path + ".env", server.env);
   if (const Node* cwd = map.find("cwd")) {
     std::string directory;
     decoder.path(*cwd, path + ".cwd", Decoder::Must::kBeDirectory, directory);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,8 +13,7 @@
 
 namespace mcpbox::config {
 
-// `${env:NAME}` and `${file:path}` are resolved while loading. `secret` is true when the value came from one of them,
-// or when the variable's name is not on the list of harmless ones (PATH, LANG, TZ, …).
+// References are resolved while loading (config/references.h: and again at each start). `secret`: is_secret_variable().
 struct Value {
   Secret text;
   bool secret = true;
@@ -92,6 +92,8 @@ struct ServerBoxSettings {
   std::vector<MountSettings> mounts;  // a server with mounts is dedicated
 };
 
+struct ServerReferences;
+
 struct ServerSettings {
   std::string name;  // the key: [A-Za-z0-9][A-Za-z0-9_.-]{0,63}
   Mode mode = Mode::kStdio;
@@ -102,9 +104,10 @@ struct ServerSettings {
   std::optional<std::string> cwd;               // host path; canonical after loading
   std::chrono::seconds tool_call_timeout{300};  // 0 = none
   ServerBoxSettings box;
-  // What ${env:…} and ${file:…} gave anywhere in this server: to be redacted from what is printed.
+  // What references gave anywhere in this server: to be redacted from what is printed.
   std::vector<Secret> secrets;
-  int line = 0;  // where the server stands in the file, for messages
+  std::shared_ptr<const ServerReferences> references;  // null where command, args and env have none
+  int line = 0;                                        // where the server stands in the file, for messages
   int column = 0;
   std::vector<Written> written;  // host_path, mounts, cwd, command and args: what a planner may find fault with
 };

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "hosting/sandbox_connection.h"
+#include "provision/server_references.h"
 
 namespace mcpbox::hosting {
 namespace {
@@ -40,6 +41,9 @@ Task<Result<std::unique_ptr<Connection>>> SandboxConnector::connect(ConnectReque
                                                                     provision::StartReport& report) {
   Heard heard(report);
   heard.phase(provision::Phase::kSessionCreate);
+  auto fresh = co_await provision::with_fresh_references(context_.host.pool, settings_, log_);
+  if (!fresh) co_return fail(std::move(fresh).error());
+  settings_ = std::move(*fresh);
   std::optional<Error> failed;
   for (int plans = 0; !failed || (failed->code() == Code::kAborted && plans < kPlans); ++plans) {
     auto start = co_await provision::start_of(context_.host, settings_, request.id);

@@ -33,7 +33,7 @@ class SandboxConnector final : public Connector, public Copies {
 
  private:
   SandboxContext& context_;
-  config::ServerSettings settings_;
+  config::ServerSettings settings_;  // with what the references gave at the newest start
   Secret egress_token_;
   provision::ServerLog& log_;
 };

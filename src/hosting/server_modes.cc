@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "base/secrets.h"
 #include "provision/egress_policy.h"
 #include "provision/instance_id.h"
 
@@ -12,6 +13,7 @@ namespace {
 ServerParts make_sandboxed(SandboxContext& context, const config::ServerSettings& settings) {
   ServerParts parts;
   Secret token = egress::egress_token();
+  keep_secret(token);
   parts.log = std::make_unique<provision::ServerLog>(context.executor, provision::redactor_for(settings, token));
   parts.connector = std::make_unique<SandboxConnector>(context, settings, std::move(token), *parts.log);
   parts.process = provision::process_id({settings.name, ""});

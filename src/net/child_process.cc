@@ -1,6 +1,7 @@
 #include "net/child_process.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include <array>
@@ -88,7 +89,8 @@ struct CloseOnExit {
 }  // namespace
 
 Task<Result<ChildExit>> run_child(ChildOptions options) {
-  if (options.argv.empty() || options.max_line_bytes == 0) co_return fail(Code::kInvalidArgument, "nothing to run");
+  if (options.argv.empty() || options.max_line_bytes == 0 || options.input.size() > PIPE_BUF)
+    co_return fail(Code::kInvalidArgument, "nothing to run");
   const std::string name = printable(options.argv[0], 300);
   auto executor = co_await asio::this_coro::executor;
   std::array<int, 2> out_pipe{}, err_pipe{};
@@ -96,14 +98,26 @@ Task<Result<ChildExit>> run_child(ChildOptions options) {
   UniqueFd out_read(out_pipe[0]), out_write(out_pipe[1]);
   if (::pipe2(err_pipe.data(), O_CLOEXEC) != 0) co_return fail(errno_error(errno, "pipe"));
   UniqueFd err_read(err_pipe[0]), err_write(err_pipe[1]);
+  UniqueFd in_read;
+  if (!options.input.empty()) {
+    std::array<int, 2> in_pipe{};
+    if (::pipe2(in_pipe.data(), O_CLOEXEC) != 0) co_return fail(errno_error(errno, "pipe"));
+    in_read.reset(in_pipe[0]);
+    // It fits into the pipe, so nobody waits.
+    const UniqueFd in_write(in_pipe[1]);
+    if (::write(in_write.get(), options.input.data(), options.input.size()) < 0)
+      co_return fail(errno_error(errno, "write to " + name));
+  }
   sys::SpawnOptions spawning;
   spawning.program = options.argv.front();
   spawning.argv = std::move(options.argv);
   spawning.env = std::move(options.env);
   spawning.descriptors = {{out_write.get(), 1}, {err_write.get(), 2}};
+  if (in_read) spawning.descriptors.push_back({in_read.get(), 0});
   auto child = sys::spawn(spawning);
   out_write.reset();
   err_write.reset();
+  in_read.reset();
   if (!child) co_return fail(std::move(child).error());
 
   auto changed = std::make_shared<asio::steady_timer>(executor);

@@ -1,8 +1,8 @@
 // Runs a helper program on the host (an image build script) and reads its output line by line, without blocking the
 // loop.
 //
-// It is started by sys::spawn() in a process group of its own, with stdin from /dev/null and no descriptors but 0, 1
-// and 2.
+// It is started by sys::spawn() in a process group of its own, with stdin from /dev/null or the text that it is given,
+// and no descriptors but 0, 1 and 2.
 #pragma once
 
 #include <chrono>
@@ -21,6 +21,7 @@ namespace mcpbox::net {
 struct ChildOptions {
   std::vector<std::string> argv;  // argv[0] is the program's path; it is not looked up in PATH
   std::vector<std::string> env;   // "NAME=value", complete: nothing is inherited
+  std::string input;              // all of its stdin, at most 4096 bytes
   std::function<void(std::string_view line)> on_stdout_line;  // without the line break; untrusted text
   std::function<void(std::string_view line)> on_stderr_line;
   std::chrono::milliseconds timeout{60000};

@@ -13,15 +13,20 @@ workspace::Access access_of(config::Access access) {
 
 }  // namespace
 
+std::vector<Secret> secrets_of(const config::ServerSettings& settings) {
+  std::vector<Secret> secrets = settings.secrets;
+  for (const auto* values : {&settings.env, &settings.box.env}) {
+    for (const auto& [name, value] : *values) {
+      if (value.secret) secrets.push_back(value.text);
+    }
+  }
+  return secrets;
+}
+
 Redactor redactor_for(const config::ServerSettings& settings, const Secret& more) {
   Redactor redact;
   if (!more.empty()) redact.add(more);
-  for (const Secret& secret : settings.secrets) redact.add(secret);
-  for (const auto* values : {&settings.env, &settings.box.env}) {
-    for (const auto& [name, value] : *values) {
-      if (value.secret) redact.add(value.text);
-    }
-  }
+  for (const Secret& secret : secrets_of(settings)) redact.add(secret);
   return redact;
 }
 

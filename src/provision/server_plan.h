@@ -25,7 +25,9 @@ struct PlanPolicy {
   StagePolicy staging() const;
 };
 
-// Knows every secret of the server's settings, and `more`.
+// Every secret of the server's settings.
+std::vector<Secret> secrets_of(const config::ServerSettings& settings);
+// Knows these, and `more`.
 Redactor redactor_for(const config::ServerSettings& settings, const Secret& more = {});
 
 // The configuration file and all that it reads secrets from; absolute.

@@ -18,6 +18,12 @@ struct FakeSources : Sources {
     if (path == "/s") return "qZ7secret";
     return std::unexpected("No such file or directory");
   }
+  mcpbox::Result<mcpbox::Secret> helper(const HelperKey& key) const override { return mcpbox::Secret("qZ7" + key.key); }
+  mcpbox::Result<void> has_helper(const HelperKey& key) const override {
+    if (key.name == "h") return {};
+    return mcpbox::fail(mcpbox::Code::kNotFound, "not there");
+  }
+  void learned(const mcpbox::Secret& /*secret*/) const override {}  // nothing is to be left of an input
 };
 
 void must(bool condition) {

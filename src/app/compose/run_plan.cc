@@ -13,6 +13,7 @@
 #include "app/output.h"
 #include "base/errno_error.h"
 #include "base/root_fs.h"
+#include "base/secrets.h"
 #include "base/text.h"
 #include "box/engines/locator.h"
 #include "config/keys.h"
@@ -61,12 +62,14 @@ Result<std::map<std::string, std::string>> run_environment(const std::vector<std
     }
     if (equals != std::string::npos) {
       env[name] = entry.substr(equals + 1);
+      if (config::is_secret_variable(name, env[name])) keep_secret(Secret(env[name]));
       continue;
     }
     const char* value = ::getenv(name.c_str());
     if (value == nullptr)
       return fail(Code::kInvalidArgument, fmt::format("--env {}: the variable is not set here", printable(name, 40)));
     env[name] = value;
+    if (config::is_secret_variable(name, env[name])) keep_secret(Secret(env[name]));
   }
   return env;
 }
@@ -257,7 +260,9 @@ int explain_run(RunOptions options, bool as_json) {
     return exit_code_of(plan.error());
   }
   Redactor redact;
-  for (const auto& [name, value] : *env) redact.add(Secret(value));
+  for (const auto& [name, value] : *env) {
+    if (config::is_secret_variable(name, value)) redact.add(Secret(value));
+  }
   foresee_user(*plan);
   explain_toolchains(*plan, options.engine, options.image);
   print_plan(*plan, *network, provision::settings_of_user(provision::install_variables()), as_json, redact);

@@ -9,8 +9,10 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "config/keys.h"
+#include "config/references.h"
 #include "json/value.h"
 
 namespace mcpbox::config {
@@ -20,6 +22,16 @@ namespace fs = std::filesystem;
 
 struct FakeSources : Sources {
   std::map<std::string, std::string> variables, files;
+  std::set<std::string> has;  // helpers; each gives "of-" and the key
+  mutable unsigned asked = 0;
+  Result<Secret> helper(const HelperKey& key) const override {
+    ++asked;
+    return Secret("of-" + key.key);
+  }
+  Result<void> has_helper(const HelperKey& key) const override {
+    if (!has.contains(key.name)) return fail(Code::kNotFound, "not there");
+    return {};
+  }
   const char* env(const std::string& name) const override {
     const auto found = variables.find(name);
     return found == variables.end() ? nullptr : found->second.c_str();
@@ -47,7 +59,7 @@ class ConfigLoad : public testing::Test {
     fs::create_directory_symlink("project", folder_ + "/link");
     std::ofstream(folder_ + "/ca.pem") << "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
     std::ofstream(folder_ + "/key.pem") << "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
-    sources_.variables = {{"HOME", folder_}, {"TOKEN", "s3cret-token"}, {"DIR", "outside"}};
+    sources_.variables = {{"SHORT", "x"}, {"HOME", folder_}, {"TOKEN", "s3cret-token"}, {"DIR", "outside"}};
     sources_.files = {{folder_ + "/secret", "s3cret-file"}};
   }
   ~ConfigLoad() override { fs::remove_all(folder_); }
@@ -158,7 +170,7 @@ servers:
   EXPECT_EQ(first.args, (std::vector<std::string>{"-y", "pkg", "8080", "no", "010", "a$b", "$x"}));
   EXPECT_EQ(first.env.at("KEY").text.reveal(), "s3cret-file");
   EXPECT_TRUE(first.env.at("KEY").secret);
-  EXPECT_TRUE(first.env.at("PLAIN").secret);
+  EXPECT_FALSE(first.env.at("PLAIN").secret) << "a short word";
   EXPECT_FALSE(first.env.at("LANG").secret);
   ASSERT_EQ(first.secrets.size(), 1u);
   EXPECT_EQ(first.secrets[0].reveal(), "s3cret-file");
@@ -246,7 +258,7 @@ servers:
 17:11: servers.b.env.1A: no name for an environment variable (letters, digits and _)
 17:22: servers.b.env.OK: expected text, found a list
 17:32: servers.b.env.REF: '${' without '}'; write $$ for a dollar sign
-17:32: servers.b.env.REF: '${TOKEN}' is no reference; write ${env:NAME} or ${file:PATH}, or $$ for a dollar sign
+17:32: servers.b.env.REF: '${TOKEN}' is no reference; write ${env:NAME}, ${file:PATH} or ${helper:NAME:KEY}, or $$ for a dollar sign
 17:32: servers.b.env.REF: cannot read 'DIR/none': No such file or directory
 17:32: servers.b.env.REF: the environment variable 'UNSET' is not set; export it before mcpbox starts
 17:82: servers.b.env.N: expected text, found nothing; give it a value or remove the key
@@ -424,6 +436,85 @@ servers:
   EXPECT_EQ(text.find("s3cret"), std::string::npos) << text;
   EXPECT_NE(text.find("'${env:DIR}' is outside workspace.allowed_roots, which is empty"), std::string::npos) << text;
   EXPECT_NE(text.find("servers.a.cwd: '${env:TOKEN}': no such directory"), std::string::npos) << text;
+}
+
+constexpr const char* kReferring = R"(version: 1
+servers:
+  a:
+    command: ${file:program}
+    args: [--key, "k=${helper:vault:https://a/b}"]
+    env: {KEY: "${file:secret}", HOST: "${env:TOKEN}", PLAIN: abc}
+    box: {env: {P: "${helper:vault:pin}${helper:vault:https://a/b}"}}
+  plain: {command: x, env: {A: b}}
+)";
+
+TEST_F(ConfigLoad, notes_helpers_and_asks_them_at_the_start_of_their_server_only) {
+  sources_.files[folder_ + "/program"] = "serve";
+  sources_.has = {"vault"};
+  const Settings s = good(kReferring);
+  EXPECT_EQ(s.servers[1].references, nullptr);
+  ServerSettings a = s.servers[0];
+  ASSERT_NE(a.references, nullptr);
+  EXPECT_EQ(a.args[1], "k=${helper:vault:https://a/b}");
+  EXPECT_EQ(a.references->helpers, (std::set<HelperKey>{{"vault", "https://a/b"}, {"vault", "pin"}}));
+  EXPECT_EQ(sources_.asked, 0u);
+
+  const HelperAnswers answers{{{"vault", "https://a/b"}, Secret("helped")}, {{"vault", "pin"}, Secret("4711")}};
+  sources_.files[folder_ + "/secret"] = "rotated-file";
+  sources_.variables["TOKEN"] = "rotated-token";
+  const auto fresh = read_again(a, answers, sources_);
+  ASSERT_TRUE(fresh) << fresh.error().message();
+  EXPECT_EQ(a.command, "serve");
+  EXPECT_EQ(a.args, (std::vector<std::string>{"--key", "k=helped"}));
+  EXPECT_EQ(a.env.at("KEY").text.reveal(), "rotated-file");
+  EXPECT_EQ(a.env.at("HOST").text.reveal(), "rotated-token");
+  EXPECT_EQ(a.env.at("PLAIN").text.reveal(), "abc");
+  EXPECT_EQ(a.box.env.at("P").text.reveal(), "4711helped");
+  std::set<std::string> secrets;
+  for (const Secret& secret : a.secrets) secrets.emplace(secret.reveal());
+  EXPECT_EQ(secrets, (std::set<std::string>{"serve", "helped", "4711", "rotated-file", "rotated-token"}));
+}
+
+TEST_F(ConfigLoad, what_cannot_be_read_again_is_named_and_changes_nothing) {
+  sources_.files[folder_ + "/program"] = "serve";
+  sources_.has = {"vault"};
+  ServerSettings a = good(kReferring).servers[0];
+  sources_.files.erase(folder_ + "/secret");
+  const HelperAnswers answers{{{"vault", "https://a/b"}, fail(Code::kUnavailable, "it is locked")},
+                              {{"vault", "pin"}, Secret("4711")}};
+  const auto fresh = read_again(a, answers, sources_);
+  ASSERT_FALSE(fresh);
+  const std::string& why = fresh.error().message();
+  EXPECT_NE(why.find("mcpbox.yaml:5:19: servers.a.args[1]: '${helper:vault:https://a/b}': it is locked"),
+            std::string::npos)
+      << why;
+  EXPECT_NE(why.find("servers.a.env.KEY: cannot read '" + folder_ + "/secret'"), std::string::npos) << why;
+  EXPECT_EQ(a.env.at("KEY").text.reveal(), "s3cret-file");
+}
+
+TEST_F(ConfigLoad, a_helper_outside_of_what_is_read_again_is_asked_at_once) {
+  sources_.has = {"vault"};
+  const Settings s = good("version: 1\nbox: {install_env: {PIP_INDEX_URL: 'https://u:${helper:vault:pypi}@h/'}}\n");
+  EXPECT_EQ(s.box.install_env.at("PIP_INDEX_URL").text.reveal(), "https://u:of-pypi@h/");
+  EXPECT_EQ(sources_.asked, 1u);
+}
+
+TEST_F(ConfigLoad, a_helper_that_is_written_wrongly_or_is_not_there_is_a_problem) {
+  const auto of = [&](const std::string& reference) {
+    return problems("version: 1\nservers: {a: {command: x, env: {K: '${helper:" + reference + "}'}}}\n");
+  };
+  for (const char* wrong : {"", "vault", "vault:", ":key", "../vault:key", "a b:key"})
+    EXPECT_NE(of(wrong).find("write ${helper:NAME:KEY}"), std::string::npos) << wrong << of(wrong);
+  EXPECT_NE(of("vault:key").find("servers.a.env.K: '${helper:vault:key}': not there"), std::string::npos);
+}
+
+TEST_F(ConfigLoad, short_values_are_secrets_where_their_names_or_they_themselves_say_so) {
+  const Settings s = good(
+      "version: 1\nservers: {a: {command: x, env: {PIN: '4711', api_key: on, MIX: a1b, PORT: '8080', MODE: prod, "
+      "LONGER: production, LANG: C.UTF-8, GIVEN: '${env:SHORT}'}}}\n");
+  for (const char* secret : {"PIN", "api_key", "MIX", "LONGER", "GIVEN"})
+    EXPECT_TRUE(s.servers[0].env.at(secret).secret) << secret;
+  for (const char* plain : {"PORT", "MODE", "LANG"}) EXPECT_FALSE(s.servers[0].env.at(plain).secret) << plain;
 }
 
 TEST_F(ConfigLoad, compares_roots_by_component_after_links_are_resolved) {

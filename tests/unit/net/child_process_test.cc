@@ -32,6 +32,15 @@ TEST_F(ChildProcessTest, hands_over_lines_and_the_exit_code) {
   EXPECT_EQ(err, (std::vector<std::string>{"b"}));
 }
 
+TEST_F(ChildProcessTest, gives_its_input_and_the_end_of_it) {
+  auto options = shell("cat");
+  options.input = "one\ntwo";
+  ASSERT_TRUE(run(options));
+  EXPECT_EQ(out, (std::vector<std::string>{"one", "two"}));
+  options.input = std::string(4097, 'x');
+  EXPECT_FALSE(run(options));
+}
+
 TEST_F(ChildProcessTest, reports_the_signal) {
   auto ended = run(shell("kill -TERM $$"));
   ASSERT_TRUE(ended);

@@ -45,10 +45,19 @@ int limit(decltype(RLIMIT_CORE) what, const std::optional<std::uint64_t>& value)
   return ::setrlimit(what, &next) == 0 ? 0 : errno;
 }
 
+// Queued signals and timers are counted for whoever runs the engine, too, who has to keep most of them.
+int limit_pending_signals() {
+  struct rlimit now{};
+  if (::getrlimit(RLIMIT_SIGPENDING, &now) != 0) return errno;
+  return limit(RLIMIT_SIGPENDING,
+               std::min<std::uint64_t>(4096, now.rlim_max == RLIM_INFINITY ? 4096 : now.rlim_max / 8));
+}
+
 // `others`: processes of ours that count as the user's.
 int apply_limits(const wire::Limits& limits, std::uint64_t others) {
   const auto processes = limits.processes ? std::optional(*limits.processes + others) : std::nullopt;
   if (int e = limit(RLIMIT_NPROC, processes)) return e;
+  if (int e = limit_pending_signals()) return e;
   if (int e = limit(RLIMIT_NOFILE, limits.open_files)) return e;
   if (int e = limit(RLIMIT_FSIZE, limits.file_bytes)) return e;
   if (int e = limit(RLIMIT_CORE, limits.core_bytes)) return e;

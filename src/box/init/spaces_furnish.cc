@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -199,22 +198,34 @@ Op<void> place_own_proc() {
   return user ? limit_counters(proc.get(), user.get()) : Op<void>();
 }
 
-Op<void> furnish(const wire::Spawn& spec) {
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return failed("make the mounts private");
+// What engines cover of /sys; where their covers are taken off for /proc's sake, they are off there too.
+Op<void> cover_sys() {
+  for (const char* path : {"/sys/firmware", "/sys/devices/virtual/powercap"}) {
+    auto covered =
+        mount_at(path, "tmpfs", {{"size", "4096"}, {"nr_inodes", "2"}, {"mode", "555"}}, kReadOnly | kNoExec);
+    if (!covered) return covered;
+  }
+  return {};
+}
+
+Op<void> furnish(Spaces spaces, const wire::Spawn& spec) {
+  if (!make_private()) return failed("make the mounts private");
   if (auto done = place_own_files(spec); !done) return done;
   if (auto done = place_own_tmp(spec); !done) return done;
   if (auto done = mount_at("/dev/shm", "tmpfs", {{"size", "64m"}, {"nr_inodes", "4096"}, {"mode", "1777"}}, kNoExec);
       !done)
     return done;
   if (auto done = mount_at("/dev/pts", "devpts", {{"ptmxmode", "666"}, {"mode", "620"}}, kNoExec); !done) return done;
+  if (spaces != Spaces::kAll) return {};
+  if (auto done = cover_sys(); !done) return done;
   return place_own_proc();
 }
 
 }  // namespace
 
-int furnish_spaces(const wire::Spawn& spec, std::string& step) {
+int furnish_spaces(Spaces spaces, const wire::Spawn& spec, std::string& step) {
   const mode_t before = ::umask(0);
-  auto furnished = furnish(spec);
+  auto furnished = furnish(spaces, spec);
   ::umask(before);
   if (furnished) return 0;
   step = furnished.error().step;

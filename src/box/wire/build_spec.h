@@ -13,7 +13,7 @@
 
 namespace mcpbox::box::wire {
 
-inline constexpr std::uint32_t kBuildVersion = 3;
+inline constexpr std::uint32_t kBuildVersion = 4;
 inline constexpr std::size_t kMaxBuildSpec = 1024 * 1024;  // of the encoded form
 
 // `count` ids from `inside` on stand for those from `outside` on (user_namespaces(7)).

@@ -95,6 +95,10 @@ BindEquipment::Control::~Control() {
   if (!path_.empty()) remove_directory(path_);
 }
 
+std::string BindEquipment::Control::socket() const {
+  return path_.empty() ? path_ : socket_in(path_);
+}
+
 Result<BindEquipment::Control> BindEquipment::prepare(SandboxSpec& spec) {
   spec.labels.emplace(kProfileLabel, spec.hash());
   if (!spec.equipment) return Control({});

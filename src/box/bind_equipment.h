@@ -35,6 +35,8 @@ class BindEquipment {
     Control(Control&& other) noexcept : path_(std::exchange(other.path_, {})) {}
     Control& operator=(Control&&) = delete;
     ~Control();
+    // Of the socket that PID 1 makes there; empty without equipment.
+    std::string socket() const;
 
    private:
     friend class BindEquipment;

@@ -146,6 +146,10 @@ struct ImageInfo {
 
 using Labels = std::map<std::string, std::string>;
 
+// What servers have of their own in the sandbox (init/spaces.h): "all" their namespaces, all "without-proc", or "none".
+// Without this label: all.
+inline constexpr const char* kSpacesLabel = "io.mcpbox.spaces";
+
 // The label of sandboxes that must not outlive the process that made them: sys::own_process() of that one.
 inline constexpr const char* kOwnerLabel = "io.mcpbox.owner";
 using Progress = std::function<void(std::string_view line)>;

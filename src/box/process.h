@@ -70,6 +70,8 @@ struct ProcessSpec {
   Confinement confine;
   // Made before the process runs, in the same request: what comes after a failure is not done, and nothing runs.
   Preparation prepare;
+  // No other server is in the sandbox. Where servers have no namespaces of their own this opens /tmp and all ports.
+  bool alone = false;
 };
 
 // The host ends of the three pipes. Owned by the caller; the supervisor keeps duplicates that it never reads.

@@ -130,6 +130,11 @@ Task<Result<void>> Sandbox::connect() {
   co_return co_await check_judged_mounts(*supervisor_, options_.profile.mounts);
 }
 
+std::string Sandbox::spaces() const {
+  const auto label = state_.labels.find(kSpacesLabel);
+  return label == state_.labels.end() ? "all" : label->second;
+}
+
 Task<std::string> Sandbox::describe_loss() {
   auto state = co_await engine_.inspect(state_.id);
   // The supervisor's end is seen here before the engine has taken note of it.

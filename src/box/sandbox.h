@@ -38,6 +38,7 @@ struct SandboxOptions {
   // The sandbox ends with this controller, also when it is killed; nothing of it can be adopted. It is labelled with
   // this process as its owner (kOwnerLabel).
   bool ephemeral = false;
+  bool alone = false;  // one server has it to itself: ProcessSpec::alone
   Labels labels;
   std::chrono::milliseconds connect_timeout{20'000};
 };
@@ -56,6 +57,8 @@ class Sandbox {
   const SandboxState& state() const { return state_; }
   const SandboxOptions& options() const { return options_; }
   bool adopted() const { return adopted_; }
+  // The value of kSpacesLabel.
+  std::string spaces() const;
 
   // Why the sandbox is gone, in words, by asking the engine: "killed for memory", "removed from outside".
   Task<std::string> describe_loss();

@@ -238,6 +238,13 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
   if (plan.install) process.confine.read_only.push_back(plan.install->environment);
   if (environment.ca_bundle) process.confine.read_only.emplace_back(box::kCaBundleMount);
   if (!inputs.proxy_url.empty()) process.confine.connect_ports = {kEgressPort};
+  process.alone = sandbox.options().alone;
+  if (!process.alone && sandbox.spaces() == "none") {
+    launch.notes.emplace_back(
+        "this engine gives servers no namespaces of their own, so in a shared sandbox /tmp is closed and no port can "
+        "be "
+        "opened; `isolation: dedicated` opens both");
+  }
   co_return launch;
 }
 

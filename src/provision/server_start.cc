@@ -23,6 +23,7 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
   const bool dedicated =
       host.one_server_per_sandbox || settings.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
   options.name = dedicated ? sandbox_id(id) : fmt::format("shared-{}", profile.hash().substr(0, 8));
+  options.alone = dedicated;
   options.workspace_volume = box::Sandbox::sandbox_name(options).append(kWorkspaceSuffix);
   return options;
 }

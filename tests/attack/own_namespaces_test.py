@@ -3,10 +3,12 @@ or say who it is. Each has namespaces of its own now: it may do all of it, and i
 import json
 import os
 import pathlib
+import subprocess
 import unittest
 
 from program import Home, until
 
+ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
 SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
 
 SELF_TALK = """
@@ -66,13 +68,20 @@ with open("/dev/shm/full", "wb") as file:
 """
 
 
+def address():
+    if ENGINE == "native":
+        return ENGINE
+    script = pathlib.Path(__file__).parents[2] / "scripts" / "engine"
+    return os.environ.get("DOCKER_HOST") or subprocess.run([script, "--socket-path"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 class OwnNamespaces(unittest.TestCase):
     def setUp(self):
         self.home = Home()
         self.addCleanup(self.home.close)
         server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
         self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in ("one", "two")}}))
-        self.home.serve()
+        self.home.serve(engine=address())
         until(self.home.answers, "the daemon answers")
         until(lambda: all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in ("one", "two")), "both servers answer", 60)
 
@@ -89,7 +98,7 @@ class OwnNamespaces(unittest.TestCase):
 
     def test_a_server_on_its_own_does_too(self):
         code = "\n".join((SELF_TALK, NAMES, TMP, SHARED, TERMINAL))
-        ended = self.home.run("run", "--engine", "native", "--direct", "--network", "none", "--", "python3", "-c", code)
+        ended = self.home.run("run", "--engine", address(), "--direct", "--network", "none", "--", "python3", "-c", code)
         self.assertEqual(ended.stdout, "hello\nmcpbox 1000\nmcpbox\nran\n[1, 2]\n4096\ntty\n", ended.stderr)
 
     def test_a_neighbour_sees_nothing_of_it(self):

@@ -80,6 +80,7 @@ bool has_native_sandboxes(const std::string& state_dir) {
 Result<box::LocatorOptions> locator_options(std::string address, const std::string& state_dir) {
   box::LocatorOptions options;
   options.address = std::move(address);
+  if (auto paths = make_paths(state_dir, "")) options.docker.spaces_note = paths->state_dir + "/engine-spaces";
   if (box::may_show_host_system(options.address)) {
     auto paths = make_paths(state_dir, "");
     if (!paths) return fail(std::move(paths).error());

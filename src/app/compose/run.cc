@@ -233,6 +233,7 @@ class Run final : provision::StartReport {
     installer_ = std::make_unique<provision::Installer>(*setup_.engine, executor, runtime_.pool, std::move(installing));
 
     sandbox.ephemeral = true;
+    sandbox.alone = true;
     sandbox.labels["io.mcpbox.kind"] = "run";
     sandbox.profile.mounts = provision::mounts_for(*plan);
     start.sandbox = std::move(sandbox);

@@ -71,6 +71,20 @@ void judge_kernel(const box::SupervisorInfo& info, std::vector<Finding>& finding
                       info.seccomp ? "system call filter is active" : "the kernel has no seccomp filters"});
 }
 
+void judge_spaces(const std::string& spaces, std::vector<Finding>& findings) {
+  if (spaces == "all") {
+    findings.push_back({kGood, "namespaces", "each server has mounts, network, processes and IPC of its own"});
+  } else if (spaces == "without-proc") {
+    findings.push_back({kDegraded, "namespaces",
+                        "each server has mounts, network and IPC of its own, but the engine lets none mount a /proc: "
+                        "servers in one sandbox see each other's arguments; use isolation: dedicated"});
+  } else {
+    findings.push_back({kDegraded, "namespaces",
+                        "the engine, its AppArmor profile or the kernel gives servers none of their own: in a shared "
+                        "sandbox /tmp stays closed and no port can be opened; use isolation: dedicated"});
+  }
+}
+
 // The proxy through which sandboxes reach hosts: started, told of a process, and ended again.
 Task<void> examine_egress(boost::asio::any_io_executor executor, const Paths& paths, std::vector<Finding>& findings) {
   egress::EgressServiceOptions options;
@@ -119,6 +133,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
     findings.push_back({kBad, "engine", locate.error().message()});
     co_return;
   }
+  locate->docker.spaces_note.clear();  // tried anew
   auto located = co_await box::locate_engine(executor, std::move(*locate));
   if (!located) {
     findings.push_back({kBad, "engine", located.error().message()});
@@ -177,6 +192,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   }
   const double took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
   findings.push_back({kGood, "sandbox", fmt::format("made and answered in {}", human_milliseconds(took))});
+  judge_spaces((*opened)->spaces(), findings);
   judge_kernel((*opened)->supervisor().info(), findings);
   auto closed = co_await (*opened)->close();
   if (!closed) findings.push_back({kBad, "sandbox", closed.error().message()});

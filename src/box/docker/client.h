@@ -25,6 +25,8 @@ struct DockerOptions {
   std::chrono::milliseconds start_timeout{60000};        // create, start, remove
   std::chrono::milliseconds image_idle_timeout{120000};  // image operations: without a word from the engine
   std::uint64_t max_answer_bytes = 16ull << 20;
+  // File in which is remembered what of spaces.h this engine lets containers have; empty = found out anew.
+  std::string spaces_note;
 };
 
 // What the engine can do, asked once.

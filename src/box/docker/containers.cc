@@ -104,8 +104,8 @@ Task<Result<std::string>> make_when_free(DockerClient& client, std::string name,
 }
 
 // Makes, compares and starts; `id` is filled in as soon as there is something to remove.
-Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec& spec, std::string nonce,
-                                        std::string& id) {
+Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec& spec, DockerSpaces spaces,
+                                        std::string nonce, std::string& id) {
   auto facts = co_await client.facts();
   if (!facts) co_return fail(std::move(facts).error());
   DockerClient::Call ask_image;
@@ -115,7 +115,7 @@ Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec&
   auto image = read_docker_image(*image_json);
   if (!image) co_return fail(std::move(image).error().with_context("image '" + spec.profile.image + "'"));
 
-  const std::string body = docker_create_body(spec, *facts, *image, nonce);
+  const std::string body = docker_create_body(spec, *facts, *image, nonce, spaces);
   auto made = co_await make_when_free(client, spec.name, body);
   if (!made) co_return fail(std::move(made).error());
   id = std::move(*made);
@@ -155,7 +155,7 @@ bool answer_lost(const Error& error) {
 
 }  // namespace
 
-Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec) {
+Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec, DockerSpaces spaces) {
   if (auto checked = check_sandbox_spec(spec); !checked) co_return fail(std::move(checked).error());
   const std::string nonce = random_hex(16);
   std::string id;
@@ -167,7 +167,7 @@ Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec)
                    removed.error().message());
     }
   };
-  co_return co_await net::undone_unless_done(create_steps(client, spec, nonce, id), undo);
+  co_return co_await net::undone_unless_done(create_steps(client, spec, spaces, nonce, id), undo);
 }
 
 Task<Result<SandboxState>> docker_inspect(DockerClient& client, std::string id) {

@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "box/docker/client.h"
+#include "box/docker/profile.h"
 #include "box/engine.h"
 
 namespace mcpbox::box {
 
-Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec);
+// With `spaces` as wished for; kSpacesLabel says so.
+Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec, DockerSpaces spaces);
 Task<Result<SandboxState>> docker_inspect(DockerClient& client, std::string id);
 Task<Result<std::vector<SandboxState>>> docker_list(DockerClient& client, Labels labels);
 Task<Result<void>> docker_remove(DockerClient& client, std::string id);

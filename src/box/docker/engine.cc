@@ -3,6 +3,7 @@
 #include "box/bind_equipment.h"
 #include "box/docker/containers.h"
 #include "box/docker/images.h"
+#include "box/docker/spaces.h"
 
 namespace mcpbox::box {
 namespace {
@@ -10,7 +11,9 @@ namespace {
 class DockerEngine final : public Engine {
  public:
   DockerEngine(boost::asio::any_io_executor executor, DockerAddress address, DockerOptions options)
-      : executor_(executor), client_(std::move(executor), std::move(address), options) {}
+      : executor_(executor),
+        client_(std::move(executor), std::move(address), options),
+        spaces_(client_, options.spaces_note) {}
 
   Task<Result<EngineInfo>> probe() override {
     client_.forget_facts();
@@ -21,7 +24,7 @@ class DockerEngine final : public Engine {
   Task<Result<SandboxState>> create(SandboxSpec spec) override {
     auto control = equipment_.prepare(spec);
     if (!control) co_return fail(std::move(control).error());
-    auto made = co_await docker_create(client_, std::move(spec));
+    auto made = co_await spaces_.create(std::move(spec), control->socket());
     if (made) equipment_.made(std::move(*control), made->id);
     co_return made;
   }
@@ -59,6 +62,7 @@ class DockerEngine final : public Engine {
  private:
   boost::asio::any_io_executor executor_;
   DockerClient client_;
+  DockerSpacesFinder spaces_;
   BindEquipment equipment_;
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "box/docker/json.h"
+#include "box/docker/seccomp_profile.h"
 
 namespace mcpbox::box {
 namespace {
@@ -47,7 +48,8 @@ json mounts_of(const SandboxSpec& spec, const json& labels) {
 }
 
 json tmpfs_of(const SandboxSpec& spec, const DockerImageFacts& image) {
-  json out{{"/tmp", tmpfs_options(16 << 20, 1024, false, false, 01777)},
+  // For those who have the sandbox, but no /tmp, to themselves.
+  json out{{"/tmp", tmpfs_options(64 << 20, 16384, true, false, 01777)},
            {"/run", tmpfs_options(1 << 20, 256, false, false, 0755)}};
   for (const auto& volume : image.volumes) out[volume] = tmpfs_options(4096, 1, false, true, 0555);
   for (const auto& mount : spec.profile.mounts) {
@@ -67,7 +69,7 @@ json ulimit(const char* name, std::int64_t soft, std::int64_t hard) {
 }
 
 json host_config_of(const SandboxSpec& spec, const DockerFacts& facts, const DockerImageFacts& image,
-                    const json& labels) {
+                    const json& labels, DockerSpaces spaces) {
   const auto& limits = spec.profile.limits;
   // An engine refuses more processors than it has.
   const double cpus = facts.cpus > 0 ? std::min(limits.cpus, static_cast<double>(facts.cpus)) : limits.cpus;
@@ -101,6 +103,11 @@ json host_config_of(const SandboxSpec& spec, const DockerFacts& facts, const Doc
         ulimit("core", 0, 0), ulimit("memlock", 65536, 65536), ulimit("msgqueue", 0, 0)}},
       {"LogConfig", {{"Type", "none"}, {"Config", json::object()}}},
   };
+  if (spaces != DockerSpaces::kNone) host["SecurityOpt"].push_back("seccomp=" + docker_seccomp_profile());
+  if (spaces == DockerSpaces::kAll) {
+    host["MaskedPaths"] = json::array();
+    host["ReadonlyPaths"] = json::array();
+  }
   if (facts.api_minor >= 41) host["CgroupnsMode"] = "private";
   return host;
 }
@@ -118,6 +125,18 @@ json labels_of(const SandboxSpec& spec, const DockerImageFacts& image, std::stri
 }
 
 }  // namespace
+
+std::string_view name_of(DockerSpaces spaces) {
+  switch (spaces) {
+    case DockerSpaces::kAll:
+      return "all";
+    case DockerSpaces::kWithoutProc:
+      return "without-proc";
+    case DockerSpaces::kNone:
+      return "none";
+  }
+  return "none";
+}
 
 bool is_docker_id(std::string_view id) {
   return id.size() == 64 &&
@@ -155,8 +174,9 @@ Result<DockerImageFacts> read_docker_image(std::string_view image_json) {
 }
 
 std::string docker_create_body(const SandboxSpec& spec, const DockerFacts& facts, const DockerImageFacts& image,
-                               std::string_view nonce) {
-  const json labels = labels_of(spec, image, nonce);
+                               std::string_view nonce, DockerSpaces spaces) {
+  json labels = labels_of(spec, image, nonce);
+  labels[kSpacesLabel] = name_of(spaces);
   json env = json::array({kPath});
   for (const auto& name : image.env_names) env.push_back(name);  // a name alone: not in the process's environment
   json body{
@@ -172,7 +192,7 @@ std::string docker_create_body(const SandboxSpec& spec, const DockerFacts& facts
       {"StopSignal", "SIGKILL"},
       {"Healthcheck", {{"Test", {"NONE"}}}},
       {"Labels", labels},
-      {"HostConfig", host_config_of(spec, facts, image, labels)},
+      {"HostConfig", host_config_of(spec, facts, image, labels, spaces)},
   };
   return dump_json(body);
 }

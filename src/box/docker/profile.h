@@ -5,6 +5,7 @@
 // namespaces, bounded memory, processors and processes, no log, no restart.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,10 +26,18 @@ struct DockerImageFacts {
 };
 Result<DockerImageFacts> read_docker_image(std::string_view image_json);
 
+// What a container's servers get of their own (init/spaces.h), best first.
+enum class DockerSpaces : std::uint8_t {
+  kAll,          // takes a filter of ours, and /proc and /sys without the engine's covers, for which PID 1 has its own
+  kWithoutProc,  // the filter alone
+  kNone,         // the engine's defaults
+};
+std::string_view name_of(DockerSpaces spaces);  // the value of kSpacesLabel
+
 // The body of POST /containers/create. `nonce` becomes the label io.mcpbox.create, by which a container is recognised
 // as this call's own when the answer was lost.
 std::string docker_create_body(const SandboxSpec& spec, const DockerFacts& facts, const DockerImageFacts& image,
-                               std::string_view nonce);
+                               std::string_view nonce, DockerSpaces spaces = DockerSpaces::kNone);
 
 // Compares GET /containers/{id}/json with the body that was sent, field by field, allowing for the spellings that
 // engines are known to change (null for empty, CAP_ prefixes, "private" for ""). kFailedPrecondition names the first

@@ -1,6 +1,7 @@
 #include "box/init/build.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -148,6 +149,27 @@ pid_t fork_into(int namespaces) {
   return static_cast<pid_t>(::syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, 0));
 }
 
+// The calling process again, with the effective user id `uid` and what it may.
+bool act_as(uid_t uid) {
+  if (::setresuid(static_cast<uid_t>(-1), uid, static_cast<uid_t>(-1)) != 0) return false;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (::syscall(SYS_capget, &header, data) != 0) return false;
+  for (auto& each : data) each.effective = each.permitted;
+  return ::syscall(SYS_capset, &header, data) == 0;
+}
+
+// As fork_into(), for namespaces that another user owns. Where there is no such user (we may be in a user namespace
+// ourselves) they are ours.
+pid_t fork_for(std::uint32_t payer, int namespaces) {
+  const bool other = payer != 0 && act_as(payer);
+  const pid_t pid = fork_into(namespaces);
+  const int error = errno;
+  if (pid != 0 && other && !act_as(0)) ::_exit(1);
+  errno = error;
+  return pid;
+}
+
 struct Gate {
   UniqueFd wait, open;
 };
@@ -242,6 +264,8 @@ Op<void> open_ways_out(Options& options) {
 void become_first(const wire::BuildSpec& spec, Options& options, Gate& gate, Gate& ready) {
   ready.wait.reset();
   if (!pass(gate)) ::_exit(1);
+  // Whoever owns the namespaces owns no files: sources are opened as root.
+  if (spec.payer != 0 && ::setresuid(0, 0, 0) != 0) ::_exit(1);
   options = supervisor_options(spec);
   auto built = build_root(spec);
   if (built) built = open_ways_out(options);
@@ -256,7 +280,7 @@ Op<Built> start_first(const wire::BuildSpec& spec, Options& options) {
   auto ready = make_gate();
   if (!gate || !ready) return failed("make a pipe");
   Built built;
-  built.pid = fork_into(kNamespaces);
+  built.pid = fork_for(spec.payer, kNamespaces);
   if (built.pid < 0) return failed("make namespaces");
   if (built.pid == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -40,6 +41,12 @@ UniqueFd new_mount(const char* type, const std::vector<std::pair<std::string, st
   if (::syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return UniqueFd();
   const std::uint64_t devices = std::string_view(type) == "devpts" ? 0 : kNoDevices;
   return UniqueFd(static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, flags | kNoSuid | devices)));
+}
+
+bool make_private() {
+  struct mount_attr attributes{};
+  attributes.propagation = MS_PRIVATE;
+  return ::syscall(SYS_mount_setattr, AT_FDCWD, "/", kRecursive, &attributes, sizeof attributes) == 0;
 }
 
 bool attach(int tree, int place) {

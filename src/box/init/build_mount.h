@@ -20,6 +20,8 @@ bool restrict_tree(int tree, bool read_only, bool no_devices, bool no_exec, bool
 // A new file system instance, nosuid, and nodev unless it is of terminals; `options` are its own ("size", "16m").
 UniqueFd new_mount(const char* type, const std::vector<std::pair<std::string, std::string>>& options,
                    std::uint64_t flags);
+// Nothing that is mounted in this mount namespace from now on is seen in others, nor the other way round.
+bool make_private();
 // Puts a detached tree onto the file or directory behind `place`.
 bool attach(int tree, int place);
 

@@ -29,7 +29,7 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: mcpbox-init --control PATH [--owner UID] [--root DIR]... [--egress PORT:SOCKET [--sandbox NAME]]\n"
-    "                   [--ephemeral] [--one-id] [--spaces]\n"
+    "                   [--ephemeral] [--one-id] [--spaces | --spaces-without-proc] [--try-spaces UID]\n"
     "       mcpbox-init --build   (specification on descriptor 3, answer on 4)\n"
     "       mcpbox-init --version\n"
     "PID 1 of an mcpbox sandbox; mcpbox starts it.\n";
@@ -76,6 +76,8 @@ int run(const Options& options) {
   ::sigprocmask(SIG_BLOCK, &handled, nullptr);
   UniqueFd signals(::signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals) return die("make a signal descriptor", errno);
+  // Before anybody can reach us, so that whoever does knows.
+  if (options.try_spaces != 0 && !can_have_spaces(options.spaces, options.try_spaces)) return kNoSpaces;
   Roots roots;
   for (const std::string& root : options.roots) {
     if (auto added = roots.add(root); !added) {

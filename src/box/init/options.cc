@@ -29,10 +29,15 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       continue;
     }
     if (name == "--spaces") {
-      options.spaces = true;
+      options.spaces = Spaces::kAll;
       continue;
     }
-    if (name != "--control" && name != "--owner" && name != "--root" && name != "--egress" && name != "--sandbox") {
+    if (name == "--spaces-without-proc") {
+      options.spaces = Spaces::kWithoutProc;
+      continue;
+    }
+    if (name != "--control" && name != "--owner" && name != "--root" && name != "--egress" && name != "--sandbox" &&
+        name != "--try-spaces") {
       return std::unexpected("unknown option '" + std::string(name) + "'");
     }
     if (++i == argc) return std::unexpected("option '" + std::string(name) + "' needs a value");
@@ -52,9 +57,10 @@ std::expected<Options, std::string> parse_options(int argc, const char* const* a
       }
       options.egress_socket = rest.substr(1);
     } else {
-      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.owner);
+      uid_t& uid = name == "--owner" ? options.owner : options.try_spaces;
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), uid);
       if (error != std::errc() || end != value.data() + value.size()) {
-        return std::unexpected("--owner '" + std::string(value) + "' is not a uid");
+        return std::unexpected(std::string(name) + " '" + std::string(value) + "' is not a uid");
       }
     }
   }

@@ -8,7 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "box/init/spaces.h"
+
 namespace mcpbox::box::init {
+
+inline constexpr int kNoSpaces = 75;  // exit code
 
 struct Options {
   bool version = false;            // --version: print it and end
@@ -21,7 +25,9 @@ struct Options {
   std::string sandbox;             // --sandbox: its name, which the relay tells the proxy; "" = none
   bool ephemeral = false;          // --ephemeral: PID 1 ends with its controller
   bool one_id = false;             // --one-id: the sandbox has a single user id (one_id.h)
-  bool spaces = false;             // --spaces: each process gets namespaces of its own (spaces.h)
+  // --spaces, --spaces-without-proc: each process gets namespaces of its own
+  Spaces spaces = Spaces::kNone;
+  uid_t try_spaces = 0;  // --try-spaces: the sandbox ends at once, with kNoSpaces, where this user cannot have them
 
   // build_sandbox() sets these and no option does. It opens both descriptors before it takes their places out of the
   // sandbox's tree; -1: PID 1 opens them itself, by their paths.

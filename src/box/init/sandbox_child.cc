@@ -45,10 +45,19 @@ int limit(decltype(RLIMIT_CORE) what, const std::optional<std::uint64_t>& value)
   return ::setrlimit(what, &next) == 0 ? 0 : errno;
 }
 
+// Queued signals and timers are counted for whoever runs the engine, too, who has to keep most of them.
+int limit_pending_signals() {
+  struct rlimit now{};
+  if (::getrlimit(RLIMIT_SIGPENDING, &now) != 0) return errno;
+  return limit(RLIMIT_SIGPENDING,
+               std::min<std::uint64_t>(4096, now.rlim_max == RLIM_INFINITY ? 4096 : now.rlim_max / 8));
+}
+
 // `others`: processes of ours that count as the user's.
 int apply_limits(const wire::Limits& limits, std::uint64_t others) {
   const auto processes = limits.processes ? std::optional(*limits.processes + others) : std::nullopt;
   if (int e = limit(RLIMIT_NPROC, processes)) return e;
+  if (int e = limit_pending_signals()) return e;
   if (int e = limit(RLIMIT_NOFILE, limits.open_files)) return e;
   if (int e = limit(RLIMIT_FSIZE, limits.file_bytes)) return e;
   if (int e = limit(RLIMIT_CORE, limits.core_bytes)) return e;
@@ -139,8 +148,8 @@ namespace {
 // Its user, in namespaces of its own; of PID 1's capabilities nothing is left.
 int become_user_alone(const wire::Spawn& spec, const StartWay& way, std::string& step) {
   if (int error = drop_identity(spec.uid, spec.gid, step)) return error;
-  if (int error = enter_spaces(::geteuid(), ::getegid(), kReport, step)) return error;
-  if (int error = furnish_spaces(spec, step)) return error;
+  if (int error = enter_spaces(way.spaces, ::geteuid(), ::getegid(), kReport, step)) return error;
+  if (int error = furnish_spaces(way.spaces, spec, step)) return error;
   const auto& ports = spec.confine.connect_ports;
   const bool out = way.egress_port != 0 && std::ranges::find(ports, way.egress_port) != ports.end();
   return connect_spaces(out ? way.egress_port : 0, kReport, step);
@@ -157,19 +166,20 @@ int become_process(const wire::Spawn& spec, const StartWay& way, std::string& st
   if (one_id()) {
     if (int error = enter_own_namespace(spec.uid, spec.gid, step)) return error;
   }
-  if (way.spaces) {
+  const bool apart = way.spaces != Spaces::kNone;
+  if (apart) {
     if (int error = become_user_alone(spec, way, step)) return error;
   }
   step = "start a session";
   if (::setsid() < 0) return errno;
   ::umask(static_cast<mode_t>(spec.umask));
   step = "set resource limits";
-  if (int error = apply_limits(spec.limits, way.spaces ? 1 : 0)) return error;
+  if (int error = apply_limits(spec.limits, way.spaces == Spaces::kAll ? 1 : 0)) return error;
   step = "set the priority";
   // Who was started with a lower priority cannot raise it, and would have failed for it.
   if (spec.nice > ::getpriority(PRIO_PROCESS, 0) && ::setpriority(PRIO_PROCESS, 0, spec.nice) != 0) return errno;
   if (int error = drop_bounding_set(step)) return error;
-  if (int error = way.spaces ? drop_capabilities(step) : drop_identity(spec.uid, spec.gid, step)) return error;
+  if (int error = apart ? drop_capabilities(step) : drop_identity(spec.uid, spec.gid, step)) return error;
   // After the switch of identity, so that a directory that the process may not enter is an error and not a gift.
   step = "enter '" + spec.cwd + "'";
   if (::chdir(spec.cwd.c_str()) != 0) return errno;
@@ -180,11 +190,12 @@ int become_process(const wire::Spawn& spec, const StartWay& way, std::string& st
   rules.read_only = spec.confine.read_only;
   rules.connect_ports = spec.confine.connect_ports;
   rules.bind_ports = spec.confine.bind_ports;
-  rules.own_spaces = way.spaces;
+  // Nobody else can see what somebody makes who has the sandbox, or namespaces, to himself.
+  const bool alone = apart || spec.alone;
+  rules.own_spaces = alone;
   if (int error = apply_landlock(rules, step)) return error;
   step = "install the seccomp filter";
-  if (int error = install_seccomp_filter(build_seccomp_filter(way.spaces ? Network::kOwn : Network::kShared)))
-    return error;
+  if (int error = install_seccomp_filter(build_seccomp_filter(alone ? Network::kOwn : Network::kShared))) return error;
   step = "exec '" + spec.argv.front() + "'";
   return run(spec);
 }

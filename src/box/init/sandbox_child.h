@@ -4,13 +4,14 @@
 #include <cstdint>
 #include <string>
 
+#include "box/init/spaces.h"
 #include "box/wire/messages.h"
 
 namespace mcpbox::box::init {
 
 // How this sandbox starts its processes.
 struct StartWay {
-  bool spaces = false;            // each in namespaces of its own (spaces.h)
+  Spaces spaces = Spaces::kNone;  // each in namespaces of its own
   std::uint16_t egress_port = 0;  // where the way out is for those that may have it; 0: there is none
 };
 

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,7 +19,7 @@
 namespace mcpbox::box::init {
 namespace {
 
-constexpr int kSpaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+constexpr int kSpaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 
 int write_text(const char* path, const std::string& text) {
   UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
@@ -65,11 +67,12 @@ Forked fork_with(unsigned long flags) {
 
 }  // namespace
 
-int enter_spaces(uid_t uid, gid_t gid, int report, std::string& step) {
+int enter_spaces(Spaces spaces, uid_t uid, gid_t gid, int report, std::string& step) {
   step = "make the server's namespaces";
-  if (::unshare(kSpaces) != 0) return errno;
+  if (::unshare(kSpaces | (spaces == Spaces::kAll ? CLONE_NEWPID : 0)) != 0) return errno;
   step = "map the server's ids";
   if (int error = map_ids(uid, gid)) return error;
+  if (spaces != Spaces::kAll) return 0;
   step = "fork into the server's namespaces";
   const Forked reaper = fork_with(0);
   if (reaper.pid == 0) be_reaper();
@@ -96,6 +99,49 @@ int connect_spaces(std::uint16_t port, int report, std::string& step) {
   }
   step = "hand over the way out";
   return report_way_out(report, listener->get()) ? 0 : EPIPE;
+}
+
+namespace {
+
+[[noreturn]] void try_spaces(Spaces spaces, uid_t uid, int report) {
+  std::string step;
+  wire::Spawn nobody;
+  nobody.uid = nobody.gid = uid;
+  int error = drop_identity(uid, uid, step);
+  if (error == 0) error = enter_spaces(spaces, uid, uid, report, step);
+  if (error == 0) error = furnish_spaces(spaces, nobody, step);
+  if (error == 0) error = connect_spaces(0, report, step);
+  if (error != 0) report_error(report, wire::make_errno_error(error, step));
+  ::_exit(0);
+}
+
+}  // namespace
+
+bool can_have_spaces(Spaces spaces, uid_t uid) {
+  auto report = make_start_report();
+  if (!report || ::fcntl(report->read.get(), F_SETFL, 0) != 0) return false;
+  const pid_t child = ::fork();
+  if (child == 0) try_spaces(spaces, uid, report->write.get());
+  if (child < 0) return false;
+  report->write.reset();
+  bool can = true;
+  UniqueFd reaper;
+  StartReport packet;
+  while (true) {
+    pollfd ready{report->read.get(), POLLIN, 0};
+    const int waited = ::poll(&ready, 1, 10'000);
+    if (waited < 0 && errno == EINTR) continue;
+    if (waited <= 0) can = false;
+    if (waited <= 0 || receive_report(report->read.get(), packet) != Received::kPacket) break;
+    if (packet.kind == StartReport::Kind::kProcess) reaper = std::move(packet.reaper);
+    if (packet.kind == StartReport::Kind::kError) {
+      ::dprintf(2, "mcpbox-init: no namespaces for each server: %s (errno %d)\n", packet.error.step.c_str(),
+                packet.error.error_number);
+      can = false;
+    }
+  }
+  if (reaper) ::syscall(SYS_pidfd_send_signal, reaper.get(), SIGKILL, nullptr, 0);
+  return can;
 }
 
 }  // namespace mcpbox::box::init

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mount.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -149,31 +149,83 @@ Op<void> place_own_tmp(const wire::Spawn& spec) {
   return {};
 }
 
+// Of the kernel's counters of a user namespace, which its owner's owner pays too, up to whoever runs the engine
+// (namespaces(7), /proc/sys/user): a part of what that one has at most. What no server may make, it has none of.
+// `user`: /proc/sys/user as it can be written to.
+Op<void> limit_counters(int proc, int user) {
+  constexpr unsigned long kPart = 8;
+  struct Counter {
+    const char* name;
+    const char* most;  // of the machine; null: none
+  };
+  constexpr Counter kCounters[] = {{"max_inotify_instances", "sys/fs/inotify/max_user_instances"},
+                                   {"max_inotify_watches", "sys/fs/inotify/max_user_watches"},
+                                   {"max_fanotify_groups", nullptr},
+                                   {"max_fanotify_marks", nullptr},
+                                   {"max_user_namespaces", nullptr},
+                                   {"max_mnt_namespaces", nullptr},
+                                   {"max_pid_namespaces", nullptr},
+                                   {"max_net_namespaces", nullptr},
+                                   {"max_ipc_namespaces", nullptr},
+                                   {"max_uts_namespaces", nullptr},
+                                   {"max_time_namespaces", nullptr},
+                                   {"max_cgroup_namespaces", nullptr}};
+  for (const Counter& each : kCounters) {
+    char text[32] = {};
+    if (each.most != nullptr) {
+      UniqueFd most(::openat(proc, each.most, O_RDONLY | O_CLOEXEC));
+      if (!most || ::read(most.get(), text, sizeof text - 1) <= 0) continue;  // a kernel without the thing
+    }
+    const unsigned long all = ::strtoul(text, nullptr, 10);
+    const std::string value = std::to_string(all == 0 ? 0 : std::max(1ul, all / kPart));
+    UniqueFd file(::openat(user, each.name, O_WRONLY | O_CLOEXEC));
+    if (!file && errno == ENOENT) continue;
+    if (!file || ::write(file.get(), value.data(), value.size()) < 0)
+      return failed(std::string("limit the server's /proc/sys/user/") + each.name);
+  }
+  return {};
+}
+
 Op<void> place_own_proc() {
   UniqueFd place = place_at("/proc");
   if (!place) return {};
   UniqueFd proc = new_mount("proc", {}, kNoExec);
   if (!proc || !attach(proc.get(), place.get())) return failed("mount the server's /proc");
+  UniqueFd user(::openat(proc.get(), "sys/user", O_PATH | O_DIRECTORY | O_CLOEXEC));
   UniqueFd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  return mask_proc(proc.get(), root.get());
+  if (auto masked = mask_proc(proc.get(), root.get()); !masked) return masked;
+  // Last: mounts that are not attached yet count as namespaces.
+  return user ? limit_counters(proc.get(), user.get()) : Op<void>();
 }
 
-Op<void> furnish(const wire::Spawn& spec) {
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return failed("make the mounts private");
+// What engines cover of /sys; where their covers are taken off for /proc's sake, they are off there too.
+Op<void> cover_sys() {
+  for (const char* path : {"/sys/firmware", "/sys/devices/virtual/powercap"}) {
+    auto covered =
+        mount_at(path, "tmpfs", {{"size", "4096"}, {"nr_inodes", "2"}, {"mode", "555"}}, kReadOnly | kNoExec);
+    if (!covered) return covered;
+  }
+  return {};
+}
+
+Op<void> furnish(Spaces spaces, const wire::Spawn& spec) {
+  if (!make_private()) return failed("make the mounts private");
   if (auto done = place_own_files(spec); !done) return done;
   if (auto done = place_own_tmp(spec); !done) return done;
   if (auto done = mount_at("/dev/shm", "tmpfs", {{"size", "64m"}, {"nr_inodes", "4096"}, {"mode", "1777"}}, kNoExec);
       !done)
     return done;
   if (auto done = mount_at("/dev/pts", "devpts", {{"ptmxmode", "666"}, {"mode", "620"}}, kNoExec); !done) return done;
+  if (spaces != Spaces::kAll) return {};
+  if (auto done = cover_sys(); !done) return done;
   return place_own_proc();
 }
 
 }  // namespace
 
-int furnish_spaces(const wire::Spawn& spec, std::string& step) {
+int furnish_spaces(Spaces spaces, const wire::Spawn& spec, std::string& step) {
   const mode_t before = ::umask(0);
-  auto furnished = furnish(spec);
+  auto furnished = furnish(spaces, spec);
   ::umask(before);
   if (furnished) return 0;
   step = furnished.error().step;

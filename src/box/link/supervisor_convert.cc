@@ -31,6 +31,7 @@ wire::Spawn to_wire(ProcessSpec spec) {
   out.confine = {std::move(spec.confine.read_write), std::move(spec.confine.read_only),
                  std::move(spec.confine.connect_ports), std::move(spec.confine.bind_ports)};
   out.prepare = to_wire(std::move(spec.prepare));
+  out.alone = spec.alone;
   return out;
 }
 

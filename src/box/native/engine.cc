@@ -281,6 +281,7 @@ class NativeEngine final : public Engine {
     for (const wire::BuildCgroup& group : build.cgroups) record.cgroups.push_back(group.directory);
     build.record = write_record(record);
     build.argv = spec.init_argv;
+    if (::geteuid() == 0) build.payer = some_payer();
     build.one_id = ids->one;
     if (ids->one) build.argv.emplace_back("--one-id");
     build.argv.emplace_back("--spaces");

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <random>
 #include <set>
 
 #include "base/errno_error.h"
@@ -69,6 +70,13 @@ std::optional<SubRange> find_sub_range(std::string_view file, std::string_view u
     if (first && count && *first != 0 && *count != 0 && *first <= UINT32_MAX - *count) return SubRange{*first, *count};
   }
   return std::nullopt;
+}
+
+std::uint32_t some_payer() {
+  // Above the servers' own, and below 2^31. Two sandboxes that meet share what one has.
+  const UidRange range;
+  const std::uint32_t first = range.first + range.count;
+  return first + std::random_device()() % (0x7fffffffu - first);
 }
 
 NativeIds ids_for_root(const std::vector<std::pair<uid_t, gid_t>>& owners) {

@@ -32,6 +32,10 @@ struct NativeIds {
   std::string why_one;  // for people: what is missing for more than one
 };
 
+// A host user that nobody is, for root's sandboxes: the kernel counts inotify instances, pending signals and the like
+// for whoever owns a user namespace (namespaces(7)), and a server must not use up those of root.
+std::uint32_t some_payer();
+
 // The first range of /etc/subuid or /etc/subgid for the user, by name or number; empty when there is none (subuid(5)).
 struct SubRange {
   std::uint32_t first = 0;

@@ -13,7 +13,7 @@
 
 namespace mcpbox::box::wire {
 
-inline constexpr std::uint32_t kBuildVersion = 3;
+inline constexpr std::uint32_t kBuildVersion = 4;
 inline constexpr std::size_t kMaxBuildSpec = 1024 * 1024;  // of the encoded form
 
 // `count` ids from `inside` on stand for those from `outside` on (user_namespaces(7)).
@@ -85,14 +85,15 @@ struct BuildSpec {
   std::vector<std::string> argv;   // of the supervisor; empty = nothing is built, only `sweep` is done
   std::vector<std::string> sweep;  // trees to remove, with whatever ids of the sandbox own what is in them
   std::uint64_t processes = 0;     // RLIMIT_NPROC of each of its uids
-  bool one_id = false;             // the maps have one id each; PID 1 is told with --one-id
-  bool remove_on_exit = false;     // the directory goes when PID 1 ends
+  std::uint32_t payer = 0;  // user id of the host that owns the namespaces, whose counters the kernel charges; 0: ours
+  bool one_id = false;      // the maps have one id each; PID 1 is told with --one-id
+  bool remove_on_exit = false;  // the directory goes when PID 1 ends
   bool operator==(const BuildSpec&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.version), v(s.directory), v(s.record), v(s.uids), v(s.gids), v(s.newuidmap), v(s.newgidmap), v(s.nodes),
         v(s.cgroups);
-    v(s.scratch), v(s.argv), v(s.sweep), v(s.processes), v(s.one_id), v(s.remove_on_exit);
+    v(s.scratch), v(s.argv), v(s.sweep), v(s.processes), v(s.payer), v(s.one_id), v(s.remove_on_exit);
   }
 };
 

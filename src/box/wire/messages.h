@@ -16,8 +16,8 @@
 
 namespace mcpbox::box::wire {
 
-constexpr std::uint32_t kProtocolVersion = 6;
-constexpr std::uint32_t kOldestProtocolVersion = 6;
+constexpr std::uint32_t kProtocolVersion = 7;
+constexpr std::uint32_t kOldestProtocolVersion = 7;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -101,12 +101,13 @@ struct Spawn {
   std::int32_t nice = 0, oom_score_adj = 0;
   Limits limits;
   Confine confine;
-  Prepare prepare;  // before the process becomes its user
+  Prepare prepare;     // before the process becomes its user
+  bool alone = false;  // nobody else is in the sandbox
   bool operator==(const Spawn&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.id), v(s.argv), v(s.env), v(s.cwd), v(s.uid), v(s.gid), v(s.umask), v(s.nice), v(s.oom_score_adj), v(s.limits),
-        v(s.confine), v(s.prepare);
+        v(s.confine), v(s.prepare), v(s.alone);
   }
 };
 struct SpawnReply {

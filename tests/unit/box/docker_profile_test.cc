@@ -98,7 +98,7 @@ TEST(DockerProfile, golden_body) {
     "Entrypoint":["/.box/mcpbox-init","--control","/.boxrun"],"Cmd":[],
     "Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
     "Tty":false,"OpenStdin":false,"StopSignal":"SIGKILL","Healthcheck":{"Test":["NONE"]},
-    "Labels":{"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" +
+    "Labels":{"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.spaces":"none","io.mcpbox.profile":")" +
                                     profile +
                                     R"("},
     "HostConfig":{
@@ -112,12 +112,12 @@ TEST(DockerProfile, golden_body) {
                                     R"("BindOptions":{"Propagation":"rprivate"}},
         {"Type":"volume","Source":"mcpbox-1-cache","Target":"/cache","ReadOnly":false,)"
                                     R"("VolumeOptions":{"NoCopy":true,"Labels":
-          {"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" +
+          {"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.spaces":"none","io.mcpbox.profile":")" +
                                     profile + R"("}}},
         {"Type":"volume","Target":"/workspace","ReadOnly":false,"VolumeOptions":{"NoCopy":true,"Labels":
-          {"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.profile":")" +
+          {"io.mcpbox.managed":"1","io.mcpbox.create":"nonce","io.mcpbox.spaces":"none","io.mcpbox.profile":")" +
                                     profile + R"("}}}],
-      "Tmpfs":{"/tmp":"rw,nosuid,nodev,noexec,size=16777216,nr_inodes=1024,mode=1777",
+      "Tmpfs":{"/tmp":"rw,nosuid,nodev,exec,size=67108864,nr_inodes=16384,mode=1777",
                "/run":"rw,nosuid,nodev,noexec,size=1048576,nr_inodes=256,mode=0755",
                "/fast":"rw,nosuid,nodev,exec,size=8388608,nr_inodes=2048,mode=0755"},
       "ShmSize":67108864,"Memory":1610612736,"MemorySwap":1610612736,"NanoCpus":2000000000,"PidsLimit":512,
@@ -126,6 +126,39 @@ TEST(DockerProfile, golden_body) {
         {"Name":"memlock","Soft":65536,"Hard":65536},{"Name":"msgqueue","Soft":0,"Hard":0}],
       "LogConfig":{"Type":"none","Config":{}}}})");
   EXPECT_EQ(body(spec), expected) << json::diff(expected, body(spec)).dump(2);
+}
+
+TEST(DockerProfile, lets_pid_1_make_namespaces_with_a_filter_of_ours_and_no_covers) {
+  const auto with = [](DockerSpaces spaces) {
+    return json::parse(docker_create_body(full_spec(), facts(), image(), "nonce", spaces));
+  };
+  const auto all = with(DockerSpaces::kAll), without = with(DockerSpaces::kWithoutProc);
+  EXPECT_EQ(all["Labels"][kSpacesLabel], "all");
+  EXPECT_EQ(all["HostConfig"]["MaskedPaths"], json::array());
+  EXPECT_EQ(all["HostConfig"]["ReadonlyPaths"], json::array());
+  EXPECT_EQ(without["Labels"][kSpacesLabel], "without-proc");
+  EXPECT_FALSE(without["HostConfig"].contains("MaskedPaths"));
+  for (const auto& body : {all, without}) {
+    const std::string option = body["HostConfig"]["SecurityOpt"][1];
+    ASSERT_TRUE(option.starts_with("seccomp="));
+    const auto filter = json::parse(option.substr(8));
+    EXPECT_EQ(filter["defaultAction"], "SCMP_ACT_ERRNO");
+    std::set<std::string> allowed;
+    for (const auto& rule : filter["syscalls"]) {
+      for (const auto& name : rule["names"]) allowed.insert(name.get<std::string>());
+    }
+    for (const char* name : {"unshare", "fsmount", "move_mount", "execve", "landlock_restrict_self"})
+      EXPECT_TRUE(allowed.contains(name)) << name;
+    for (const char* name :
+         {"mount", "setns", "ptrace", "bpf", "keyctl", "io_uring_setup", "open_by_handle_at", "init_module"})
+      EXPECT_FALSE(allowed.contains(name)) << name;
+  }
+  auto made = faithful(all);
+  made["HostConfig"]["MaskedPaths"] = made["HostConfig"]["ReadonlyPaths"] = json::array();
+  EXPECT_TRUE(check(all, made));
+  EXPECT_FALSE(check(without, made)) << "covers that were not to be taken off";
+  made["HostConfig"]["SecurityOpt"][1] = "seccomp=unconfined";
+  EXPECT_FALSE(check(all, made));
 }
 
 TEST(DockerProfile, asks_for_no_more_processors_than_there_are) {

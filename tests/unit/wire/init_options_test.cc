@@ -23,6 +23,16 @@ TEST(InitOptions, take_the_relays_port_and_socket) {
   EXPECT_FALSE(parsed({"--sandbox", std::string(129, 'x').c_str()}));
 }
 
+TEST(InitOptions, say_which_namespaces_servers_get) {
+  EXPECT_EQ(parsed({})->spaces, Spaces::kNone);
+  EXPECT_EQ(parsed({"--spaces"})->spaces, Spaces::kAll);
+  const auto tried = parsed({"--spaces-without-proc", "--try-spaces", "1900000000"});
+  ASSERT_TRUE(tried);
+  EXPECT_EQ(tried->spaces, Spaces::kWithoutProc);
+  EXPECT_EQ(tried->try_spaces, 1'900'000'000u);
+  EXPECT_FALSE(parsed({"--try-spaces", "nobody"}));
+}
+
 TEST(InitOptions, refuse_what_is_no_port_and_socket) {
   for (const char* wrong :
        {"", "3128", "3128:", "3128:relative", "0:/a", "65536:/a", "-1:/a", "3128 :/a", "x:/a", "3128:/a/"}) {

@@ -185,7 +185,12 @@ void RootFinder::consider(const std::string& path, Role role, bool whole, const 
 void RootFinder::start_in(const std::string& folder, const Command& command) {
   const auto real = canonical(folder);
   const std::string what = real ? needed_in(*real, allowed_above(*real), spec_, command) : std::string();
-  if (real && what.empty()) return;
+  if (real && what.empty()) {
+    // Named is named: it has to be allowed, copied or not.
+    std::string refusal = judge(*real, {}, is_system_path(normalise(folder)) || !allowed_above(*real).empty());
+    if (!refusal.empty()) plan_.refused.push_back({folder, std::move(refusal)});
+    return;
+  }
   if (real)
     plan_.why.push_back("the working directory " + quoted_path(*real) + " is needed, because " + what + " lies in it");
   consider(folder, Role::kFolder, true, "the working directory");

@@ -258,7 +258,8 @@ servers:
 17:11: servers.b.env.1A: no name for an environment variable (letters, digits and _)
 17:22: servers.b.env.OK: expected text, found a list
 17:32: servers.b.env.REF: '${' without '}'; write $$ for a dollar sign
-17:32: servers.b.env.REF: '${TOKEN}' is no reference; write ${env:NAME}, ${file:PATH} or ${helper:NAME:KEY}, or $$ for a dollar sign
+17:32: servers.b.env.REF: '${TOKEN}' is no reference; write ${env:NAME}, ${file:PATH} or ${helper:NAME:KEY}, )"
+            R"(or $$ for a dollar sign
 17:32: servers.b.env.REF: cannot read 'DIR/none': No such file or directory
 17:32: servers.b.env.REF: the environment variable 'UNSET' is not set; export it before mcpbox starts
 17:82: servers.b.env.N: expected text, found nothing; give it a value or remove the key

@@ -155,9 +155,9 @@ Task<void> pull(ControlCall& call) {
              delete_missing = call.body.flag("delete");
   if (!of) co_return co_await refuse(call.exchange, of.error());
   if (!to) co_return co_await refuse(call.exchange, to.error());
-  for (const auto* flag : {&dry_run, &force, &delete_missing}) {
-    if (!*flag) co_return co_await refuse(call.exchange, flag->error());
-  }
+  if (!dry_run) co_return co_await refuse(call.exchange, dry_run.error());
+  if (!force) co_return co_await refuse(call.exchange, force.error());
+  if (!delete_missing) co_return co_await refuse(call.exchange, delete_missing.error());
   provision::PullOptions options;
   options.of = of->value_or("");
   options.to = to->value_or("");

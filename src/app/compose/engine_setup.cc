@@ -114,8 +114,10 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   if (!options) co_return fail(std::move(options).error());
   // One that was named over the network is refused before anything is sent to it.
   const auto candidates = box::engine_candidates(*options);
-  if (candidates.size() == 1 && candidates[0].address && candidates[0].address->unix_socket.empty())
-    co_return over_the_network(candidates[0].address->text);
+  if (candidates.size() == 1) {
+    if (const auto& named = candidates[0].address; named && named->unix_socket.empty())
+      co_return over_the_network(named->text);
+  }
   auto located = co_await box::locate_engine(executor, std::move(*options));
   if (!located) co_return fail(std::move(located).error());
   if (auto fine = check_engine(located->info); !fine) co_return fail(std::move(fine).error());

@@ -119,7 +119,11 @@ Guardian Guardian::start() {
   const UniqueFd read_end(ends[0]);
   guardian.pipe_ = UniqueFd(ends[1]);
   auto owner = sys::own_process();
-  const pid_t child = owner ? ::fork() : -1;
+  if (!owner) {
+    guardian.pipe_.reset();
+    return guardian;
+  }
+  const pid_t child = ::fork();
   if (child == 0) guard(std::move(*owner), read_end.get());
   if (child < 0) guardian.pipe_.reset();
   return guardian;

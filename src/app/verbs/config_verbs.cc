@@ -104,7 +104,7 @@ int check_config(const std::string& file, bool as_json) {
     print_out("{}", out.end().end().take_line());
     return problems.empty() ? kOk : kUsage;
   }
-  if (!problems.empty()) {
+  if (!loaded || !problems.empty()) {
     print_problems(problems);
     print_err("mcpbox: {} problem{} in {}\n", problems.size(), problems.size() == 1 ? "" : "s", file);
     return kUsage;

@@ -225,7 +225,8 @@ Task<Result<void>> CopyList::convert(boost::asio::thread_pool& pool, box::Superv
     notes.push_back(name);
     noted_workspace |= hash == short_hash(workspace);
     auto note = co_await supervisor.read_file(fmt::format("{}/{}", place_.tree, name), 256);
-    const std::size_t space = note ? note->find(' ') : std::string::npos;
+    if (!note) continue;
+    const std::size_t space = note->find(' ');
     if (space == std::string::npos) continue;
     Copy copy;
     const std::string kind = note->substr(0, space);

@@ -55,6 +55,12 @@ provision::InstallerOptions installer_options(const SandboxBackendOptions& optio
   return installer;
 }
 
+provision::PlanPolicy plan_policy(const SandboxBackendOptions& options, const provision::Installer& installer) {
+  provision::PlanPolicy policy = options.policy;
+  policy.origin = installer.origin();
+  return policy;
+}
+
 }  // namespace
 
 std::string cache_volume(const std::string& instance) {
@@ -71,7 +77,7 @@ SandboxBackend::SandboxBackend(box::Engine& engine, boost::asio::any_io_executor
       installer_(engine, executor, pool, installer_options(options)),
       context_{
           executor,
-          {engine, pool, installer_.uids(), sandbox_defaults(options), options.image, options.policy,
+          {engine, pool, installer_.uids(), sandbox_defaults(options), options.image, plan_policy(options, installer_),
            options.one_server_per_sandbox},
           provision::SandboxedConnector({executor, pool, sandboxes_, installer_, options.egress,
                                          options.state_dir.empty() ? "" : provision::manifest_dir_of(options.state_dir),

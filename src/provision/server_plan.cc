@@ -65,6 +65,8 @@ Result<workspace::Plan> plan_server(const config::ServerSettings& settings, cons
   policy.denied = host.denied;
   policy.workspace = process_tree(process_id(id)) + "/workspace";
   policy.image_id = image_id;
+  policy.platform = workspace::platform_of(image_id);
+  policy.origin = host.origin;
   if (const auto minor = workspace::python_minor_of(image_id)) policy.python_minor = *minor;
   policy.home = host.home;
   policy.locked = host.locked;

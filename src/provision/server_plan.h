@@ -21,6 +21,7 @@ struct PlanPolicy {
   std::vector<std::string> secret_files;  // secret_files_of(): never staged
   bool locked = false;                    // only what lock files, hashes or exact versions name is installed
   std::string state_dir;                  // its ledger says what is to be resolved anew; empty = nothing
+  std::vector<std::string> origin;        // Installer::origin(); not needed where nothing is installed by the plan
 
   StagePolicy staging() const;
 };

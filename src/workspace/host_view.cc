@@ -1,16 +1,15 @@
 #include "workspace/host_view.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <charconv>
 #include <cstdlib>
 
-#include "base/errno_error.h"
 #include "base/root_fs.h"
-#include "base/text.h"
-#include "base/unique_fd.h"
-#include "sys/small_file.h"
+#include "sys/path_guard.h"
 #include "workspace/path_text.h"
 
 namespace mcpbox::workspace {
@@ -58,16 +57,28 @@ std::string canonical_prefix(const std::string& path) {
   }
 }
 
-Result<std::string> read_host_file(const std::string& path, std::size_t limit) {
-  UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-  std::string shown = "'" + printable(path, 512) + "'";
-  if (!file) return fail(errno_error(errno, "read " + shown));
-  struct stat status{};
-  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode))
-    return fail(Code::kInvalidArgument, shown + " is not a regular file");
-  auto text = sys::read_all(file.get(), limit);
-  if (!text) return fail(text.error().with_context(shown));
-  return text;
+std::string platform_of(const std::string& image_id) {
+  struct utsname system{};
+  std::string platform = ::uname(&system) == 0 ? fmt::format("linux-{}", system.machine) : "linux";
+  if (root_fs_of(image_id) != RootFs::kFolder) return platform;
+  const auto root = sys::open_directory(image_id);
+  if (!root) return platform;
+  for (const char* program : {"python3", "node", "npm", "uv"}) {
+    for (const char* folder : {"usr/bin/", "usr/local/bin/"}) {
+      std::string path = folder + std::string(program);
+      struct stat status{};
+      for (int links = 0; links < 2; ++links) {
+        auto file = sys::open_beneath(root->get(), path, O_PATH);
+        if (!file || ::fstat(file->get(), &status) != 0) break;
+        platform += fmt::format(" {}:{}:{}", path, status.st_size, status.st_mtim.tv_sec);
+        char target[256];
+        const ssize_t size = S_ISLNK(status.st_mode) ? ::readlinkat(file->get(), "", target, sizeof target) : -1;
+        if (size <= 0) break;
+        path = folder + std::string(target, static_cast<std::size_t>(size));  // "python3.11"
+      }
+    }
+  }
+  return platform;
 }
 
 }  // namespace mcpbox::workspace

@@ -4,11 +4,8 @@
 
 #include <sys/stat.h>
 
-#include <cstddef>
 #include <optional>
 #include <string>
-
-#include "base/result.h"
 
 namespace mcpbox::workspace {
 
@@ -22,7 +19,8 @@ std::string canonical_prefix(const std::string& path);
 // N of 3.N for the /usr/bin/python3 of a sandbox, from the name that it links to. `image_id`: base/root_fs.h; every
 // image is taken for the runner image, which has 3.11. nullopt where the link does not say.
 std::optional<unsigned> python_minor_of(const std::string& image_id);
-// A small regular file; follows links, so the caller has checked canonical(). Never blocks on a FIFO.
-Result<std::string> read_host_file(const std::string& path, std::size_t limit);
+// What an environment is made for, besides the image's id: the processor, and where that id is a folder's name, which
+// says nothing of what is in it, the interpreters there as ids of files tell them (size and time of change).
+std::string platform_of(const std::string& image_id);
 
 }  // namespace mcpbox::workspace

@@ -284,7 +284,14 @@ void Planner::install(Draft draft) {
   };
   field(kPlannerVersion);
   field(policy_.image_id);
+  field(policy_.platform);
+  field(std::to_string(policy_.origin.size()));
+  for (const std::string& origin : policy_.origin) field(origin);
   field(plan.manager);
+  // The record of an environment says which program its package starts.
+  field(plan.program.kind == Program::Kind::kNpmBin ? "npm bin" : "");
+  field(plan.program.package);
+  field(plan.program.bin_name);
   for (const InstallStep& step : plan.steps) {
     field(std::to_string(step.argv.size()));
     for (const std::string& word : step.argv) field(word);

@@ -51,8 +51,11 @@ struct Policy {
   bool infer = true;  // may a root be inferred from command and args (the daemon) or only be named (run)
   std::string workspace = "/workspace";  // this server's own directory in the sandbox, "/workspace/.mcp/<id>/workspace"
   std::string cache = "/cache/env";      // content-addressed environments, "<cache>/<hash>/env"
-  std::string image_id;                  // part of every environment's hash
-  std::string home;                      // the operator's home directory; never staged as a whole
+  // Part of every environment's hash: what it is made in and for, and from where its packages come.
+  std::string image_id;
+  std::string platform;             // platform_of()
+  std::vector<std::string> origin;  // indexes, registries, scopes, find-links, options of builds; without credentials
+  std::string home;                 // the operator's home directory; never staged as a whole
   // The engine's socket, mcpbox's state folders: nothing of them, above or beneath is a root.
   std::vector<std::string> denied;
   // The image's /usr/bin/python3 is 3.<this>; another version is fetched where a project asks for one.

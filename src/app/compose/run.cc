@@ -229,7 +229,7 @@ class Run final : provision::StartReport {
     installing.state_dir = paths->state_dir;
     installing.engine = setup_.info.kind;
     installing.quota_bytes = config::BoxSettings{}.env_quota_mb << 20;
-    installing.sources = {options_.install_mode == "offline", options_.wheelhouse, options_.npm_cache};
+    installing.sources = offline_sources(options_);
     installer_ = std::make_unique<provision::Installer>(*setup_.engine, executor, runtime_.pool, std::move(installing));
 
     sandbox.ephemeral = true;

@@ -22,6 +22,7 @@
 #include "provision/egress_policy.h"
 #include "provision/environment.h"
 #include "provision/install/env_ledger.h"
+#include "provision/install/install_origin.h"
 #include "provision/launch.h"
 #include "workspace/host_view.h"
 
@@ -48,6 +49,10 @@ Result<void> resolve_rootfs(RunOptions& options) {
   if (!real) return fail(Error(Code::kInvalidArgument, "--rootfs " + real.error().message()));
   options.image = std::move(*real);
   return {};
+}
+
+provision::OfflineSources offline_sources(const RunOptions& options) {
+  return {options.install_mode == "offline", options.wheelhouse, options.npm_cache};
 }
 
 Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries) {
@@ -111,6 +116,8 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
   policy.infer = false;
   policy.workspace = "/workspace/.mcp/server/workspace";
   policy.image_id = image_id;
+  policy.platform = workspace::platform_of(image_id);
+  policy.origin = provision::install_origin(provision::install_variables(), offline_sources(options));
   if (const auto minor = workspace::python_minor_of(image_id)) policy.python_minor = *minor;
   policy.locked = options.install_mode == "locked";
   policy.refreshed = provision::EnvLedger(state_dir).refreshed();

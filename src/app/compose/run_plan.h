@@ -11,12 +11,15 @@
 #include "base/result.h"
 #include "config/settings.h"
 #include "egress/rules/presets.h"
+#include "provision/install/installer.h"
 #include "workspace/plan.h"
 
 namespace mcpbox::app {
 
 // "NAME=value" entries; a bare "NAME" passes our own value on, and is an error when it is not set.
 Result<std::map<std::string, std::string>> run_environment(const std::vector<std::string>& entries);
+
+provision::OfflineSources offline_sources(const RunOptions& options);
 
 // The settings that a configuration with the same --network, --allow and --install-allow has. kInvalidArgument names
 // the rule that cannot be read.

@@ -19,7 +19,13 @@ std::string host_id(const std::vector<std::pair<std::string, std::string>>& tool
     struct stat info{};
     if (::stat(path, &info) == 0) facts += fmt::format("{} {} {}\n", path, info.st_size, info.st_mtim.tv_sec);
   }
-  for (const auto& [source, target] : tools) facts += fmt::format("{} {}\n", source, target);
+  for (const auto& [source, target] : tools) {
+    facts += fmt::format("{} {}\n", source, target);
+    // A folder is of one version, which its name says; a single program is whatever was put there.
+    struct stat info{};
+    if (::stat(source.c_str(), &info) == 0 && S_ISREG(info.st_mode))
+      facts += fmt::format("{} {}\n", info.st_size, info.st_mtim.tv_sec);
+  }
   return "host:" + sha256_hex(facts).substr(0, 16);
 }
 

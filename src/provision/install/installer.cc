@@ -9,6 +9,7 @@
 #include "net/offload.h"
 #include "provision/egress_policy.h"
 #include "provision/install/env_shelf.h"
+#include "provision/install/install_origin.h"
 #include "provision/install/install_run.h"
 #include "sys/process_name.h"
 #include "workspace/host_view.h"
@@ -40,6 +41,10 @@ Installer::Installer(box::Engine& engine, boost::asio::any_io_executor executor,
       options_(std::move(options)),
       ledger_(options_.state_dir, options_.engine),
       finished_(executor) {}
+
+std::vector<std::string> Installer::origin() const {
+  return install_origin(options_.env, options_.sources);
+}
 
 Task<Result<InstalledEnvironment>> Installer::ensure(box::Supervisor& reader, InstallRequest request) {
   const workspace::InstallPlan& plan = *request.plan.install;

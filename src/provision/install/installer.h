@@ -77,6 +77,9 @@ class Installer {
   // what to do. kAborted: the folders changed since they were planned, and nothing was run: a new plan helps.
   Task<Result<InstalledEnvironment>> ensure(box::Supervisor& reader, InstallRequest request);
 
+  // What environments are named after besides their plans (install_origin.h): for workspace::Policy.
+  std::vector<std::string> origin() const;
+
   const EnvLedger& ledger() const { return ledger_; }
   const UidBook& uids() const { return options_.uids; }
 

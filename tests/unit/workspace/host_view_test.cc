@@ -18,5 +18,22 @@ TEST(HostView, tells_which_python_a_root_file_system_has) {
   EXPECT_EQ(python_minor_of("sha256:0123"), 11u);
 }
 
+TEST(HostView, tells_one_state_of_a_root_file_system_from_the_next) {
+  test::TempTree tree;
+  tree.file("root/usr/bin/python3.13", "a");
+  tree.link("root/usr/bin/python3", "python3.13");
+  const std::string before = platform_of(tree.path("root"));
+  EXPECT_EQ(before, platform_of(tree.path("root")));
+  tree.file("root/usr/bin/python3.13", "ab");
+  const std::string after = platform_of(tree.path("root"));
+  EXPECT_NE(before, after);
+  tree.file("root/usr/local/bin/uv", "u");
+  EXPECT_NE(after, platform_of(tree.path("root")));
+  // The id of an image says all but the processor.
+  EXPECT_EQ(platform_of("sha256:0123"), platform_of("host:4f"));
+  EXPECT_TRUE(before.starts_with(platform_of("sha256:0123") + " ")) << before;
+  EXPECT_EQ(platform_of(tree.path("none")), platform_of("sha256:0123"));
+}
+
 }  // namespace
 }  // namespace mcpbox::workspace

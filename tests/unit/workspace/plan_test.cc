@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "json/value.h"
 #include "support/temp_tree.h"
 
@@ -73,6 +75,27 @@ TEST_F(Planning, the_hash_changes_with_what_is_installed_and_with_nothing_else) 
   EXPECT_NE(first, plan(spec, image).install->hash);
   tree_.file("p/requirements.txt", "six==1");
   EXPECT_NE(first, plan(spec).install->hash);
+}
+
+// Kind: two environments of one name. The second server got the first one's packages, from another registry, or its
+// program.
+TEST_F(Planning, the_hash_tells_from_where_and_for_what_packages_are) {
+  const LaunchSpec spec{.name = "s", .command = "npx", .args = {"-y", "-p", "@acme/tools", "one"}};
+  std::set<std::string> hashes{plan(spec).install->hash};
+  Policy other = policy();
+  other.origin = {"npm_config_registry=https://a.example/"};
+  hashes.insert(plan(spec, other).install->hash);
+  other.origin = {"npm_config_registry=https://b.example/"};
+  hashes.insert(plan(spec, other).install->hash);
+  other.origin.emplace_back("npm_config_@acme:registry=https://c.example/");
+  hashes.insert(plan(spec, other).install->hash);
+  other = policy();
+  other.platform = "linux-other";
+  hashes.insert(plan(spec, other).install->hash);
+  LaunchSpec two = spec;
+  two.args.back() = "two";
+  hashes.insert(plan(two).install->hash);
+  EXPECT_EQ(hashes.size(), 6u);
 }
 
 TEST_F(Planning, an_included_file_is_part_of_the_hash) {

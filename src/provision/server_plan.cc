@@ -63,6 +63,7 @@ Result<workspace::Plan> plan_server(const config::ServerSettings& settings, cons
   workspace::Policy policy;
   policy.allowed_roots = host.allowed_roots;
   policy.denied = host.denied;
+  policy.secret_files = host.secret_files;
   policy.workspace = process_tree(process_id(id)) + "/workspace";
   policy.image_id = image_id;
   policy.platform = workspace::platform_of(image_id);

@@ -58,6 +58,7 @@ struct Policy {
   std::string home;                 // the operator's home directory; never staged as a whole
   // The engine's socket, mcpbox's state folders: nothing of them, above or beneath is a root.
   std::vector<std::string> denied;
+  std::vector<std::string> secret_files;  // StageRules::secret_files: a digest is of what will be sent
   // The image's /usr/bin/python3 is 3.<this>; another version is fetched where a project asks for one.
   unsigned python_minor = 11;
   // Only what a lock file, hashes or exact versions name may be installed; what is missing is in Plan::refused.

@@ -156,8 +156,9 @@ void add_source(Draft& draft, const Site& site, const std::string& host, const s
     if (known.path == path) return;
   }
   TreeContents contents;
-  auto digest = tree_digest(host, site.policy.allowed_roots, {}, nullptr,
-                            {.denied = site.policy.denied, .home = site.policy.home}, &contents);
+  auto digest = tree_digest(
+      host, site.policy.allowed_roots, {}, nullptr,
+      {.denied = site.policy.denied, .home = site.policy.home, .secret_files = site.policy.secret_files}, &contents);
   if (!digest) {
     if (digest.error().code() == Code::kAborted)
       draft.changed = digest.error().message();

@@ -162,7 +162,7 @@ class Run final : provision::StartReport {
     setup_ = std::move(*setup);
 
     progress_.step("planning");
-    auto plan = run_plan(options_, *env, setup_.image_id, paths->state_dir);
+    auto plan = run_plan(options_, *env, setup_.image_id, paths->state_dir, setup_.info.address);
     if (!plan) co_return fail(std::move(plan).error());
     for (const std::string& hint : plan->hints) say("hint: " + hint);
     if (!plan->refused.empty()) {  // before anything is started for it

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "app/compose/engine_setup.h"
+#include "app/compose/paths.h"
 #include "app/exit_code.h"
 #include "app/output.h"
 #include "base/errno_error.h"
@@ -103,7 +104,7 @@ Result<config::ServerNetwork> run_network(const RunOptions& options) {
 }
 
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
-                                 const std::string& image_id, const std::string& state_dir) {
+                                 const std::string& image_id, const std::string& state_dir, const std::string& engine) {
   workspace::LaunchSpec spec;
   spec.name = options.command.front();
   spec.command = options.command.front();
@@ -122,6 +123,7 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
   policy.locked = options.install_mode == "locked";
   policy.refreshed = provision::EnvLedger(state_dir).refreshed();
   if (const char* home = ::getenv("HOME"); home != nullptr) policy.home = home;
+  policy.denied = denied_places(name_paths("", ""), engine.empty() ? options.engine : engine);
 
   for (const std::string& dir : options.stage) {
     auto real = real_folder(dir);

@@ -25,9 +25,11 @@ provision::OfflineSources offline_sources(const RunOptions& options);
 // the rule that cannot be read.
 Result<config::ServerNetwork> run_network(const RunOptions& options);
 
+// `state_dir`: whose ledger says what is to be resolved anew. `engine`: the address of the engine that was found, whose
+// socket is shown to nobody; empty = RunOptions::engine.
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
-                                 const std::string& image_id,
-                                 const std::string& state_dir = "");  // whose ledger says what is to be resolved anew
+                                 const std::string& image_id, const std::string& state_dir = "",
+                                 const std::string& engine = "");
 
 // Adds to the plan's reasons which folders of the user's PATH sandboxes of this machine's own system show: not where
 // the engine or the image says that sandboxes are made from something else.

@@ -53,6 +53,17 @@ class Words(unittest.TestCase):
                     told = self.ends(2, *verb.split(), file).stderr
                     self.assertIn(f"b.yaml:2:9: engine: {what}, not '{address}'", told)
 
+    def test_a_run_is_shown_nothing_that_mcpbox_needs_for_itself(self):
+        for own in (self.home.root / "state", self.home.root / "run"):
+            own.mkdir(mode=0o700, exist_ok=True)
+            (own / "inner").mkdir(exist_ok=True)
+            for option in ("--mount", "--stage"):
+                for folder in (own, own / "inner"):
+                    with self.subTest(option=option, folder=folder.name):
+                        args = (option, str(folder), "--", "true")
+                        self.assertIn("needs for itself", self.ends(125, "run", "--engine", "native", *args).stderr)
+                        self.assertIn("needs for itself", self.ends(1, "explain", "--engine", "native", *args).stdout)
+
     def test_check_counts_what_it_does_not_print(self):
         file = self.file("many.yaml", "version: 1\nservers:\n" + "".join(f"  s{i}: {{comand: x, command: y}}\n" for i in range(70)))
         found = self.ends(2, "check", file)

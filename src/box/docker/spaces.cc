@@ -62,6 +62,13 @@ Task<Result<SandboxState>> create_steps(DockerClient& client, SandboxSpec spec, 
   co_return made;
 }
 
+// `id` and `name` outlive it.
+Task<void> remove_unfinished(DockerClient& client, const std::string& id, const std::string& name) {
+  if (id.empty()) co_return;
+  if (auto removed = co_await docker_remove(client, id); !removed)
+    log::warning("engine", "the unfinished sandbox {} could not be removed: {}", name, removed.error().message());
+}
+
 }  // namespace
 
 Task<Result<SandboxState>> DockerSpacesFinder::attempt(SandboxSpec spec, std::string socket, DockerSpaces spaces) {
@@ -73,13 +80,7 @@ Task<Result<SandboxState>> DockerSpacesFinder::attempt(SandboxSpec spec, std::st
     spec.init_argv.push_back(std::to_string(facts->info.traits.uids.first));
   }
   std::string id;
-  const auto undo = [&](const Error&) -> Task<void> {
-    if (id.empty()) co_return;
-    if (auto removed = co_await docker_remove(client_, id); !removed) {
-      log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name,
-                   removed.error().message());
-    }
-  };
+  const auto undo = [&](const Error&) { return remove_unfinished(client_, id, spec.name); };
   co_return co_await net::undone_unless_done(create_steps(client_, spec, std::move(socket), spaces, id), undo);
 }
 

@@ -39,7 +39,7 @@ Task<Result<void>> check_judged_mounts(Supervisor& supervisor, std::vector<Mount
           fmt::format("what is mounted at '{}' cannot be compared with '{}', which was checked: {}",
                       printable(mounts[i].target, 512), printable(mounts[i].source, 512), std::strerror(error)));
     }
-    if (id != *mounts[i].judged) co_return fail(exchanged(mounts[i].source));
+    if (mounts[i].judged != id) co_return fail(exchanged(mounts[i].source));
   }
   co_return Result<void>{};
 }

@@ -176,7 +176,8 @@ std::string DeniedPlaces::refuse_root(const std::string& path, const sys::Reache
 }
 
 std::string DeniedPlaces::refuse(const std::string& path, const std::vector<std::optional<sys::FileId>>& chain) const {
-  const auto& id = chain.front();
+  const std::optional<sys::FileId> id = chain.empty() ? std::nullopt : chain.front();
+  if (!id) return {};
   if (auto found = places_.find(*id); found != places_.end()) {
     return "this is " + found->second.what + (found->second.path == path ? "" : " (" + found->second.path + ")") +
            ", which is never given to a sandbox; name the project's own folder";
@@ -193,8 +194,10 @@ std::string DeniedPlaces::refuse(const std::string& path, const std::vector<std:
   for (const std::string& parent : parents(path)) {
     if (is_credential_name(parent))
       return "this lies in " + parent + ", which holds credentials and is never given to a sandbox";
-    if (++above >= chain.size() || !chain[above]) continue;
-    auto found = places_.find(*chain[above]);
+    ++above;
+    const std::optional<sys::FileId> parent_id = above < chain.size() ? chain[above] : std::nullopt;
+    if (!parent_id) continue;
+    const auto found = places_.find(*parent_id);
     if (found != places_.end() && found->second.beneath_too) {
       return "this lies in " + found->second.path + ", " + found->second.what + ", which is never given to a sandbox";
     }

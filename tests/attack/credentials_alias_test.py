@@ -4,7 +4,7 @@ import subprocess
 import sys
 import unittest
 
-from program import MCPBOX, Home
+from program import Home
 
 INSIDE = "MCPBOX_ATTACK_INSIDE"
 

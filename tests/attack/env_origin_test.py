@@ -1,23 +1,17 @@
 """The name of an environment left out from where its packages came and which of its programs was meant: whoever installed
 first, from a registry of theirs, chose for everybody who asked for the same."""
 import json
-import os
-import pathlib
-import subprocess
 import unittest
 
+from engine import address
 from program import Home
-
-ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
 
 
 class EnvOrigin(unittest.TestCase):
     def setUp(self):
         self.home = Home()
         self.addCleanup(self.home.close)
-        self.engine = "native" if ENGINE == "native" else os.environ.get("DOCKER_HOST") or subprocess.run(
-            [pathlib.Path(__file__).parents[2] / "scripts" / "engine", "--socket-path"],
-            capture_output=True, text=True, check=True).stdout.strip()
+        self.engine = address()
         self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", self.engine, timeout=120))
         self.project = self.home.root / "p"
         (self.project / "tools").mkdir(parents=True)

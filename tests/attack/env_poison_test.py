@@ -3,15 +3,13 @@ the second, with secrets of their own. The exchange happens at the very moment w
 import ctypes
 import json
 import os
-import pathlib
 import struct
-import subprocess
 import threading
 import unittest
 
+from engine import address, ENGINE
 from program import Home
 
-ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
 CLOSE_NOWRITE = 0x10
 GOOD = "genuine"
 BAD = "POISONED"
@@ -81,9 +79,7 @@ class EnvPoison(unittest.TestCase):
     def setUp(self):
         self.home = Home()
         self.addCleanup(self.home.close)
-        self.engine = "native" if ENGINE == "native" else os.environ.get("DOCKER_HOST") or subprocess.run(
-            [pathlib.Path(__file__).parents[2] / "scripts" / "engine", "--socket-path"],
-            capture_output=True, text=True, check=True).stdout.strip()
+        self.engine = address()
         self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", self.engine, timeout=120))
 
     def who(self, name, server):

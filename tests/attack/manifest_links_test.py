@@ -1,14 +1,11 @@
 """A manifest that is a link out of its folder: the file that it leads to was read as the operator, went into the
 installation and stood in its messages. And a link in a project that leads to another folder: that one was staged."""
 import json
-import os
-import pathlib
-import subprocess
 import unittest
 
+from engine import address
 from program import Home
 
-ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
 SECRET = "hunter2-4711"
 PYPROJECT = '[project]\nname = "x"\nversion = "1"\ndependencies = ["six==1.16.0"]\n'
 
@@ -61,9 +58,7 @@ class ManifestLinks(unittest.TestCase):
     def test_nothing_of_the_target_reaches_an_installation(self):
         (self.project / "pyproject.toml").write_text(PYPROJECT)
         (self.project / "uv.lock").symlink_to(self.vault / "key")
-        engine = "native" if ENGINE == "native" else os.environ.get("DOCKER_HOST") or subprocess.run(
-            [pathlib.Path(__file__).parents[2] / "scripts" / "engine", "--socket-path"],
-            capture_output=True, text=True, check=True).stdout.strip()
+        engine = address()
         self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", engine, timeout=120))
         ended = self.home.run("run", "--engine", engine, "--stage", str(self.project), "--",
                               "python", str(self.project / "server.py"), timeout=120)

@@ -7,9 +7,9 @@ import subprocess
 import threading
 import unittest
 
+from engine import container_engine, ENGINE
 from program import Home
 
-ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
 BIN = pathlib.Path(os.environ["MCPBOX_BUILD_DIR"]) / "bin"
 KEY = "PRIVATE-KEY-4711"
 OWNER = 1001
@@ -76,8 +76,7 @@ class MountRace(unittest.TestCase):
         """mcpbox run; the exchange happens when nothing is left to be done but the bind."""
         env, engine = dict(self.home.env), "native"
         if ENGINE == "docker":
-            real = os.environ.get("DOCKER_HOST") or subprocess.run(
-                [pathlib.Path(__file__).parents[2] / "scripts" / "engine", "--socket-path"], capture_output=True, text=True, check=True).stdout.strip()
+            real = container_engine()
             between = EngineInBetween(self.home.root / "engine.sock", real.removeprefix("unix://"), self.exchange)
             self.addCleanup(between.close)
             engine = f"unix://{self.home.root}/engine.sock"

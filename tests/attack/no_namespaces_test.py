@@ -1,17 +1,16 @@
 """An engine that lets no container make namespaces: servers of a shared sandbox keep /tmp and all ports closed, for their neighbours would
 see what they make, and their log names the way out; a server that has the sandbox to itself has both open."""
 import json
-import os
 import pathlib
 import re
 import socket
 import threading
 import unittest
 
-from own_namespaces_test import SELF_TALK, SHARED, SOURCE, TMP, address
+from engine import address, ENGINE
+from own_namespaces_test import SELF_TALK, SHARED, SOURCE, TMP
 from program import Home, until
 
-ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
 
 
 class StrictEngine:

@@ -1,14 +1,12 @@
 """Two servers in one sandbox shared /dev/shm, loopback, abstract sockets and the list of processes; none of them could use /tmp, open a port
 or say who it is. Each has namespaces of its own now: it may do all of it, and its neighbour sees nothing of that."""
 import json
-import os
 import pathlib
-import subprocess
 import unittest
 
+from engine import address
 from program import Home, until
 
-ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
 SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
 
 SELF_TALK = """
@@ -66,13 +64,6 @@ with open("/dev/shm/full", "wb") as file:
         while True: file.write(piece); file.flush()
     except OSError as error: print(error.strerror)
 """
-
-
-def address():
-    if ENGINE == "native":
-        return ENGINE
-    script = pathlib.Path(__file__).parents[2] / "scripts" / "engine"
-    return os.environ.get("DOCKER_HOST") or subprocess.run([script, "--socket-path"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 class OwnNamespaces(unittest.TestCase):

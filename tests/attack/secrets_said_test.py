@@ -2,15 +2,13 @@
 program that is not there."""
 import base64
 import json
-import os
 import pathlib
-import subprocess
 import unittest
 
+from engine import address
 from program import Home, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
 SECRET = 'zq/Wn0-"7&é+k9\\Lm'
 TOKEN = "Tz8WqLm4Xc0Rv9"
 PIN = "4711"
@@ -66,8 +64,7 @@ class SecretsSaid(unittest.TestCase):
     def setUp(self):
         self.home = Home()
         self.addCleanup(self.home.close)
-        self.engine = "native" if ENGINE == "native" else os.environ.get("DOCKER_HOST") or subprocess.run(
-            [ROOT / "scripts" / "engine", "--socket-path"], check=True, capture_output=True, text=True).stdout.strip()
+        self.engine = address()
         (self.home.root / "secret").write_text(SECRET + "\n")
         (self.home.root / "program").write_text(f"/opt/{TOKEN}\n")
 

@@ -2,13 +2,12 @@
 folder says what it finds."""
 import json
 import os
-import pathlib
 import subprocess
 import unittest
 
+from engine import address
 from program import Home, until
 
-ENGINE = os.environ["MCPBOX_ATTACK_ENGINE"]
 SECRETS = ("id_rsa", "conf/server.pem", ".npmrc", ".env.production", "github_token", "credentials.json")
 TEXT = "PRIVATE-KEY-4711"
 # An MCP server whose one tool tells its arguments, its working directory and every file below that.
@@ -28,13 +27,6 @@ for line in sys.stdin:
 """
 
 
-def engine():
-    if ENGINE != "docker":
-        return ENGINE
-    return os.environ.get("DOCKER_HOST") or subprocess.run([pathlib.Path(__file__).parents[2] / "scripts" / "engine", "--socket-path"],
-                                                           capture_output=True, text=True, check=True).stdout.strip()
-
-
 class StagedSecrets(unittest.TestCase):
     def setUp(self):
         self.home = Home()
@@ -50,7 +42,7 @@ class StagedSecrets(unittest.TestCase):
         """What the tool of the server `one` finds."""
         (self.folder / "mcpbox.yaml").write_text(json.dumps({"version": 1, "workspace": {"allowed_roots": ["."]}, "servers": {"one": server}}))
         self.home.config = self.folder / "mcpbox.yaml"
-        self.home.serve(engine(), stderr=subprocess.DEVNULL)
+        self.home.serve(address(), stderr=subprocess.DEVNULL)
         self.addCleanup(self.home.run, "down", "--volumes", "-c", str(self.home.config), timeout=120)
         until(self.home.answers, "the daemon answers")
         self.home.run("ps", "--wait", "60", timeout=90)
@@ -88,7 +80,7 @@ class StagedSecrets(unittest.TestCase):
         self.assertEqual(found["argv"], [str(self.folder / "data"), f"--file={self.folder}/data/a.txt", "--x"])
 
     def test_run_leaves_keys_behind_and_says_how_to_take_one(self):
-        words = ["run", "--engine", engine(), "--direct", "--network", "none", "--stage", str(self.folder), "--", "find", "."]
+        words = ["run", "--engine", address(), "--direct", "--network", "none", "--stage", str(self.folder), "--", "find", "."]
         ended = self.home.run(*words)
         self.assertEqual(ended.returncode, 0, ended.stderr)
         files = set(ended.stdout.split())

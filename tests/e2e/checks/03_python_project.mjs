@@ -28,6 +28,7 @@ export default async function run() {
   await check('the second start needs no index', async () => {
     // Not another index: what comes from there is another environment.
     const nowhere = 'http://127.0.0.1:9';
-    assert.doesNotMatch(await greet({ HTTP_PROXY: nowhere, HTTPS_PROXY: nowhere, https_proxy: nowhere }), /mcpbox: {3}install/);
+    const again = await greet({ HTTP_PROXY: nowhere, HTTPS_PROXY: nowhere, https_proxy: nowhere });
+    assert.doesNotMatch(again, /mcpbox: {3}install/);
   });
 }

@@ -111,7 +111,10 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
   verb->add_option("--npm-cache", run.npm_cache, "npm cache for --install-mode offline")
       ->check(CLI::ExistingDirectory)
       ->type_name("DIR");
-  verb->add_option("--memory", run.memory_mb, "Memory of the sandbox in MiB")->check(CLI::Range(16, 16777216));
+  verb->add_option("--memory", run.memory_mb, "Memory of the server in MiB")->check(CLI::Range(16, 16777216));
+  verb->add_option("--pids", run.pids, "Processes and threads that the server may have")->check(CLI::Range(8, 4194304));
+  verb->add_option("--disk", run.disk_mb, "Disk that the server may fill, in MiB")->check(CLI::Range(16, 1073741824));
+  verb->add_option("--max-files", run.max_files, "Files that the server may have")->check(CLI::Range(100, 1000000000));
   verb->add_option("--cpus", run.cpus, "Processors that the sandbox may use")->check(CLI::Range(0.01, 1024.0));
   verb->add_option("--timeout", run.timeout_sec, "Seconds until the process must have been started, installs included")
       ->check(CLI::Range(1, 86400));

@@ -41,6 +41,9 @@ struct Mount {
   bool operator==(const Mount&) const = default;
 };
 
+// What PID 1 and its helpers need of a sandbox's processes besides what its servers may have.
+inline constexpr std::uint64_t kOwnProcesses = 96;
+
 struct SandboxLimits {
   std::uint64_t memory_bytes = 1536ull << 20;
   double cpus = 2.0;

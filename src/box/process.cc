@@ -1,17 +1,78 @@
 #include "box/process.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 #include <string.h>
 
+#include <algorithm>
+
 namespace mcpbox::box {
+namespace {
+
+// 1612 as "1,612".
+std::string grouped(std::uint64_t number) {
+  std::string text = fmt::format("{}", number);
+  for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, 1, ',');
+  return text;
+}
+
+// Use rounded up and limits down: who passed a limit never reads that both are the same.
+std::string mib(std::uint64_t bytes, bool up) {
+  return grouped((bytes + (up ? (1u << 20) - 1 : 0)) >> 20);
+}
+
+struct LimitWords {
+  const char* what;    // it used N …
+  const char* name;    // of the limit, for who configures it
+  const char* advice;  // what to look at besides
+};
+
+LimitWords words_of(LimitKind which) {
+  switch (which) {
+    case LimitKind::kMemory:
+      return {"MiB of memory", "box.memory_mb, --memory", "find out what it needs it for"};
+    case LimitKind::kProcesses:
+      return {"processes and threads", "box.pids_limit, --pids", "find out what starts so many"};
+    case LimitKind::kDisk:
+      return {"MiB of disk", "box.disk_mb, --disk", "remove what it left (`mcpbox down --volumes` does)"};
+    case LimitKind::kFiles:
+      return {"files", "box.max_files, --max-files", "remove what it left (`mcpbox down --volumes` does)"};
+    case LimitKind::kFloor:
+    case LimitKind::kNone:
+      break;
+  }
+  return {"", "", ""};
+}
+
+}  // namespace
 
 std::string ProcessExit::describe() const {
+  if (limit.which == LimitKind::kFloor) {
+    return fmt::format("the disk was about to be full ({} MiB have to stay free), and it wrote most: {} MiB lately",
+                       mib(limit.bound, false), mib(limit.use, true));
+  }
+  if (limit.which != LimitKind::kNone) {
+    const LimitWords words = words_of(limit.which);
+    const bool bytes = limit.which == LimitKind::kMemory || limit.which == LimitKind::kDisk;
+    return fmt::format("it used {} {}, its limit is {} ({})", bytes ? mib(limit.use, true) : grouped(limit.use),
+                       words.what, bytes ? mib(limit.bound, false) : grouped(limit.bound), words.name);
+  }
   if (signal == 0) return fmt::format("exit code {}", code);
   const char* name = ::sigabbrev_np(signal);  // glibc 2.32
   std::string text =
       name != nullptr ? fmt::format("killed by SIG{}", name) : fmt::format("killed by signal {}", signal);
   if (killed_for_memory) text += " (out of memory)";
   return text;
+}
+
+std::string ProcessExit::advice() const {
+  if (limit.which == LimitKind::kNone) return "";
+  if (limit.which == LimitKind::kFloor) return "free space on that file system, or lower box.disk_mb (--disk)";
+  return fmt::format("raise the limit if it needs more, or {}", words_of(limit.which).advice);
+}
+
+std::string ProcessExit::sentence(std::string_view server) const {
+  if (limit.which == LimitKind::kNone) return fmt::format("server '{}' ended: {}", server, describe());
+  return fmt::format("server '{}' was ended: {}; {}", server, describe(), advice());
 }
 
 }  // namespace mcpbox::box

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -21,6 +22,32 @@ struct ProcessLimits {
   std::optional<std::uint64_t> file_bytes = 512ull << 20;  // RLIMIT_FSIZE
   std::optional<std::uint64_t> core_bytes = 0;             // RLIMIT_CORE
   std::optional<std::uint64_t> data_bytes;                 // RLIMIT_DATA
+};
+
+// What a server may use as a whole, all its processes together; 0 = no limit. PID 1 of the sandbox counts it, and ends
+// who passes a limit alone.
+struct ServerLimits {
+  // Of its processes' own and shared memory, page tables, and what lies in its own /tmp and /dev/shm.
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t processes = 0;       // and threads; RLIMIT_NPROC, in place of ProcessLimits::processes
+  std::uint64_t disk_bytes = 0;      // in all of the folders below
+  std::uint64_t files = 0;           // and folders, links and whatever else has a name there
+  std::vector<std::string> own;      // folders that count with all that is in them
+  std::vector<std::string> mounted;  // folders of the host: what they had at the start does not count
+};
+
+enum class LimitKind : std::uint8_t {
+  kNone,
+  kMemory,
+  kProcesses,
+  kDisk,
+  kFiles,
+  kFloor,  // the file system is nearly full, and it grew most
+};
+struct PassedLimit {
+  LimitKind which = LimitKind::kNone;
+  std::uint64_t bound = 0;  // bytes, or a count; with kFloor the free bytes that have to stay
+  std::uint64_t use = 0;    // the same; with kFloor the bytes by which it grew lately
 };
 
 // What the process may touch of the file system and of the loopback interface, enforced with Landlock where the kernel
@@ -67,6 +94,7 @@ struct ProcessSpec {
   int nice = 0;             // 0..19
   int oom_score_adj = 500;  // 0..1000
   ProcessLimits limits;
+  ServerLimits server;
   Confinement confine;
   // Made before the process runs, in the same request: what comes after a failure is not done, and nothing runs.
   Preparation prepare;
@@ -86,12 +114,19 @@ struct ProcessExit {
   int code = -1;                   // exit code; -1 when a signal ended it
   int signal = 0;                  // the signal; 0 when it exited
   bool killed_for_memory = false;  // SIGKILL that the sandbox's memory limit explains (memory.events / oom_control)
+  PassedLimit limit;               // a limit of the server for which it was ended
   std::chrono::microseconds user_time{0};
   std::chrono::microseconds system_time{0};
   std::uint64_t peak_memory_bytes = 0;  // of the process and its waited-for children (ru_maxrss)
 
-  // "exit code 3", "killed by SIGKILL (out of memory)".
+  // "exit code 3", "killed by SIGKILL (out of memory)", "it used 1,612 MiB of memory, its limit is 1,536
+  // (box.memory_mb,
+  // --memory)".
   std::string describe() const;
+  // What to do about a limit, for people; empty when it was none.
+  std::string advice() const;
+  // A sentence about the server `name`: "server 'x' ended: exit code 3", "server 'x' was ended: it used …; raise …".
+  std::string sentence(std::string_view name) const;
 };
 
 // A process as the supervisor lists it to a new controller.

@@ -12,7 +12,7 @@ constexpr std::string_view kSettings[] = {"version",   "engine", "box", "egress"
 constexpr std::string_view kEngine[] = {"address"};
 constexpr std::string_view kBox[] = {"image",      "limits",    "ca_bundle",    "install_env",     "install_mode",
                                      "wheelhouse", "npm_cache", "env_quota_mb", "sandbox_idle_sec"};
-constexpr std::string_view kLimits[] = {"cpus", "memory_mb", "pids_limit"};
+constexpr std::string_view kLimits[] = {"cpus", "memory_mb", "pids_limit", "disk_mb", "max_files"};
 constexpr std::string_view kWorkspace[] = {"allowed_roots"};
 constexpr std::string_view kDaemon[] = {"socket", "state_dir"};
 constexpr std::string_view kLog[] = {"level", "format"};
@@ -30,6 +30,8 @@ constexpr Hint kTopHints[] = {
     {"box", "network", "it belongs under 'box:' of a server"},
     {"limits", "memory", "did you mean 'memory_mb'?"},
     {"limits", "pids", "did you mean 'pids_limit'?"},
+    {"limits", "disk", "did you mean 'disk_mb'?"},
+    {"limits", "files", "did you mean 'max_files'?"},
 };
 
 constexpr std::string_view kLevels[] = {"debug", "info", "warning", "error", "off"};
@@ -73,6 +75,10 @@ void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {
       decoder.whole(*memory, "box.limits.memory_mb", 16, 16'777'216, box.limits.memory_mb);
     if (const Node* pids = values.find("pids_limit"))
       decoder.whole(*pids, "box.limits.pids_limit", 8, 4'194'304, box.limits.pids);
+    if (const Node* disk = values.find("disk_mb"))
+      decoder.whole(*disk, "box.limits.disk_mb", 16, 1u << 30, box.limits.disk_mb);
+    if (const Node* files = values.find("max_files"))
+      decoder.whole(*files, "box.limits.max_files", 100, 1'000'000'000, box.limits.max_files);
   }
   if (const Node* bundle = map.find("ca_bundle")) {
     if (bundle->kind == Node::Kind::kScalar && (bundle->text == "system" || bundle->text == "none")) {

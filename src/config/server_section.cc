@@ -12,8 +12,9 @@ namespace {
 constexpr std::string_view kServer[] = {"mode", "enable", "command", "args", "env", "cwd", "tool_call_timeout_sec",
                                         "box"};
 constexpr std::string_view kServerBox[] = {
-    "image", "network",   "host_path",  "host_path_mode",   "env",       "startup_timeout_sec",
-    "cpus",  "memory_mb", "pids_limit", "read_only_rootfs", "isolation", "mounts"};
+    "image",     "network",   "host_path",  "host_path_mode", "env",       "startup_timeout_sec",
+    "cpus",      "memory_mb", "pids_limit", "disk_mb",        "max_files", "read_only_rootfs",
+    "isolation", "mounts"};
 constexpr std::string_view kMount[] = {"host_path", "mode"};
 constexpr Section kServerSections[] = {{"server", kServer}, {"server_box", kServerBox}, {"mount", kMount}};
 constexpr std::string_view kRemote = "remote servers come later; only stdio servers (command, args) are supported now";
@@ -35,6 +36,9 @@ constexpr Hint kServerHints[] = {
     {"server", "host_path", "it belongs under 'box:'"},
     {"server", "isolation", "it belongs under 'box:'"},
     {"server_box", "memory", "did you mean 'memory_mb'?"},
+    {"server_box", "pids", "did you mean 'pids_limit'?"},
+    {"server_box", "disk", "did you mean 'disk_mb'?"},
+    {"server_box", "files", "did you mean 'max_files'?"},
     {"server_box", "extra_mounts", "did you mean 'mounts'?"},
     {"server_box", "volumes", "did you mean 'mounts'?"},
     {"mount", "host", "did you mean 'host_path'?"},
@@ -157,6 +161,16 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
     std::uint64_t value = 0;
     decoder.whole(*pids, at("pids_limit"), 8, 4'194'304, value);
     if (value > 0) box.pids_limit = value;
+  }
+  if (const Node* disk = map.find("disk_mb")) {
+    std::uint64_t value = 0;
+    decoder.whole(*disk, at("disk_mb"), 16, 1u << 30, value);
+    if (value > 0) box.disk_mb = value;
+  }
+  if (const Node* files = map.find("max_files")) {
+    std::uint64_t value = 0;
+    decoder.whole(*files, at("max_files"), 100, 1'000'000'000, value);
+    if (value > 0) box.max_files = value;
   }
   if (const Node* rootfs = map.find("read_only_rootfs")) {
     bool value = true;

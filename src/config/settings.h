@@ -59,6 +59,8 @@ struct Limits {
   double cpus = 2.0;
   std::uint64_t memory_mb = 1536;
   std::uint64_t pids = 512;
+  std::uint64_t disk_mb = 4096;
+  std::uint64_t max_files = 200'000;
 };
 
 // `box:` at the top: what every sandbox gets.
@@ -87,6 +89,8 @@ struct ServerBoxSettings {
   std::optional<double> cpus;
   std::optional<std::uint64_t> memory_mb;
   std::optional<std::uint64_t> pids_limit;
+  std::optional<std::uint64_t> disk_mb;
+  std::optional<std::uint64_t> max_files;
   std::optional<bool> read_only_rootfs;
   Isolation isolation = Isolation::kShared;
   std::vector<MountSettings> mounts;  // a server with mounts is dedicated

@@ -78,7 +78,7 @@ SandboxBackend::SandboxBackend(box::Engine& engine, boost::asio::any_io_executor
       context_{
           executor,
           {engine, pool, installer_.uids(), sandbox_defaults(options), options.image, plan_policy(options, installer_),
-           options.one_server_per_sandbox},
+           options.box.limits, options.one_server_per_sandbox},
           provision::SandboxedConnector({executor, pool, sandboxes_, installer_, options.egress,
                                          options.state_dir.empty() ? "" : provision::manifest_dir_of(options.state_dir),
                                          options.one_server_per_sandbox})} {}

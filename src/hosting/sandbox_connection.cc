@@ -41,8 +41,10 @@ void SandboxConnection::look() {
   if (const auto* lost = std::get_if<provision::SandboxLost>(&*process_->ended())) {
     end_ = End{End::Kind::kSandboxLost, lost->how};
   } else {
+    const auto& exit = std::get<box::ProcessExit>(*process_->ended());
     end_ =
-        End{End::Kind::kProcessExit, "the server ended: " + std::get<box::ProcessExit>(*process_->ended()).describe()};
+        End{End::Kind::kProcessExit, exit.limit.which == box::LimitKind::kNone ? "the server ended: " + exit.describe()
+                                                                               : exit.sentence(process_->server())};
   }
   news_->changed.notify();
 }

@@ -154,6 +154,7 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
     request.subject = inputs.server;
     request.plan = plan;
     request.timeout = inputs.timeout;
+    request.limits = inputs.limits;
     request.network = inputs.network;
     request.progress = inputs.on_progress;
     auto environment = co_await installer.ensure(supervisor, std::move(request));
@@ -185,7 +186,12 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
   for (const workspace::Root& root : plan.roots) {
     const bool writable = root.access == workspace::Access::kReadWrite;
     (writable ? read_write : read_only).push_back(root.mount);
-    if (root.mode == workspace::RootMode::kBind) continue;
+    if (root.mode == workspace::RootMode::kBind) {
+      if (writable) inputs.limits.mounted.push_back(root.mount);
+      continue;
+    }
+    // Copies below the tree count with it.
+    if (writable && !below_workspace(root.mount)) inputs.limits.own.push_back(root.mount);
     Result<StagedGeneration> staged;
     if (is_copied(root)) {
       staged = co_await stage_generation(pool, supervisor, *copies, root, inputs.policy, target, place, inputs.restage);
@@ -232,6 +238,8 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
   process.cwd = plan.cwd.empty() ? tree + "/home" : plan.cwd;
   process.uid = inputs.uid;
   process.gid = inputs.gid;
+  process.server = std::move(inputs.limits);
+  for (const char* part : {"/workspace", "/home", "/tmp"}) process.server.own.push_back(tree + part);
   process.confine.read_write = std::move(read_write);
   process.confine.read_only = std::move(read_only);
   process.confine.read_only.insert(process.confine.read_only.end(), tools.folders.begin(), tools.folders.end());

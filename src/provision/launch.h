@@ -32,6 +32,7 @@ struct LaunchInputs {
   workspace::Plan plan;
   std::map<std::string, Secret> env;  // the server's own variables, secrets among them; plan.env wins over it
   StagePolicy policy;
+  box::ServerLimits limits;  // of the server, and of what is installed for it
   std::chrono::seconds timeout{300};
   bool restage = false;           // also what the server may have changed
   bool one_id = false;            // every id in the sandbox is the same (EngineTraits::one_server_per_sandbox)

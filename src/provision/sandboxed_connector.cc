@@ -111,6 +111,7 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
     holds.egress = std::move(*granted);
     inputs.proxy_url = holds.egress->proxy_url();
   }
+  process->server_ = start.server;
   inputs.server = std::move(start.server);
   inputs.process_id = start.process_id;
   inputs.uid = user->first;
@@ -119,6 +120,7 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   inputs.plan = std::move(start.plan);
   inputs.env = std::move(start.env);
   inputs.policy = std::move(start.policy);
+  inputs.limits = std::move(start.limits);
   inputs.timeout = start.timeout;
   inputs.restage = start.fresh;
   inputs.one_id = context_.one_server_per_sandbox;

@@ -49,6 +49,7 @@ struct SandboxedStart {
   std::chrono::seconds timeout{300};  // for the installation, and for each folder
   bool fresh = false;                 // drops what the server changed in its copies
   int nice = 5;
+  box::ServerLimits limits;  // its folders are added by the launch; an installation has the same
   // What the process gets as stdin, stdout and stderr instead of pipes.
   std::optional<std::array<int, 3>> stdio;
 };
@@ -75,6 +76,7 @@ class SandboxedProcess {
   pid_t pid() const { return pid_; }
   uid_t uid() const { return uid_; }
   const std::string& program() const { return program_; }
+  const std::string& server() const { return server_; }                                // SandboxedStart::server
   const std::string& sandbox_name() const { return sandbox_name_; }                    // on the engine
   const std::optional<EnvRecord>& environment() const { return environment_record_; }  // that it uses
   const std::optional<End>& ended() const { return ended_; }
@@ -115,7 +117,7 @@ class SandboxedProcess {
   std::string process_id_;
   uid_t uid_;
   pid_t pid_ = 0;
-  std::string program_, sandbox_name_;
+  std::string server_, program_, sandbox_name_;
   std::optional<EnvRecord> environment_record_;
   box::ProcessPipes pipes_;
   bool may_live_ = false;  // it was asked for

@@ -28,6 +28,16 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
   return options;
 }
 
+// Where its folders are is known when it is launched.
+box::ServerLimits limits_of(const config::Limits& all, const config::ServerBoxSettings& own) {
+  box::ServerLimits limits;
+  limits.memory_bytes = own.memory_mb.value_or(all.memory_mb) << 20;
+  limits.processes = own.pids_limit.value_or(all.pids);
+  limits.disk_bytes = own.disk_mb.value_or(all.disk_mb) << 20;
+  limits.files = own.max_files.value_or(all.max_files);
+  return limits;
+}
+
 }  // namespace
 
 Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSettings settings, InstanceId id) {
@@ -64,6 +74,7 @@ Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSett
     for (const auto& [name, value] : *values) start.env[name] = value.text;
   }
   start.policy = host.policy.staging();
+  start.limits = limits_of(host.limits, settings.box);
   start.timeout = settings.box.startup_timeout;
   co_return start;
 }

@@ -22,6 +22,7 @@ struct ServerHost {
   box::SandboxOptions sandbox;  // instance, init_path, run_dir, ca_bundle, cache_volume, profile.image and limits
   std::string image;            // engine id of the image that is used where a server names none
   PlanPolicy policy;
+  config::Limits limits;                // of a server that says nothing else
   bool one_server_per_sandbox = false;  // EngineTraits
 };
 

@@ -184,6 +184,7 @@ class Run final : provision::StartReport {
     sandbox.profile.image = setup_.image_id;
     sandbox.profile.limits.cpus = options_.cpus;
     sandbox.profile.limits.memory_bytes = options_.memory_mb << 20;
+    sandbox.profile.limits.processes = options_.pids + box::kOwnProcesses;
     sandbox.name = "run-" + random_hex(6);
     const std::string name_there = box::Sandbox::sandbox_name(sandbox);
     const std::string egress_name = name_there + ".egress";
@@ -218,6 +219,10 @@ class Run final : provision::StartReport {
     start.egress_token = egress::egress_token();
     start.timeout = std::chrono::seconds(options_.timeout_sec);
     start.nice = 0;
+    start.limits.memory_bytes = options_.memory_mb << 20;
+    start.limits.processes = options_.pids;
+    start.limits.disk_bytes = options_.disk_mb << 20;
+    start.limits.files = options_.max_files;
     if (options_.direct) start.stdio = {0, 1, 2};
 
     provision::InstallerOptions installing;
@@ -315,7 +320,9 @@ class Run final : provision::StartReport {
       co_return exit_status(*exit) != kOk ? exit_status(*exit) : kRunCannotStart;
     }
     const bool wanted = stop_ || input_ended_;
-    if (exit->killed_for_memory) {
+    if (exit->limit.which != box::LimitKind::kNone) {
+      say(exit->sentence(process_->server()));
+    } else if (exit->killed_for_memory) {
       say(fmt::format("the server ended: {}; raise --memory (now {} MiB)", how, options_.memory_mb));
     } else if (!wanted && (exit->code != 0 || exit->signal != 0)) {
       say(fmt::format("the server ended: {}", how));

@@ -25,6 +25,9 @@ struct RunOptions {
   std::vector<std::string> allow_private;  // --allow-private CIDR
   double cpus = 2;
   std::uint64_t memory_mb = 1536;
+  std::uint64_t pids = 512;
+  std::uint64_t disk_mb = 4096;
+  std::uint64_t max_files = 200'000;
   unsigned timeout_sec = 300;  // until the process is started
   bool direct = false;
   bool verbose = false;

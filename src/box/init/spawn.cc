@@ -31,6 +31,8 @@ Op<void> make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
   return {};
 }
 
+constexpr std::size_t kMaxFolders = 256;
+
 // Less than a caller waits for the answer to a spawn.
 constexpr auto kPrepareTime = std::chrono::seconds(20);
 
@@ -89,6 +91,12 @@ Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
   for (const auto* list : {&spec.confine.read_write, &spec.confine.read_only}) {
     for (const std::string& path : *list) {
       if (path.empty() || path.front() != '/' || has_nul(path)) return bad("a path of its confinement is not absolute");
+    }
+  }
+  if (spec.server.own.size() + spec.server.mounted.size() > kMaxFolders) return bad("it has too many folders to count");
+  for (const auto* list : {&spec.server.own, &spec.server.mounted}) {
+    for (const std::string& path : *list) {
+      if (path.empty() || path.front() != '/' || has_nul(path)) return bad("a folder to count is not absolute");
     }
   }
   return {};

@@ -6,6 +6,8 @@
 
 namespace mcpbox::box {
 
+static_assert(static_cast<int>(LimitKind::kFloor) == static_cast<int>(wire::LimitKind::kFloor));
+
 wire::Prepare to_wire(Preparation preparation) {
   wire::Prepare out;
   for (Preparation::Tree& tree : preparation.trees)
@@ -28,6 +30,10 @@ wire::Spawn to_wire(ProcessSpec spec) {
   out.oom_score_adj = spec.oom_score_adj;
   out.limits = {spec.limits.processes, spec.limits.open_files, spec.limits.file_bytes, spec.limits.core_bytes,
                 spec.limits.data_bytes};
+  ServerLimits& server = spec.server;
+  if (server.processes != 0) out.limits.processes = server.processes;
+  out.server = {server.memory_bytes, server.processes,      server.disk_bytes,
+                server.files,        std::move(server.own), std::move(server.mounted)};
   out.confine = {std::move(spec.confine.read_write), std::move(spec.confine.read_only),
                  std::move(spec.confine.connect_ports), std::move(spec.confine.bind_ports)};
   out.prepare = to_wire(std::move(spec.prepare));
@@ -40,6 +46,7 @@ ProcessExit to_exit(const wire::Exit& exit) {
   out.code = exit.code;
   out.signal = exit.signal;
   out.killed_for_memory = exit.killed_for_memory;
+  out.limit = {static_cast<LimitKind>(exit.limit.which), exit.limit.bound, exit.limit.use};
   out.user_time = std::chrono::microseconds(exit.user_us);
   out.system_time = std::chrono::microseconds(exit.system_us);
   out.peak_memory_bytes = exit.peak_memory_bytes;

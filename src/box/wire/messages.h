@@ -16,8 +16,8 @@
 
 namespace mcpbox::box::wire {
 
-constexpr std::uint32_t kProtocolVersion = 7;
-constexpr std::uint32_t kOldestProtocolVersion = 7;
+constexpr std::uint32_t kProtocolVersion = 8;
+constexpr std::uint32_t kOldestProtocolVersion = 8;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -48,6 +48,17 @@ struct Limits {
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.processes), v(s.open_files), v(s.file_bytes), v(s.core_bytes), v(s.data_bytes);
+  }
+};
+// What a server may use as a whole, all its processes together; 0 = no limit. PID 1 counts and ends it alone.
+struct ServerLimits {
+  std::uint64_t memory_bytes = 0, processes = 0, disk_bytes = 0, files = 0;
+  std::vector<std::string> own;      // folders that count with all that is in them
+  std::vector<std::string> mounted;  // folders in which only counts what comes after the start
+  bool operator==(const ServerLimits&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.memory_bytes), v(s.processes), v(s.disk_bytes), v(s.files), v(s.own), v(s.mounted);
   }
 };
 struct Confine {
@@ -100,6 +111,7 @@ struct Spawn {
   std::uint32_t uid = 0, gid = 0, umask = 077;
   std::int32_t nice = 0, oom_score_adj = 0;
   Limits limits;
+  ServerLimits server;
   Confine confine;
   Prepare prepare;     // before the process becomes its user
   bool alone = false;  // nobody else is in the sandbox
@@ -107,7 +119,7 @@ struct Spawn {
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.id), v(s.argv), v(s.env), v(s.cwd), v(s.uid), v(s.gid), v(s.umask), v(s.nice), v(s.oom_score_adj), v(s.limits),
-        v(s.confine), v(s.prepare), v(s.alone);
+        v(s.server), v(s.confine), v(s.prepare), v(s.alone);
   }
 };
 struct SpawnReply {
@@ -163,14 +175,26 @@ struct KillUidReply {
   }
 };
 
+// The numbers are on the wire: a new one goes to the end.
+enum class LimitKind : std::uint8_t { kNone, kMemory, kProcesses, kDisk, kFiles, kFloor };
+struct PassedLimit {
+  LimitKind which = LimitKind::kNone;
+  std::uint64_t bound = 0, use = 0;  // bytes, or a count; with kFloor of free bytes
+  bool operator==(const PassedLimit&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.which), v(s.bound), v(s.use);
+  }
+};
 struct Exit {
   std::int32_t code = -1, signal = 0;
   bool killed_for_memory = false;
+  PassedLimit limit;  // what it was ended for
   std::uint64_t user_us = 0, system_us = 0, peak_memory_bytes = 0;
   bool operator==(const Exit&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.code), v(s.signal), v(s.killed_for_memory), v(s.user_us), v(s.system_us), v(s.peak_memory_bytes);
+    v(s.code), v(s.signal), v(s.killed_for_memory), v(s.limit), v(s.user_us), v(s.system_us), v(s.peak_memory_bytes);
   }
 };
 struct Exited {

@@ -194,6 +194,8 @@ box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::st
   spec.gid = uid_;
   spec.nice = 10;
   spec.limits.processes = 512;
+  spec.server = request_.limits;
+  for (const char* child : {"/env", "/home", "/tmp", "/cache"}) spec.server.own.push_back(tree_ + child);
   spec.limits.file_bytes = 2ull << 30;
   for (const char* child : {"/env", "/home", "/tmp", "/cache"}) spec.confine.read_write.push_back(tree_ + child);
   spec.confine.read_only = tools.folders;
@@ -262,7 +264,8 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
     refused = co_await net::offload(pool_, std::move(look));
   }
   std::string hint = ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)"
-                                              : install_hint(printed, refused);
+                     : ended->limit.which != box::LimitKind::kNone ? ended->advice()
+                                                                   : install_hint(printed, refused);
   if (options_.sources.offline && !hint.empty() && hint.find("offline") == std::string::npos) {
     hint += "; install_mode is offline, so it must be in box.wheelhouse (--wheelhouse) or box.npm_cache (--npm-cache)";
   }

@@ -59,6 +59,7 @@ struct InstallRequest {
   workspace::Plan plan;           // with `install`
   config::ServerNetwork network;  // install_allow
   std::chrono::seconds timeout{300};
+  box::ServerLimits limits;                             // of the server that it is for; without folders
   std::function<void(std::string_view line)> progress;  // a line per step and per line of output; may be empty
 };
 

@@ -40,7 +40,7 @@ TEST(SupervisorLink, refuses_a_request_that_is_too_large) {
 TEST(SupervisorLink, finds_replies_and_events_in_any_cut) {
   const std::string bytes =
       frame(wire::MessageType::kReply, 1, "one") +
-      frame(wire::MessageType::kExited, 0, *wire::encode(wire::Exited{"p", {3, 0, false, 1, 2, 3}})) +
+      frame(wire::MessageType::kExited, 0, *wire::encode(wire::Exited{"p", {3, 0, false, {}, 1, 2, 3}})) +
       frame(wire::MessageType::kErrorReply, 2, *wire::encode(wire::make_errno_error(ENOENT, "exec 'foo'")));
   for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
     SupervisorLink link;
@@ -96,6 +96,28 @@ TEST(ProcessExit, describes_itself) {
   exit.killed_for_memory = false;
   exit.signal = 60;
   EXPECT_EQ(exit.describe(), "killed by signal 60");
+  EXPECT_EQ(exit.advice(), "");
+}
+
+TEST(ProcessExit, names_the_limit_that_was_passed_and_what_was_used) {
+  ProcessExit exit;
+  exit.signal = 9;
+  exit.limit = {LimitKind::kMemory, 1536ull << 20, (1612ull << 20) - 1};
+  EXPECT_EQ(exit.describe(), "it used 1,612 MiB of memory, its limit is 1,536 (box.memory_mb, --memory)");
+  EXPECT_EQ(exit.sentence("one"),
+            "server 'one' was ended: it used 1,612 MiB of memory, its limit is 1,536 (box.memory_mb, --memory); raise "
+            "the limit if it needs more, or find out what it needs it for");
+  exit.limit = {LimitKind::kProcesses, 512, 512};
+  EXPECT_EQ(exit.describe(), "it used 512 processes and threads, its limit is 512 (box.pids_limit, --pids)");
+  exit.limit = {LimitKind::kDisk, 16ull << 20, (16ull << 20) + 1};
+  EXPECT_EQ(exit.describe(), "it used 17 MiB of disk, its limit is 16 (box.disk_mb, --disk)");
+  exit.limit = {LimitKind::kFiles, 200'000, 1'200'001};
+  EXPECT_EQ(exit.describe(), "it used 1,200,001 files, its limit is 200,000 (box.max_files, --max-files)");
+  exit.limit = {LimitKind::kFloor, 1ull << 30, 5ull << 30};
+  EXPECT_EQ(exit.describe(),
+            "the disk was about to be full (1,024 MiB have to stay free), and it wrote most: 5,120 MiB lately");
+  exit.limit.which = static_cast<LimitKind>(99);  // of a newer PID 1
+  EXPECT_FALSE(exit.describe().empty());
 }
 
 }  // namespace

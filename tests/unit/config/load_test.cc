@@ -113,7 +113,7 @@ TEST_F(ConfigLoad, reads_everything) {
 engine: {address: "unix:///run/x.sock"}
 box:
   image: debian:12
-  limits: {cpus: 0.5, memory_mb: 512, pids_limit: 99}
+  limits: {cpus: 0.5, memory_mb: 512, pids_limit: 99, disk_mb: 100, max_files: 1000}
   ca_bundle: ca.pem
   install_env:
     PIP_INDEX_URL: https://u:${env:TOKEN}@host/
@@ -140,6 +140,8 @@ servers:
       cpus: 1
       memory_mb: 64
       pids_limit: 8
+      disk_mb: 16
+      max_files: 100
       read_only_rootfs: false
       isolation: dedicated
   second.2-x_:
@@ -155,6 +157,8 @@ servers:
   EXPECT_EQ(s.box.limits.cpus, 0.5);
   EXPECT_EQ(s.box.limits.memory_mb, 512u);
   EXPECT_EQ(s.box.limits.pids, 99u);
+  EXPECT_EQ(s.box.limits.disk_mb, 100u);
+  EXPECT_EQ(s.box.limits.max_files, 1000u);
   EXPECT_EQ(s.box.ca_bundle, folder_ + "/ca.pem");
   EXPECT_EQ(s.box.install_env.at("PIP_INDEX_URL").text.reveal(), "https://u:s3cret-token@host/");
   EXPECT_EQ(s.allowed_roots, (std::vector<std::string>{folder_ + "/project", folder_ + "/project"}));
@@ -185,6 +189,8 @@ servers:
   EXPECT_EQ(first.box.cpus, 1.0);
   EXPECT_EQ(first.box.memory_mb, 64u);
   EXPECT_EQ(first.box.pids_limit, 8u);
+  EXPECT_EQ(first.box.disk_mb, 16u);
+  EXPECT_EQ(first.box.max_files, 100u);
   EXPECT_EQ(first.box.read_only_rootfs, false);
   EXPECT_EQ(first.box.isolation, Isolation::kDedicated);
   const ServerSettings& second = s.servers[1];
@@ -271,7 +277,7 @@ servers:
 19:111: servers.b.box.host_path: 'DIR/project2' is outside workspace.allowed_roots; add 'DIR/project2' (or a )"
             R"(directory above it) there to allow it
 19:121: unknown key 'zzz'; known here: image, network, host_path, host_path_mode, env, startup_timeout_sec, )"
-            R"(cpus, memory_mb, pids_limit, read_only_rootfs, isolation, mounts
+            R"(cpus, memory_mb, pids_limit, disk_mb, max_files, read_only_rootfs, isolation, mounts
 20:3: duplicate key 'b'; it is already in line 15
 )");
 }

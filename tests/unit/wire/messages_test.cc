@@ -32,11 +32,12 @@ Spawn some_spawn() {
   spawn.nice = 5;
   spawn.oom_score_adj = 500;
   spawn.limits = {256, std::nullopt, ~0ull, 0, std::nullopt};
+  spawn.server = {1, 2, ~0ull, 3, {"/workspace/.mcp/a/home"}, {"/home/me/w"}};
   spawn.confine = {{"/a", "/b"}, {"/c"}, {3128, 65535}, {80}};
   return spawn;
 }
 Exit some_exit() {
-  return {3, -1, true, 1, ~0ull, 1 << 20};
+  return {3, -1, true, {LimitKind::kDisk, 1, ~0ull}, 1, ~0ull, 1 << 20};
 }
 
 struct BoolOnly {

@@ -1,7 +1,5 @@
 #include "json/raw.h"
 
-#include <algorithm>
-
 #include "json/text.h"
 
 namespace mcpbox::json {
@@ -112,7 +110,8 @@ std::optional<std::vector<std::string_view>> raw_elements(std::string_view array
 
 std::string on_one_line(std::string_view text) {
   std::string out(text);
-  std::replace_if(out.begin(), out.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  // Each is written, changed or not: only so does the compiler take many at once.
+  for (char& c : out) c = c == '\n' || c == '\r' ? ' ' : c;
   return out;
 }
 

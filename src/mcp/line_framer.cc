@@ -20,8 +20,7 @@ void keep_tail(std::string& tail, std::string_view piece) {
 }
 
 void LineFramer::release() {
-  buffer_.clear();
-  if (buffer_.capacity() > kKeepCapacity) buffer_.shrink_to_fit();
+  buffer_.clear(kKeepCapacity);
   begin_ = scanned_ = 0;
 }
 
@@ -30,11 +29,11 @@ void LineFramer::feed(std::string_view bytes) {
     release();
   } else if (begin_ >= kCompactFrom && begin_ >= buffer_.size() / 2) {
     // At most as many bytes move as were delivered since the last time: linear over the stream.
-    buffer_.erase(0, begin_);
+    buffer_.erase_front(begin_);
     scanned_ -= begin_;
     begin_ = 0;
   }
-  buffer_ += bytes;
+  buffer_.append(bytes);
 }
 
 void LineFramer::drop(std::string_view piece) {
@@ -61,19 +60,19 @@ LineFramer::Next LineFramer::finish_drop() {
 
 LineFramer::Next LineFramer::next() {
   for (;;) {
-    const std::size_t newline = buffer_.find('\n', scanned_);
+    const std::size_t newline = buffer_.view().find('\n', scanned_);
     if (newline == std::string::npos) {
       scanned_ = buffer_.size();
       // One byte more than the limit may still be the "\r" of a line that just fits.
       if (buffered() > 0 && (dropping_ || buffered() > max_line_ + 1)) {
-        drop(std::string_view(buffer_).substr(begin_));
+        drop(buffer_.view().substr(begin_));
         begin_ = scanned_;
       }
       // At once and not with the next feed, which may be long in coming: what was delivered is the reader's copy.
       if (begin_ == buffer_.size()) release();
       return {};
     }
-    std::string_view line = std::string_view(buffer_).substr(begin_, newline - begin_);
+    std::string_view line = buffer_.view().substr(begin_, newline - begin_);
     begin_ = scanned_ = newline + 1;
     if (dropping_) {
       drop(line);
@@ -95,7 +94,7 @@ LineFramer::Next LineFramer::next() {
 
 std::string_view LineFramer::rest() const {
   if (dropping_) return head_;
-  return std::string_view(buffer_).substr(begin_, std::min(buffered(), max_line_));
+  return buffer_.view().substr(begin_, std::min(buffered(), max_line_));
 }
 
 }  // namespace mcpbox::mcp

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/growing_bytes.h"
+
 namespace mcpbox::mcp {
 
 inline constexpr std::size_t kExcerpt = 256;  // bytes kept of each end of a line that is too long
@@ -45,7 +47,7 @@ class LineFramer {
   void drop(std::string_view piece);
   Next finish_drop();
 
-  std::string buffer_;
+  GrowingBytes buffer_;
   std::size_t begin_ = 0;    // first byte not yet delivered
   std::size_t scanned_ = 0;  // no newline before this offset
   std::size_t max_line_;

@@ -76,6 +76,9 @@ struct Preparation {
   struct File {
     std::string path;
     std::string content;
+    // On the disk before it has its name, which takes milliseconds: for what has to be whole after a crash of the
+    // machine.
+    bool durable = true;
   };
   std::vector<Tree> trees;
   std::vector<File> files;

@@ -176,7 +176,8 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
   target.uid = inputs.uid;
   target.gid = inputs.gid;
   target.timeout = inputs.timeout;
-  const GenerationPlace place = place_of(inputs);
+  GenerationPlace place = place_of(inputs);
+  place.lasts = !sandbox.options().ephemeral;
   auto copies = co_await CopyList::load(pool, supervisor, place, copied, target, inputs.restage);
   if (!copies) co_return fail(std::move(copies).error());
   auto settled = co_await copies->settle(supervisor, inputs.server, copied, target, inputs.restage);
@@ -218,7 +219,7 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
   EnvironmentInputs environment;
   if (!inputs.proxy_url.empty()) {
     environment.node_preload = tree + std::string(kNodeProxyFile);
-    launch.process.prepare.files.push_back({environment.node_preload, std::string(node_proxy_preload())});
+    launch.process.prepare.files.push_back({environment.node_preload, std::string(node_proxy_preload()), false});
     read_only.push_back(environment.node_preload);
   }
   environment.tree = tree;

@@ -76,8 +76,9 @@ Op<void> write_file(const Roots& roots, const wire::WriteFile& request) {
       error = errno;
     }
   }
+  if (error == 0 && ::fchmod(file.get(), 0444) != 0) error = errno;
   // Markers say "this environment is complete": they must not appear before their content.
-  if (error == 0 && (::fchmod(file.get(), 0444) != 0 || ::fdatasync(file.get()) != 0)) error = errno;
+  if (error == 0 && request.durable && ::fdatasync(file.get()) != 0) error = errno;
   if (const int closed = file.close(); error == 0) error = closed;
   if (error == 0 && ::renameat(parent, temporary.c_str(), parent, entry->name.c_str()) != 0) error = errno;
   if (error == 0) return {};

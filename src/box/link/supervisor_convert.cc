@@ -13,7 +13,7 @@ wire::Prepare to_wire(Preparation preparation) {
   for (Preparation::Tree& tree : preparation.trees)
     out.trees.push_back({std::move(tree.path), tree.uid, tree.gid, std::move(tree.children)});
   for (Preparation::File& file : preparation.files)
-    out.files.push_back({std::move(file.path), {std::move(file.content)}});
+    out.files.push_back({std::move(file.path), {std::move(file.content)}, file.durable});
   return out;
 }
 

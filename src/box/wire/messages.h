@@ -83,10 +83,11 @@ struct MakeTree {
 struct WriteFile {
   std::string path;
   Blob content;
+  bool durable = true;  // on the disk before it has its name
   bool operator==(const WriteFile&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.path), v(s.content);
+    v(s.path), v(s.content), v(s.durable);
   }
 };
 // Directories, then files, each in this order; what comes after a failure is not done. A request of its own, or part of

@@ -161,7 +161,7 @@ Task<Result<void>> InstallRun::prepare() {
   box::Preparation first;
   first.trees.push_back({tree_, uid_, uid_, {"env", "home", "tmp", "cache"}});
   if (!proxy_.url.empty())
-    first.files.push_back({tree_ + std::string(kNodeProxyFile), std::string(node_proxy_preload())});
+    first.files.push_back({tree_ + std::string(kNodeProxyFile), std::string(node_proxy_preload()), false});
   if (auto made = co_await supervisor_.prepare(std::move(first)); !made) co_return made;
   if (plan_.inputs.empty() && plan_.sources.empty()) co_return Result<void>{};
   StageTarget target;

@@ -103,7 +103,7 @@ Result<void> CopyList::note() {
   }
   if (text.size() > kMaxList)
     return fail(Code::kResourceExhausted, "too many copies are kept; `mcpbox down --volumes` removes them");
-  later_.files = {{list_path(place_), std::move(text)}};
+  later_.files = {{list_path(place_), std::move(text), place_.lasts}};
   return {};
 }
 
@@ -131,6 +131,7 @@ Task<Result<CopyList>> CopyList::load(boost::asio::thread_pool& pool, box::Super
                                       GenerationPlace place, std::vector<workspace::Root> roots, StageTarget user,
                                       bool fresh) {
   CopyList list(std::move(place));
+  if (!list.place_.lasts) co_return list;
   auto seen = co_await supervisor.look(list.place_.tree, {std::string(kListName)}, kMaxList);
   if (!seen && seen.error().code() == Code::kNotFound) co_return list;
   if (!seen) co_return fail(std::move(seen).error());

@@ -45,6 +45,7 @@ struct GenerationPlace {
   std::string tree;  // process_tree(): root's directory in the sandbox, where the list is
   std::string process_id;
   std::string manifest_dir;  // on the host; empty = nothing is remembered
+  bool lasts = true;         // false: the sandbox is for this one start, so nothing was there before or outlives it
   // Owner of what the server must not write; the server's own uid where the sandbox has but one.
   uid_t code_uid = 0;
   // Who owns what was made before there were lists and books of ids (ServerUids).
@@ -54,8 +55,8 @@ struct GenerationPlace {
 
 class CopyList {
  public:
-  // Reads the list; where there is none, what earlier versions noted about the copies of `roots` becomes one. `user`
-  // runs the server. An unreadable list is kDataLoss, or with `fresh` as if there were none.
+  // Reads the list, where the place lasts; where there is none, what earlier versions noted about the copies of `roots`
+  // becomes one. `user` runs the server. An unreadable list is kDataLoss, or with `fresh` as if there were none.
   static Task<Result<CopyList>> load(boost::asio::thread_pool& pool, box::Supervisor& supervisor, GenerationPlace place,
                                      std::vector<workspace::Root> roots, StageTarget user, bool fresh);
 

@@ -10,7 +10,7 @@ import unittest
 from engine import address, ENGINE
 from own_namespaces_test import SELF_TALK, SHARED, SOURCE, TMP
 from program import Home, until
-
+from published_ports_test import ANSWER, ask, free_port
 
 
 class StrictEngine:
@@ -95,6 +95,27 @@ class NoNamespaces(unittest.TestCase):
                 if name != "shared memory":
                     self.assertIn("PermissionError", self.py("shared", code))
         self.assertIn("`isolation: dedicated` opens both", self.home.run("logs", "shared").stdout)
+
+    def test_only_who_is_alone_may_publish_a_port(self):
+        """In a network that is shared the port would be whoever's listens there first."""
+        port = free_port()
+        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"ports": [port]}}
+        self.home.config.write_text(json.dumps({"version": 1, "servers": {"shared": server}}))
+        daemon = self.home.serve(engine=self.address)
+        until(self.home.answers, "the daemon answers")
+        told = until(lambda: (now := self.home.status()["servers"][0])["state"] == "error" and now, "it is refused", 90)
+        self.assertIn(f"port {port} cannot be published", json.dumps(told))
+        self.assertIn("`isolation: dedicated`", json.dumps(told))
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        self.home.run("down", "--engine", self.address)
+        daemon.communicate(timeout=60)
+        server["box"]["isolation"] = "dedicated"
+        self.home.config.write_text(json.dumps({"version": 1, "servers": {"own": server}}))
+        self.home.serve(engine=self.address)
+        until(lambda: self.home.run("call", "own", "py", "code=1").returncode == 0, "it answers", 90)
+        self.assertEqual(self.py("own", ANSWER + f"serve('own', {port})"), "")
+        self.assertEqual(ask(port), "own hello\nbye\n")
 
     def test_what_was_found_out_is_remembered(self):
         def run():

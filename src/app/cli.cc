@@ -94,6 +94,9 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
            "Host that installing its dependencies needs beyond their registry; may be repeated", "HOST[:PORT]");
   one_each("--allow-private", run.allow_private,
            "Private addresses that --allow of exactly one host may open; may be repeated", "CIDR");
+  one_each("--publish", run.publish,
+           "Forward this port of 127.0.0.1 to the same port in the server, or to port SERVER; may be repeated",
+           "PORT[:SERVER]");
   CLI::Option* const image =
       verb->add_option("--image", run.image, "Image to use instead of the runner image")->type_name("IMAGE");
   verb->add_option("--rootfs", run.rootfs, "Folder of a root file system, on the native engine")

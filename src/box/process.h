@@ -101,6 +101,8 @@ struct ProcessSpec {
   Confinement confine;
   // Made before the process runs, in the same request: what comes after a failure is not done, and nothing runs.
   Preparation prepare;
+  // How many ways in to make (Supervisor::Spawned), of each family; at most 64.
+  unsigned ways_in = 0;
   // No other server is in the sandbox. Where servers have no namespaces of their own this opens /tmp and all ports.
   bool alone = false;
 };

@@ -140,10 +140,20 @@ void decode_servers(Decoder& decoder, const Node& node, Settings& settings) {
     return;
   }
   decoder.take_secrets();
+  std::map<std::uint16_t, std::string> publishers;  // of ports of this host
   for (const auto& [key, value] : node.entries) {
     ServerSettings server;
     decode_server(decoder, key, value, settings.allowed_roots, server);
     server.secrets = decoder.take_secrets();
+    for (const PublishedPort& port : server.box.ports) {
+      const auto [other, first] = publishers.emplace(port.host, server.name);
+      if (first) continue;
+      const std::string name = printable(server.name, 70);
+      decoder.problem(key, fmt::format("servers.{}.box.ports: port {} of this host is the one of server '{}' already; "
+                                       "give '{}' another, as in \"{}:{}\"",
+                                       name, port.host, printable(other->second, 70), name,
+                                       port.host < 50'000 ? port.host + 1 : port.host - 1, port.server));
+    }
     settings.servers.push_back(std::move(server));
   }
 }

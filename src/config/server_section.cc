@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "config/ports.h"
 #include "config/sections.h"
 
 namespace mcpbox::config {
@@ -14,7 +15,7 @@ constexpr std::string_view kServer[] = {"mode", "enable", "command", "args", "en
 constexpr std::string_view kServerBox[] = {
     "image",     "network",   "host_path",  "host_path_mode", "env",       "startup_timeout_sec",
     "cpus",      "memory_mb", "pids_limit", "disk_mb",        "max_files", "read_only_rootfs",
-    "isolation", "mounts"};
+    "isolation", "mounts",    "ports"};
 constexpr std::string_view kMount[] = {"host_path", "mode"};
 constexpr Section kServerSections[] = {{"server", kServer}, {"server_box", kServerBox}, {"mount", kMount}};
 constexpr std::string_view kRemote = "remote servers come later; only stdio servers (command, args) are supported now";
@@ -35,6 +36,9 @@ constexpr Hint kServerHints[] = {
     {"server", "mounts", "it belongs under 'box:'"},
     {"server", "host_path", "it belongs under 'box:'"},
     {"server", "isolation", "it belongs under 'box:'"},
+    {"server", "ports", "it belongs under 'box:'"},
+    {"server_box", "publish", "did you mean 'ports'?"},
+    {"server_box", "port", "did you mean 'ports'?"},
     {"server_box", "memory", "did you mean 'memory_mb'?"},
     {"server_box", "pids", "did you mean 'pids_limit'?"},
     {"server_box", "disk", "did you mean 'disk_mb'?"},
@@ -99,6 +103,30 @@ void decode_mounts(Decoder& decoder, const Node& node, const std::string& path, 
     if (mount.host.empty()) continue;
     written.push_back({mount.host, item.line, item.column});
     mounts.push_back(std::move(mount));
+  }
+}
+
+void decode_ports(Decoder& decoder, const Node& node, const std::string& path, std::vector<PublishedPort>& ports) {
+  if (node.kind == Node::Kind::kNull) return;
+  if (node.kind != Node::Kind::kSequence) {
+    decoder.problem(node, fmt::format("{}: expected a list of PORT or HOST:SERVER, as in [8080, \"8081:3000\"]", path));
+    return;
+  }
+  if (node.items.size() > kMaxPublishedPorts)
+    decoder.problem(node, fmt::format("{}: a server has at most {} published ports", path, kMaxPublishedPorts));
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    const std::string where = fmt::format("{}[{}]", path, i);
+    std::string text;
+    decoder.text(node.items[i], where, text);
+    if (text.empty()) continue;
+    const auto port = parse_port(text);
+    if (!port) {
+      decoder.problem(node.items[i], fmt::format("{}: {}", where, port.error().message()));
+    } else if (std::ranges::any_of(ports, [&](const PublishedPort& other) { return other.host == port->host; })) {
+      decoder.problem(node.items[i], fmt::format("{}: port {} of this host stands here twice", where, port->host));
+    } else {
+      ports.push_back(*port);
+    }
   }
 }
 
@@ -179,6 +207,7 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
   }
   if (const Node* mounts = map.find("mounts"))
     decode_mounts(decoder, *mounts, at("mounts"), box.mounts, server.written);
+  if (const Node* ports = map.find("ports")) decode_ports(decoder, *ports, at("ports"), box.ports);
   const Node* const isolation = map.find("isolation");
   if (isolation != nullptr) {
     if (const auto index = decoder.choice(*isolation, at("isolation"), kIsolations)) {

@@ -55,6 +55,11 @@ struct MountSettings {
   Access access = Access::kReadOnly;
 };
 
+// `host` of 127.0.0.1 and ::1 of this host leads to `server` of the server's own loopback.
+struct PublishedPort {
+  std::uint16_t host = 0, server = 0;
+};
+
 struct Limits {
   double cpus = 2.0;
   std::uint64_t memory_mb = 1536;
@@ -94,6 +99,7 @@ struct ServerBoxSettings {
   std::optional<bool> read_only_rootfs;
   Isolation isolation = Isolation::kShared;
   std::vector<MountSettings> mounts;  // a server with mounts is dedicated
+  std::vector<PublishedPort> ports;   // no two servers of a file have one `host`
 };
 
 struct ServerReferences;

@@ -50,6 +50,7 @@ Task<Result<std::unique_ptr<Connection>>> SandboxConnector::connect(ConnectReque
     if (!start) co_return fail(std::move(start).error());
     start->egress_token = egress_token_;
     start->fresh = request.fresh;
+    start->tell_later = [&log = log_](std::string_view line) { log.line(provision::LogSource::kMcpbox, line); };
     auto process = co_await context_.connector.start(std::move(*start), heard);
     if (process) co_return std::make_unique<SandboxConnection>(context_.executor, std::move(*process), log_);
     failed = std::move(process).error();

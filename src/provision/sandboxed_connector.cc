@@ -29,6 +29,16 @@ Result<std::pair<uid_t, gid_t>> user_of(const SandboxedStart& start) {
   return user_for(start.plan, start.uids.server);
 }
 
+// Where servers share a network, a published port would be whoever's opens it first.
+Result<void> has_own_network(const box::Sandbox& sandbox, const std::vector<config::PublishedPort>& ports) {
+  if (ports.empty() || sandbox.options().alone || sandbox.spaces() != "none") return {};
+  return fail(
+      Code::kFailedPrecondition,
+      fmt::format("port {} cannot be published: the server shares its sandbox, and this engine gives servers no "
+                  "network of their own; `isolation: dedicated` under its `box` gives it a sandbox of its own",
+                  ports.front().host));
+}
+
 }  // namespace
 
 SandboxedProcess::SandboxedProcess(boost::asio::any_io_executor executor, SandboxPool& pool, std::string process_id,
@@ -36,6 +46,7 @@ SandboxedProcess::SandboxedProcess(boost::asio::any_io_executor executor, Sandbo
     : pool_(pool), changed_(std::move(executor)), process_id_(std::move(process_id)), uid_(uid) {}
 
 SandboxedProcess::~SandboxedProcess() {
+  holds_.ports.reset();  // the next start listens there, and waits for nobody
   if (!holds_.sandbox) return;
   holds_.sandbox->unwatch(process_id_);
   if (!may_live_ || lost()) return;
@@ -58,6 +69,7 @@ Task<void> SandboxedProcess::close_stdin() {
 }
 
 Task<void> SandboxedProcess::stop(Grace grace) {
+  holds_.ports.reset();
   if (!holds_.sandbox) co_return;
   if (!ended_) {
     co_await close_stdin();
@@ -86,11 +98,18 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
       new SandboxedProcess(context_.executor, context_.sandboxes, start.process_id, user->first));
   SandboxedProcess::Holds& holds = process->holds_;
   holds.uids = std::move(start.uid_hold);
+  if (!start.ports.empty()) {
+    auto listening = PublishedPorts::listen(context_.executor, start.ports);
+    if (!listening) co_return fail(std::move(listening).error());
+    holds.ports = std::move(*listening);
+  }
   const std::string image = start.sandbox.profile.image;
   auto lease = co_await context_.sandboxes.acquire(std::move(start.sandbox));
   if (!lease) co_return fail(std::move(lease).error());
   holds.sandbox = std::move(*lease);
   process->sandbox_name_ = holds.sandbox->sandbox().state().name;
+  if (auto private_network = has_own_network(holds.sandbox->sandbox(), start.ports); !private_network)
+    co_return fail(std::move(private_network).error());
   if (auto clean = co_await holds.sandbox->clean(start.process_id, user->first); !clean)
     co_return fail(std::move(clean).error());
 
@@ -131,12 +150,16 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   auto launch = co_await prepare_launch(holds.sandbox->sandbox(), context_.installer, context_.pool, std::move(inputs));
   if (!launch) co_return fail(std::move(launch).error());
   for (const std::string& note : launch->notes) report.note(note);
+  for (const config::PublishedPort& port : start.ports)
+    report.note(
+        fmt::format("port {} of this machine's 127.0.0.1 leads to port {} of the server", port.host, port.server));
   for (const std::string& line : launch->told) report.tell(line);
   if (launch->environment) {
     holds.environment = std::move(launch->environment->hold);
     process->environment_record_ = std::move(launch->environment->record);
   }
   launch->process.nice = start.nice;
+  if (holds.ports) launch->process.ways_in = kMaxPublished;
   process->program_ = launch->process.argv.front();
 
   report.phase(Phase::kProcessStart);
@@ -144,6 +167,7 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   const auto ended = [raw](SandboxedProcess::End how) {
     if (raw->ended_) return;
     raw->ended_ = std::move(how);
+    raw->holds_.ports.reset();
     raw->changed_.notify();
     if (raw->on_change_) raw->on_change_();
   };
@@ -155,16 +179,12 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   process->may_live_ = true;
   const auto spawn = [&]() -> Task<Result<void>> {
     box::Supervisor& supervisor = holds.sandbox->sandbox().supervisor();
-    if (start.stdio) {
-      auto pid = co_await supervisor.spawn_direct(std::move(launch->process), *start.stdio);
-      if (!pid) co_return fail(std::move(pid).error());
-      process->pid_ = *pid;
-    } else {
-      auto made = co_await supervisor.spawn(std::move(launch->process));
-      if (!made) co_return fail(std::move(made).error());
-      process->pid_ = made->pid;
-      process->pipes_ = std::move(made->pipes);
-    }
+    auto made = start.stdio ? co_await supervisor.spawn_direct(std::move(launch->process), *start.stdio)
+                            : co_await supervisor.spawn(std::move(launch->process));
+    if (!made) co_return fail(std::move(made).error());
+    process->pid_ = made->pid;
+    process->pipes_ = std::move(made->pipes);
+    if (holds.ports) holds.ports->open(std::move(made->ways_in), std::move(start.tell_later));
     co_return Result<void>{};
   };
   auto spawned = co_await net::uninterrupted(spawn());

@@ -25,6 +25,7 @@
 #include "net/task.h"
 #include "net/wait.h"
 #include "provision/install/installer.h"
+#include "provision/publish/published_ports.h"
 #include "provision/sandbox_pool.h"
 #include "provision/stage/pull.h"
 #include "provision/stage/stager.h"
@@ -49,7 +50,10 @@ struct SandboxedStart {
   std::chrono::seconds timeout{300};  // for the installation, and for each folder
   bool fresh = false;                 // drops what the server changed in its copies
   int nice = 5;
-  box::ServerLimits limits;  // its folders are added by the launch; an installation has the same
+  box::ServerLimits limits;                  // its folders are added by the launch; an installation has the same
+  std::vector<config::PublishedPort> ports;  // open from before the sandbox is made until the process has ended
+  // Hears what is to be said of them later, as long as the process lives; may be empty.
+  PublishedPorts::Tell tell_later;
   // What the process gets as stdin, stdout and stderr instead of pipes.
   std::optional<std::array<int, 3>> stdio;
 };
@@ -101,6 +105,7 @@ class SandboxedProcess {
     SandboxPool::Lease sandbox;
     std::shared_ptr<EnvHold> environment;
     std::shared_ptr<egress::EgressGrant> egress;
+    std::unique_ptr<PublishedPorts> ports;
     std::unique_ptr<SharedSandbox::Ending> ending;
 
     // What survivors of the process keep.

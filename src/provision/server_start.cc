@@ -70,6 +70,7 @@ Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSett
   start.uids = planned->uids;
   start.sandbox = sandbox_of(host, settings, id, start.plan, std::move(image));
   start.network = std::move(settings.box.network);
+  start.ports = std::move(settings.box.ports);
   for (const auto* values : {&settings.box.env, &settings.env}) {
     for (const auto& [name, value] : *values) start.env[name] = value.text;
   }

@@ -1,56 +1,17 @@
-"""A server that may write to a folder exchanges one in it for a link while another server is started over that one: between the moment
-when mcpbox judges the path and the one when it is bound. What the link leads to must never be seen."""
+"""A server that may write to a folder exchanges one in it for a link while another server is started over that one:
+between the moment when mcpbox judges the path and the one when it is bound. What it leads to must never be seen."""
 import os
 import pathlib
-import socket
 import subprocess
-import threading
 import unittest
 
 from engine import container_engine, ENGINE
+from engine_in_between import EngineInBetween
 from program import Home
 
 BIN = pathlib.Path(os.environ["MCPBOX_BUILD_DIR"]) / "bin"
 KEY = "PRIVATE-KEY-4711"
 OWNER = 1001
-
-
-class EngineInBetween:
-    """Passes all on to the real engine, and calls `at_start` before a container starts."""
-
-    def __init__(self, path, real, at_start):
-        self.real, self.at_start = real, at_start
-        self.listening = socket.socket(socket.AF_UNIX)
-        self.listening.bind(str(path))
-        self.listening.listen()
-        self.open = [self.listening]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listening.accept()
-            except OSError:
-                return
-            engine = socket.socket(socket.AF_UNIX)
-            engine.connect(self.real)
-            self.open += [client, engine]
-            for way in ((client, engine), (engine, client)):
-                threading.Thread(target=self.pump, args=way, daemon=True).start()
-
-    def pump(self, source, sink):
-        try:
-            while piece := source.recv(65536):
-                if b"/start HTTP/1.1" in piece:
-                    self.at_start()
-                sink.sendall(piece)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def close(self):
-        for each in self.open:
-            each.close()
 
 
 @unittest.skipUnless(os.geteuid() == 0, "makes folders of another user")
@@ -72,21 +33,27 @@ class MountRace(unittest.TestCase):
             (self.work / "sub").rename(self.work / "aside")
             (self.work / "sub").symlink_to(self.vault)
 
+    def at_start(self, head, _):
+        if b"/start HTTP/1.1" in head:
+            self.exchange()
+
     def run_over(self, *words, script):
         """mcpbox run; the exchange happens when nothing is left to be done but the bind."""
         env, engine = dict(self.home.env), "native"
         if ENGINE == "docker":
             real = container_engine()
-            between = EngineInBetween(self.home.root / "engine.sock", real.removeprefix("unix://"), self.exchange)
+            between = EngineInBetween(self.home.root / "engine.sock", real.removeprefix("unix://"), self.at_start)
             self.addCleanup(between.close)
-            engine = f"unix://{self.home.root}/engine.sock"
+            engine = between.address
         elif self.exchanges:
             env["MCPBOX_INIT"] = str(self.home.root / "init")
             sub = self.work / "sub"
-            (self.home.root / "init").write_text(f"#!/bin/sh\n[ -L {sub} ] || {{ mv -T {sub} {self.work}/aside; ln -s {self.vault} {sub}; }}\n"
-                                                 f"exec {BIN}/mcpbox-init \"$@\"\n")
+            (self.home.root / "init").write_text(
+                f"#!/bin/sh\n[ -L {sub} ] || {{ mv -T {sub} {self.work}/aside; ln -s {self.vault} {sub}; }}\n"
+                f"exec {BIN}/mcpbox-init \"$@\"\n")
             (self.home.root / "init").chmod(0o755)
-        return self.home.run("run", "--engine", engine, "--direct", "--network", "none", *words, "--", "sh", "-c", script, env=env, timeout=120)
+        return self.home.run("run", "--engine", engine, "--direct", "--network", "none", *words, "--",
+                             "sh", "-c", script, env=env, timeout=120)
 
     def test_a_folder_that_is_exchanged_after_the_check_is_not_shown(self):
         ended = self.run_over("--mount", str(self.folder), script=f"cat {self.folder}/*")
@@ -100,7 +67,8 @@ class MountRace(unittest.TestCase):
     def test_folders_that_stay_are_shown_one_inside_of_the_other_too(self):
         self.exchanges = False
         self.work.chmod(0o700)
-        ended = self.run_over("--mount", str(self.work), "--mount", str(self.folder), script=f"cat {self.folder}/inside")
+        folders = "--mount", str(self.work), "--mount", str(self.folder)
+        ended = self.run_over(*folders, script=f"cat {self.folder}/inside")
         self.assertEqual((ended.returncode, ended.stdout), (0, "x"), ended.stderr)
 
 

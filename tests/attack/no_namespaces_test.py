@@ -1,69 +1,18 @@
-"""An engine that lets no container make namespaces: servers of a shared sandbox keep /tmp and all ports closed, for their neighbours would
-see what they make, and their log names the way out; a server that has the sandbox to itself has both open."""
+"""An engine that lets no container make namespaces: servers of a shared sandbox keep /tmp and all ports closed, for
+their neighbours would see what they make, and their log names the way out; who has the sandbox to itself has both."""
 import json
 import pathlib
-import re
 import socket
-import threading
 import unittest
 
 from engine import address, ENGINE
+from engine_in_between import EngineInBetween
 from own_namespaces_test import SELF_TALK, SHARED, SOURCE, TMP
 from program import Home, until
+from published_ports_test import ANSWER, ask, free_port
 
 
-
-class StrictEngine:
-    """Passes all on to the real engine, and refuses containers with a filter that is not its own."""
-
-    def __init__(self, path, real):
-        self.real, self.refused = real, 0
-        self.listening = socket.socket(socket.AF_UNIX)
-        self.listening.bind(str(path))
-        self.listening.listen(64)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
-
-    def serve(self, client):
-        with client, socket.socket(socket.AF_UNIX) as engine:
-            self.pass_on(client, engine)
-
-    def pass_on(self, client, engine):
-        request = b""
-        while True:
-            piece = client.recv(65536)
-            request += piece
-            head, end, body = request.partition(b"\r\n\r\n")
-            length = re.search(rb"(?i)content-length: *(\d+)", head)
-            if not piece or (end and len(body) >= int(length.group(1) if length else 0)):
-                break
-        if b"/containers/create" in head and b"seccomp=" in body:
-            self.refused += 1
-            text = b'{"message":"invalid --security-opt: seccomp profiles are not for everybody"}'
-            client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(text) + text)
-            return
-        engine.connect(self.real)
-        engine.sendall(request)
-        upwards = threading.Thread(target=self.pump, args=(client, engine), daemon=True)
-        upwards.start()
-        self.pump(engine, client)
-        upwards.join(5)
-
-    @staticmethod
-    def pump(source, sink):
-        try:
-            while piece := source.recv(65536):
-                sink.sendall(piece)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+REFUSAL = b'{"message":"invalid --security-opt: seccomp profiles are not for everybody"}'
 
 
 @unittest.skipIf(ENGINE == "native", "makes namespaces itself, or none at all")
@@ -71,10 +20,19 @@ class NoNamespaces(unittest.TestCase):
     def setUp(self):
         self.home = Home()
         self.addCleanup(self.home.close)
-        path = self.home.root / "engine.sock"
-        self.engine = StrictEngine(path, address().removeprefix("unix://"))
-        self.addCleanup(self.engine.listening.close)
-        self.address = f"unix://{path}"
+        self.refused = 0
+        real = address().removeprefix("unix://")
+        engine = EngineInBetween(self.home.root / "engine.sock", real, self.refuse)
+        self.addCleanup(engine.close)
+        self.address = engine.address
+
+    def refuse(self, head, body):
+        """Containers with a system call filter that is not the engine's own."""
+        if b"/containers/create" not in head or b"seccomp=" not in body:
+            return None
+        self.refused += 1
+        return (b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+                b"Connection: close\r\n\r\n%b" % (len(REFUSAL), REFUSAL))
 
     def py(self, server, code):
         ended = self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
@@ -87,23 +45,48 @@ class NoNamespaces(unittest.TestCase):
         self.home.config.write_text(json.dumps({"version": 1, "servers": servers}))
         self.home.serve(engine=self.address)
         until(self.home.answers, "the daemon answers")
-        until(lambda: all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in servers), "both servers answer", 90)
-        self.assertGreater(self.engine.refused, 0)
-        for name, code, told in (("loopback", SELF_TALK, "hello\n"), ("tmp", TMP, "ran\n"), ("shared memory", SHARED, "[1, 2]\n4096\n")):
+        def answer():
+            return all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in servers)
+        until(answer, "both servers answer", 90)
+        self.assertGreater(self.refused, 0)
+        for name, code, told in (("loopback", SELF_TALK, "hello\n"), ("tmp", TMP, "ran\n"),
+                                 ("shared memory", SHARED, "[1, 2]\n4096\n")):
             with self.subTest(name):
                 self.assertEqual(self.py("own", code), told)
                 if name != "shared memory":
                     self.assertIn("PermissionError", self.py("shared", code))
         self.assertIn("`isolation: dedicated` opens both", self.home.run("logs", "shared").stdout)
 
+    def test_only_who_is_alone_may_publish_a_port(self):
+        """In a network that is shared the port would be whoever's listens there first."""
+        port = free_port()
+        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"ports": [port]}}
+        self.home.config.write_text(json.dumps({"version": 1, "servers": {"shared": server}}))
+        daemon = self.home.serve(engine=self.address)
+        until(self.home.answers, "the daemon answers")
+        told = until(lambda: (now := self.home.status()["servers"][0])["state"] == "error" and now, "it is refused", 90)
+        self.assertIn(f"port {port} cannot be published", json.dumps(told))
+        self.assertIn("`isolation: dedicated`", json.dumps(told))
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        self.home.run("down", "--engine", self.address)
+        daemon.communicate(timeout=60)
+        server["box"]["isolation"] = "dedicated"
+        self.home.config.write_text(json.dumps({"version": 1, "servers": {"own": server}}))
+        self.home.serve(engine=self.address)
+        until(lambda: self.home.run("call", "own", "py", "code=1").returncode == 0, "it answers", 90)
+        self.assertEqual(self.py("own", ANSWER + f"serve('own', {port})"), "")
+        self.assertEqual(ask(port), "own hello\nbye\n")
+
     def test_what_was_found_out_is_remembered(self):
         def run():
-            return self.home.run("run", "--engine", self.address, "--direct", "--network", "none", "--", "python3", "-c", SELF_TALK + TMP, timeout=120)
+            return self.home.run("run", "--engine", self.address, "--direct", "--network", "none", "--",
+                                 "python3", "-c", SELF_TALK + TMP, timeout=120)
         self.assertEqual(run().stdout, "hello\nran\n")
-        refused = self.engine.refused
+        refused = self.refused
         self.assertGreater(refused, 0)
         self.assertEqual(run().stdout, "hello\nran\n")
-        self.assertEqual(self.engine.refused, refused)
+        self.assertEqual(self.refused, refused)
         self.assertTrue(pathlib.Path(self.home.env["MCPBOX_STATE_DIR"], "engine-spaces").read_text().endswith("none"))
 
 

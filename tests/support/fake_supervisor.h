@@ -99,11 +99,13 @@ class FakeSupervisor : public box::Supervisor {
     processes[spec.id] = std::move(spec);
     co_return spawned;
   }
-  Task<Result<pid_t>> spawn_direct(box::ProcessSpec spec, std::array<int, 3>) override {
+  Task<Result<Spawned>> spawn_direct(box::ProcessSpec spec, std::array<int, 3>) override {
     if (auto step = co_await enter("spawn_direct"); !step) co_return fail(std::move(step).error());
     if (auto made = make(spec.prepare); !made) co_return fail(std::move(made).error());
     processes[spec.id] = std::move(spec);
-    co_return 100;
+    Spawned spawned;
+    spawned.pid = 100;
+    co_return spawned;
   }
   Task<Result<void>> close_stdin(std::string) override { return enter("close_stdin"); }
   Task<Result<void>> signal(std::string, int) override { return enter("signal"); }

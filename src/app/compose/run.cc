@@ -155,6 +155,8 @@ class Run final : provision::StartReport {
     if (!env) co_return fail(std::move(env).error());
     auto network = run_network(options_);
     if (!network) co_return fail(std::move(network).error());
+    auto ports = run_ports(options_);
+    if (!ports) co_return fail(std::move(ports).error());
 
     auto setup = co_await set_up_engine(executor, options_.engine, options_.image, *ca_bundle, progress_);
     if (!setup) co_return fail(std::move(setup).error());
@@ -215,6 +217,8 @@ class Run final : provision::StartReport {
     start.policy.rules.denied = denied_places(*paths, setup_.info.address);
     start.policy.rules.home = paths->home;
     start.network = std::move(*network);
+    start.ports = std::move(*ports);
+    start.tell_later = [](std::string_view line) { say(line); };
     for (auto& [name, value] : *env) start.env[name] = Secret(std::move(value));
     start.egress_token = egress::egress_token();
     start.timeout = std::chrono::seconds(options_.timeout_sec);

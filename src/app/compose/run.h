@@ -23,6 +23,7 @@ struct RunOptions {
   std::vector<std::string> allow;          // --allow HOST[:PORT]
   std::vector<std::string> install_allow;  // --install-allow HOST[:PORT]
   std::vector<std::string> allow_private;  // --allow-private CIDR
+  std::vector<std::string> publish;        // --publish PORT[:SERVER]
   double cpus = 2;
   std::uint64_t memory_mb = 1536;
   std::uint64_t pids = 512;

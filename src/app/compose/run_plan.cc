@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -18,6 +19,7 @@
 #include "base/text.h"
 #include "box/engines/locator.h"
 #include "config/keys.h"
+#include "config/ports.h"
 #include "egress/rules/policy.h"
 #include "json/writer.h"
 #include "provision/egress_policy.h"
@@ -101,6 +103,22 @@ Result<config::ServerNetwork> run_network(const RunOptions& options) {
       return fail(std::move(read).error().with_context("--allow-private"));
   }
   return network;
+}
+
+Result<std::vector<config::PublishedPort>> run_ports(const RunOptions& options) {
+  std::vector<config::PublishedPort> ports;
+  for (const std::string& text : options.publish) {
+    auto port = config::parse_port(text);
+    if (!port) return fail(std::move(port).error().with_context(fmt::format("--publish {}", printable(text, 40))));
+    if (std::ranges::any_of(ports, [&](const config::PublishedPort& other) { return other.host == port->host; }))
+      return fail(Code::kInvalidArgument, fmt::format("--publish {}: this port stands there twice", port->host));
+    ports.push_back(*port);
+  }
+  if (ports.size() > config::kMaxPublishedPorts) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("--publish: a server has at most {} published ports", config::kMaxPublishedPorts));
+  }
+  return ports;
 }
 
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
@@ -190,8 +208,9 @@ std::string without_hash(const workspace::Plan& plan, std::string text) {
 
 }  // namespace
 
-void print_plan(const workspace::Plan& plan, const config::ServerNetwork& network, const egress::SettingsReader& user,
-                bool as_json, const Redactor& redact) {
+void print_plan(const workspace::Plan& plan, const config::ServerNetwork& network,
+                const std::vector<config::PublishedPort>& ports, const egress::SettingsReader& user, bool as_json,
+                const Redactor& redact) {
   auto running_policy = provision::run_policy(network, user);
   auto installing_policy = plan.install ? provision::install_policy(network, plan.install->manager, user)
                                         : Result<egress::PolicyText>(egress::PolicyText());
@@ -203,7 +222,11 @@ void print_plan(const workspace::Plan& plan, const config::ServerNetwork& networ
   if (as_json) {
     json::Writer out;
     out.object().member("mode", running.mode).member("allow", running.allow);
-    out.member("install_allow", installing.install_allow).member("registries", installing.registries).end();
+    out.member("install_allow", installing.install_allow).member("registries", installing.registries);
+    out.array("publish");
+    for (const config::PublishedPort& port : ports)
+      out.object().member("host", port.host).member("server", port.server).end();
+    out.end().end();
     print_out("{}\n", redact(without_hash(plan, workspace::plan_to_json(plan, "network", out.take()))));
     return;
   }
@@ -222,6 +245,11 @@ void print_plan(const workspace::Plan& plan, const config::ServerNetwork& networ
       text += fmt::format("          and from {}\n", join(installing.install_allow, ", "));
   }
   text += fmt::format("network   {}\n", network_in_words(running));
+  for (const config::PublishedPort& port : ports) {
+    text +=
+        fmt::format("publishes 127.0.0.1:{} of this machine: whoever connects there reaches port {} of the server\n",
+                    port.host, port.server);
+  }
   for (const workspace::Refusal& refusal : plan.refused)
     text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
   for (const std::string& hint : plan.hints) text += fmt::format("hint      {}\n", hint);
@@ -263,6 +291,11 @@ int explain_run(RunOptions options, bool as_json) {
     print_err("mcpbox: {}\n", network.error().message());
     return kUsage;
   }
+  const auto ports = run_ports(options);
+  if (!ports) {
+    print_err("mcpbox: {}\n", ports.error().message());
+    return kUsage;
+  }
   auto plan = run_plan(options, *env, options.image);
   if (!plan) {
     print_err("mcpbox: {}\n", plan.error().message());
@@ -274,7 +307,7 @@ int explain_run(RunOptions options, bool as_json) {
   }
   foresee_user(*plan);
   explain_toolchains(*plan, options.engine, options.image);
-  print_plan(*plan, *network, provision::settings_of_user(provision::install_variables()), as_json, redact);
+  print_plan(*plan, *network, *ports, provision::settings_of_user(provision::install_variables()), as_json, redact);
   return plan->refused.empty() ? kOk : kFailed;
 }
 

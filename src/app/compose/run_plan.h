@@ -25,6 +25,9 @@ provision::OfflineSources offline_sources(const RunOptions& options);
 // the rule that cannot be read.
 Result<config::ServerNetwork> run_network(const RunOptions& options);
 
+// What --publish names. kInvalidArgument names the one that cannot be read, or stands there twice.
+Result<std::vector<config::PublishedPort>> run_ports(const RunOptions& options);
+
 // `state_dir`: whose ledger says what is to be resolved anew. `engine`: the address of the engine that was found, whose
 // socket is shown to nobody; empty = RunOptions::engine.
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
@@ -40,7 +43,8 @@ void foresee_user(workspace::Plan& plan);
 
 // For people, or as JSON, on stdout; secrets are taken out, and HASH stands for the environment's, which the engine's
 // image decides too. `user`: whose settings name the registries.
-void print_plan(const workspace::Plan& plan, const config::ServerNetwork& network, const egress::SettingsReader& user,
-                bool as_json, const Redactor& redact);
+void print_plan(const workspace::Plan& plan, const config::ServerNetwork& network,
+                const std::vector<config::PublishedPort>& ports, const egress::SettingsReader& user, bool as_json,
+                const Redactor& redact);
 
 }  // namespace mcpbox::app

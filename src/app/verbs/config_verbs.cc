@@ -130,7 +130,7 @@ int explain_server(const std::string& file, const std::string& server, const std
     explain_toolchains(*plan, engine.empty() ? loaded->engine.address : engine, image);
     std::map<std::string, Secret> install_env;
     for (const auto& [name, value] : loaded->box.install_env) install_env[name] = value.text;
-    print_plan(*plan, settings.box.network,
+    print_plan(*plan, settings.box.network, settings.box.ports,
                provision::settings_of_user(provision::install_variables(std::move(install_env))), as_json,
                provision::redactor_for(settings));
     return plan->refused.empty() ? kOk : kFailed;

@@ -66,6 +66,8 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
       take_process(id, std::move(packet));
     } else if (packet.kind == StartReport::Kind::kWayOut) {
       if (relay_ != nullptr) process.way_out = relay_->serve(std::move(packet.listener), shown_id(process.uid));
+    } else if (packet.kind == StartReport::Kind::kWaysIn) {
+      for (UniqueFd& each : packet.ways_in) process.ways_in.push_back(std::move(each));
     } else {
       found->second.error = std::move(packet.error);
     }

@@ -23,10 +23,11 @@ struct Process {
   std::string id;
   pid_t pid = -1;
   uid_t uid = 0;
-  Pipes pipes;           // duplicates for a controller that comes later; never read
-  UniqueFd reaper;       // pidfd of process 1 of its PID namespace, where it has one of its own (spaces.h)
-  WayOut way_out;        // its listener at the egress relay
-  bool starting = true;  // exec has not been confirmed yet
+  Pipes pipes;                    // duplicates for a controller that comes later; never read
+  UniqueFd reaper;                // pidfd of process 1 of its PID namespace, where it has one of its own (spaces.h)
+  WayOut way_out;                 // its listener at the egress relay
+  std::vector<UniqueFd> ways_in;  // until its controller has them
+  bool starting = true;           // exec has not been confirmed yet
   bool running = true;
   bool killed_by_us = false;
   std::optional<wire::Exit> exit;

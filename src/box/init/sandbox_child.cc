@@ -21,6 +21,7 @@
 #include "box/init/one_id.h"
 #include "box/init/seccomp_filter.h"
 #include "box/init/spaces.h"
+#include "box/init/ways_in.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -185,6 +186,7 @@ int become_process(const wire::Spawn& spec, const StartWay& way, std::string& st
   if (::chdir(spec.cwd.c_str()) != 0) return errno;
   step = "set no_new_privs";
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno;
+  if (int error = make_ways_in(spec.ways_in, kReport, step)) return error;
   LandlockRules rules;
   rules.read_write = spec.confine.read_write;
   rules.read_only = spec.confine.read_only;

@@ -117,7 +117,9 @@ void Server::spawn(Origin origin, const wire::Spawn& request, std::vector<Unique
     const Pipes& pipes = (*started)->pipes;
     std::vector<int> ours;
     if (pipes.in) ours = {pipes.in.get(), pipes.out.get(), pipes.err.get()};
+    for (const UniqueFd& each : (*started)->ways_in) ours.push_back(each.get());
     reply(origin, wire::SpawnReply{(*started)->pid}, ours);
+    (*started)->ways_in.clear();
   });
 }
 

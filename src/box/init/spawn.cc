@@ -82,6 +82,7 @@ Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
   if (spec.umask > 0777) return bad("umask is out of range");
   if (spec.nice < 0 || spec.nice > 19) return bad("nice must be 0 to 19");
   if (spec.oom_score_adj < 0 || spec.oom_score_adj > 1000) return bad("oom_score_adj must be 0 to 1000");
+  if (spec.ways_in > wire::kMaxWaysIn) return bad("it asks for too many ways in");
   if (spec.cwd.empty() || spec.cwd.front() != '/' || has_nul(spec.cwd)) return bad("cwd must be absolute");
   if (std::any_of(spec.argv.begin(), spec.argv.end(), has_nul)) return bad("argv has a NUL byte");
   for (const std::string& entry : spec.env) {

@@ -6,15 +6,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <initializer_list>
+#include <span>
+#include <utility>
 
 namespace mcpbox::box::init {
 namespace {
 
 constexpr std::size_t kMaxPacket = 64 << 10;
-constexpr std::size_t kMaxDescriptors = 2;
+constexpr std::size_t kMaxDescriptors = kWaysInAtOnce;
 
-bool send_packet(int report, StartReport::Kind kind, std::string_view text, std::initializer_list<int> descriptors) {
+bool send_packet(int report, StartReport::Kind kind, std::string_view text, std::span<const int> descriptors) {
   const std::string bytes = std::string(1, static_cast<char>(kind)) + std::string(text);
   iovec part{const_cast<char*>(bytes.data()), bytes.size()};
   msghdr message{};
@@ -28,7 +29,7 @@ bool send_packet(int report, StartReport::Kind kind, std::string_view text, std:
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int) * descriptors.size());
-    ::memcpy(CMSG_DATA(header), descriptors.begin(), sizeof(int) * descriptors.size());
+    ::memcpy(CMSG_DATA(header), descriptors.data(), sizeof(int) * descriptors.size());
   }
   while (true) {
     const ssize_t sent = ::sendmsg(report, &message, MSG_NOSIGNAL);
@@ -63,6 +64,11 @@ void read_packet(std::string_view bytes, UniqueFd (&descriptors)[kMaxDescriptors
       if (!descriptors[0]) break;
       packet.listener = std::move(descriptors[0]);
       return;
+    case StartReport::Kind::kWaysIn:
+      for (UniqueFd& each : descriptors) {
+        if (each) packet.ways_in.push_back(std::move(each));
+      }
+      return;
     case StartReport::Kind::kError:
       if (auto error = wire::decode<wire::ErrorReply>(rest)) {
         packet.error = std::move(*error);
@@ -87,12 +93,18 @@ Op<StartReportEnds> make_start_report() {
 }
 
 bool report_process(int report, pid_t pid, int process, int reaper) {
-  return send_packet(report, StartReport::Kind::kProcess, {reinterpret_cast<const char*>(&pid), sizeof pid},
-                     {process, reaper});
+  const int handles[] = {process, reaper};
+  return send_packet(report, StartReport::Kind::kProcess, {reinterpret_cast<const char*>(&pid), sizeof pid}, handles);
 }
 
 bool report_way_out(int report, int listener) {
-  return send_packet(report, StartReport::Kind::kWayOut, {}, {listener});
+  return send_packet(report, StartReport::Kind::kWayOut, {}, {&listener, 1});
+}
+
+bool report_ways_in(int report, const std::vector<UniqueFd>& sockets) {
+  std::vector<int> numbers;
+  for (const UniqueFd& each : sockets) numbers.push_back(each.get());
+  return send_packet(report, StartReport::Kind::kWaysIn, {}, numbers);
 }
 
 void report_error(int report, const wire::ErrorReply& error) {

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "box/init/op.h"
@@ -17,11 +18,13 @@ struct StartReport {
   enum class Kind : std::uint8_t {
     kProcess = 'P',  // somebody else becomes the process: `pid`; `process` and `reaper` are pidfds (spaces.h)
     kWayOut = 'W',   // `listener` takes its connections to the egress relay
+    kWaysIn = 'I',   // `ways_in`: some more of them (ways_in.h)
     kError = 'E',    // `error`: it will not run
   };
   Kind kind = Kind::kError;
   pid_t pid = -1;
   UniqueFd process, reaper, listener;
+  std::vector<UniqueFd> ways_in;
   wire::ErrorReply error;
 };
 
@@ -34,6 +37,9 @@ Op<StartReportEnds> make_start_report();
 // By the child. They say nothing about failure, since nobody could be told: false for those that must not go on then.
 bool report_process(int report, pid_t pid, int process, int reaper);
 bool report_way_out(int report, int listener);
+// At most kWaysInAtOnce of them.
+constexpr std::size_t kWaysInAtOnce = 16;
+bool report_ways_in(int report, const std::vector<UniqueFd>& sockets);
 void report_error(int report, const wire::ErrorReply& error);
 
 // By PID 1. What came; `kNothing` when nothing is there yet, `kEnd` after the last one.

@@ -36,22 +36,15 @@ class WireSupervisor final : public Supervisor {
   void on_exit(ExitHandler handler) override { exchange_->on_exit(std::move(handler)); }
   void on_lost(LostHandler handler) override { exchange_->on_lost(std::move(handler)); }
 
-  Task<Result<Spawned>> spawn(ProcessSpec spec) override {
-    auto answer = co_await start(std::move(spec), {}, 3);
-    if (!answer) co_return fail(std::move(answer).error());
-    auto& fds = answer->fds;
-    co_return Spawned{answer->pid, {std::move(fds[0]), std::move(fds[1]), std::move(fds[2])}};
-  }
-  Task<Result<pid_t>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) override {
+  Task<Result<Spawned>> spawn(ProcessSpec spec) override { return start(std::move(spec), {}); }
+  Task<Result<Spawned>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) override {
     std::vector<UniqueFd> fds;
     for (const int fd : stdio) {
       auto copy = duplicate(fd);
       if (!copy) co_return fail(copy.error());
       fds.push_back(std::move(*copy));
     }
-    auto answer = co_await start(std::move(spec), std::move(fds), 0);
-    if (!answer) co_return fail(std::move(answer).error());
-    co_return answer->pid;
+    co_return co_await start(std::move(spec), std::move(fds));
   }
   Task<Result<void>> close_stdin(std::string process_id) override {
     return done(wire::CloseStdin{std::move(process_id)});
@@ -157,21 +150,34 @@ class WireSupervisor final : public Supervisor {
   Task<Result<void>> shutdown() override { return done(wire::Shutdown{}); }
 
  private:
-  struct Started {
-    pid_t pid = 0;
-    std::vector<UniqueFd> fds;
-  };
-  Task<Result<Started>> start(ProcessSpec spec, std::vector<UniqueFd> stdio, std::size_t fds_expected) {
+  // What came with the answer, if that is what belongs to it.
+  static std::optional<Spawned> spawned_of(pid_t pid, std::vector<UniqueFd> fds, bool pipes, unsigned ways_in) {
+    const std::size_t first_way = pipes ? 3 : 0;
+    const std::size_t one_family = first_way + ways_in;
+    if (fds.size() != one_family && fds.size() != one_family + ways_in) return std::nullopt;
+    Spawned out;
+    out.pid = pid;
+    if (pipes) out.pipes = {std::move(fds[0]), std::move(fds[1]), std::move(fds[2])};
+    for (std::size_t i = first_way; i < fds.size(); ++i) out.ways_in.push_back(std::move(fds[i]));
+    return out;
+  }
+  Task<Result<Spawned>> start(ProcessSpec spec, std::vector<UniqueFd> stdio) {
     const std::string id = spec.id;
     const uid_t uid = spec.uid;
+    const bool pipes = stdio.empty();
+    const unsigned ways_in = spec.ways_in;
     co_await take_back_->wait(id, uid);
     auto answer = co_await exchange_->call(to_wire(std::move(spec)), request_time_, std::move(stdio));
     if (!answer && answer.error().refused) co_return fail(std::move(answer).error().error);
-    Error error(Code::kDataLoss, "supervisor link: a new process came without its pipes");
+    Error error(Code::kDataLoss, "supervisor link: a new process came without its descriptors");
     if (answer) {
       auto reply = wire::decode<wire::SpawnReply>(answer->payload);
-      if (reply && answer->fds.size() == fds_expected) co_return Started{reply->pid, std::move(answer->fds)};
-      if (!reply) error = std::move(reply).error();
+      if (reply) {
+        if (auto spawned = spawned_of(reply->pid, std::move(answer->fds), pipes, ways_in))
+          co_return std::move(*spawned);
+      } else {
+        error = std::move(reply).error();
+      }
     } else {
       error = std::move(answer).error().error;
     }

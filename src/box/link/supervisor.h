@@ -57,6 +57,9 @@ class Supervisor {
   struct Spawned {
     pid_t pid = 0;
     ProcessPipes pipes;
+    // Unconnected TCP sockets, IPv4 and, where it has that, IPv6, of the network that the process is in: what
+    // connects one reaches its 127.0.0.1 or ::1. They keep that network until they are closed.
+    std::vector<UniqueFd> ways_in;
   };
   // Starts a process with pipes of its own. Errors name the step that failed in the child ("exec 'foo': No such file or
   // directory", kNotFound for a missing program or directory).
@@ -65,8 +68,8 @@ class Supervisor {
   // once, and the next spawn with that id or uid waits for it.
   virtual Task<Result<Spawned>> spawn(ProcessSpec spec) = 0;
   // Starts a process on the caller's descriptors {stdin, stdout, stderr}: no copy, no hop, no filter. They are
-  // duplicated; the supervisor keeps none of them.
-  virtual Task<Result<pid_t>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) = 0;
+  // duplicated; the supervisor keeps none of them. There are no pipes then.
+  virtual Task<Result<Spawned>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) = 0;
   // The supervisor drops its duplicate of the write end of stdin; with the caller's closed too, the process sees end of
   // file.
   virtual Task<Result<void>> close_stdin(std::string process_id) = 0;

@@ -38,6 +38,7 @@ wire::Spawn to_wire(ProcessSpec spec) {
                  std::move(spec.confine.connect_ports), std::move(spec.confine.bind_ports)};
   out.prepare = to_wire(std::move(spec.prepare));
   out.alone = spec.alone;
+  out.ways_in = spec.ways_in;
   return out;
 }
 

@@ -30,7 +30,7 @@ ssize_t send_with_fds(int socket, std::string_view bytes, const std::vector<Uniq
 
 ReceivedPiece receive_with_fds(int socket, std::span<char> buffer) {
   ReceivedPiece piece;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 32)];
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxFds)];
   iovec data{buffer.data(), buffer.size()};
   msghdr message{};
   message.msg_iov = &data;

@@ -20,7 +20,7 @@ struct ReceivedPiece {
   std::vector<UniqueFd> fds;  // close-on-exec
   bool fds_lost = false;      // more came than we take or have room for
 };
-// recvmsg(2) without waiting, of at most 32 descriptors.
+// recvmsg(2) without waiting, of at most kMaxFds descriptors.
 ReceivedPiece receive_with_fds(int socket, std::span<char> buffer);
 
 }  // namespace mcpbox::box::wire

@@ -23,7 +23,7 @@ namespace mcpbox::box::wire {
 constexpr std::uint8_t kFrameVersion = 1;
 constexpr std::size_t kMaxFrame = 4u << 20;  // the whole frame with its length field
 constexpr std::size_t kFrameHeader = 16;
-constexpr std::uint16_t kMaxFds = 4;
+constexpr std::uint16_t kMaxFds = 131;  // pipes and ways in of a process
 
 enum class MessageType : std::uint8_t {
   kHello = 1,

@@ -16,8 +16,8 @@
 
 namespace mcpbox::box::wire {
 
-constexpr std::uint32_t kProtocolVersion = 8;
-constexpr std::uint32_t kOldestProtocolVersion = 8;
+constexpr std::uint32_t kProtocolVersion = 9;
+constexpr std::uint32_t kOldestProtocolVersion = 9;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -102,8 +102,11 @@ struct Prepare {
     v(s.trees), v(s.files);
   }
 };
+// Ways in: TCP sockets of the process's own network, connected to nothing yet, by which the controller reaches ports
+// that it opens there. `ways_in` of each family that its network has.
+constexpr std::uint32_t kMaxWaysIn = (kMaxFds - 3) / 2;
 // With three descriptors the process runs on them (stdin, stdout, stderr); with none it gets pipes, whose other ends
-// come back with the reply.
+// come back with the reply, before the ways in.
 struct Spawn {
   static constexpr auto kType = MessageType::kSpawn;
   std::string id;
@@ -116,11 +119,12 @@ struct Spawn {
   Confine confine;
   Prepare prepare;     // before the process becomes its user
   bool alone = false;  // nobody else is in the sandbox
+  std::uint32_t ways_in = 0;
   bool operator==(const Spawn&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.id), v(s.argv), v(s.env), v(s.cwd), v(s.uid), v(s.gid), v(s.umask), v(s.nice), v(s.oom_score_adj), v(s.limits),
-        v(s.server), v(s.confine), v(s.prepare), v(s.alone);
+        v(s.server), v(s.confine), v(s.prepare), v(s.alone), v(s.ways_in);
   }
 };
 struct SpawnReply {

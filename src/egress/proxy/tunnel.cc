@@ -163,10 +163,11 @@ void Tunnel::end() {
   boost::system::error_code ignored;
   timer_.cancel();
   client_.close(ignored);
-  server_.close(ignored);
+  server_.cancel(ignored);
   // Whoever waits may drop us.
   const auto self = shared_from_this();
   if (done_) std::exchange(done_, nullptr)({up_.bytes, down_.bytes, std::move(reason_), refused_});
+  server_.close(ignored);
 }
 
 }  // namespace mcpbox::egress

@@ -34,6 +34,8 @@ class Tunnel : public std::enable_shared_from_this<Tunnel> {
   void start(std::string early, std::string down, Done done);
   // Ends it at once; `done` is still called. `farewell` goes to the client if it fits.
   void close(std::string reason, bool refused = false, std::string_view farewell = {});
+  // For `done`: the server's socket as the tunnel leaves it, open. Otherwise it is closed after that call.
+  Stream take_server() { return std::move(server_); }
 
  private:
   struct Direction {

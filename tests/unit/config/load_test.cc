@@ -144,6 +144,7 @@ servers:
       max_files: 100
       read_only_rootfs: false
       isolation: dedicated
+      ports: [8080, "8081:3000"]
   second.2-x_:
     command: python
     box:
@@ -193,6 +194,11 @@ servers:
   EXPECT_EQ(first.box.max_files, 100u);
   EXPECT_EQ(first.box.read_only_rootfs, false);
   EXPECT_EQ(first.box.isolation, Isolation::kDedicated);
+  ASSERT_EQ(first.box.ports.size(), 2u);
+  EXPECT_EQ(first.box.ports[0].host, 8080);
+  EXPECT_EQ(first.box.ports[0].server, 8080);
+  EXPECT_EQ(first.box.ports[1].host, 8081);
+  EXPECT_EQ(first.box.ports[1].server, 3000);
   const ServerSettings& second = s.servers[1];
   EXPECT_EQ(second.box.network.mode, NetworkMode::kAllowlist);
   EXPECT_EQ(second.box.isolation, Isolation::kDedicated);
@@ -277,8 +283,34 @@ servers:
 19:111: servers.b.box.host_path: 'DIR/project2' is outside workspace.allowed_roots; add 'DIR/project2' (or a )"
             R"(directory above it) there to allow it
 19:121: unknown key 'zzz'; known here: image, network, host_path, host_path_mode, env, startup_timeout_sec, )"
-            R"(cpus, memory_mb, pids_limit, disk_mb, max_files, read_only_rootfs, isolation, mounts
+            R"(cpus, memory_mb, pids_limit, disk_mb, max_files, read_only_rootfs, isolation, mounts, ports
 20:3: duplicate key 'b'; it is already in line 15
+)");
+}
+
+TEST_F(ConfigLoad, says_what_is_wrong_with_ports) {
+  const std::string what =
+      "expected PORT, or HOST:SERVER where the server listens on another one, each 1 to 65535: 8080, 8080:3000\n";
+  for (const char* port : {"0", "65536", "\"080\"", "\"1:2:3\"", "\":1\"", "\"1:\"", "127.0.0.1:80", "-1", "\"1-2\"",
+                           "\"${env:TOKEN}\""}) {
+    EXPECT_EQ(problems(std::string("version: 1\nservers: {a: {command: x, box: {ports: [") + port + "]}}}\n"),
+              "2:41: servers.a.box.ports[0]: " + what)
+        << port;
+  }
+  EXPECT_EQ(problems(R"(version: 1
+servers:
+  a: {command: x, box: {ports: ["1:3128", 5, "5:6"]}}
+  b: {command: x, box: {ports: 8080}}
+  c: {command: x, ports: [1]}
+  d: {command: x, box: {ports: [7, 8]}}
+  e: {command: x, box: {ports: ["8:3000"]}}
+)"),
+            R"(3:33: servers.a.box.ports[0]: the server cannot listen on 3128: in its sandbox that is the way to the )"
+            R"(egress proxy; let it listen on another, as in 1:3000
+3:46: servers.a.box.ports[2]: port 5 of this host stands here twice
+4:32: servers.b.box.ports: expected a list of PORT or HOST:SERVER, as in [8080, "8081:3000"]
+5:19: unknown key 'ports'; it belongs under 'box:'
+7:3: servers.e.box.ports: port 8 of this host is the one of server 'd' already; give 'e' another, as in "9:3000"
 )");
 }
 

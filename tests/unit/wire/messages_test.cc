@@ -33,6 +33,7 @@ Spawn some_spawn() {
   spawn.oom_score_adj = 500;
   spawn.limits = {256, std::nullopt, ~0ull, 0, std::nullopt};
   spawn.server = {1, 2, ~0ull, 3, {"/workspace/.mcp/a/home"}, {"/home/me/w"}};
+  spawn.ways_in = 2;
   spawn.confine = {{"/a", "/b"}, {"/c"}, {3128, 65535}, {80}};
   return spawn;
 }

@@ -32,7 +32,11 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
       listener_(std::move(listener)),
       signals_(std::move(signals)),
       relay_(std::move(relay)),
-      table_(loop_, roots_, options_.way, relay_.get(),
+      accountant_(
+          loop_,
+          [this](uid_t uid, std::vector<pid_t> pids, auto done) { look_at(uid, std::move(pids), std::move(done)); },
+          [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
+      table_(loop_, roots_, options_.way, relay_.get(), accountant_,
              [this](const Process& process) {
                const auto found = controllers_.find(active_);
                if (found == controllers_.end()) return;

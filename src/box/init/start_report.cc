@@ -63,6 +63,10 @@ void read_packet(std::string_view bytes, UniqueFd (&descriptors)[kMaxDescriptors
       if (!descriptors[0]) break;
       packet.listener = std::move(descriptors[0]);
       return;
+    case StartReport::Kind::kMemory:
+      if (!descriptors[0]) break;
+      packet.memory = std::move(descriptors[0]);
+      return;
     case StartReport::Kind::kError:
       if (auto error = wire::decode<wire::ErrorReply>(rest)) {
         packet.error = std::move(*error);
@@ -93,6 +97,10 @@ bool report_process(int report, pid_t pid, int process, int reaper) {
 
 bool report_way_out(int report, int listener) {
   return send_packet(report, StartReport::Kind::kWayOut, {}, {listener});
+}
+
+bool report_memory(int report, int file_system) {
+  return send_packet(report, StartReport::Kind::kMemory, {}, {file_system});
 }
 
 void report_error(int report, const wire::ErrorReply& error) {

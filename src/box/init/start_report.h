@@ -17,11 +17,12 @@ struct StartReport {
   enum class Kind : std::uint8_t {
     kProcess = 'P',  // somebody else becomes the process: `pid`; `process` and `reaper` are pidfds (spaces.h)
     kWayOut = 'W',   // `listener` takes its connections to the egress relay
+    kMemory = 'M',   // `memory`: a memory file system that is its own
     kError = 'E',    // `error`: it will not run
   };
   Kind kind = Kind::kError;
   pid_t pid = -1;
-  UniqueFd process, reaper, listener;
+  UniqueFd process, reaper, listener, memory;
   wire::ErrorReply error;
 };
 
@@ -34,6 +35,7 @@ Op<StartReportEnds> make_start_report();
 // By the child. They say nothing about failure, since nobody could be told: false for those that must not go on then.
 bool report_process(int report, pid_t pid, int process, int reaper);
 bool report_way_out(int report, int listener);
+bool report_memory(int report, int file_system);
 void report_error(int report, const wire::ErrorReply& error);
 
 // By PID 1. What came; `kNothing` when nothing is there yet, `kEnd` after the last one.

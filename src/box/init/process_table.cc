@@ -62,6 +62,7 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
   process->id = spec.id;
   process->pid = started->pid;
   process->uid = spec.uid;
+  process->gid = spec.gid;
   process->limits = spec.server;
   if (way_.spaces == Spaces::kNone && spec.alone) process->memory = shared_memory();
   process->pipes = std::move(started->pipes);
@@ -101,6 +102,7 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
     return start.done(std::unexpected(std::move(*start.error)));
   }
   accountant_.watch(process.pid, process.uid, process.limits, std::move(process.memory), process.reaper ? 1 : 0);
+  disks_.watch(process.uid, process.gid, process.limits);
   start.done(&process);
 }
 
@@ -178,6 +180,7 @@ Op<void> ProcessTable::forget(const std::string& id) {
     return refuse(Code::kFailedPrecondition, "forget process '" + id + "'", "it still runs; stop it first");
   }
   accountant_.unwatch((*process)->uid);
+  disks_.unwatch((*process)->uid);
   end_namespaces(**process);
   processes_.erase(id);
   return {};

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "box/init/accountant.h"
+#include "box/init/disk_watch.h"
 #include "box/init/egress_relay.h"
 #include "box/init/event_loop.h"
 #include "box/init/memory_events.h"
@@ -24,6 +25,7 @@ struct Process {
   std::string id;
   pid_t pid = -1;
   uid_t uid = 0;
+  gid_t gid = 0;
   Pipes pipes;      // duplicates for a controller that comes later; never read
   UniqueFd reaper;  // pidfd of process 1 of its PID namespace, where it has one of its own (spaces.h)
   WayOut way_out;   // its listener at the egress relay
@@ -41,10 +43,16 @@ class ProcessTable {
   using StartDone = std::function<void(Op<Process*>)>;
   using ExitDone = std::function<void(const Process&)>;
   // `roots`: where the children prepare what a start asks for. `relay` outlives this; null where there is no way out.
-  // `accountant` outlives this, too.
+  // `accountant` and `disks` outlive this, too.
   ProcessTable(EventLoop& loop, const Roots& roots, StartWay way, EgressRelay* relay, Accountant& accountant,
-               ExitDone on_exit)
-      : loop_(loop), roots_(roots), way_(way), relay_(relay), accountant_(accountant), on_exit_(std::move(on_exit)) {}
+               DiskWatch& disks, ExitDone on_exit)
+      : loop_(loop),
+        roots_(roots),
+        way_(way),
+        relay_(relay),
+        accountant_(accountant),
+        disks_(disks),
+        on_exit_(std::move(on_exit)) {}
 
   // `done` is called once, from the loop: when the program runs, or with the step that failed.
   void start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done);
@@ -77,6 +85,7 @@ class ProcessTable {
   StartWay way_;
   EgressRelay* relay_;
   Accountant& accountant_;
+  DiskWatch& disks_;
   ExitDone on_exit_;
   MemoryEvents memory_;
   std::map<std::string, std::unique_ptr<Process>> processes_;

@@ -80,6 +80,7 @@ class Server {
   EventLoop loop_;
   std::unique_ptr<EgressRelay> relay_;
   Accountant accountant_;
+  DiskWatch disks_;
   ProcessTable table_;
   Helpers helpers_;
   std::map<pid_t, std::function<void()>> when_reaped_;  // the killers of uid_killer.h

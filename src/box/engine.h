@@ -43,6 +43,11 @@ struct Mount {
 
 // What PID 1 and its helpers need of a sandbox's processes besides what its servers may have.
 inline constexpr std::uint64_t kOwnProcesses = 96;
+// The memory of a sandbox whose servers may use `servers` together. PID 1 ends who uses more: what comes on top is for
+// PID 1 itself, for cached files, and for what is used before it looks.
+constexpr std::uint64_t sandbox_memory(std::uint64_t servers) {
+  return servers + servers / 8 + (64ull << 20);
+}
 
 struct SandboxLimits {
   std::uint64_t memory_bytes = 1536ull << 20;

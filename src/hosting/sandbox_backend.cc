@@ -30,8 +30,8 @@ box::SandboxOptions sandbox_defaults(const SandboxBackendOptions& options) {
   sandbox.profile.image = options.image;
   const config::Limits& limits = options.box.limits;
   sandbox.profile.limits.cpus = limits.cpus;
-  sandbox.profile.limits.memory_bytes = limits.memory_mb << 20;
-  sandbox.profile.limits.processes = limits.pids;
+  sandbox.profile.limits.memory_bytes = box::sandbox_memory(limits.memory_mb << 20);
+  sandbox.profile.limits.processes = limits.pids + box::kOwnProcesses;
   return sandbox;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "net/offload.h"
@@ -16,12 +17,15 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
   box::SandboxProfile& profile = options.profile;
   profile.image = std::move(image);
   if (settings.box.cpus) profile.limits.cpus = *settings.box.cpus;
-  if (settings.box.memory_mb) profile.limits.memory_bytes = *settings.box.memory_mb << 20;
-  if (settings.box.pids_limit) profile.limits.processes = *settings.box.pids_limit;
   if (settings.box.read_only_rootfs) profile.read_only_root = *settings.box.read_only_rootfs;
   profile.mounts = mounts_for(plan);
   const bool dedicated =
       host.one_server_per_sandbox || settings.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
+  // Of a shared sandbox a server gets its part by its own limits, which it has at least.
+  const std::uint64_t memory = box::sandbox_memory(settings.box.memory_mb.value_or(host.limits.memory_mb) << 20);
+  const std::uint64_t processes = settings.box.pids_limit.value_or(host.limits.pids) + box::kOwnProcesses;
+  profile.limits.memory_bytes = dedicated ? memory : std::max(memory, profile.limits.memory_bytes);
+  profile.limits.processes = dedicated ? processes : std::max(processes, profile.limits.processes);
   options.name = dedicated ? sandbox_id(id) : fmt::format("shared-{}", profile.hash().substr(0, 8));
   options.alone = dedicated;
   options.workspace_volume = box::Sandbox::sandbox_name(options).append(kWorkspaceSuffix);

@@ -185,7 +185,7 @@ class Run final : provision::StartReport {
     sandbox.cache_volume = hosting::cache_volume(*instance);
     sandbox.profile.image = setup_.image_id;
     sandbox.profile.limits.cpus = options_.cpus;
-    sandbox.profile.limits.memory_bytes = options_.memory_mb << 20;
+    sandbox.profile.limits.memory_bytes = box::sandbox_memory(options_.memory_mb << 20);
     sandbox.profile.limits.processes = options_.pids + box::kOwnProcesses;
     sandbox.name = "run-" + random_hex(6);
     const std::string name_there = box::Sandbox::sandbox_name(sandbox);

@@ -41,13 +41,17 @@ int enter_own_namespace(uid_t uid, gid_t gid, std::string& step) {
   return ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : errno;
 }
 
-bool is_user_there(pid_t pid, uid_t uid) {
+uid_t user_there(pid_t pid) {
   UniqueFd file(::open(("/proc/" + std::to_string(pid) + "/uid_map").c_str(), O_RDONLY | O_CLOEXEC));
   char text[256];
   const ssize_t got = file ? ::read(file.get(), text, sizeof text - 1) : -1;
-  if (got <= 0) return false;
+  if (got <= 0) return 0;
   text[got] = '\0';
-  return ::strtoul(text, nullptr, 10) == uid;
+  return static_cast<uid_t>(::strtoul(text, nullptr, 10));
+}
+
+bool is_user_there(pid_t pid, uid_t uid) {
+  return user_there(pid) == uid;
 }
 
 }  // namespace mcpbox::box::init

@@ -26,6 +26,8 @@ inline uid_t shown_id(uid_t id) {
 // Moves the calling thread into a user namespace with one user, `uid`, and one group, `gid`: with every capability in
 // it, to be dropped. Returns 0 or errno, and says in `step` what failed.
 int enter_own_namespace(uid_t uid, gid_t gid, std::string& step);
+// Who the process is in such a namespace; 0 for all others.
+uid_t user_there(pid_t pid);
 // Whether the process is in such a namespace and is `uid` there.
 bool is_user_there(pid_t pid, uid_t uid);
 

@@ -1,11 +1,16 @@
 #include "box/init/process_table.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "box/init/one_id.h"
 
@@ -21,6 +26,17 @@ std::uint64_t microseconds(const timeval& time) {
 // What a process that has ended left behind in its namespaces ends with them.
 void end_namespaces(const Process& process) {
   if (process.reaper) ::syscall(SYS_pidfd_send_signal, process.reaper.get(), SIGKILL, nullptr, 0);
+}
+
+// Of the sandbox, for who has it to himself.
+std::vector<UniqueFd> shared_memory() {
+  std::vector<UniqueFd> out;
+  for (const char* path : {"/tmp", "/dev/shm"}) {
+    struct statfs info{};
+    UniqueFd fd(::open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (fd && ::fstatfs(fd.get(), &info) == 0 && info.f_type == TMPFS_MAGIC) out.push_back(std::move(fd));
+  }
+  return out;
 }
 
 }  // namespace
@@ -46,6 +62,9 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
   process->id = spec.id;
   process->pid = started->pid;
   process->uid = spec.uid;
+  process->gid = spec.gid;
+  process->limits = spec.server;
+  if (way_.spaces == Spaces::kNone && spec.alone) process->memory = shared_memory();
   process->pipes = std::move(started->pipes);
   by_pid_[process->pid] = spec.id;
   processes_.emplace(spec.id, std::move(process));
@@ -68,6 +87,8 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
       if (relay_ != nullptr) process.way_out = relay_->serve(std::move(packet.listener), shown_id(process.uid));
     } else if (packet.kind == StartReport::Kind::kWaysIn) {
       for (UniqueFd& each : packet.ways_in) process.ways_in.push_back(std::move(each));
+    } else if (packet.kind == StartReport::Kind::kMemory) {
+      process.memory.push_back(std::move(packet.memory));
     } else {
       found->second.error = std::move(packet.error);
     }
@@ -82,6 +103,8 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
     processes_.erase(id);
     return start.done(std::unexpected(std::move(*start.error)));
   }
+  accountant_.watch(process.pid, process.uid, process.limits, std::move(process.memory), process.reaper ? 1 : 0);
+  disks_.watch(process.uid, process.gid, process.limits);
   start.done(&process);
 }
 
@@ -129,9 +152,14 @@ void ProcessTable::end_of(const std::string& id, int status, const rusage& usage
   if (WIFEXITED(status)) exit.code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) exit.signal = WTERMSIG(status);
   exit.killed_for_memory = exit.signal == SIGKILL && !process.killed_by_us && memory_.killed_lately();
+  if (exit.signal == SIGKILL) exit.limit = process.passed;
   exit.user_us = microseconds(usage.ru_utime);
   exit.system_us = microseconds(usage.ru_stime);
   exit.peak_memory_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  // The kernel was faster than we.
+  const std::uint64_t bound = process.limits.memory_bytes;
+  const std::uint64_t use = std::max(exit.peak_memory_bytes, accountant_.memory_of(process.uid));
+  if (exit.killed_for_memory && bound != 0 && use > bound) exit.limit = {wire::LimitKind::kMemory, bound, use};
   process.running = false;
   process.exit = exit;
   // Its report is complete now: nobody else holds the other end. "It started" goes out before "it ended".
@@ -153,6 +181,8 @@ Op<void> ProcessTable::forget(const std::string& id) {
   if ((*process)->running) {
     return refuse(Code::kFailedPrecondition, "forget process '" + id + "'", "it still runs; stop it first");
   }
+  accountant_.unwatch((*process)->uid);
+  disks_.unwatch((*process)->uid);
   end_namespaces(**process);
   processes_.erase(id);
   return {};
@@ -163,6 +193,12 @@ void ProcessTable::mark_killed(uid_t uid) {
     if (process->uid != uid || !process->running) continue;
     process->killed_by_us = true;
     if (process->starting) ::kill(process->pid, SIGKILL);  // not reaped yet, so the pid is still its own
+  }
+}
+
+void ProcessTable::note_passed(uid_t uid, const wire::PassedLimit& limit) {
+  for (auto& [id, process] : processes_) {
+    if (process->uid == uid && process->running) process->passed = limit;
   }
 }
 

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "box/init/accountant.h"
+#include "box/init/disk_watch.h"
 #include "box/init/egress_relay.h"
 #include "box/init/event_loop.h"
 #include "box/init/memory_events.h"
@@ -23,11 +25,15 @@ struct Process {
   std::string id;
   pid_t pid = -1;
   uid_t uid = 0;
+  gid_t gid = 0;
   Pipes pipes;                    // duplicates for a controller that comes later; never read
   UniqueFd reaper;                // pidfd of process 1 of its PID namespace, where it has one of its own (spaces.h)
   WayOut way_out;                 // its listener at the egress relay
   std::vector<UniqueFd> ways_in;  // until its controller has them
-  bool starting = true;           // exec has not been confirmed yet
+  wire::ServerLimits limits;
+  std::vector<UniqueFd> memory;  // its own memory file systems, until the accountant has them
+  wire::PassedLimit passed;      // why we killed it
+  bool starting = true;          // exec has not been confirmed yet
   bool running = true;
   bool killed_by_us = false;
   std::optional<wire::Exit> exit;
@@ -38,8 +44,16 @@ class ProcessTable {
   using StartDone = std::function<void(Op<Process*>)>;
   using ExitDone = std::function<void(const Process&)>;
   // `roots`: where the children prepare what a start asks for. `relay` outlives this; null where there is no way out.
-  ProcessTable(EventLoop& loop, const Roots& roots, StartWay way, EgressRelay* relay, ExitDone on_exit)
-      : loop_(loop), roots_(roots), way_(way), relay_(relay), on_exit_(std::move(on_exit)) {}
+  // `accountant` and `disks` outlive this, too.
+  ProcessTable(EventLoop& loop, const Roots& roots, StartWay way, EgressRelay* relay, Accountant& accountant,
+               DiskWatch& disks, ExitDone on_exit)
+      : loop_(loop),
+        roots_(roots),
+        way_(way),
+        relay_(relay),
+        accountant_(accountant),
+        disks_(disks),
+        on_exit_(std::move(on_exit)) {}
 
   // `done` is called once, from the loop: when the program runs, or with the step that failed.
   void start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done);
@@ -50,6 +64,8 @@ class ProcessTable {
   Op<void> forget(const std::string& id);
   // Before everything of the uid is killed: says that it was us, and kills what has not taken its uid yet.
   void mark_killed(uid_t uid);
+  // What runs of the uid is killed for this.
+  void note_passed(uid_t uid, const wire::PassedLimit& limit);
   // How many of the uid's processes are on their way to exec.
   unsigned starting(uid_t uid) const;
   std::vector<wire::Listed> list() const;
@@ -69,6 +85,8 @@ class ProcessTable {
   const Roots& roots_;
   StartWay way_;
   EgressRelay* relay_;
+  Accountant& accountant_;
+  DiskWatch& disks_;
   ExitDone on_exit_;
   MemoryEvents memory_;
   std::map<std::string, std::unique_ptr<Process>> processes_;

@@ -150,7 +150,7 @@ namespace {
 int become_user_alone(const wire::Spawn& spec, const StartWay& way, std::string& step) {
   if (int error = drop_identity(spec.uid, spec.gid, step)) return error;
   if (int error = enter_spaces(way.spaces, ::geteuid(), ::getegid(), kReport, step)) return error;
-  if (int error = furnish_spaces(way.spaces, spec, step)) return error;
+  if (int error = furnish_spaces(way.spaces, spec, kReport, step)) return error;
   const auto& ports = spec.confine.connect_ports;
   const bool out = way.egress_port != 0 && std::ranges::find(ports, way.egress_port) != ports.end();
   return connect_spaces(out ? way.egress_port : 0, kReport, step);

@@ -115,7 +115,12 @@ constexpr unsigned kDenied[] = {
 
 // Callers fall back when these "do not exist": libuv from io_uring to epoll, libc from clone3 to clone, whose flags can
 // be seen.
-constexpr unsigned kAbsent[] = {kIoUringSetup, kIoUringEnter, kIoUringRegister, SYS_clone3};
+// Memory that has no name and that nobody needs to have mapped: no one who counts could find it. Who wants some takes
+// /dev/shm then.
+constexpr unsigned kMemfdSecret = 447;
+
+constexpr unsigned kAbsent[] = {kIoUringSetup, kIoUringEnter,    kIoUringRegister,
+                                SYS_clone3,    SYS_memfd_create, kMemfdSecret};
 
 constexpr unsigned kNewNamespaces = 0x7E020000;  // every CLONE_NEW* flag of clone(2)
 constexpr unsigned kTypeMask = 0xF;              // socket type without SOCK_CLOEXEC and SOCK_NONBLOCK

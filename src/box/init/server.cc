@@ -32,7 +32,12 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
       listener_(std::move(listener)),
       signals_(std::move(signals)),
       relay_(std::move(relay)),
-      table_(loop_, roots_, options_.way, relay_.get(),
+      accountant_(
+          loop_,
+          [this](uid_t uid, std::vector<pid_t> pids, auto done) { look_at(uid, std::move(pids), std::move(done)); },
+          [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
+      disks_(loop_, [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
+      table_(loop_, roots_, options_.way, relay_.get(), accountant_, disks_,
              [this](const Process& process) {
                const auto found = controllers_.find(active_);
                if (found == controllers_.end()) return;
@@ -149,7 +154,7 @@ void Server::reap() {
   while ((pid = ::wait4(-1, &status, WNOHANG, &usage)) > 0) {
     if (const auto killer = when_reaped_.extract(pid)) {
       after.push_back(std::move(killer.mapped()));
-    } else if (!table_.reaped(pid, status, usage) && !(relay_ && relay_->reaped(pid, status))) {
+    } else if (!table_.reaped(pid, status, usage) && !(relay_ && relay_->reaped(pid, status)) && !disks_.reaped(pid)) {
       helpers_.reaped(pid);  // or an orphan, of which there is nothing to tell
     }
   }

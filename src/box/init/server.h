@@ -55,6 +55,9 @@ class Server {
   void dispatch(Origin origin, const wire::Frame& frame, std::vector<UniqueFd> fds);
   void spawn(Origin origin, const wire::Spawn& request, std::vector<UniqueFd> fds);
   void kill_uid(Origin origin, const wire::KillUid& request);
+  void look_at(uid_t uid, std::vector<pid_t> pids, std::function<void(std::optional<std::uint64_t>)> done);
+  // A server uses more than it may.
+  void end_server(uid_t uid, const wire::PassedLimit& limit);
   void kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline);
   void kill_check(Origin origin, const wire::KillUid& request, EventLoop::Clock::time_point deadline);
   void pack_stream(Origin origin, wire::Pack request, std::vector<UniqueFd> fds);
@@ -76,6 +79,8 @@ class Server {
   UniqueFd signals_;
   EventLoop loop_;
   std::unique_ptr<EgressRelay> relay_;
+  Accountant accountant_;
+  DiskWatch disks_;
   ProcessTable table_;
   Helpers helpers_;
   std::map<pid_t, std::function<void()>> when_reaped_;  // the killers of uid_killer.h

@@ -1,6 +1,9 @@
 // Part of server.h: what each request does.
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 
+#include "box/init/close_look.h"
 #include "box/init/identify.h"
 #include "box/init/pack.h"
 #include "box/init/prepare.h"
@@ -19,6 +22,7 @@ using std::chrono::milliseconds;
 
 // Longer than any caller waits; a helper that is still at it then hangs on something.
 constexpr milliseconds kFileTime = std::chrono::minutes(2);
+constexpr milliseconds kLookTime{1000};
 constexpr milliseconds kTreeTime = std::chrono::minutes(15);
 
 Op<std::string> no_bytes(Op<void> result) {
@@ -129,6 +133,21 @@ void Server::kill_uid(Origin origin, const wire::KillUid& request) {
   }
   if (request.signal == SIGKILL) table_.mark_killed(request.uid);
   kill_round(origin, request, EventLoop::Clock::now() + milliseconds(std::min(request.timeout_ms, 60'000u)));
+}
+
+void Server::look_at(uid_t uid, std::vector<pid_t> pids, std::function<void(std::optional<std::uint64_t>)> done) {
+  helpers_.start([uid, pids = std::move(pids)](const Answer& answer) { answer(look_closely(uid, pids)); }, {},
+                 kLookTime,
+                 [done = std::move(done)](Op<std::string> result) {
+                   done(result ? std::optional<std::uint64_t>(::strtoull(result->c_str(), nullptr, 10)) : std::nullopt);
+                 });
+}
+
+void Server::end_server(uid_t uid, const wire::PassedLimit& limit) {
+  ::dprintf(2, "mcpbox-init: uid %u passes limit %d: %llu of %llu\n", uid, static_cast<int>(limit.which),
+            static_cast<unsigned long long>(limit.use), static_cast<unsigned long long>(limit.bound));
+  table_.note_passed(uid, limit);
+  kill_uid({}, {uid, SIGKILL, 5'000});
 }
 
 void Server::kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline) {

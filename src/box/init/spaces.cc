@@ -109,7 +109,7 @@ namespace {
   nobody.uid = nobody.gid = uid;
   int error = drop_identity(uid, uid, step);
   if (error == 0) error = enter_spaces(spaces, uid, uid, report, step);
-  if (error == 0) error = furnish_spaces(spaces, nobody, step);
+  if (error == 0) error = furnish_spaces(spaces, nobody, report, step);
   if (error == 0) error = connect_spaces(0, report, step);
   if (error != 0) report_error(report, wire::make_errno_error(error, step));
   ::_exit(0);

@@ -35,8 +35,9 @@ enum class Spaces : std::uint8_t {
 int enter_spaces(Spaces spaces, uid_t uid, gid_t gid, int report, std::string& step);
 
 // Mounts what is the server's own: /tmp, /dev/shm, /dev/pts, /proc, and /etc/passwd, group and hosts. Takes the
-// working directory "/". Places that the sandbox does not have stay as they are.
-int furnish_spaces(Spaces spaces, const wire::Spawn& spec, std::string& step);
+// working directory "/". Places that the sandbox does not have stay as they are. PID 1 gets the memory file systems
+// that the server may fill over `report`.
+int furnish_spaces(Spaces spaces, const wire::Spawn& spec, int report, std::string& step);
 
 // The loopback interface, and where `port` is not 0 a listener on it, which PID 1 gets for the egress relay.
 int connect_spaces(std::uint16_t port, int report, std::string& step);

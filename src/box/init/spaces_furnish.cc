@@ -18,6 +18,7 @@
 #include "box/init/proc_masks.h"
 #include "box/init/run_as.h"
 #include "box/init/spaces.h"
+#include "box/init/start_report.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -32,11 +33,13 @@ UniqueFd place_at(const char* path) {
   return place;
 }
 
-Op<void> mount_at(const char* path, const char* type, const Options& options, std::uint64_t flags) {
+// `report`: where PID 1 is told of it; -1: it need not know.
+Op<void> mount_at(const char* path, const char* type, const Options& options, std::uint64_t flags, int report = -1) {
   UniqueFd place = place_at(path);
   if (!place) return {};
   UniqueFd tree = new_mount(type, options, flags);
   if (!tree || !attach(tree.get(), place.get())) return failed(std::string("mount the server's ") + path);
+  if (report >= 0 && !report_memory(report, tree.get())) return failed(std::string("tell of the server's ") + path);
   return {};
 }
 
@@ -134,14 +137,14 @@ Op<void> put_back(const Kept& kept) {
   return {};
 }
 
-Op<void> place_own_tmp(const wire::Spawn& spec) {
+Op<void> place_own_tmp(const wire::Spawn& spec, int report) {
   // A folder of the host that somebody mounts there is the server's already.
   for (const auto* list : {&spec.confine.read_write, &spec.confine.read_only}) {
     if (std::ranges::find(*list, "/tmp") != list->end()) return {};
   }
   auto kept = keep_what_is_below_tmp(spec);
   if (!kept) return std::unexpected(kept.error());
-  auto done = mount_at("/tmp", "tmpfs", {{"size", "64m"}, {"nr_inodes", "16384"}, {"mode", "1777"}}, 0);
+  auto done = mount_at("/tmp", "tmpfs", {{"size", "64m"}, {"nr_inodes", "16384"}, {"mode", "1777"}}, 0, report);
   if (!done) return done;
   for (const Kept& each : *kept) {
     if (auto back = put_back(each); !back) return back;
@@ -208,11 +211,12 @@ Op<void> cover_sys() {
   return {};
 }
 
-Op<void> furnish(Spaces spaces, const wire::Spawn& spec) {
+Op<void> furnish(Spaces spaces, const wire::Spawn& spec, int report) {
   if (!make_private()) return failed("make the mounts private");
   if (auto done = place_own_files(spec); !done) return done;
-  if (auto done = place_own_tmp(spec); !done) return done;
-  if (auto done = mount_at("/dev/shm", "tmpfs", {{"size", "64m"}, {"nr_inodes", "4096"}, {"mode", "1777"}}, kNoExec);
+  if (auto done = place_own_tmp(spec, report); !done) return done;
+  if (auto done =
+          mount_at("/dev/shm", "tmpfs", {{"size", "64m"}, {"nr_inodes", "4096"}, {"mode", "1777"}}, kNoExec, report);
       !done)
     return done;
   if (auto done = mount_at("/dev/pts", "devpts", {{"ptmxmode", "666"}, {"mode", "620"}}, kNoExec); !done) return done;
@@ -223,9 +227,9 @@ Op<void> furnish(Spaces spaces, const wire::Spawn& spec) {
 
 }  // namespace
 
-int furnish_spaces(Spaces spaces, const wire::Spawn& spec, std::string& step) {
+int furnish_spaces(Spaces spaces, const wire::Spawn& spec, int report, std::string& step) {
   const mode_t before = ::umask(0);
-  auto furnished = furnish(spaces, spec);
+  auto furnished = furnish(spaces, spec, report);
   ::umask(before);
   if (furnished) return 0;
   step = furnished.error().step;

@@ -69,6 +69,10 @@ void read_packet(std::string_view bytes, UniqueFd (&descriptors)[kMaxDescriptors
         if (each) packet.ways_in.push_back(std::move(each));
       }
       return;
+    case StartReport::Kind::kMemory:
+      if (!descriptors[0]) break;
+      packet.memory = std::move(descriptors[0]);
+      return;
     case StartReport::Kind::kError:
       if (auto error = wire::decode<wire::ErrorReply>(rest)) {
         packet.error = std::move(*error);
@@ -105,6 +109,10 @@ bool report_ways_in(int report, const std::vector<UniqueFd>& sockets) {
   std::vector<int> numbers;
   for (const UniqueFd& each : sockets) numbers.push_back(each.get());
   return send_packet(report, StartReport::Kind::kWaysIn, {}, numbers);
+}
+
+bool report_memory(int report, int file_system) {
+  return send_packet(report, StartReport::Kind::kMemory, {}, {&file_system, 1});
 }
 
 void report_error(int report, const wire::ErrorReply& error) {

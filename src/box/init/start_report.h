@@ -19,11 +19,12 @@ struct StartReport {
     kProcess = 'P',  // somebody else becomes the process: `pid`; `process` and `reaper` are pidfds (spaces.h)
     kWayOut = 'W',   // `listener` takes its connections to the egress relay
     kWaysIn = 'I',   // `ways_in`: some more of them (ways_in.h)
+    kMemory = 'M',   // `memory`: a memory file system that is its own
     kError = 'E',    // `error`: it will not run
   };
   Kind kind = Kind::kError;
   pid_t pid = -1;
-  UniqueFd process, reaper, listener;
+  UniqueFd process, reaper, listener, memory;
   std::vector<UniqueFd> ways_in;
   wire::ErrorReply error;
 };
@@ -40,6 +41,7 @@ bool report_way_out(int report, int listener);
 // At most kWaysInAtOnce of them.
 constexpr std::size_t kWaysInAtOnce = 16;
 bool report_ways_in(int report, const std::vector<UniqueFd>& sockets);
+bool report_memory(int report, int file_system);
 void report_error(int report, const wire::ErrorReply& error);
 
 // By PID 1. What came; `kNothing` when nothing is there yet, `kEnd` after the last one.

@@ -1,0 +1,175 @@
+#include "box/init/accountant.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "box/init/one_id.h"
+#include "box/init/proc_memory.h"
+
+namespace mcpbox::box::init {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+// What changes slowly, or only by what the other figures show too, is read this rarely of each process.
+constexpr std::uint64_t kStatusRounds = 10;
+constexpr std::uint64_t kSharedStep = 1 << 20;
+
+// Of getdents64(2).
+struct DirectoryRecord {
+  std::uint64_t inode;
+  std::int64_t offset;
+  unsigned short length;
+  unsigned char type;
+  char name[1];
+};
+
+std::uint64_t used_of(const std::vector<UniqueFd>& file_systems) {
+  std::uint64_t used = 0;
+  for (const UniqueFd& fd : file_systems) {
+    struct statfs info{};
+    if (::fstatfs(fd.get(), &info) == 0)
+      used += static_cast<std::uint64_t>(info.f_blocks - info.f_bfree) * static_cast<std::uint64_t>(info.f_bsize);
+  }
+  return used;
+}
+
+}  // namespace
+
+Accountant::Accountant(EventLoop& loop, CloseLook close_look, Passed passed)
+    : loop_(loop),
+      close_look_(std::move(close_look)),
+      passed_(std::move(passed)),
+      proc_(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+
+void Accountant::watch(pid_t pid, uid_t uid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
+                       unsigned ours) {
+  known_.erase(pid);  // it was somebody else's when it was seen last
+  const auto [found, fresh] = watched_.try_emplace(uid, Watched{MemoryGauge(limits), std::move(memory), ours, 1, {}});
+  if (!fresh) {
+    ++found->second.watches;
+    found->second.gauge = MemoryGauge(limits);
+    for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
+  }
+  if (timer_ == 0 && proc_) timer_ = loop_.at(EventLoop::Clock::now() + milliseconds(20), [this] { look(); });
+}
+
+void Accountant::unwatch(uid_t uid) {
+  const auto found = watched_.find(uid);
+  if (found != watched_.end() && --found->second.watches == 0) watched_.erase(found);
+}
+
+std::uint64_t Accountant::memory_of(uid_t uid) const {
+  const auto found = watched_.find(uid);
+  return found == watched_.end() ? 0 : found->second.gauge.last();
+}
+
+void Accountant::look() {
+  timer_ = 0;
+  if (watched_.empty()) {
+    known_.clear();
+    in_round_ = false;
+    return;
+  }
+  const auto began = EventLoop::Clock::now();
+  if (!in_round_) {
+    in_round_ = true;
+    cost_ = microseconds(0);
+    ++round_;
+    ::lseek(proc_.get(), 0, SEEK_SET);
+    for (auto& [uid, server] : watched_) server.sum = {};
+  }
+  alignas(DirectoryRecord) char buffer[32 << 10];
+  const long got = ::syscall(SYS_getdents64, proc_.get(), buffer, sizeof buffer);
+  for (long at = 0; at < got;) {
+    const auto* entry = reinterpret_cast<const DirectoryRecord*>(buffer + at);
+    at += entry->length;
+    const pid_t pid = entry->name[0] > '0' && entry->name[0] <= '9' ? ::atoi(entry->name) : 0;
+    if (pid > 1) count(pid);
+  }
+  cost_ += std::chrono::duration_cast<microseconds>(EventLoop::Clock::now() - began);
+  milliseconds pause(0);
+  if (got <= 0) {
+    finish_round();
+    bool near = false;
+    for (const auto& [uid, server] : watched_) near = near || server.gauge.near();
+    pause = pause_after(cost_, near);
+  }
+  timer_ = loop_.at(EventLoop::Clock::now() + pause, [this] { look(); });
+}
+
+bool Accountant::read_status_of(pid_t pid, Known& known) {
+  ProcStatus status;
+  if (!read_status(proc_.get(), pid, status)) return false;
+  known.uid = one_id() ? user_there(pid) : status.uid;
+  known.shared = status.shared;
+  known.tables = status.tables;
+  known.swapped = status.swapped;
+  known.tasks = status.threads;
+  return true;
+}
+
+void Accountant::count(pid_t pid) {
+  const auto [found, fresh] = known_.try_emplace(pid);
+  Known& known = found->second;
+  known.round = round_;
+  bool read = fresh || (round_ + static_cast<std::uint64_t>(pid)) % kStatusRounds == 0;
+  if (read && !read_status_of(pid, known)) known.uid = 0;
+  const auto server = watched_.find(known.uid);
+  if (known.uid == 0 || server == watched_.end()) return;
+  ProcPages pages;
+  if (!read_pages(proc_.get(), pid, pages)) return;
+  const std::uint64_t moved =
+      pages.shared > known.shared_pages ? pages.shared - known.shared_pages : known.shared_pages - pages.shared;
+  if (read || moved > kSharedStep) {
+    if (!read && !read_status_of(pid, known)) return;
+    known.shared_pages = pages.shared;
+  }
+  const std::uint64_t anon = pages.resident > pages.shared ? pages.resident - pages.shared : 0;
+  ServerSum& sum = server->second.sum;
+  sum.most += anon + known.shared + known.tables + known.swapped;
+  sum.least = std::max(sum.least, anon + known.shared);
+  sum.tasks += known.tasks;
+}
+
+void Accountant::ask_closely(uid_t uid) {
+  std::vector<pid_t> pids;
+  for (const auto& [pid, known] : known_) {
+    if (known.uid == uid) pids.push_back(pid);
+  }
+  close_look_(uid, std::move(pids), [this, uid](std::optional<std::uint64_t> exact) {
+    const auto found = watched_.find(uid);
+    if (found == watched_.end()) return;
+    if (exact) *exact += used_of(found->second.memory);
+    found->second.gauge.looked(exact, EventLoop::Clock::now());
+  });
+}
+
+void Accountant::finish_round() {
+  in_round_ = false;
+  std::erase_if(known_, [this](const auto& each) { return each.second.round != round_; });
+  const auto now = EventLoop::Clock::now();
+  std::vector<std::pair<uid_t, wire::PassedLimit>> passed;
+  std::vector<uid_t> closely;
+  for (auto& [uid, server] : watched_) {
+    const std::uint64_t files = used_of(server.memory);
+    server.sum.most += files;
+    server.sum.least = std::max(server.sum.least, files);  // perhaps it is they that are mapped
+    server.sum.tasks -= std::min<std::uint64_t>(server.sum.tasks, server.ours);
+    const MemoryGauge::Verdict verdict = server.gauge.look(server.sum, now);
+    if (verdict.passed) passed.emplace_back(uid, *verdict.passed);
+    if (verdict.look_closely) closely.push_back(uid);
+  }
+  for (const uid_t uid : closely) ask_closely(uid);
+  for (const auto& [uid, limit] : passed) passed_(uid, limit);  // which may unwatch
+}
+
+}  // namespace mcpbox::box::init

@@ -1,0 +1,76 @@
+// Counts what each server uses of memory and processes, at least ten times a second, and tells who uses too much.
+//
+// Works without control groups. A server is known by its user id: of its processes it counts what is theirs alone, the
+// shared memory that they have mapped, their page tables, and what lies in its own /tmp and /dev/shm. Where it matters
+// what they share with each other, a closer look by a helper says so (close_look.h). What the kernel buffers for a
+// server (pipes, sockets) is not counted.
+//
+// Lives on PID 1's loop. A look costs 2 µs a process of a server; more than fit into one reading of a directory (about
+// a thousand) are looked at one turn of the loop after the other.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "box/init/event_loop.h"
+#include "box/init/memory_gauge.h"
+
+namespace mcpbox::box::init {
+
+class Accountant {
+ public:
+  using CloseLook =
+      std::function<void(uid_t uid, std::vector<pid_t> pids, std::function<void(std::optional<std::uint64_t>)> done)>;
+  using Passed = std::function<void(uid_t uid, const wire::PassedLimit& limit)>;
+
+  // `passed` is called from the loop, and again after a second for who is still beyond a limit then.
+  // `close_look` says later what look_closely() found, nothing if it could not.
+  Accountant(EventLoop& loop, CloseLook close_look, Passed passed);
+
+  // `pid`, which has the uid by now, runs a server with these limits. `memory`: its own memory file systems.
+  // `ours`: how many processes of the uid are not the server's.
+  void watch(pid_t pid, uid_t uid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory, unsigned ours);
+  // Bytes at the last look; 0 for who is not watched.
+  std::uint64_t memory_of(uid_t uid) const;
+  // For each watch() once.
+  void unwatch(uid_t uid);
+
+ private:
+  struct Watched {
+    MemoryGauge gauge;
+    std::vector<UniqueFd> memory;
+    unsigned ours = 0;
+    unsigned watches = 1;
+    ServerSum sum;  // of the round under way
+  };
+  struct Known {
+    uid_t uid = 0;  // 0: not of a server, as far as was seen
+    std::uint64_t round = 0;
+    std::uint64_t shared_pages = 0;                   // when its status was read
+    std::uint64_t shared = 0, tables = 0, tasks = 1;  // as its status said
+    std::uint64_t swapped = 0;
+  };
+  void look();
+  void count(pid_t pid);
+  bool read_status_of(pid_t pid, Known& known);
+  void finish_round();
+  void ask_closely(uid_t uid);
+
+  EventLoop& loop_;
+  CloseLook close_look_;
+  Passed passed_;
+  UniqueFd proc_;
+  std::map<uid_t, Watched> watched_;
+  std::unordered_map<pid_t, Known> known_;
+  std::uint64_t round_ = 0;
+  bool in_round_ = false;
+  std::chrono::microseconds cost_{0};  // of the round under way
+  EventLoop::Timer timer_ = 0;
+};
+
+}  // namespace mcpbox::box::init

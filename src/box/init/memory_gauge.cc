@@ -1,0 +1,57 @@
+#include "box/init/memory_gauge.h"
+
+#include <algorithm>
+
+namespace mcpbox::box::init {
+
+MemoryGauge::Verdict MemoryGauge::look(const ServerSum& sum, TimePoint now) {
+  Verdict verdict;
+  std::uint64_t use = sum.most;
+  if (memory_ != 0 && sum.most > memory_ && sum.least <= memory_) {
+    // What has come since the closer look is taken to be shared with nobody.
+    if (closer_) use = closer_->exact + (sum.most > closer_->most ? sum.most - closer_->most : 0);
+    const std::uint64_t step = memory_ / 16;
+    const bool old = !closer_ || now - closer_->when >= kCloser || sum.most > closer_->most + step ||
+                     sum.most + step < closer_->most;
+    // Who was beyond the limit at the last look is not waited for to stop growing.
+    const bool certain = closer_ && closer_->exact > memory_;
+    verdict.look_closely = !looking_ && old && !certain;
+    if (verdict.look_closely) most_when_asked_ = sum.most;
+    looking_ = looking_ || verdict.look_closely;
+    if (looking_) use = std::min(use, memory_);  // in doubt
+  } else {
+    closer_.reset();
+  }
+  use = std::max(use, std::min(sum.least, sum.most));
+  const std::uint64_t grown = use > last_ ? use - last_ : 0;
+  near_ = memory_ != 0 && (use > memory_ / 2 || grown > memory_ / 32);
+  last_ = use;
+  const bool full = processes_ != 0 && sum.tasks >= processes_;
+  if (!full) {
+    full_since_.reset();
+  } else if (!full_since_) {
+    full_since_ = now;
+  }
+  if (passed_ && now - *passed_ < kAgain) return verdict;
+  if (memory_ != 0 && use > memory_) {
+    verdict.passed = {wire::LimitKind::kMemory, memory_, use};
+  } else if (full && now - *full_since_ >= kFull) {
+    verdict.passed = {wire::LimitKind::kProcesses, processes_, sum.tasks};
+  }
+  if (verdict.passed) passed_ = now;
+  return verdict;
+}
+
+void MemoryGauge::looked(std::optional<std::uint64_t> exact, TimePoint now) {
+  looking_ = false;
+  closer_ = Closer{most_when_asked_, exact.value_or(most_when_asked_), now};
+}
+
+std::chrono::milliseconds pause_after(std::chrono::microseconds cost, bool near) {
+  using std::chrono::milliseconds;
+  constexpr milliseconds kLongest{90}, kShortest{5};
+  if (!near) return kLongest;
+  return std::clamp(std::chrono::duration_cast<milliseconds>(cost * 100), kShortest, kLongest);
+}
+
+}  // namespace mcpbox::box::init

@@ -1,0 +1,60 @@
+// Decides whether a server uses too much memory or too many processes, and how soon to look again. No I/O and no clock.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "box/wire/messages.h"
+
+namespace mcpbox::box::init {
+
+// What all processes of a server have together. Memory that several of them share (after a fork, or by mapping it)
+// counts for each of them in `most`; `least` is what the largest one has. Bytes.
+struct ServerSum {
+  std::uint64_t most = 0, least = 0;
+  std::uint64_t tasks = 0;  // processes and threads, those of ours not among them
+};
+
+class MemoryGauge {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  struct Verdict {
+    std::optional<wire::PassedLimit> passed;
+    bool look_closely = false;  // shared memory decides: looked() is to be told what it is
+  };
+
+  explicit MemoryGauge(const wire::ServerLimits& limits) : memory_(limits.memory_bytes), processes_(limits.processes) {}
+
+  // Tells of one look. More processes than allowed there cannot be (RLIMIT_NPROC): who has them all for kFull is taken
+  // to be without an end. What was passed is not passed again for kAgain, in which the server is ended.
+  Verdict look(const ServerSum& sum, TimePoint now);
+  // What a closer look found; nothing: it could not be had, and `most` counts.
+  void looked(std::optional<std::uint64_t> exact, TimePoint now);
+
+  // Whether it could be beyond its memory soon: half of it is used, or it grew fast.
+  bool near() const { return near_; }
+  std::uint64_t last() const { return last_; }
+
+  static constexpr std::chrono::milliseconds kFull{500}, kAgain{1000}, kCloser{2000};
+
+ private:
+  struct Closer {
+    std::uint64_t most = 0;  // then
+    std::uint64_t exact = 0;
+    TimePoint when;
+  };
+  std::uint64_t memory_, processes_;
+  std::uint64_t last_ = 0;
+  bool near_ = false;
+  bool looking_ = false;
+  std::uint64_t most_when_asked_ = 0;
+  std::optional<Closer> closer_;
+  std::optional<TimePoint> full_since_, passed_;
+};
+
+// How long to wait after a look at all servers that took `cost`: never a tenth of a second, and where one is near its
+// limit as little as does not take more than one hundredth of a processor.
+std::chrono::milliseconds pause_after(std::chrono::microseconds cost, bool near);
+
+}  // namespace mcpbox::box::init

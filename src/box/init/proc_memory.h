@@ -1,0 +1,31 @@
+// What /proc says of one process, read without allocating anything: it is read ten times a second for every process.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+namespace mcpbox::box::init {
+
+// Of /proc/PID/status (proc_pid_status(5)). Everybody may read it, whatever the process does.
+struct ProcStatus {
+  uid_t uid = 0;              // real
+  std::uint64_t swapped = 0;  // bytes that are in swap
+  std::uint64_t shared = 0;   // bytes of shared memory that it has mapped
+  std::uint64_t tables = 0;   // bytes of page tables: they can be made large without touching any memory
+  std::uint64_t threads = 1;
+};
+// `text` ends with NUL. False when it is no such text.
+bool parse_status(const char* text, ProcStatus& status);
+
+// Of /proc/PID/statm: what changes fast, for a fifth of the price.
+struct ProcPages {
+  std::uint64_t resident = 0, shared = 0;  // bytes; `shared` are those of files and of shared memory
+};
+bool parse_pages(const char* text, ProcPages& pages);
+
+// `proc` is a descriptor of /proc. False when the process is gone.
+bool read_status(int proc, pid_t pid, ProcStatus& status);
+bool read_pages(int proc, pid_t pid, ProcPages& pages);
+
+}  // namespace mcpbox::box::init

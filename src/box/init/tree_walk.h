@@ -1,0 +1,54 @@
+// Counts what lies below some folders, a part at a time, for who must not be held up by a large one.
+//
+// Does so with the rights of the folders' owner (the caller's file system uid), through no link and into no other file
+// system, holding one descriptor for each level. A folder that its owner took the right to read from is read all the
+// same, where it may be changed for a moment. A file with several names counts its part with each.
+#pragma once
+
+#include <dirent.h>
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "box/init/disk_gauge.h"
+
+namespace mcpbox::box::init {
+
+// Through no link at all. `force`: its mode may be changed for a moment. Invalid where there is none.
+UniqueFd open_folder(const std::string& path, bool force);
+
+class TreeWalk {
+ public:
+  // `force` as above, for all that is below too.
+  TreeWalk(std::vector<std::string> folders, bool force);
+  // Looks at `entries` more. False when all was seen.
+  bool step(unsigned entries);
+  const TreeUse& use() const { return use_; }
+
+  // Deeper ones are not walked: each counts as this many files, so that nothing can be hidden there.
+  static constexpr std::size_t kMaxDepth = 500;
+  static constexpr std::uint64_t kTooDeep = 1'000'000;
+
+ private:
+  struct Closer {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+  };
+  struct Level {
+    std::unique_ptr<DIR, Closer> directory;
+    dev_t device;
+  };
+  bool enter(UniqueFd folder);
+  bool next_folder();
+  void count(const char* name);
+
+  std::vector<std::string> folders_;
+  bool force_;
+  std::size_t next_ = 0;
+  std::vector<Level> levels_;
+  TreeUse use_;
+};
+
+}  // namespace mcpbox::box::init

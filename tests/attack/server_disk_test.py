@@ -1,0 +1,130 @@
+"""One server filled the disk of the machine, with bytes or with files, and nothing stopped it. Whoever has more than its limit ends alone
+now, by name, however it hides it: in folders that it may not read itself, in files with many names, in a folder of the host."""
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import threading
+import time
+import unittest
+
+from engine import address
+from program import Home, until
+
+SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
+
+BYTES = """
+import os, time
+piece = os.urandom(1 << 20)
+for n in range(400):
+    with open(os.path.expanduser(f"~/{n}"), "wb") as file: file.write(piece)
+    time.sleep(0.01)
+time.sleep(20)
+"""
+FILES = """
+import os, time
+for n in range(10000):
+    os.mkdir(os.path.expanduser(f"~/d{n}")) if n % 2 else open(os.path.expanduser(f"~/f{n}"), "w").close()
+    time.sleep(0.0005)
+time.sleep(20)
+"""
+HIDDEN = """
+import os, time
+home, piece = os.path.expanduser("~/deep"), os.urandom(1 << 20)
+os.mkdir(home)
+os.chmod(home, 0o300)
+os.makedirs(f"{home}/a/b")
+for n in range(200):
+    with open(f"{home}/a/b/{n}", "wb") as file: file.write(piece)
+    os.chmod(f"{home}/a/b", 0); time.sleep(0.02); os.chmod(f"{home}/a/b", 0o700)
+os.chmod(home, 0)
+time.sleep(20)
+"""
+MANY_NAMES = """
+import os, time
+home = os.path.expanduser("~/")
+with open(home + "one", "wb") as file: file.write(os.urandom(20 << 20))
+for n in range(50): os.link(home + "one", f"{home}name{n}")
+time.sleep(1.5)
+print("lives")
+"""
+PING = "print('pong')"
+DISK, FILE_LIMIT = 64, 2000
+HOGS = {"bytes": BYTES, "files": FILES, "hidden": HIDDEN}
+
+
+class ServerDisk(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.home = Home()
+        cls.addClassCleanup(cls.home.close)
+        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"disk_mb": DISK, "max_files": FILE_LIMIT}}
+        cls.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in (*HOGS, "names", "neighbour")}}))
+        cls.home.serve(engine=address())
+        until(cls.home.answers, "the daemon answers")
+        until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]), "all servers are there", 60)
+
+    def py(self, server, code):
+        return self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
+
+    def ends(self, hog, words):
+        """It ends within seconds, its call says why, and the neighbour answers all the time."""
+        failed, over = [], threading.Event()
+
+        def ask():
+            while not over.is_set():
+                if (asked := self.py("neighbour", PING)).returncode != 0:
+                    failed.append(asked.stderr)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        began = time.monotonic()
+        try:
+            ended = self.py(hog, HOGS[hog])
+        finally:
+            took = time.monotonic() - began
+            over.set()
+            asking.join()
+        self.assertEqual(failed, [])
+        self.assertRegex(ended.stderr, words, ended.stdout)
+        self.assertLess(took, 15)
+
+    def test_whoever_has_too_much_ends_alone(self):
+        for name in "bytes", "hidden":
+            with self.subTest(name):
+                self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ MiB of disk, its limit is {DISK} \(box.disk_mb, --disk\); raise")
+
+    def test_whoever_has_too_many_files_ends_alone(self):
+        self.ends("files", r"server 'files' was ended: it used [0-9,]+ files, its limit is 2,000 \(box.max_files, --max-files\); raise")
+
+    def test_a_file_counts_once_whatever_names_it_has(self):
+        self.assertIn("lives", self.py("names", MANY_NAMES).stdout)
+
+
+class MountedFolder(unittest.TestCase):
+    def test_what_was_there_before_does_not_count_and_what_comes_does(self):
+        home = Home()
+        self.addCleanup(home.close)
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="mcpbox-disk-"))
+        self.addCleanup(shutil.rmtree, folder)
+        (folder / "before").write_bytes(os.urandom(50 << 20))
+        os.chown(folder, 12345, 12345)
+        os.chown(folder / "before", 12345, 12345)
+        code = f"""
+import os, time
+time.sleep(1.5)
+print("lives", flush=True)
+for n in range(200):
+    with open(f"{folder}/{{n}}", "wb") as file: file.write(os.urandom(1 << 20))
+    time.sleep(0.01)
+time.sleep(20)
+"""
+        ended = home.run("run", "--engine", address(), "--direct", "--network", "none", "--disk", "32", "--mount", f"{folder}:rw", "--", "python3", "-u", "-c", code)
+        self.assertEqual(ended.stdout, "lives\n", ended.stderr)
+        self.assertEqual(ended.returncode, 137, ended.stderr)
+        self.assertRegex(ended.stderr, r"mcpbox: server 'python3' was ended: it used [0-9,]+ MiB of disk, its limit is 32 ")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,158 @@
+"""One server used up the memory, or the processes, of a sandbox, and the kernel killed a neighbour of it. Whoever uses more than its limit
+ends alone now, by name, whatever way it takes: one large block, many small processes, shared memory, memory file systems."""
+import json
+import pathlib
+import re
+import subprocess
+import threading
+import time
+import unittest
+
+from engine import address
+from program import Home, until
+
+SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
+
+LARGE = """
+held = bytearray(b"x") * (800 << 20)
+"""
+SMALL = """
+import os, time
+for _ in range(30):
+    if os.fork() == 0:
+        held = [bytearray(b"x") * (1 << 20)]
+        for _ in range(25): held.append(bytearray(b"x") * (1 << 20)); time.sleep(0.002)
+        time.sleep(60); os._exit(0)
+time.sleep(20)
+"""
+SHARED = """
+import mmap, time
+held = mmap.mmap(-1, 500 << 20)
+for at in range(0, len(held), 4096): held[at] = 1
+time.sleep(20)
+"""
+# In small pieces, unlinked while they are open, mapped by nobody: where nothing else limits it, the file systems' own size does.
+FILES = """
+import os, time
+held, piece = [], b"x" * (1 << 20)
+for place in "/dev/shm", "/tmp":
+    try:
+        while len(held) < 120:
+            fd = os.open(f"{place}/{len(held)}", os.O_CREAT | os.O_RDWR); os.unlink(f"{place}/{len(held)}"); held.append(fd); os.write(fd, piece)
+    except OSError: pass
+block = bytearray(b"x") * (100 << 20)
+time.sleep(20)
+"""
+# Nobody maps them, no name leads to them.
+MEMFD = """
+import os, time
+held, piece = [], b"x" * (1 << 20)
+for n in range(4):
+    held.append(os.memfd_create("held"))
+    for _ in range(100): os.write(held[-1], piece)
+time.sleep(20)
+"""
+TABLES = """
+import mmap, time
+held = [mmap.mmap(-1, 64 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000) for _ in range(4)]
+for one in held:
+    one.madvise(mmap.MADV_NOHUGEPAGE)
+    for at in range(0, len(one), 2 << 20): one[at]
+time.sleep(20)
+"""
+FORKS = """
+import os, time
+while True:
+    try:
+        if os.fork() == 0: time.sleep(60); os._exit(0)
+    except OSError: pass
+"""
+THREADS = """
+import threading, time
+threading.stack_size(65536)
+for _ in range(400):
+    try: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    except RuntimeError: time.sleep(0.01)
+time.sleep(20)
+"""
+PING = "print('pong')"
+LIMIT = 200
+HOGS = {"large": LARGE, "small": SMALL, "shared": SHARED, "files": FILES, "tables": TABLES, "forks": FORKS, "threads": THREADS}
+# Each of them has all of it, and together they have it once.
+FORKED = """
+import os, time
+held = bytearray(b"x") * (90 << 20)
+for _ in range(8):
+    if os.fork() == 0: time.sleep(2); os._exit(0)
+time.sleep(1.5)
+print("lives")
+"""
+
+
+class ServerMemory(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.home = Home()
+        cls.addClassCleanup(cls.home.close)
+        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"memory_mb": LIMIT, "pids_limit": 100}}
+        cls.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in (*HOGS, "neighbour", "forked")}}))
+        cls.home.serve(engine=address())
+        until(cls.home.answers, "the daemon answers")
+        until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]), "all servers are there", 60)
+
+    def py(self, server, code):
+        return self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
+
+    def ends(self, hog, words):
+        """It ends within seconds, its call says why, and the neighbour answers all the time."""
+        failed, over = [], threading.Event()
+
+        def ask():
+            while not over.is_set():
+                if (asked := self.py("neighbour", PING)).returncode != 0:
+                    failed.append(asked.stderr)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        began = time.monotonic()
+        try:
+            ended = self.py(hog, HOGS[hog])
+        finally:
+            took = time.monotonic() - began
+            time.sleep(0.2)
+            over.set()
+            asking.join()
+        self.assertEqual(failed, [])
+        self.assertRegex(ended.stderr, words, ended.stdout)
+        self.assertLess(took, 10)
+        return ended.stderr
+
+    def test_whoever_uses_too_much_memory_ends_alone(self):
+        for name in ("large", "small", "shared", "files", "tables"):
+            with self.subTest(name):
+                said = self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ MiB of memory, its limit is {LIMIT} \(box.memory_mb, --memory\); raise")
+                self.assertGreater(int(re.search("used ([0-9,]+)", said)[1].replace(",", "")), LIMIT)
+
+    def test_no_memory_is_out_of_sight(self):
+        self.assertIn("Function not implemented", self.py("forked", MEMFD).stdout)
+
+    def test_what_processes_share_counts_once(self):
+        self.assertIn("lives", self.py("forked", FORKED).stdout)
+
+    def test_whoever_starts_too_many_processes_ends_alone(self):
+        for name in "forks", "threads":
+            with self.subTest(name):
+                self.ends(name, fr"server '{name}' was ended: it used 100 processes and threads, its limit is 100 \(box.pids_limit, --pids\); raise")
+
+
+class OneServer(unittest.TestCase):
+    def test_a_run_says_what_it_used(self):
+        home = Home()
+        self.addCleanup(home.close)
+        ended = home.run("run", "--engine", address(), "--direct", "--network", "none", "--memory", "100", "--", "python3", "-c", LARGE)
+        self.assertEqual(ended.returncode, 137, ended.stderr)
+        self.assertRegex(ended.stderr, r"mcpbox: server 'python3' was ended: it used [0-9,]+ MiB of memory, its limit is 100 ")
+
+
+if __name__ == "__main__":
+    unittest.main()

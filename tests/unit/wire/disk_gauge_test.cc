@@ -1,0 +1,177 @@
+#include "box/init/disk_gauge.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "box/init/tree_walk.h"
+
+namespace mcpbox::box::init {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kMegabyte = 1 << 20;
+
+struct Walks : testing::Test {
+  bool due(std::uint64_t free_mib, std::uint64_t free_files = 100'000, bool urgent = false) const {
+    return gauge.due({free_mib * kMegabyte, free_files}, urgent, now);
+  }
+  std::optional<wire::PassedLimit> walked(std::uint64_t mib, std::uint64_t files, std::uint64_t free_mib) {
+    gauge.walked({mib * kMegabyte, files}, {free_mib * kMegabyte, 100'000}, 1ms, now);
+    return gauge.passed({mib * kMegabyte, files}, now);
+  }
+
+  DiskGauge gauge{wire::ServerLimits{0, 0, 100 * kMegabyte, 1000, {}, {}}};
+  DiskGauge::TimePoint now{};
+};
+
+TEST_F(Walks, the_first_one_is_due_at_once_and_the_next_one_when_the_disk_lost_much) {
+  EXPECT_TRUE(due(1000));
+  EXPECT_FALSE(walked(20, 10, 1000));
+  now += 1s;
+  EXPECT_FALSE(due(1000));
+  EXPECT_FALSE(due(961));
+  EXPECT_TRUE(due(960));  // half of what is left of its limit
+  EXPECT_TRUE(due(1000, 99'000));
+  EXPECT_FALSE(due(2000, 200'000));
+}
+
+TEST_F(Walks, are_sooner_the_nearer_the_limit_is) {
+  walked(99, 10, 1000);
+  now += 1s;
+  EXPECT_TRUE(due(999));
+  walked(99, 999, 999);
+  now += 1s;
+  EXPECT_TRUE(due(999, 99'900));
+}
+
+TEST_F(Walks, come_one_after_the_other_while_a_tree_grows) {
+  walked(20, 10, 1000);
+  now += 1s;
+  walked(30, 10, 990);
+  now += 99ms;
+  EXPECT_FALSE(due(0));
+  now += 301ms;
+  EXPECT_TRUE(due(990));
+}
+
+TEST_F(Walks, rest_three_times_as_long_as_they_took) {
+  gauge.walked({20 * kMegabyte, 10}, {1000 * kMegabyte, 100'000}, 1s, now);
+  now += 2900ms;
+  EXPECT_FALSE(due(0, 0, true));
+  now += 100ms;
+  EXPECT_TRUE(due(0));
+}
+
+TEST_F(Walks, come_now_and_then_whatever_the_disk_says) {
+  walked(20, 10, 1000);
+  now += DiskGauge::kSlow;
+  EXPECT_TRUE(due(5000));
+}
+
+TEST_F(Walks, are_urgent_when_a_culprit_is_looked_for) {
+  walked(20, 10, 1000);
+  now += DiskGauge::kFast;
+  EXPECT_TRUE(due(1000, 100'000, true));
+}
+
+TEST_F(Walks, say_which_limit_was_passed_and_by_what) {
+  EXPECT_FALSE(walked(100, 1000, 1000));
+  EXPECT_EQ(walked(101, 5000, 1000), (wire::PassedLimit{wire::LimitKind::kDisk, 100 * kMegabyte, 101 * kMegabyte}));
+  EXPECT_FALSE(walked(102, 1, 1000));  // it is being ended
+  now += DiskGauge::kAgain;
+  EXPECT_EQ(walked(10, 1001, 1000), (wire::PassedLimit{wire::LimitKind::kFiles, 1000, 1001}));
+}
+
+TEST_F(Walks, know_who_grew_lately) {
+  EXPECT_EQ(gauge.grown(now), 0u);
+  walked(10, 1, 1000);
+  now += 1h;
+  EXPECT_EQ(gauge.grown(now), 0u);
+  walked(30, 1, 1000);
+  EXPECT_EQ(gauge.grown(now), 20 * kMegabyte);
+  now += 5s;
+  walked(20, 1, 1000);
+  EXPECT_EQ(gauge.grown(now), 10 * kMegabyte);
+  now += DiskGauge::kLately;
+  walked(20, 1, 1000);
+  EXPECT_EQ(gauge.grown(now), 0u);
+}
+
+TEST_F(Walks, are_not_for_who_has_no_limit) {
+  EXPECT_FALSE(DiskGauge(wire::ServerLimits{}).due({}, true, now));
+}
+
+TEST(Floor, is_a_twentieth_and_at_most_a_gibibyte) {
+  EXPECT_EQ(floor_of(100 * kMegabyte), 5 * kMegabyte);
+  EXPECT_EQ(floor_of(1ull << 50), 1ull << 30);
+}
+
+struct TreeWalkTest : testing::Test {
+  TreeWalkTest() {
+    std::string pattern = testing::TempDir() + "walk-XXXXXX";
+    root = ::mkdtemp(pattern.data());
+  }
+  ~TreeWalkTest() override { std::filesystem::remove_all(root); }
+  void write(const std::string& name, std::size_t size) const {
+    std::ofstream(root + "/" + name) << std::string(size, 'x');
+  }
+  TreeUse walk(unsigned step = 1000) const {
+    TreeWalk walk({root + "/none", root}, true);
+    while (walk.step(step)) {
+    }
+    return walk.use();
+  }
+
+  std::string root;
+};
+
+TEST_F(TreeWalkTest, counts_everything_in_whatever_steps) {
+  std::filesystem::create_directories(root + "/a/b/c");
+  for (int i = 0; i < 5; ++i) write("a/b/" + std::to_string(i), 8192);
+  EXPECT_EQ(walk().files, 8u);
+  EXPECT_GE(walk().bytes, 5u * 8192);
+  for (unsigned step = 1; step < 20; ++step) EXPECT_EQ(walk(step).files, 8u) << step;
+}
+
+TEST_F(TreeWalkTest, counts_a_file_once_whatever_names_it_has) {
+  write("one", 1 << 20);
+  const std::uint64_t before = walk().bytes;
+  for (int i = 0; i < 7; ++i) std::filesystem::create_hard_link(root + "/one", root + "/" + std::to_string(i));
+  EXPECT_EQ(walk().files, 8u);
+  EXPECT_LE(walk().bytes, before + 8);
+}
+
+TEST_F(TreeWalkTest, follows_no_link) {
+  std::filesystem::create_directory_symlink("/usr", root + "/link");
+  EXPECT_EQ(walk().files, 1u);
+  TreeWalk link({root + "/link"}, true);
+  EXPECT_FALSE(link.step(10));
+  EXPECT_EQ(link.use().files, 0u);
+}
+
+TEST_F(TreeWalkTest, goes_no_deeper_than_it_may_and_hides_nothing_there) {
+  std::filesystem::path deep = root;
+  for (std::size_t i = 0; i <= TreeWalk::kMaxDepth; ++i) deep /= "d";
+  std::filesystem::create_directories(deep);
+  EXPECT_GE(walk().files, TreeWalk::kTooDeep);
+}
+
+TEST_F(TreeWalkTest, leaves_the_modes_of_folders_as_they_are) {
+  std::filesystem::create_directories(root + "/closed/in");
+  ASSERT_EQ(::chmod((root + "/closed").c_str(), 0300), 0);
+  EXPECT_EQ(walk().files, 2u);
+  struct stat info{};
+  ASSERT_EQ(::stat((root + "/closed").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0300u);
+  ASSERT_EQ(::chmod((root + "/closed").c_str(), 0700), 0);
+}
+
+}  // namespace
+}  // namespace mcpbox::box::init

@@ -67,6 +67,10 @@ void read_packet(std::string_view bytes, UniqueFd (&descriptors)[kMaxDescriptors
       if (!descriptors[0]) break;
       packet.memory = std::move(descriptors[0]);
       return;
+    case StartReport::Kind::kGroup:
+      if (!descriptors[0]) break;
+      packet.told = std::move(descriptors[0]);
+      return;
     case StartReport::Kind::kError:
       if (auto error = wire::decode<wire::ErrorReply>(rest)) {
         packet.error = std::move(*error);
@@ -101,6 +105,10 @@ bool report_way_out(int report, int listener) {
 
 bool report_memory(int report, int file_system) {
   return send_packet(report, StartReport::Kind::kMemory, {}, {file_system});
+}
+
+bool report_memory_watch(int report, int told) {
+  return send_packet(report, StartReport::Kind::kGroup, {}, {told});
 }
 
 void report_error(int report, const wire::ErrorReply& error) {

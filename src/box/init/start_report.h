@@ -18,11 +18,12 @@ struct StartReport {
     kProcess = 'P',  // somebody else becomes the process: `pid`; `process` and `reaper` are pidfds (spaces.h)
     kWayOut = 'W',   // `listener` takes its connections to the egress relay
     kMemory = 'M',   // `memory`: a memory file system that is its own
+    kGroup = 'G',    // `told` becomes readable when its control group is short of memory (server_groups.h)
     kError = 'E',    // `error`: it will not run
   };
   Kind kind = Kind::kError;
   pid_t pid = -1;
-  UniqueFd process, reaper, listener, memory;
+  UniqueFd process, reaper, listener, memory, told;
   wire::ErrorReply error;
 };
 
@@ -36,6 +37,7 @@ Op<StartReportEnds> make_start_report();
 bool report_process(int report, pid_t pid, int process, int reaper);
 bool report_way_out(int report, int listener);
 bool report_memory(int report, int file_system);
+bool report_memory_watch(int report, int told);
 void report_error(int report, const wire::ErrorReply& error);
 
 // By PID 1. What came; `kNothing` when nothing is there yet, `kEnd` after the last one.

@@ -88,6 +88,7 @@ struct SandboxSpec {
   std::map<std::string, std::string> labels;  // io.mcpbox.*; the engine adds io.mcpbox.managed=1 and kProfileLabel
   std::optional<Equipment> equipment;         // nothing: what init_argv names is PID 1, and cannot be dialled
   std::vector<std::string> init_argv;         // PID 1 and its arguments; filled in by the engine from the equipment
+  bool one_server = false;                    // its limits are that server's: none below them is needed
   bool remove_on_exit = false;                // the engine removes it, with its scratch volumes, when PID 1 ends
   // Of everything that a later controller must find as it would have made it; not of the name.
   std::string hash() const;

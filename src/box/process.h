@@ -29,6 +29,7 @@ struct ProcessLimits {
 struct ServerLimits {
   // Of its processes' own and shared memory, page tables, and what lies in its own /tmp and /dev/shm.
   std::uint64_t memory_bytes = 0;
+  double cpus = 0;                   // processors; holds where the sandbox has control groups for its servers
   std::uint64_t processes = 0;       // and threads; RLIMIT_NPROC, in place of ProcessLimits::processes
   std::uint64_t disk_bytes = 0;      // in all of the folders below
   std::uint64_t files = 0;           // and folders, links and whatever else has a name there

@@ -58,6 +58,7 @@ Task<Result<std::unique_ptr<Sandbox>>> Sandbox::open(Engine& engine, SandboxOpti
     spec.labels[kOwnerLabel] = std::move(*owner);
   }
   spec.remove_on_exit = o.ephemeral;
+  spec.one_server = o.alone;
   spec.equipment = Equipment{o.init_path,    o.run_dir,        o.ca_bundle,        o.egress_dir,
                              o.cache_volume, o.cache_writable, o.workspace_volume, o.control_nonce};
   const std::string hash = spec.hash();

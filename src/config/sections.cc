@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "config/shares.h"
 
 namespace mcpbox::config {
 namespace {
@@ -12,7 +13,7 @@ constexpr std::string_view kSettings[] = {"version",   "engine", "box", "egress"
 constexpr std::string_view kEngine[] = {"address"};
 constexpr std::string_view kBox[] = {"image",      "limits",    "ca_bundle",    "install_env",     "install_mode",
                                      "wheelhouse", "npm_cache", "env_quota_mb", "sandbox_idle_sec"};
-constexpr std::string_view kLimits[] = {"cpus", "memory_mb", "pids_limit", "disk_mb", "max_files"};
+constexpr std::string_view kLimits[] = {"cpus", "memory_mb", "pids_limit", "disk_mb", "max_files", "overcommit"};
 constexpr std::string_view kWorkspace[] = {"allowed_roots"};
 constexpr std::string_view kDaemon[] = {"socket", "state_dir"};
 constexpr std::string_view kLog[] = {"level", "format"};
@@ -79,6 +80,8 @@ void decode_box(Decoder& decoder, const Node& node, BoxSettings& box) {
       decoder.whole(*disk, "box.limits.disk_mb", 16, 1u << 30, box.limits.disk_mb);
     if (const Node* files = values.find("max_files"))
       decoder.whole(*files, "box.limits.max_files", 100, 1'000'000'000, box.limits.max_files);
+    if (const Node* factor = values.find("overcommit"))
+      decoder.decimal(*factor, "box.limits.overcommit", 1, 100, box.limits.overcommit);
   }
   if (const Node* bundle = map.find("ca_bundle")) {
     if (bundle->kind == Node::Kind::kScalar && (bundle->text == "system" || bundle->text == "none")) {
@@ -183,6 +186,7 @@ void decode_settings(Decoder& decoder, const Node& root, Settings& settings) {
     }
   }
   if (const Node* servers = map.find("servers")) decode_servers(decoder, *servers, settings);
+  check_shares(decoder, settings);
   settings.secret_files = decoder.take_secret_files();
 }
 

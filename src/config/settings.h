@@ -60,12 +60,14 @@ struct PublishedPort {
   std::uint16_t host = 0, server = 0;
 };
 
+// Of a sandbox, all its servers together, but for disk_mb and max_files: those are of each server.
 struct Limits {
   double cpus = 2.0;
   std::uint64_t memory_mb = 1536;
   std::uint64_t pids = 512;
   std::uint64_t disk_mb = 4096;
   std::uint64_t max_files = 200'000;
+  double overcommit = 1;  // how often servers may name what the sandbox has (config/shares.h)
 };
 
 // `box:` at the top: what every sandbox gets.

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "net/offload.h"
@@ -16,16 +15,16 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
   box::SandboxOptions options = host.sandbox;
   box::SandboxProfile& profile = options.profile;
   profile.image = std::move(image);
-  if (settings.box.cpus) profile.limits.cpus = *settings.box.cpus;
   if (settings.box.read_only_rootfs) profile.read_only_root = *settings.box.read_only_rootfs;
   profile.mounts = mounts_for(plan);
   const bool dedicated =
       host.one_server_per_sandbox || settings.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
-  // Of a shared sandbox a server gets its part by its own limits, which it has at least.
-  const std::uint64_t memory = box::sandbox_memory(settings.box.memory_mb.value_or(host.limits.memory_mb) << 20);
-  const std::uint64_t processes = settings.box.pids_limit.value_or(host.limits.pids) + box::kOwnProcesses;
-  profile.limits.memory_bytes = dedicated ? memory : std::max(memory, profile.limits.memory_bytes);
-  profile.limits.processes = dedicated ? processes : std::max(processes, profile.limits.processes);
+  // What a server names is a share of a sandbox that it shares, and the size of its own.
+  if (dedicated) {
+    if (settings.box.cpus) profile.limits.cpus = *settings.box.cpus;
+    if (settings.box.memory_mb) profile.limits.memory_bytes = box::sandbox_memory(*settings.box.memory_mb << 20);
+    if (settings.box.pids_limit) profile.limits.processes = *settings.box.pids_limit + box::kOwnProcesses;
+  }
   options.name = dedicated ? sandbox_id(id) : fmt::format("shared-{}", profile.hash().substr(0, 8));
   options.alone = dedicated;
   options.workspace_volume = box::Sandbox::sandbox_name(options).append(kWorkspaceSuffix);
@@ -33,10 +32,14 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
 }
 
 // Where its folders are is known when it is launched.
-box::ServerLimits limits_of(const config::Limits& all, const config::ServerBoxSettings& own) {
+box::ServerLimits limits_of(const config::Limits& all, const config::ServerBoxSettings& own, bool shared) {
+  // So much less than all that one who takes what it can get passes its limit before it uses up the sandbox's: then the
+  // kernel would choose whom to end.
+  const auto share = [&](std::uint64_t whole) { return shared ? whole - whole / 4 : whole; };
   box::ServerLimits limits;
-  limits.memory_bytes = own.memory_mb.value_or(all.memory_mb) << 20;
-  limits.processes = own.pids_limit.value_or(all.pids);
+  limits.memory_bytes = own.memory_mb ? *own.memory_mb << 20 : share(all.memory_mb << 20);
+  limits.processes = own.pids_limit.value_or(share(all.pids));
+  limits.cpus = own.cpus.value_or(0);
   limits.disk_bytes = own.disk_mb.value_or(all.disk_mb) << 20;
   limits.files = own.max_files.value_or(all.max_files);
   return limits;
@@ -79,7 +82,7 @@ Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSett
     for (const auto& [name, value] : *values) start.env[name] = value.text;
   }
   start.policy = host.policy.staging();
-  start.limits = limits_of(host.limits, settings.box);
+  start.limits = limits_of(host.limits, settings.box, !start.sandbox.alone);
   start.timeout = settings.box.startup_timeout;
   co_return start;
 }

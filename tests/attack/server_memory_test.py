@@ -95,7 +95,9 @@ class ServerMemory(unittest.TestCase):
         cls.home = Home()
         cls.addClassCleanup(cls.home.close)
         server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"memory_mb": LIMIT, "pids_limit": 100}}
-        cls.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in (*HOGS, "neighbour", "forked")}}))
+        servers = {name: server for name in (*HOGS, "neighbour", "forked")}
+        cls.home.config.write_text(
+            json.dumps({"version": 1, "box": {"limits": {"overcommit": 10}}, "servers": servers}))
         cls.home.serve(engine=address())
         until(cls.home.answers, "the daemon answers")
         until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]), "all servers are there", 60)

@@ -19,11 +19,13 @@
 #include "box/init/build_root.h"
 #include "box/init/build_sweep.h"
 #include "box/init/listen.h"
+#include "box/init/roots.h"
 #include "box/init/run_as.h"
 
 namespace mcpbox::box::init {
 namespace {
 
+constexpr std::size_t kMaxGroups = 1 << 20;
 constexpr int kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 
 Op<wire::BuildSpec> read_spec() {
@@ -137,8 +139,13 @@ std::uint64_t memory_kills(const wire::BuildSpec& spec) {
 // The kernel takes a moment to let go of the last process.
 void remove_cgroups(const wire::BuildSpec& spec) {
   for (const wire::BuildCgroup& group : spec.cgroups) {
-    for (int attempt = 0; attempt < 200 && ::rmdir(group.directory.c_str()) != 0 && errno == EBUSY; ++attempt)
+    UniqueFd directory(::open(group.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    for (int attempt = 0; directory && attempt < 200; ++attempt) {
+      for (const std::string& name : names_in(directory.get(), kMaxGroups).value_or(std::vector<std::string>()))
+        ::unlinkat(directory.get(), name.c_str(), AT_REMOVEDIR);  // of a server; files cannot be removed there
+      if (::rmdir(group.directory.c_str()) == 0 || errno != EBUSY) break;
       ::usleep(5000);
+    }
   }
 }
 
@@ -267,9 +274,12 @@ void become_first(const wire::BuildSpec& spec, Options& options, Gate& gate, Gat
   // Whoever owns the namespaces owns no files: sources are opened as root.
   if (spec.payer != 0 && ::setresuid(0, 0, 0) != 0) ::_exit(1);
   options = supervisor_options(spec);
-  auto built = build_root(spec);
+  auto groups = ServerGroups::open(spec.cgroups);
+  auto built = groups ? build_root(spec) : std::unexpected(groups.error());
   if (built) built = open_ways_out(options);
   if (built) built = settle_in(spec);
+  if (built) built = groups->settle();
+  if (built) options.groups = std::move(*groups);
   write_all(ready.open.get(),
             pack_answer(built ? Op<std::string>(std::string()) : Op<std::string>(std::unexpected(built.error()))));
   if (!built) ::_exit(1);

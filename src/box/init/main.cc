@@ -45,6 +45,7 @@ int tidy_descriptors(const Options& options) {
   for (const int fd : {options.listener, options.egress_directory}) {
     if (fd >= 0) keep.push_back(fd);
   }
+  for (const int fd : options.groups.descriptors()) keep.push_back(fd);
   return close_all_but(std::move(keep));
 }
 
@@ -56,7 +57,7 @@ void protect_from_oom() {
   }
 }
 
-int run(const Options& options) {
+int run(Options options) {
   if (::getpid() != 1) {
     ::dprintf(2, "mcpbox-init: runs as PID 1 of a sandbox only; mcpbox starts it there\n");
     return 2;
@@ -100,8 +101,8 @@ int run(const Options& options) {
   if (options.die_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   // Last: nobody reads our memory or our descriptors through /proc.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return die("become undumpable", errno);
-  Server server({owner, options.ephemeral, {options.spaces, options.egress_port}}, std::move(roots),
-                std::move(listener), std::move(signals), std::move(relay));
+  Server server({owner, options.ephemeral, {options.spaces, options.egress_port}, std::move(options.groups)},
+                std::move(roots), std::move(listener), std::move(signals), std::move(relay));
   return server.run();
 }
 
@@ -124,5 +125,5 @@ int main(int argc, char** argv) {
     const int code = build_sandbox(*options);
     if (code != 0 || options->build) return code;
   }
-  return run(*options);
+  return run(std::move(*options));
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "box/init/server_groups.h"
 #include "box/init/spaces.h"
 
 namespace mcpbox::box::init {
@@ -33,6 +34,7 @@ struct Options {
   // sandbox's tree; -1: PID 1 opens them itself, by their paths.
   int listener = -1;
   int egress_directory = -1;
+  ServerGroups groups;
   // Our parent is the keeper (build.h): the kernel kills us when it dies.
   bool die_with_parent = false;
 };

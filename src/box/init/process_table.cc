@@ -18,6 +18,8 @@ namespace mcpbox::box::init {
 namespace {
 
 constexpr std::size_t kMaxProcesses = 4096;
+constexpr unsigned kLooks = 10;
+constexpr auto kBetweenLooks = std::chrono::milliseconds(10);
 
 std::uint64_t microseconds(const timeval& time) {
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
@@ -39,6 +41,16 @@ std::vector<UniqueFd> shared_memory() {
   return out;
 }
 
+// Whether the kernel had to kill something of it for its own memory. A sandbox that is short of memory kills in groups
+// of servers too: of those that have not come near their own limit it is none of theirs.
+std::optional<wire::PassedLimit> passed_in_group(const ServerGroups& groups, const Process& process) {
+  if (process.group.empty() || process.limits.memory_bytes == 0) return std::nullopt;
+  const GroupMemory memory = groups.memory_of(process.group);
+  if (memory.kills == 0 || (memory.peak != 0 && memory.peak < process.limits.memory_bytes)) return std::nullopt;
+  return wire::PassedLimit{wire::LimitKind::kMemory, process.limits.memory_bytes,
+                           std::max(memory.peak, process.limits.memory_bytes)};
+}
+
 }  // namespace
 
 void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done) {
@@ -51,11 +63,12 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
         refuse(Code::kResourceExhausted, "start process '" + spec.id + "'", "the sandbox has too many processes"));
   }
   memory_.sample();
-  auto started = start_process(spec, stdio, roots_, way_);
+  auto started = start_process(spec, stdio, roots_, way_, groups_.any() ? &next_ : nullptr);
   if (!started) return done(std::unexpected(started.error()));
   const int report = started->report.get();
   if (const int error = loop_.watch(report, EPOLLIN, [this, id = spec.id](unsigned) { read_report_of(id, false); })) {
     ::kill(started->pid, SIGKILL);  // reaped as an orphan
+    if (!started->group.empty()) groups_.remove(started->group);
     return done(failed("watch the start of process '" + spec.id + "'", error));
   }
   auto process = std::make_unique<Process>();
@@ -66,9 +79,16 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
   process->limits = spec.server;
   if (way_.spaces == Spaces::kNone && spec.alone) process->memory = shared_memory();
   process->pipes = std::move(started->pipes);
+  process->group = std::move(started->group);
   by_pid_[process->pid] = spec.id;
   processes_.emplace(spec.id, std::move(process));
   starts_.emplace(spec.id, Start{std::move(started->report), {}, std::move(done)});
+  if (spec.alone && !groups_.any()) {
+    if (UniqueFd told = groups_.watch_whole()) {
+      processes_.at(spec.id)->group = kWholeGroup;
+      watch_group(spec.id, std::move(told));
+    }
+  }
 }
 
 void ProcessTable::read_report_of(const std::string& process_id, bool must_end) {
@@ -89,6 +109,8 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
       for (UniqueFd& each : packet.ways_in) process.ways_in.push_back(std::move(each));
     } else if (packet.kind == StartReport::Kind::kMemory) {
       process.memory.push_back(std::move(packet.memory));
+    } else if (packet.kind == StartReport::Kind::kGroup) {
+      watch_group(id, std::move(packet.told));
     } else {
       found->second.error = std::move(packet.error);
     }
@@ -97,8 +119,10 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
   Start start = std::move(found->second);
   starts_.erase(found);
   process.starting = false;
+  loop_.defer([this] { next_.prepare(); });
   if (start.error) {
     end_namespaces(process);
+    leave_group(process);
     by_pid_.erase(process.pid);
     processes_.erase(id);
     return start.done(std::unexpected(std::move(*start.error)));
@@ -125,6 +149,7 @@ void ProcessTable::take_process(const std::string& id, StartReport packet) {
 }
 
 bool ProcessTable::reaped(pid_t pid, int status, const rusage& usage) {
+  if (next_.reaped(pid)) return true;
   if (!by_pid_.contains(pid)) {
     // Perhaps one of which its report, unread yet, speaks.
     std::vector<std::string> starting;
@@ -149,6 +174,8 @@ void ProcessTable::end_of(const std::string& id, int status, const rusage& usage
   memory_.sample();
   Process& process = *found->second;
   wire::Exit exit;
+  if (const auto passed = passed_in_group(groups_, process); passed && process.passed.which == wire::LimitKind::kNone)
+    process.passed = *passed;
   if (WIFEXITED(status)) exit.code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) exit.signal = WTERMSIG(status);
   exit.killed_for_memory = exit.signal == SIGKILL && !process.killed_by_us && memory_.killed_lately();
@@ -165,6 +192,39 @@ void ProcessTable::end_of(const std::string& id, int status, const rusage& usage
   // Its report is complete now: nobody else holds the other end. "It started" goes out before "it ended".
   if (process.starting) read_report_of(id, true);
   if (const auto still = processes_.find(id); still != processes_.end()) on_exit_(*still->second);
+}
+
+void ProcessTable::watch_group(const std::string& id, UniqueFd told) {
+  Process& process = *processes_.at(id);
+  process.told = std::move(told);
+  // What is not watched is still found out when the process ends.
+  const int error = loop_.watch(process.told.get(), EPOLLIN | EPOLLPRI, [this, id](unsigned) {
+    const auto found = processes_.find(id);
+    if (found == processes_.end()) return;
+    char buffer[4096];
+    while (::read(found->second->told.get(), buffer, sizeof buffer) > 0) {
+    }
+    ::lseek(found->second->told.get(), 0, SEEK_SET);
+    look_at_group(id, kLooks);
+  });
+  if (error != 0) process.told.reset();
+}
+
+// The kernel tells before it kills.
+void ProcessTable::look_at_group(const std::string& id, unsigned looks) {
+  const auto found = processes_.find(id);
+  if (found == processes_.end() || !found->second->running || found->second->killed_by_us) return;
+  if (const auto passed = passed_in_group(groups_, *found->second)) return passed_(found->second->uid, *passed);
+  if (looks > 1) {
+    loop_.at(EventLoop::Clock::now() + kBetweenLooks, [this, id, looks] { look_at_group(id, looks - 1); });
+  }
+}
+
+void ProcessTable::leave_group(Process& process) {
+  if (process.told) loop_.unwatch(process.told.get());
+  process.told.reset();
+  if (!process.group.empty() && process.group != kWholeGroup) groups_.remove(process.group);
+  process.group.clear();
 }
 
 Op<Process*> ProcessTable::find(const std::string& id) {
@@ -184,6 +244,7 @@ Op<void> ProcessTable::forget(const std::string& id) {
   accountant_.unwatch((*process)->uid);
   disks_.unwatch((*process)->uid);
   end_namespaces(**process);
+  leave_group(**process);
   processes_.erase(id);
   return {};
 }

@@ -32,6 +32,8 @@ struct Process {
   std::vector<UniqueFd> ways_in;  // until its controller has them
   wire::ServerLimits limits;
   std::vector<UniqueFd> memory;  // its own memory file systems, until the accountant has them
+  std::string group;             // its control group's name; empty: it has none
+  UniqueFd told;                 // that the group is short of memory
   wire::PassedLimit passed;      // why we killed it
   bool starting = true;          // exec has not been confirmed yet
   bool running = true;
@@ -43,17 +45,24 @@ class ProcessTable {
  public:
   using StartDone = std::function<void(Op<Process*>)>;
   using ExitDone = std::function<void(const Process&)>;
+  using Passed = std::function<void(uid_t, const wire::PassedLimit&)>;
   // `roots`: where the children prepare what a start asks for. `relay` outlives this; null where there is no way out.
-  // `accountant` and `disks` outlive this, too.
-  ProcessTable(EventLoop& loop, const Roots& roots, StartWay way, EgressRelay* relay, Accountant& accountant,
-               DiskWatch& disks, ExitDone on_exit)
+  // `accountant` and `disks` outlive this, too. `passed`: whose processes have used up their control group's memory;
+  // they are to be killed.
+  ProcessTable(EventLoop& loop, const Roots& roots, const ServerGroups& groups, StartWay way, EgressRelay* relay,
+               Accountant& accountant, DiskWatch& disks, ExitDone on_exit, Passed passed)
       : loop_(loop),
         roots_(roots),
+        groups_(groups),
         way_(way),
         relay_(relay),
         accountant_(accountant),
         disks_(disks),
-        on_exit_(std::move(on_exit)) {}
+        on_exit_(std::move(on_exit)),
+        passed_(std::move(passed)),
+        next_(roots, groups, way) {}
+  // So that the first start does not wait for its control group.
+  void get_ready() { next_.prepare(); }
 
   // `done` is called once, from the loop: when the program runs, or with the step that failed.
   void start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done);
@@ -80,14 +89,20 @@ class ProcessTable {
   void read_report_of(const std::string& id, bool must_end);
   void take_process(const std::string& id, StartReport packet);
   void end_of(const std::string& id, int status, const rusage& usage);
+  void watch_group(const std::string& id, UniqueFd told);
+  void look_at_group(const std::string& id, unsigned looks);
+  void leave_group(Process& process);
 
   EventLoop& loop_;
   const Roots& roots_;
+  const ServerGroups& groups_;
   StartWay way_;
   EgressRelay* relay_;
   Accountant& accountant_;
   DiskWatch& disks_;
   ExitDone on_exit_;
+  Passed passed_;
+  Understudy next_;
   MemoryEvents memory_;
   std::map<std::string, std::unique_ptr<Process>> processes_;
   std::map<pid_t, std::string> by_pid_;

@@ -27,7 +27,7 @@ void complain(const char* what, const char* why) {
 
 Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd signals,
                std::unique_ptr<EgressRelay> relay)
-    : options_(options),
+    : options_(std::move(options)),
       roots_(std::move(roots)),
       listener_(std::move(listener)),
       signals_(std::move(signals)),
@@ -37,19 +37,22 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
           [this](uid_t uid, std::vector<pid_t> pids, auto done) { look_at(uid, std::move(pids), std::move(done)); },
           [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
       disks_(loop_, [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
-      table_(loop_, roots_, options_.way, relay_.get(), accountant_, disks_,
-             [this](const Process& process) {
-               const auto found = controllers_.find(active_);
-               if (found == controllers_.end()) return;
-               auto payload = wire::encode(wire::Exited{process.id, *process.exit});
-               if (payload) found->second.connection->send(wire::MessageType::kExited, 0, *payload);
-             }),
+      table_(
+          loop_, roots_, options_.groups, options_.way, relay_.get(), accountant_, disks_,
+          [this](const Process& process) {
+            const auto found = controllers_.find(active_);
+            if (found == controllers_.end()) return;
+            auto payload = wire::encode(wire::Exited{process.id, *process.exit});
+            if (payload) found->second.connection->send(wire::MessageType::kExited, 0, *payload);
+          },
+          [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
       helpers_(loop_) {
   if (::getrandom(&boot_token_, sizeof boot_token_, 0) != static_cast<ssize_t>(sizeof boot_token_)) boot_token_ = 1;
 }
 
 int Server::run() {
   if (relay_) relay_->start(loop_);
+  table_.get_ready();
   int error = loop_.watch(listener_.get(), EPOLLIN, [this](unsigned) { accept_controller(); });
   if (error == 0) error = loop_.watch(signals_.get(), EPOLLIN, [this](unsigned) { on_signals(); });
   if (options_.ephemeral) {

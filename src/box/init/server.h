@@ -21,6 +21,7 @@ struct ServerOptions {
   uid_t owner = 0;         // the uid that controllers must have (or 0)
   bool ephemeral = false;  // end with the controller, and after a minute without any
   StartWay way;            // how processes are started
+  ServerGroups groups;     // where each has a control group
 };
 
 class Server {

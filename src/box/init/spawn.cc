@@ -56,8 +56,10 @@ Op<void> prepare_for(const wire::Spawn& spec, const Roots& roots, std::vector<in
   ::_exit(127);
 }
 
-[[noreturn]] void be_child(const wire::Spawn& spec, const int (&stdio)[3], int report, const Roots& roots,
-                           const StartWay& way) {
+}  // namespace
+
+[[noreturn]] void become_started(const wire::Spawn& spec, const int (&stdio)[3], int report, const Roots& roots,
+                                 const StartWay& way) {
   if (!spec.prepare.trees.empty() || !spec.prepare.files.empty()) {
     auto prepared = prepare_for(spec, roots, {stdio[0], stdio[1], stdio[2], report});
     if (!prepared) give_up(report, prepared.error());
@@ -67,8 +69,6 @@ Op<void> prepare_for(const wire::Spawn& spec, const Roots& roots, std::vector<in
   if (error == 0) error = become_process(spec, way, step);
   give_up(report, wire::make_errno_error(error, step));
 }
-
-}  // namespace
 
 Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
   const auto bad = [&](const char* why) {
@@ -104,7 +104,7 @@ Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
 }
 
 Op<Started> start_process(const wire::Spawn& spec, const std::vector<UniqueFd>& stdio, const Roots& roots,
-                          const StartWay& way) {
+                          const StartWay& way, Understudy* next) {
   Started started;
   UniqueFd child_in, child_out, child_err;
   int ends[3];
@@ -119,9 +119,16 @@ Op<Started> start_process(const wire::Spawn& spec, const std::vector<UniqueFd>& 
   auto report = make_start_report();
   if (!report) return std::unexpected(report.error());
   started.report = std::move(report->read);
+  if (next != nullptr) {
+    auto taken = next->take(spec, ends, report->write.get());
+    if (!taken) return std::unexpected(taken.error());
+    started.pid = taken->pid;
+    started.group = std::move(taken->group);
+    return started;
+  }
   started.pid = ::fork();
   if (started.pid < 0) return failed("start process '" + spec.id + "': fork");
-  if (started.pid == 0) be_child(spec, ends, report->write.get(), roots, way);
+  if (started.pid == 0) become_started(spec, ends, report->write.get(), roots, way);
   return started;
 }
 

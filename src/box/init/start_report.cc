@@ -73,6 +73,10 @@ void read_packet(std::string_view bytes, UniqueFd (&descriptors)[kMaxDescriptors
       if (!descriptors[0]) break;
       packet.memory = std::move(descriptors[0]);
       return;
+    case StartReport::Kind::kGroup:
+      if (!descriptors[0]) break;
+      packet.told = std::move(descriptors[0]);
+      return;
     case StartReport::Kind::kError:
       if (auto error = wire::decode<wire::ErrorReply>(rest)) {
         packet.error = std::move(*error);
@@ -113,6 +117,10 @@ bool report_ways_in(int report, const std::vector<UniqueFd>& sockets) {
 
 bool report_memory(int report, int file_system) {
   return send_packet(report, StartReport::Kind::kMemory, {}, {&file_system, 1});
+}
+
+bool report_memory_watch(int report, int told) {
+  return send_packet(report, StartReport::Kind::kGroup, {}, {&told, 1});
 }
 
 void report_error(int report, const wire::ErrorReply& error) {

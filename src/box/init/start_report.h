@@ -20,11 +20,12 @@ struct StartReport {
     kWayOut = 'W',   // `listener` takes its connections to the egress relay
     kWaysIn = 'I',   // `ways_in`: some more of them (ways_in.h)
     kMemory = 'M',   // `memory`: a memory file system that is its own
+    kGroup = 'G',    // `told` becomes readable when its control group is short of memory (server_groups.h)
     kError = 'E',    // `error`: it will not run
   };
   Kind kind = Kind::kError;
   pid_t pid = -1;
-  UniqueFd process, reaper, listener, memory;
+  UniqueFd process, reaper, listener, memory, told;
   std::vector<UniqueFd> ways_in;
   wire::ErrorReply error;
 };
@@ -42,6 +43,7 @@ bool report_way_out(int report, int listener);
 constexpr std::size_t kWaysInAtOnce = 16;
 bool report_ways_in(int report, const std::vector<UniqueFd>& sockets);
 bool report_memory(int report, int file_system);
+bool report_memory_watch(int report, int told);
 void report_error(int report, const wire::ErrorReply& error);
 
 // By PID 1. What came; `kNothing` when nothing is there yet, `kEnd` after the last one.

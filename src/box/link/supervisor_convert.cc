@@ -32,8 +32,13 @@ wire::Spawn to_wire(ProcessSpec spec) {
                 spec.limits.data_bytes};
   ServerLimits& server = spec.server;
   if (server.processes != 0) out.limits.processes = server.processes;
-  out.server = {server.memory_bytes, server.processes,      server.disk_bytes,
-                server.files,        std::move(server.own), std::move(server.mounted)};
+  out.server = {server.memory_bytes,
+                server.processes,
+                server.disk_bytes,
+                server.files,
+                std::move(server.own),
+                std::move(server.mounted),
+                static_cast<std::uint32_t>(server.cpus * 1000)};
   out.confine = {std::move(spec.confine.read_write), std::move(spec.confine.read_only),
                  std::move(spec.confine.connect_ports), std::move(spec.confine.bind_ports)};
   out.prepare = to_wire(std::move(spec.prepare));

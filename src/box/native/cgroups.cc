@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "base/text.h"
 #include "base/unique_fd.h"
@@ -15,8 +16,6 @@
 
 namespace mcpbox::box {
 namespace {
-
-constexpr long kPeriod = 100'000;  // microseconds
 
 bool there(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
@@ -37,7 +36,7 @@ std::string first_line(const std::string& path) {
 }
 
 long quota(const SandboxLimits& limits) {
-  return std::max(1000L, std::lround(limits.cpus * static_cast<double>(kPeriod)));
+  return std::max(1000L, std::lround(limits.cpus * static_cast<double>(wire::kGroupPeriod)));
 }
 
 CgroupHost prepare_second(const std::string& root) {
@@ -82,6 +81,7 @@ CgroupHost prepare_cgroups(const std::string& root) {
 
 std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const CgroupHost& host, const std::string& id,
                                            const SandboxLimits& limits) {
+  using Value = wire::GroupSetting::Value;
   std::vector<wire::BuildCgroup> groups;
   if (host.version == 2) {
     if (!host.memory && !host.processes && !host.processors) return groups;
@@ -89,30 +89,68 @@ std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const Cgroup
     group.directory = fmt::format("{}/mcpbox/{}", root, id);
     if (host.memory) {
       group.settings.push_back(fmt::format("memory.max={}", limits.memory_bytes));
-      if (there(root + "/mcpbox/memory.swap.max")) group.settings.emplace_back("memory.swap.max=0");
+      group.servers.push_back({Value::kMemory, "memory.max"});
+      if (there(root + "/mcpbox/memory.swap.max")) {
+        group.settings.emplace_back("memory.swap.max=0");
+        group.servers.push_back({Value::kZero, "memory.swap.max"});
+      }
+      group.servers.push_back({Value::kOne, "memory.oom.group"});
       group.kills = "memory.events";
+      if (there(root + "/mcpbox/memory.peak")) group.peak = "memory.peak";
+      group.pass_on = "+memory";
     }
-    if (host.processes) group.settings.push_back(fmt::format("pids.max={}", limits.processes));
-    if (host.processors) group.settings.push_back(fmt::format("cpu.max={} {}", quota(limits), kPeriod));
+    if (host.processes) {
+      group.settings.push_back(fmt::format("pids.max={}", limits.processes));
+      group.servers.push_back({Value::kProcesses, "pids.max"});
+      group.pass_on += group.pass_on.empty() ? "+pids" : " +pids";
+    }
+    if (host.processors) {
+      group.settings.push_back(fmt::format("cpu.max={} {}", quota(limits), wire::kGroupPeriod));
+      group.servers.push_back({Value::kQuotaOfAll, "cpu.max"});
+      group.pass_on += group.pass_on.empty() ? "+cpu" : " +cpu";
+    }
     groups.push_back(std::move(group));
     return groups;
   }
   if (host.memory) {
-    wire::BuildCgroup group{fmt::format("{}/memory/mcpbox/{}", root, id), {}, "memory.oom_control"};
-    group.settings.push_back(fmt::format("memory.limit_in_bytes={}", limits.memory_bytes));
-    // Memory and swap together; equal means no swap. Kernels without swap accounting lack the file.
-    if (there(root + "/memory/memory.memsw.limit_in_bytes"))
-      group.settings.push_back(fmt::format("memory.memsw.limit_in_bytes={}", limits.memory_bytes));
+    wire::BuildCgroup group;
+    group.directory = fmt::format("{}/memory/mcpbox/{}", root, id);
+    group.kills = "memory.oom_control";
+    group.peak = "memory.max_usage_in_bytes";
+    group.notify = "cgroup.event_control";
+    // Memory and swap together; equal means no swap. Kernels without swap accounting lack the second file.
+    for (const char* file : {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"}) {
+      if (!there(fmt::format("{}/memory/{}", root, file))) continue;
+      group.settings.push_back(fmt::format("{}={}", file, limits.memory_bytes));
+      group.servers.push_back({Value::kMemory, file});
+    }
     groups.push_back(std::move(group));
   }
-  if (host.processes)
-    groups.push_back({fmt::format("{}/pids/mcpbox/{}", root, id), {fmt::format("pids.max={}", limits.processes)}, ""});
+  if (host.processes) {
+    wire::BuildCgroup group;
+    group.directory = fmt::format("{}/pids/mcpbox/{}", root, id);
+    group.settings = {fmt::format("pids.max={}", limits.processes)};
+    group.servers = {{Value::kProcesses, "pids.max"}};
+    groups.push_back(std::move(group));
+  }
   if (host.processors) {
-    groups.push_back({fmt::format("{}/cpu/mcpbox/{}", root, id),
-                      {fmt::format("cpu.cfs_period_us={}", kPeriod), fmt::format("cpu.cfs_quota_us={}", quota(limits))},
-                      ""});
+    wire::BuildCgroup group;
+    group.directory = fmt::format("{}/cpu/mcpbox/{}", root, id);
+    group.settings = {fmt::format("cpu.cfs_period_us={}", wire::kGroupPeriod),
+                      fmt::format("cpu.cfs_quota_us={}", quota(limits))};
+    group.servers = {{Value::kQuota, "cpu.cfs_quota_us"}};
+    groups.push_back(std::move(group));
   }
   return groups;
+}
+
+bool remove_cgroup(const std::string& path) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
+    std::error_code no_directory;
+    if (at->is_directory(no_directory)) ::rmdir(at->path().c_str());
+  }
+  return ::rmdir(path.c_str()) == 0 || errno != EBUSY;
 }
 
 }  // namespace mcpbox::box

@@ -1,4 +1,5 @@
-// The control groups that limit a native sandbox as a whole: version 2 or 1, whatever this process may make.
+// The control groups that limit a native sandbox, as a whole and each of its servers: version 2 or 1, whatever this
+// process may make.
 #pragma once
 
 #include <string>
@@ -21,8 +22,10 @@ struct CgroupHost {
 // `root` is /sys/fs/cgroup. Makes the folder "mcpbox" in each hierarchy and, in version 2, passes the controllers on to
 // it.
 CgroupHost prepare_cgroups(const std::string& root);
-// The groups of one sandbox, below those folders.
+// The groups of one sandbox, below those folders, and what PID 1 needs to make one for each server in them.
 std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const CgroupHost& host, const std::string& id,
                                            const SandboxLimits& limits);
+// A sandbox's group and those of its servers; false when something is still in one of them.
+bool remove_cgroup(const std::string& path);
 
 }  // namespace mcpbox::box

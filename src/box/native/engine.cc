@@ -278,7 +278,11 @@ class NativeEngine final : public Engine {
     build.nodes = std::move(layout->nodes);
     build.scratch = std::move(layout->scratch);
     build.cgroups = cgroups_for(options_.cgroup_root, cgroup_host(), record.id, spec.profile.limits);
-    for (const wire::BuildCgroup& group : build.cgroups) record.cgroups.push_back(group.directory);
+    for (wire::BuildCgroup& group : build.cgroups) {
+      record.cgroups.push_back(group.directory);
+      // PID 1 of an ordinary user is another one outside, whom the groups do not belong to.
+      if (spec.one_server || ::geteuid() != 0) group.servers.clear(), group.pass_on.clear();
+    }
     build.record = write_record(record);
     build.argv = spec.init_argv;
     if (::geteuid() == 0) build.payer = some_payer();
@@ -463,8 +467,7 @@ class NativeEngine final : public Engine {
   Task<Result<void>> sweep(NativeSandbox sandbox) {
     for (const std::string& group : sandbox.record.cgroups) {
       const auto until = Clock::now() + std::chrono::seconds(2);
-      while (group.starts_with(options_.cgroup_root + "/") && ::rmdir(group.c_str()) != 0 && errno == EBUSY &&
-             Clock::now() < until) {
+      while (group.starts_with(options_.cgroup_root + "/") && !remove_cgroup(group) && Clock::now() < until) {
         co_await net::sleep_for(std::chrono::milliseconds(5));
       }
     }

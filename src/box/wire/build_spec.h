@@ -13,7 +13,7 @@
 
 namespace mcpbox::box::wire {
 
-inline constexpr std::uint32_t kBuildVersion = 4;
+inline constexpr std::uint32_t kBuildVersion = 5;
 inline constexpr std::size_t kMaxBuildSpec = 1024 * 1024;  // of the encoded form
 
 // `count` ids from `inside` on stand for those from `outside` on (user_namespaces(7)).
@@ -58,17 +58,44 @@ struct BuildNode {
   }
 };
 
-// A control group of the sandbox's own: made, filled in, and removed when the sandbox ends.
+// What is written into a file of a server's own group, from its limits. What has no limit is not written.
+struct GroupSetting {
+  enum class Value : std::uint8_t {
+    kMemory = 0,      // bytes
+    kProcesses = 1,   // and those that are ours
+    kQuota = 2,       // microseconds of processor time in kGroupPeriod
+    kQuotaOfAll = 3,  // the same, and the period: "20000 100000"
+    kZero = 4,        // these two with a limit of memory only
+    kOne = 5,
+  };
+  Value value = Value::kZero;
+  std::string file;
+  bool operator==(const GroupSetting&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.value), v(s.file);
+  }
+};
+inline constexpr std::uint64_t kGroupPeriod = 100'000;  // microseconds; of kernels' default
+
+// A control group of the sandbox's own: made, filled in, and removed when the sandbox ends. PID 1 makes one for each
+// server below it (init/server_groups.h).
 struct BuildCgroup {
   std::string directory;
   std::vector<std::string> settings;  // "memory.max=1048576"
   std::string kills;                  // file with the line "oom_kill N"; empty = none
+  std::string peak;                   // file with the most memory that was used; empty = none
+  std::string notify;   // file that takes "EVENTFD KILLS" and tells (version 1); empty = `kills` can be polled
+  std::string pass_on;  // version 2: what is written into cgroup.subtree_control once PID 1 is in kGroupLeaf
+  std::vector<GroupSetting> servers;  // of a server's group; empty: servers have none
   bool operator==(const BuildCgroup&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.directory), v(s.settings), v(s.kills);
+    v(s.directory), v(s.settings), v(s.kills), v(s.peak), v(s.notify), v(s.pass_on), v(s.servers);
   }
 };
+// Where PID 1 and its helpers are in version 2: a group with groups below it has no processes (cgroups(7)).
+inline constexpr const char* kGroupLeaf = "leaf";
 
 struct BuildSpec {
   std::uint32_t version = kBuildVersion;

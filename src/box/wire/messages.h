@@ -55,10 +55,11 @@ struct ServerLimits {
   std::uint64_t memory_bytes = 0, processes = 0, disk_bytes = 0, files = 0;
   std::vector<std::string> own;      // folders that count with all that is in them
   std::vector<std::string> mounted;  // folders in which only counts what comes after the start
+  std::uint32_t processors = 0;      // thousandths
   bool operator==(const ServerLimits&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.memory_bytes), v(s.processes), v(s.disk_bytes), v(s.files), v(s.own), v(s.mounted);
+    v(s.memory_bytes), v(s.processes), v(s.disk_bytes), v(s.files), v(s.own), v(s.mounted), v(s.processors);
   }
 };
 struct Confine {

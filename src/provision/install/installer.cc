@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -154,6 +155,10 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   options.workspace_volume.clear();
   options.ephemeral = true;
   options.labels["io.mcpbox.kind"] = "install";
+  // The server that it is for may have more than others.
+  box::SandboxLimits& size = options.profile.limits;
+  size.memory_bytes = std::max(size.memory_bytes, box::sandbox_memory(request.limits.memory_bytes));
+  size.processes = std::max(size.processes, request.limits.processes + box::kOwnProcesses);
   std::unique_ptr<box::Sandbox> sandbox;
   bool waited = false;
   for (;;) {

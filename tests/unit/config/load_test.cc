@@ -113,7 +113,7 @@ TEST_F(ConfigLoad, reads_everything) {
 engine: {address: "unix:///run/x.sock"}
 box:
   image: debian:12
-  limits: {cpus: 0.5, memory_mb: 512, pids_limit: 99, disk_mb: 100, max_files: 1000}
+  limits: {cpus: 0.5, memory_mb: 512, pids_limit: 99, disk_mb: 100, max_files: 1000, overcommit: 1.5}
   ca_bundle: ca.pem
   install_env:
     PIP_INDEX_URL: https://u:${env:TOKEN}@host/
@@ -160,6 +160,7 @@ servers:
   EXPECT_EQ(s.box.limits.pids, 99u);
   EXPECT_EQ(s.box.limits.disk_mb, 100u);
   EXPECT_EQ(s.box.limits.max_files, 1000u);
+  EXPECT_EQ(s.box.limits.overcommit, 1.5);
   EXPECT_EQ(s.box.ca_bundle, folder_ + "/ca.pem");
   EXPECT_EQ(s.box.install_env.at("PIP_INDEX_URL").text.reveal(), "https://u:s3cret-token@host/");
   EXPECT_EQ(s.allowed_roots, (std::vector<std::string>{folder_ + "/project", folder_ + "/project"}));

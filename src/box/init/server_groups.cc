@@ -1,0 +1,180 @@
+#include "box/init/server_groups.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "box/init/descriptors.h"
+
+namespace mcpbox::box::init {
+namespace {
+
+// The first child of a start and the process that reaps for the server (spaces.h).
+constexpr std::uint64_t kOurs = 2;
+constexpr std::uint64_t kLeastQuota = 1000;  // of the kernel
+constexpr int kRemovals = 250;
+constexpr useconds_t kRemovalPause = 20'000;
+
+UniqueFd open_in(int directory, const std::string& name, int flags) {
+  return UniqueFd(::openat(directory, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+}
+
+Op<void> write_in(int directory, const std::string& name, const std::string& text) {
+  UniqueFd file = open_in(directory, name, O_WRONLY);
+  if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return failed("write " + text + " to " + name + " of a control group");
+  return {};
+}
+
+std::string read_in(int directory, const std::string& name) {
+  UniqueFd file = open_in(directory, name, O_RDONLY);
+  char buffer[4096];
+  const ssize_t got = file ? ::read(file.get(), buffer, sizeof buffer) : -1;
+  return got > 0 ? std::string(buffer, static_cast<std::size_t>(got)) : std::string();
+}
+
+Op<UniqueFd> watch_memory(const wire::BuildCgroup& group, int directory) {
+  UniqueFd kills = open_in(directory, group.kills, O_RDONLY);
+  if (!kills) return failed("open " + group.kills + " of a control group");
+  if (group.notify.empty()) {
+    char buffer[1];
+    (void)::pread(kills.get(), buffer, sizeof buffer, 0);  // what has happened until now is not told any more
+    return kills;
+  }
+  UniqueFd told(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!told) return failed("make a descriptor for a control group");
+  auto asked = write_in(directory, group.notify, std::to_string(told.get()) + " " + std::to_string(kills.get()));
+  if (!asked) return std::unexpected(asked.error());
+  return told;
+}
+
+}  // namespace
+
+std::uint64_t group_memory(std::uint64_t bytes) {
+  return bytes + bytes / 16 + (4ull << 20);
+}
+
+std::string group_value(wire::GroupSetting::Value value, const wire::ServerLimits& limits) {
+  using Value = wire::GroupSetting::Value;
+  const std::uint64_t quota = std::max(kLeastQuota, limits.processors * (wire::kGroupPeriod / 1000));
+  switch (value) {
+    case Value::kMemory:
+      return limits.memory_bytes == 0 ? "" : std::to_string(group_memory(limits.memory_bytes));
+    case Value::kProcesses:
+      return limits.processes == 0 ? "" : std::to_string(limits.processes + kOurs);
+    case Value::kQuota:
+      return limits.processors == 0 ? "" : std::to_string(quota);
+    case Value::kQuotaOfAll:
+      return limits.processors == 0 ? "" : std::to_string(quota) + " " + std::to_string(wire::kGroupPeriod);
+    case Value::kZero:
+      return limits.memory_bytes == 0 ? "" : "0";
+    case Value::kOne:
+      return limits.memory_bytes == 0 ? "" : "1";
+  }
+  return "";
+}
+
+Op<ServerGroups> ServerGroups::open(const std::vector<wire::BuildCgroup>& groups) {
+  ServerGroups out;
+  for (const wire::BuildCgroup& group : groups) {
+    out.each_ = out.each_ || !group.servers.empty();
+    if (group.servers.empty() && group.kills.empty()) continue;
+    UniqueFd directory(::open(group.directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!directory) return failed("open the control group '" + group.directory + "'");
+    out.places_.push_back({group, std::move(directory)});
+  }
+  return out;
+}
+
+Op<void> ServerGroups::settle() const {
+  for (const Place& place : places_) {
+    if (place.group.pass_on.empty()) continue;
+    const int directory = place.directory.get();
+    if (::mkdirat(directory, wire::kGroupLeaf, 0755) != 0) return failed("make a control group for PID 1");
+    if (auto moved = write_in(directory, std::string(wire::kGroupLeaf) + "/cgroup.procs", "0"); !moved) return moved;
+    if (auto passed = write_in(directory, "cgroup.subtree_control", place.group.pass_on); !passed) return passed;
+  }
+  return {};
+}
+
+std::vector<int> ServerGroups::descriptors() const {
+  std::vector<int> out;
+  for (const Place& place : places_) out.push_back(place.directory.get());
+  return out;
+}
+
+Op<ServerGroup> ServerGroups::enter(const std::string& name) const {
+  ServerGroup group;
+  for (const Place& place : places_) {
+    if (::mkdirat(place.directory.get(), name.c_str(), 0755) != 0) return failed("make the server's control group");
+    UniqueFd directory = open_in(place.directory.get(), name, O_RDONLY | O_DIRECTORY);
+    if (!directory) return failed("open the server's control group");
+    if (!place.group.kills.empty()) {
+      auto told = watch_memory(place.group, directory.get());
+      if (!told) return std::unexpected(told.error());
+      group.told = std::move(*told);
+    }
+    group.directories.push_back(std::move(directory));
+  }
+  for (const UniqueFd& directory : group.directories) {
+    if (auto moved = write_in(directory.get(), "cgroup.procs", "0"); !moved) return std::unexpected(moved.error());
+  }
+  return group;
+}
+
+Op<void> ServerGroups::limit(const ServerGroup& group, const wire::ServerLimits& limits) const {
+  for (std::size_t i = 0; i < places_.size() && i < group.directories.size(); ++i) {
+    for (const wire::GroupSetting& setting : places_[i].group.servers) {
+      const std::string value = group_value(setting.value, limits);
+      if (value.empty()) continue;
+      // Kernels differ in what they have besides the limits.
+      const bool extra =
+          setting.value == wire::GroupSetting::Value::kOne || setting.value == wire::GroupSetting::Value::kZero;
+      auto written = write_in(group.directories[i].get(), setting.file, value);
+      if (!written && !(extra && written.error().error_number == ENOENT)) return written;
+    }
+  }
+  return {};
+}
+
+UniqueFd ServerGroups::watch_whole() const {
+  for (const Place& place : places_) {
+    if (place.group.kills.empty()) continue;
+    auto told = watch_memory(place.group, place.directory.get());
+    if (told) return std::move(*told);
+  }
+  return {};
+}
+
+GroupMemory ServerGroups::memory_of(const std::string& name) const {
+  GroupMemory memory;
+  for (const Place& place : places_) {
+    if (place.group.kills.empty()) continue;
+    const std::string kills = read_in(place.directory.get(), name + "/" + place.group.kills);
+    if (const std::size_t at = kills.find("oom_kill "); at != std::string::npos)
+      memory.kills = ::strtoull(kills.c_str() + at + ::strlen("oom_kill "), nullptr, 10);
+    if (place.group.peak.empty()) continue;
+    memory.peak = ::strtoull(read_in(place.directory.get(), name + "/" + place.group.peak).c_str(), nullptr, 10);
+  }
+  return memory;
+}
+
+void ServerGroups::remove(const std::string& name) const {
+  if (!each_ || ::fork() != 0) return;
+  if (close_all_but(descriptors()) != 0) ::_exit(1);
+  for (int attempt = 0; attempt < kRemovals; ++attempt) {
+    bool left = false;
+    for (const Place& place : places_)
+      left = (::unlinkat(place.directory.get(), name.c_str(), AT_REMOVEDIR) != 0 && errno == EBUSY) || left;
+    if (!left) break;
+    ::usleep(kRemovalPause);
+  }
+  ::_exit(0);
+}
+
+}  // namespace mcpbox::box::init

@@ -1,0 +1,71 @@
+// A control group for each server, below the sandbox's own: whoever passes a limit there is ended alone.
+//
+// Only where the native engine makes groups as root (wire::BuildCgroup::servers). PID 1 keeps descriptors of the
+// sandbox's groups from before it lost sight of them; nothing of the control group file systems is in the sandbox's
+// tree, so no server can write to a group, and none can leave its own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "box/init/op.h"
+#include "box/wire/build_spec.h"
+
+namespace mcpbox::box::init {
+
+// One server's group, as the child sees it that makes it.
+struct ServerGroup {
+  std::vector<UniqueFd> directories;  // one for each of the sandbox's groups that has groups of servers
+  UniqueFd told;                      // becomes readable when memory is short (poll(2), POLLIN or POLLPRI)
+};
+
+// The sandbox's own group, which is the one of its only server.
+inline constexpr const char* kWholeGroup = ".";
+
+// What the kernel has counted in a group.
+struct GroupMemory {
+  std::uint64_t kills = 0;
+  std::uint64_t peak = 0;  // bytes; 0: not known
+};
+
+class ServerGroups {
+ public:
+  // While the host's file systems are still to be seen. Without groups for servers: any() is false.
+  static Op<ServerGroups> open(const std::vector<wire::BuildCgroup>& groups);
+  // By PID 1, when it is in the sandbox's groups and its control group namespace: makes room for groups below them.
+  Op<void> settle() const;
+
+  bool any() const { return each_; }
+  std::vector<int> descriptors() const;
+
+  // By the child that a server will be: makes the group and moves into it, with all that it starts from then on. On
+  // kernels with control groups of version 1 the move waits for every processor (milliseconds).
+  Op<ServerGroup> enter(const std::string& name) const;
+  // The limits, before the server's program runs.
+  Op<void> limit(const ServerGroup& group, const wire::ServerLimits& limits) const;
+
+  // By PID 1: as ServerGroup::told, of the whole sandbox. Empty where there is no group, or it does not tell.
+  UniqueFd watch_whole() const;
+  // By PID 1; `name` has been entered, or is kWholeGroup.
+  GroupMemory memory_of(const std::string& name) const;
+  // Starts a process of its own that removes the group as soon as nothing is left in it, within seconds. What remains
+  // then goes with the sandbox.
+  void remove(const std::string& name) const;
+
+ private:
+  struct Place {
+    wire::BuildCgroup group;
+    UniqueFd directory;
+  };
+  std::vector<Place> places_;
+  bool each_ = false;  // a server has a group of its own
+};
+
+// The memory of the group of a server that may have `bytes`. PID 1 ends who passes those as soon as it sees that; this
+// is for who is faster, and has room for cached files and for what is ours.
+std::uint64_t group_memory(std::uint64_t bytes);
+// What a setting's file gets; empty: nothing is written.
+std::string group_value(wire::GroupSetting::Value value, const wire::ServerLimits& limits);
+
+}  // namespace mcpbox::box::init

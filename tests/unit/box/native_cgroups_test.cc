@@ -1,0 +1,144 @@
+// Which groups a native sandbox gets, in trees that look like those of both versions of control groups.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "box/init/server_groups.h"
+#include "box/native/cgroups.h"
+#include "support/temp_tree.h"
+
+namespace mcpbox::box {
+namespace {
+
+using Value = wire::GroupSetting::Value;
+
+struct NativeCgroups : testing::Test {
+  test::TempTree tree;
+  SandboxLimits limits{.memory_bytes = 512ull << 20, .cpus = 1.5, .processes = 99};
+
+  std::vector<wire::BuildCgroup> groups() {
+    return cgroups_for(tree.root(), prepare_cgroups(tree.root()), "box.1", limits);
+  }
+  void make_first() {
+    for (const char* file : {"memory/memory.limit_in_bytes", "memory/memory.memsw.limit_in_bytes", "pids/cgroup.procs",
+                             "cpu/cpu.cfs_quota_us"})
+      tree.file(file);
+  }
+};
+
+TEST_F(NativeCgroups, version_1_has_a_group_for_each_controller) {
+  make_first();
+  const auto made = groups();
+  ASSERT_EQ(made.size(), 3u);
+  EXPECT_EQ(made[0].directory, tree.path("memory/mcpbox/box.1"));
+  EXPECT_EQ(made[0].settings,
+            (std::vector<std::string>{"memory.limit_in_bytes=536870912", "memory.memsw.limit_in_bytes=536870912"}));
+  EXPECT_EQ(made[0].servers, (std::vector<wire::GroupSetting>{{Value::kMemory, "memory.limit_in_bytes"},
+                                                              {Value::kMemory, "memory.memsw.limit_in_bytes"}}));
+  EXPECT_EQ(made[0].kills, "memory.oom_control");
+  EXPECT_EQ(made[0].notify, "cgroup.event_control");
+  EXPECT_EQ(made[1].settings, std::vector<std::string>{"pids.max=99"});
+  EXPECT_EQ(made[1].servers, (std::vector<wire::GroupSetting>{{Value::kProcesses, "pids.max"}}));
+  EXPECT_EQ(made[2].settings, (std::vector<std::string>{"cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000"}));
+  EXPECT_EQ(made[2].servers, (std::vector<wire::GroupSetting>{{Value::kQuota, "cpu.cfs_quota_us"}}));
+  for (const wire::BuildCgroup& group : made) EXPECT_TRUE(group.pass_on.empty());
+}
+
+TEST_F(NativeCgroups, version_1_without_swap_accounting_limits_memory_alone) {
+  tree.file("memory/memory.limit_in_bytes");
+  const auto made = groups();
+  ASSERT_EQ(made.size(), 1u);
+  EXPECT_EQ(made[0].settings, std::vector<std::string>{"memory.limit_in_bytes=536870912"});
+  EXPECT_EQ(made[0].servers, (std::vector<wire::GroupSetting>{{Value::kMemory, "memory.limit_in_bytes"}}));
+}
+
+TEST_F(NativeCgroups, version_2_has_one_group_and_passes_its_controllers_on) {
+  for (const char* file : {"mcpbox/memory.swap.max", "mcpbox/memory.peak"}) tree.file(file);
+  CgroupHost host;
+  host.version = 2;
+  host.memory = host.processes = host.processors = true;
+  const auto made = cgroups_for(tree.root(), host, "box.1", limits);
+  ASSERT_EQ(made.size(), 1u);
+  EXPECT_EQ(made[0].directory, tree.path("mcpbox/box.1"));
+  EXPECT_EQ(made[0].settings, (std::vector<std::string>{"memory.max=536870912", "memory.swap.max=0", "pids.max=99",
+                                                        "cpu.max=150000 100000"}));
+  EXPECT_EQ(made[0].servers, (std::vector<wire::GroupSetting>{{Value::kMemory, "memory.max"},
+                                                              {Value::kZero, "memory.swap.max"},
+                                                              {Value::kOne, "memory.oom.group"},
+                                                              {Value::kProcesses, "pids.max"},
+                                                              {Value::kQuotaOfAll, "cpu.max"}}));
+  EXPECT_EQ(made[0].pass_on, "+memory +pids +cpu");
+  EXPECT_EQ(made[0].peak, "memory.peak");
+  EXPECT_TRUE(made[0].notify.empty());
+}
+
+TEST_F(NativeCgroups, version_2_passes_on_only_what_it_has) {
+  CgroupHost host;
+  host.version = 2;
+  host.processes = true;
+  const auto made = cgroups_for(tree.root(), host, "box.1", limits);
+  ASSERT_EQ(made.size(), 1u);
+  EXPECT_EQ(made[0].pass_on, "+pids");
+  EXPECT_TRUE(made[0].kills.empty());
+  EXPECT_TRUE(cgroups_for(tree.root(), CgroupHost{.version = 2}, "box.1", limits).empty());
+}
+
+TEST_F(NativeCgroups, what_a_server_gets_follows_from_its_limits) {
+  wire::ServerLimits server;
+  for (const Value value :
+       {Value::kMemory, Value::kProcesses, Value::kQuota, Value::kQuotaOfAll, Value::kZero, Value::kOne})
+    EXPECT_EQ(init::group_value(value, server), "") << "no limit";
+  server.memory_bytes = 160ull << 20;
+  server.processes = 20;
+  server.processors = 250;
+  EXPECT_EQ(init::group_value(Value::kMemory, server), std::to_string(174ull << 20));
+  EXPECT_EQ(init::group_value(Value::kProcesses, server), "22");
+  EXPECT_EQ(init::group_value(Value::kQuota, server), "25000");
+  EXPECT_EQ(init::group_value(Value::kQuotaOfAll, server), "25000 100000");
+  EXPECT_EQ(init::group_value(Value::kZero, server), "0");
+  EXPECT_EQ(init::group_value(Value::kOne, server), "1");
+  server.processors = 1;
+  EXPECT_EQ(init::group_value(Value::kQuota, server), "1000") << "the kernel takes no less";
+}
+
+// A folder in place of a control group: files cannot be made in a real one, so they stand there before.
+TEST_F(NativeCgroups, version_2_puts_pid_1_into_a_leaf_before_it_passes_controllers_on) {
+  wire::BuildCgroup group;
+  group.directory = tree.dir("box.1");
+  group.pass_on = "+memory +pids";
+  group.servers = {{Value::kMemory, "memory.max"}};
+  tree.file("box.1/cgroup.subtree_control");
+  const auto opened = init::ServerGroups::open({group});
+  ASSERT_TRUE(opened);
+  EXPECT_TRUE(opened->any());
+  // The leaf has no cgroup.procs here, so PID 1 cannot go there, and nothing is passed on while it is not there.
+  EXPECT_FALSE(opened->settle());
+  EXPECT_TRUE(std::filesystem::is_directory(tree.path("box.1/leaf")));
+  EXPECT_EQ(std::filesystem::file_size(tree.path("box.1/cgroup.subtree_control")), 0u);
+}
+
+TEST_F(NativeCgroups, a_group_of_one_server_only_is_none_of_its_own) {
+  wire::BuildCgroup group;
+  group.directory = tree.dir("box.1");
+  group.kills = "memory.events";
+  group.peak = "memory.peak";
+  tree.file("box.1/memory.events", "low 0\noom 2\noom_kill 3\n");
+  tree.file("box.1/memory.peak", "4096\n");
+  const auto opened = init::ServerGroups::open({group});
+  ASSERT_TRUE(opened);
+  EXPECT_FALSE(opened->any());
+  const init::GroupMemory memory = opened->memory_of(init::kWholeGroup);
+  EXPECT_EQ(memory.kills, 3u);
+  EXPECT_EQ(memory.peak, 4096u);
+}
+
+TEST_F(NativeCgroups, a_sandbox_goes_with_the_groups_of_its_servers) {
+  tree.dir("box.1/s1");
+  tree.dir("box.1/leaf");
+  EXPECT_TRUE(remove_cgroup(tree.path("box.1")));
+  EXPECT_FALSE(std::filesystem::exists(tree.path("box.1")));
+  EXPECT_TRUE(remove_cgroup(tree.path("box.1"))) << "gone already";
+}
+
+}  // namespace
+}  // namespace mcpbox::box

@@ -18,6 +18,7 @@
 #include "app/verbs/client_verbs.h"
 #include "app/verbs/config_verbs.h"
 #include "app/verbs/doctor.h"
+#include "app/verbs/doctor_attack.h"
 #include "app/verbs/egress_verbs.h"
 #include "app/verbs/env_verbs.h"
 #include "app/verbs/pull_verb.h"
@@ -379,7 +380,12 @@ int run_command_line(int argc, char** argv) {
   verb = app.add_subcommand("doctor", "Examine this machine: engine, image, kernel, directories");
   add_engine(verb, common);
   add_format(verb, common);
-  verb->callback([&] { code = doctor(common.engine, common.json()); });
+  bool attack = false;
+  verb->add_flag(
+      "--attack", attack,
+      "Start two servers, let one attack the other, and say what got through; exit code 1 when something did");
+  verb->callback(
+      [&] { code = attack ? doctor_attack(common.engine, common.json()) : doctor(common.engine, common.json()); });
 
   CLI::App* image = app.add_subcommand("image", "The images that sandboxes are made from");
   image->require_subcommand(1);

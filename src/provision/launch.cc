@@ -250,9 +250,9 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
   process.alone = sandbox.options().alone;
   if (!process.alone && sandbox.spaces() == "none") {
     launch.notes.emplace_back(
-        "this engine gives servers no namespaces of their own, so in a shared sandbox /tmp is closed and no port can "
-        "be "
-        "opened; `isolation: dedicated` opens both");
+        "this engine gives servers no namespaces of their own, so in a shared sandbox /tmp and /dev/shm are closed and "
+        "no "
+        "port can be opened; `isolation: dedicated` opens them");
   }
   co_return launch;
 }

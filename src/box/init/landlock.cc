@@ -72,12 +72,10 @@ int add_system(Ruleset& ruleset, bool own_spaces, std::string& step) {
   for (const char* path : kReadDevices) {
     if (int error = add(path, kReadFile)) return error;
   }
-  if (own_spaces) {
-    for (const char* path : {"/tmp", "/dev/pts", "/dev/ptmx", "/dev/tty"}) {
-      if (int error = add(path, ruleset.everything())) return error;
-    }
+  if (!own_spaces) return 0;  // a neighbour would see what is made there, fill it, and squat on names
+  for (const char* path : {"/tmp", "/dev/pts", "/dev/ptmx", "/dev/tty"}) {
+    if (int error = add(path, ruleset.everything())) return error;
   }
-  // multiprocessing of Python keeps its semaphores and shared memory there.
   return add("/dev/shm", ruleset.everything() & ~kExecute);
 }
 

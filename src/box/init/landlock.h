@@ -18,8 +18,8 @@ int landlock_abi();
 struct LandlockRules {
   std::vector<std::string> read_write;  // everything beneath: also run, rename, truncate
   std::vector<std::string> read_only;   // everything beneath: read and run
-  bool system = true;                   // the read-only system, the harmless devices, /dev/shm
-  // The process has its mounts and its network to itself: it may use /tmp, terminals and every port.
+  bool system = true;                   // the read-only system and the harmless devices
+  // The process has its mounts and its network to itself: it may use /tmp, /dev/shm, terminals and every port.
   bool own_spaces = false;
   std::vector<std::uint16_t> connect_ports;
   std::vector<std::uint16_t> bind_ports;

@@ -193,6 +193,7 @@ box::ProcessSpec InstallRun::spec_of(const workspace::InstallStep& step, std::st
   spec.uid = uid_;
   spec.gid = uid_;
   spec.nice = 10;
+  spec.alone = true;  // an installation has its sandbox to itself
   spec.limits.processes = 512;
   spec.server = request_.limits;
   for (const char* child : {"/env", "/home", "/tmp", "/cache"}) spec.server.own.push_back(tree_ + child);

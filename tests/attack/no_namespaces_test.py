@@ -11,6 +11,8 @@ from engine_in_between import EngineInBetween
 from own_namespaces_test import SELF_TALK, SHARED, SOURCE, TMP
 from program import Home, until
 from published_ports_test import ANSWER, ask, free_port
+from server_disk_test import BYTES
+from server_memory_test import FORKS, LIMIT, SMALL
 
 
 REFUSAL = b'{"message":"invalid --security-opt: seccomp profiles are not for everybody"}'
@@ -77,6 +79,19 @@ class NoNamespaces(unittest.TestCase):
         until(lambda: self.home.run("call", "own", "py", "code=1").returncode == 0, "it answers", 90)
         self.assertEqual(self.py("own", ANSWER + f"serve('own', {port})"), "")
         self.assertEqual(ask(port), "own hello\nbye\n")
+
+    def test_limits_of_each_server_hold_there_too(self):
+        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"memory_mb": LIMIT, "pids_limit": 100, "disk_mb": 64}}
+        hogs = {"small": (SMALL, "memory"), "forks": (FORKS, "processes"), "bytes": (BYTES, "disk")}
+        self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in (*hogs, "neighbour")}}))
+        self.home.serve(engine=self.address)
+        until(self.home.answers, "the daemon answers")
+        until(lambda: all(server["state"] == "connected" for server in self.home.status()["servers"]), "all servers are there", 90)
+        for name, (code, what) in hogs.items():
+            with self.subTest(name):
+                ended = self.home.run("call", name, "py", "--json", json.dumps({"code": code}))
+                self.assertRegex(ended.stderr, f"server '{name}' was ended: it used [0-9,]+ .*{what}")
+                self.assertEqual(self.py("neighbour", "print('pong')"), "pong\n")
 
     def test_what_was_found_out_is_remembered(self):
         def run():

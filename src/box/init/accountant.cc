@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -48,7 +49,11 @@ Accountant::Accountant(EventLoop& loop, CloseLook close_look, Passed passed)
     : loop_(loop),
       close_look_(std::move(close_look)),
       passed_(std::move(passed)),
-      proc_(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+      proc_(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  // The others are for PID 1's own work.
+  struct rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) most_open_ = static_cast<std::size_t>(files.rlim_cur / 2);
+}
 
 void Accountant::watch(pid_t pid, uid_t uid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
                        unsigned ours) {
@@ -125,8 +130,13 @@ void Accountant::count(pid_t pid) {
   if (read && !read_status_of(pid, known)) known.uid = 0;
   const auto server = watched_.find(known.uid);
   if (known.uid == 0 || server == watched_.end()) return;
+  UniqueFd now;  // closed again
+  if (!known.pages) (known_.size() < most_open_ ? known.pages : now) = open_pages(proc_.get(), pid);
   ProcPages pages;
-  if (!read_pages(proc_.get(), pid, pages)) return;
+  if (!read_pages(known.pages ? known.pages.get() : now.get(), pages)) {
+    known_.erase(found);  // its number may be another's by now
+    return;
+  }
   const std::uint64_t moved =
       pages.shared > known.shared_pages ? pages.shared - known.shared_pages : known.shared_pages - pages.shared;
   if (read || moved > kSharedStep) {

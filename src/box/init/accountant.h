@@ -5,7 +5,7 @@
 // what they share with each other, a closer look by a helper says so (close_look.h). What the kernel buffers for a
 // server (pipes, sockets) is not counted.
 //
-// Lives on PID 1's loop. A look costs 2 µs a process of a server; more than fit into one reading of a directory (about
+// Lives on PID 1's loop. A look costs 1 µs a process of a server; more than fit into one reading of a directory (about
 // a thousand) are looked at one turn of the loop after the other.
 #pragma once
 
@@ -49,7 +49,8 @@ class Accountant {
     ServerSum sum;  // of the round under way
   };
   struct Known {
-    uid_t uid = 0;  // 0: not of a server, as far as was seen
+    uid_t uid = 0;   // 0: not of a server, as far as was seen
+    UniqueFd pages;  // its statm, as long as not too many are open
     std::uint64_t round = 0;
     std::uint64_t shared_pages = 0;                   // when its status was read
     std::uint64_t shared = 0, tables = 0, tasks = 1;  // as its status said
@@ -67,6 +68,7 @@ class Accountant {
   UniqueFd proc_;
   std::map<uid_t, Watched> watched_;
   std::unordered_map<pid_t, Known> known_;
+  std::size_t most_open_ = 0;  // of Known::pages, over the whole
   std::uint64_t round_ = 0;
   bool in_round_ = false;
   std::chrono::microseconds cost_{0};  // of the round under way

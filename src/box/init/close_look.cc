@@ -42,7 +42,7 @@ Op<std::string> look_closely(uid_t uid, const std::vector<pid_t>& pids) {
     std::uint64_t bytes = 0;
     ProcPages pages;
     if (!read_rollup(proc.get(), pid, bytes)) {
-      if (!read_pages(proc.get(), pid, pages)) continue;
+      if (UniqueFd statm = open_pages(proc.get(), pid); !statm || !read_pages(statm.get(), pages)) continue;
       bytes = pages.resident > pages.shared ? pages.resident - pages.shared : 0;
       bytes += status.shared;
     }

@@ -30,14 +30,14 @@ using std::chrono::milliseconds;
 constexpr milliseconds kTick{100};
 constexpr unsigned kStep = 2000;                // entries; some milliseconds
 constexpr std::uint64_t kGrowth = 16ull << 20;  // less is nobody's fault that a disk is full
-constexpr std::size_t kMaxOrder = 2 << 20;
+constexpr std::size_t kMaxOrder = 256 << 10;    // more than a socket takes
 
 struct Device {
   dev_t number = 0;
   UniqueFd folder;  // for fstatvfs(3)
 };
 
-// The file system of the moment; those who work wait for none while they are looked at.
+// Of a file system, or of all that a server writes to.
 struct State {
   FreeSpace free;
   std::uint64_t floor = 0;
@@ -90,22 +90,24 @@ class Walker {
  private:
   bool take_orders();
   void begin(Watch& watch, const WalkOrder& order);
-  void look_at_devices(Watch& watch, State& state) const;
+  void look_at_devices(const Watch& watch, State& state);
   bool work();  // whether there is more to do at once
   void finish(Watch& watch, Clock::time_point now);
   void mind_the_floor(Clock::time_point now);
   void tell(const Watch& watch, const wire::PassedLimit& passed) const;
 
   int link_;
+  std::vector<std::pair<dev_t, State>> looked_;  // in this turn: servers mostly share their file systems
+  std::string packet_;
   std::map<std::uint32_t, Watch> watches_;
   std::optional<Clock::time_point> low_since_, ended_;
 };
 
 bool Walker::take_orders() {
-  std::string packet(kMaxOrder, '\0');
+  if (packet_.empty()) packet_.resize(kMaxOrder);
   ssize_t got = 0;
-  while ((got = ::recv(link_, packet.data(), packet.size(), MSG_DONTWAIT)) > 0) {
-    wire::Decoder decoder(std::string_view(packet).substr(0, static_cast<std::size_t>(got)));
+  while ((got = ::recv(link_, packet_.data(), packet_.size(), MSG_DONTWAIT)) > 0) {
+    wire::Decoder decoder(std::string_view(packet_).substr(0, static_cast<std::size_t>(got)));
     WalkOrder order;
     decoder(order);
     if (!decoder.done()) return false;
@@ -131,15 +133,24 @@ void Walker::begin(Watch& watch, const WalkOrder& order) {
   }
 }
 
-void Walker::look_at_devices(Watch& watch, State& state) const {
+State look_at(const Device& device) {
+  State state;
+  struct statvfs info{};
+  if (::fstatvfs(device.folder.get(), &info) != 0) return state;
+  state.free = {static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize, info.f_favail};
+  state.floor = floor_of(static_cast<std::uint64_t>(info.f_blocks) * info.f_frsize);
+  state.low = state.free.bytes < state.floor;
+  return state;
+}
+
+void Walker::look_at_devices(const Watch& watch, State& state) {
   for (const Device& device : watch.devices) {
-    struct statvfs info{};
-    if (::fstatvfs(device.folder.get(), &info) != 0) continue;
-    const std::uint64_t bytes = static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
-    const std::uint64_t floor = floor_of(static_cast<std::uint64_t>(info.f_blocks) * info.f_frsize);
-    state.free.bytes += bytes;
-    state.free.files += info.f_favail;
-    if (bytes < floor) state.low = true, state.floor = floor;
+    auto found = std::ranges::find(looked_, device.number, &std::pair<dev_t, State>::first);
+    if (found == looked_.end()) found = looked_.insert(looked_.end(), {device.number, look_at(device)});
+    const State& one = found->second;
+    state.free.bytes += one.free.bytes;
+    state.free.files += one.free.files;
+    if (one.low) state.low = true, state.floor = one.floor;
   }
 }
 
@@ -216,6 +227,7 @@ void Walker::tell(const Watch& watch, const wire::PassedLimit& passed) const {
 
 void Walker::run() {
   while (true) {
+    looked_.clear();
     const auto began = Clock::now();
     const bool more = work();
     const auto now = Clock::now();

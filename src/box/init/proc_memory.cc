@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/unique_fd.h"
-
 namespace mcpbox::box::init {
 namespace {
 
@@ -20,15 +18,10 @@ std::uint64_t number_after(const char* text, const char* name) {
 // Its name comes first, in which the kernel escapes line feeds.
 constexpr std::uint64_t kKibi = 1024;
 
-template <std::size_t Size>
-bool read_text(int proc, pid_t pid, const char* file, char (&buffer)[Size]) {
+UniqueFd open_file(int proc, pid_t pid, const char* file) {
   char name[48];
   ::snprintf(name, sizeof name, "%d/%s", pid, file);
-  UniqueFd fd(::openat(proc, name, O_RDONLY | O_CLOEXEC));
-  const ssize_t got = fd ? ::read(fd.get(), buffer, Size - 1) : -1;
-  if (got <= 0) return false;
-  buffer[got] = '\0';
-  return true;
+  return UniqueFd(::openat(proc, name, O_RDONLY | O_CLOEXEC));
 }
 
 }  // namespace
@@ -45,22 +38,37 @@ bool parse_status(const char* text, ProcStatus& status) {
 }
 
 bool parse_pages(const char* text, ProcPages& pages) {
-  unsigned long long size = 0, resident = 0, shared = 0;
-  if (::sscanf(text, "%llu %llu %llu", &size, &resident, &shared) != 3) return false;
   static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  pages.resident = resident * page;
-  pages.shared = shared * page;
+  std::uint64_t numbers[3] = {};  // size, resident, shared
+  for (std::uint64_t& number : numbers) {
+    char* end = nullptr;
+    number = ::strtoull(text, &end, 10);
+    if (end == text) return false;
+    text = end;
+  }
+  pages = {numbers[1] * page, numbers[2] * page};
   return true;
 }
 
 bool read_status(int proc, pid_t pid, ProcStatus& status) {
+  UniqueFd fd = open_file(proc, pid, "status");
   char buffer[4096];
-  return read_text(proc, pid, "status", buffer) && parse_status(buffer, status);
+  const ssize_t got = fd ? ::read(fd.get(), buffer, sizeof buffer - 1) : -1;
+  if (got <= 0) return false;
+  buffer[got] = '\0';
+  return parse_status(buffer, status);
 }
 
-bool read_pages(int proc, pid_t pid, ProcPages& pages) {
+UniqueFd open_pages(int proc, pid_t pid) {
+  return open_file(proc, pid, "statm");
+}
+
+bool read_pages(int statm, ProcPages& pages) {
   char buffer[128];
-  return read_text(proc, pid, "statm", buffer) && parse_pages(buffer, pages);
+  const ssize_t got = ::pread(statm, buffer, sizeof buffer - 1, 0);
+  if (got <= 0) return false;
+  buffer[got] = '\0';
+  return parse_pages(buffer, pages);
 }
 
 }  // namespace mcpbox::box::init

@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "app/compose/config_file.h"
 #include "app/compose/paths.h"
+#include "app/compose/problems.h"
 #include "app/compose/run.h"
 #include "app/compose/serve.h"
 #include "app/exit_code.h"
@@ -58,6 +60,7 @@ struct Common {
   std::string engine;
   std::string format = "table";
   std::string socket;
+  std::string config;
   bool json() const { return format == "json"; }
 };
 
@@ -73,6 +76,33 @@ void add_socket(CLI::App* verb, Common& common) {
   verb->add_option("--socket", common.socket, "Control socket of the daemon")
       ->type_name("PATH")
       ->default_str(default_socket());
+}
+
+// Which daemon: as add_socket(), or by its configuration.
+void add_daemon(CLI::App* verb, Common& common) {
+  verb->add_option("-c,--config", common.config,
+                   "Configuration of that daemon, if it names a socket or a state directory")
+      ->type_name("FILE");
+  add_socket(verb, common);
+}
+
+struct DaemonPlace {
+  ClientOptions client;
+  std::string state_dir;  // empty = default
+};
+// Nothing: the configuration cannot be read, and that was said.
+std::optional<DaemonPlace> daemon_place(const Common& common) {
+  config::DaemonSettings named;
+  if (!common.config.empty()) {
+    auto loaded = load_config_place(common.config, config::Image::kLeftOut);
+    if (!loaded) {
+      print_problems(loaded.error());
+      return std::nullopt;
+    }
+    named = std::move(loaded->daemon);
+  }
+  std::string socket = !common.socket.empty() ? common.socket : named.socket.empty() ? default_socket() : named.socket;
+  return DaemonPlace{{std::move(socket), common.json()}, std::move(named.state_dir)};
 }
 
 // What `run` has, and `explain` takes as well, so that a command line can be explained as it is.
@@ -224,8 +254,9 @@ int run_command_line(int argc, char** argv) {
 
   int code = kOk;
   Common common;
-  const auto client = [&] {
-    return ClientOptions{common.socket.empty() ? default_socket() : common.socket, common.json()};
+  const auto ask = [&](const auto& question) {
+    const auto place = daemon_place(common);
+    code = place ? question(*place) : kUsage;
   };
 
   RunOptions run;
@@ -257,20 +288,20 @@ int run_command_line(int argc, char** argv) {
   });
 
   verb = app.add_subcommand("ps", "List the servers with their state");
-  add_socket(verb, common);
+  add_daemon(verb, common);
   add_format(verb, common);
   ListOptions list;
   verb->add_flag("--phases", list.phases, "Show how long each phase of the start took");
   verb->add_option("--wait", list.wait, "Wait up to so many seconds until every server is connected, stopped or failed")
       ->type_name("SECONDS");
-  verb->callback([&] { code = list_servers(client(), list); });
+  verb->callback([&] { ask([&](const DaemonPlace& at) { return list_servers(at.client, list); }); });
 
   std::string server;
   verb = app.add_subcommand("tools", "List the tools of a server, or of all");
   verb->add_option("server", server, "Name of the server");
-  add_socket(verb, common);
+  add_daemon(verb, common);
   add_format(verb, common);
-  verb->callback([&] { code = list_tools(client(), server); });
+  verb->callback([&] { ask([&](const DaemonPlace& at) { return list_tools(at.client, server); }); });
 
   CallOptions call;
   verb = app.add_subcommand("call", "Call a tool");
@@ -283,9 +314,9 @@ int run_command_line(int argc, char** argv) {
   verb->add_option("--json", call.json, "All arguments as one JSON object; - reads it from stdin")
       ->type_name("OBJECT")
       ->excludes("arguments");
-  add_socket(verb, common);
+  add_daemon(verb, common);
   add_format(verb, common);
-  verb->callback([&] { code = call_tool(client(), call); });
+  verb->callback([&] { ask([&](const DaemonPlace& at) { return call_tool(at.client, call); }); });
 
   bool follow = false;
   bool install_log = false;
@@ -295,24 +326,27 @@ int run_command_line(int argc, char** argv) {
   verb->add_flag("--install", install_log,
                  "Show what the newest installation of its dependencies printed; needs no daemon")
       ->excludes("--follow");
-  add_socket(verb, common);
+  add_daemon(verb, common);
   add_format(verb, common);
-  verb->callback(
-      [&] { code = install_log ? show_install_log(server, common.json()) : show_logs(client(), server, follow); });
+  verb->callback([&] {
+    ask([&](const DaemonPlace& at) {
+      return install_log ? show_install_log(server, at.state_dir, common.json()) : show_logs(at.client, server, follow);
+    });
+  });
 
   bool fresh = false;
   verb = app.add_subcommand("restart", "Stop a server and start it again");
   verb->add_option("server", server, "Name of the server")->required();
   verb->add_flag("--fresh", fresh, "Stage its folder again, also where the server may have changed its copy");
-  add_socket(verb, common);
+  add_daemon(verb, common);
   add_format(verb, common);
-  verb->callback([&] { code = restart_server(client(), server, fresh); });
+  verb->callback([&] { ask([&](const DaemonPlace& at) { return restart_server(at.client, server, fresh); }); });
 
   verb = app.add_subcommand("stop", "Stop a server until it is restarted");
   verb->add_option("server", server, "Name of the server")->required();
-  add_socket(verb, common);
+  add_daemon(verb, common);
   add_format(verb, common);
-  verb->callback([&] { code = stop_server(client(), server); });
+  verb->callback([&] { ask([&](const DaemonPlace& at) { return stop_server(at.client, server); }); });
 
   PullVerb pulling;
   verb =
@@ -330,9 +364,9 @@ int run_command_line(int argc, char** argv) {
   verb->add_flag("--force", pulling.force,
                  "Write over conflicts; what is here stays beside them as NAME.before-pull-N");
   verb->add_flag("--delete", pulling.delete_missing, "Delete here what the server deleted");
-  add_socket(verb, common);
+  add_daemon(verb, common);
   add_format(verb, common);
-  verb->callback([&] { code = pull_changes(client(), pulling); });
+  verb->callback([&] { ask([&](const DaemonPlace& at) { return pull_changes(at.client, pulling); }); });
 
   DownOptions ending;
   verb = app.add_subcommand("down", "End the daemon and remove its sandboxes, also those that a killed daemon left");

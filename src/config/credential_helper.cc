@@ -19,6 +19,9 @@
 namespace mcpbox::config {
 namespace {
 
+// The only words that the protocol has (docker-credential-helpers, credentials/error.go).
+constexpr std::string_view kNoSuchKey = "credentials not found in native keychain";
+
 constexpr std::size_t kMaxName = 64, kMaxKey = 1024, kMaxAnswer = 64u << 10;
 
 bool is_helper_name(std::string_view name) {
@@ -39,15 +42,16 @@ Result<Secret> read_answer(const std::string& program, const net::ChildExit& end
   if (end.signal != 0) return fail(Code::kUnavailable, fmt::format("{} was ended by signal {}", program, end.signal));
   if (end.code != 0) {
     const std::string_view said = trim(written.out).empty() ? trim(written.err) : trim(written.out);
-    return fail(Code::kUnavailable, fmt::format("{} ended with exit code {}{}{}", program, end.code,
-                                                said.empty() ? "" : ": ", printable(said, 200)));
+    return fail(said.starts_with(kNoSuchKey) ? Code::kNotFound : Code::kUnavailable,
+                fmt::format("{} ended with exit code {}{}{}", program, end.code, said.empty() ? "" : ": ",
+                            printable(said, 200)));
   }
   auto answer = json::Value::parse(written.out);
   const Secret text(std::move(written.out));
   if (!answer || !(*answer)["Secret"].is_string())
     return fail(Code::kDataLoss, program + " did not answer as docker-credential-helpers do ({\"Secret\": \"…\"})");
   Secret secret((*answer)["Secret"].string_or());
-  if (secret.empty()) return fail(Code::kUnavailable, program + " has an empty secret for this key");
+  if (secret.empty()) return fail(Code::kNotFound, program + " has an empty secret for this key");
   if (secret.reveal().contains('\0')) return fail(Code::kDataLoss, program + " gave a NUL byte; it is no text");
   return secret;
 }

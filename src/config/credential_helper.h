@@ -25,7 +25,7 @@ Result<std::string> find_helper(const HelperKey& key);
 
 // Runs the program in mcpbox's own environment, for at most `timeout`, and reads at most 64 KiB of what it writes. No
 // message holds anything of the answer but what a helper that failed says. Errors: kNotFound when there is no such
-// program, kUnavailable when it has no such secret or failed, kTimeout, kDataLoss when the answer cannot be read.
+// program or secret, kUnavailable when it failed, kTimeout, kDataLoss when the answer cannot be read.
 Task<Result<Secret>> ask_helper(HelperKey key, std::chrono::milliseconds timeout = std::chrono::seconds(30));
 // The same, on a loop of its own. Blocks.
 Result<Secret> ask_helper_now(const HelperKey& key);

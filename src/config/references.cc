@@ -8,14 +8,25 @@
 namespace mcpbox::config {
 namespace {
 
+// A helper that hangs, or fails with words of its own, may be well in two seconds. What it does not have, it will not.
+bool waiting_helps(Code code) {
+  return code == Code::kUnavailable || code == Code::kTimeout || code == Code::kResourceExhausted;
+}
+
 // The helpers were asked already.
 struct Asked final : Sources {
   Asked(const Sources& others, const HelperAnswers& helpers) : rest(others), answers(helpers) {}
-  const char* env(const std::string& name) const override { return rest.env(name); }
+  // Nobody sets a variable of ours while we run.
+  const char* env(const std::string& name) const override {
+    const char* const value = rest.env(name);
+    for_good = for_good || value == nullptr;
+    return value;
+  }
   std::expected<std::string, std::string> file(const std::string& path) const override { return rest.file(path); }
   Result<Secret> helper(const HelperKey& key) const override {
     const auto found = answers.find(key);
     if (found == answers.end()) return fail(Code::kInternal, "nobody asked this helper");
+    for_good = for_good || (!found->second && !waiting_helps(found->second.error().code()));
     return found->second;
   }
 
@@ -23,6 +34,7 @@ struct Asked final : Sources {
 
   const Sources& rest;
   const HelperAnswers& answers;
+  mutable bool for_good = false;  // something is missing that waiting does not bring
 };
 
 }  // namespace
@@ -39,7 +51,8 @@ Result<void> read_again(ServerSettings& settings, const HelperAnswers& answers, 
     sort_by_place(problems);
     std::string text;
     for (const Problem& problem : problems) text += (text.empty() ? "" : "; ") + problem.text();
-    return fail(Code::kUnavailable, text + " (it is read again at each start)");
+    return fail(asked.for_good ? Code::kFailedPrecondition : Code::kUnavailable,
+                text + " (it is read again at each start)");
   }
   settings.command = std::move(fresh.command);
   settings.args = std::move(fresh.args);

@@ -23,7 +23,7 @@ struct ServerReferences {
 
 // Puts what the references give now into `settings`, and into settings.secrets all that they gave. `answers` has those
 // of ServerReferences::helpers. Reads files; blocks. An error leaves the settings as they were; its message names place
-// and cause of each problem.
+// and cause of each problem. kUnavailable: it may be there soon; kFailedPrecondition: not without somebody's doing.
 Result<void> read_again(ServerSettings& settings, const HelperAnswers& answers, const Sources& sources = {});
 
 }  // namespace mcpbox::config

@@ -28,6 +28,13 @@ constexpr Source kSources[] = {{"node", kNode},
 
 }  // namespace
 
+std::string_view how_to_install(std::string_view program) {
+  for (const Source& source : kSources) {
+    if (source.program == program) return source.how;
+  }
+  return "install it for the whole machine, below /usr, or show its folder (--mount, mounts)";
+}
+
 std::string missing_program_hint(std::string_view program, std::string_view image_id) {
   const std::string_view name =
       program.substr(program.rfind('/') == std::string_view::npos ? 0 : program.rfind('/') + 1);
@@ -42,15 +49,11 @@ std::string missing_program_hint(std::string_view program, std::string_view imag
     return fmt::format("the image{} does not have {}: use one that has it (--image, box.image)", tag,
                        printable(name, 80));
   }
-  std::string_view how = "install it for the whole machine, below /usr, or show its folder (--mount, mounts)";
-  for (const Source& source : kSources) {
-    if (source.program == name) how = source.how;
-  }
   return fmt::format(
       "the engine shows this machine's own system, and {} is not in it: {}, or use a rootfs that has it "
       "(--rootfs DIR), or a "
       "Docker-compatible engine, whose runner image has Node.js, Python and uv",
-      printable(name, 80), how);
+      printable(name, 80), how_to_install(name));
 }
 
 }  // namespace mcpbox::provision

@@ -10,4 +10,7 @@ namespace mcpbox::provision {
 // system), or that the image lacks it. `image_id` is the profile's; `program` is argv[0] as it was started.
 std::string missing_program_hint(std::string_view program, std::string_view image_id);
 
+// How this machine gets the program: "install uv (…)".
+std::string_view how_to_install(std::string_view program);
+
 }  // namespace mcpbox::provision

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <boost/asio/this_coro.hpp>
 #include <utility>
 
@@ -125,6 +126,11 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
     auto policy = co_await net::offload(context_.pool, std::move(read));
     if (!policy) co_return fail(std::move(policy).error());
     client.policy = std::move(*policy);
+    // A host that a rule names is no secret, though a variable has it, too.
+    std::erase_if(start.secrets, [&](const Secret& secret) {
+      return std::ranges::find(client.policy.allow, secret.reveal()) != client.policy.allow.end();
+    });
+    client.secrets = std::move(start.secrets);
     auto granted = co_await context_.egress->grant(std::move(client));
     if (!granted) co_return fail(std::move(granted).error());
     holds.egress = std::move(*granted);

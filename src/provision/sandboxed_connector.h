@@ -45,6 +45,7 @@ struct SandboxedStart {
   box::SandboxOptions sandbox;        // with mounts_for(plan)
   config::ServerNetwork network;
   std::map<std::string, Secret> env;  // the server's own variables; those of the plan win
+  std::vector<Secret> secrets;        // among them, or elsewhere in what it is started with
   Secret egress_token;                // egress::egress_token()
   StagePolicy policy;
   std::chrono::seconds timeout{300};  // for the installation, and for each folder

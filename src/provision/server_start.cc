@@ -76,6 +76,7 @@ Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSett
   start.plan = std::move(planned->plan);
   start.uids = planned->uids;
   start.sandbox = sandbox_of(host, settings, id, start.plan, std::move(image));
+  start.secrets = secrets_of(settings);
   start.network = std::move(settings.box.network);
   start.ports = std::move(settings.box.ports);
   for (const auto* values : {&settings.box.env, &settings.env}) {

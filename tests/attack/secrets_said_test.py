@@ -1,5 +1,5 @@
-"""A server writes its secrets down wherever mcpbox shows its words: error texts of initialize, refusals of calls, names, a
-program that is not there."""
+"""A server writes its secrets down wherever mcpbox shows its words: error texts of initialize, refusals of calls,
+names, a program that is not there, hosts that it asks for."""
 import base64
 import json
 import pathlib
@@ -69,13 +69,16 @@ class SecretsSaid(unittest.TestCase):
         (self.home.root / "program").write_text(f"/opt/{TOKEN}\n")
 
     def serve(self, servers):
-        self.home.config.write_text("version: 1\nservers:\n" + "".join(f"  {name}: {json.dumps(server)}\n" for name, server in servers.items()))
+        lines = [f"  {name}: {json.dumps(server)}\n" for name, server in servers.items()]
+        self.home.config.write_text("version: 1\nservers:\n" + "".join(lines))
         with open(self.home.root / "said", "wb") as said:
             self.home.serve(self.engine, stderr=said)
-        until(lambda: self.home.run("ps", "--wait", "60", timeout=120).returncode in (0, 5), "all are started or failed", 120)
+        until(lambda: self.home.run("ps", "--wait", "60", timeout=120).returncode in (0, 5),
+              "all are started or failed", 120)
 
     def everything(self, servers, calls=()):
-        texts = [self.home.run("ps").stdout, self.home.run("ps", "--format", "json").stdout, (self.home.root / "said").read_text()]
+        texts = [self.home.run("ps").stdout, self.home.run("ps", "--format", "json").stdout,
+                 (self.home.root / "said").read_text()]
         for name in servers:
             texts += [self.home.run("logs", name).stdout, self.home.run("logs", name, "--format", "json").stdout]
             for form in ([], ["--format", "json"]):
@@ -89,7 +92,8 @@ class SecretsSaid(unittest.TestCase):
                 self.assertNotIn(needle, text)
 
     def speaks(self, first, refusal, **env):
-        return {"command": "python3", "args": ["-c", SERVER, first, refusal], "env": {"SECRET": "${file:secret}", **env}}
+        return {"command": "python3", "args": ["-c", SERVER, first, refusal],
+                "env": {"SECRET": "${file:secret}", **env}}
 
     def test_in_whatever_spelling(self):
         for how in ("initialize", "call"):
@@ -120,6 +124,27 @@ class SecretsSaid(unittest.TestCase):
         for text in texts:
             self.assertNotRegex(text, rf"\b{PIN}\b")
         self.assertIn("pin *** is wrong, 14711 is not", texts[0])
+
+    def test_as_a_host_that_is_asked_for(self):
+        ask = ("import os, sys, urllib.request as r\n"
+               "for host in os.environ['T'] + '.test', os.environ['H']:\n"
+               "  try: r.urlopen('https://' + host, timeout=20)\n"
+               "  except OSError as error: print(error, file=sys.stderr)\n")
+        audit = self.home.root / "state" / "egress" / "egress.jsonl"
+
+        def hosts(server):
+            lines = map(json.loads, audit.read_text().splitlines() if audit.exists() else [])
+            return {line["host"] for line in lines if line["server"] == server}
+        ended = self.home.run("run", "--engine", self.engine, "--direct", "--env", f"T={TOKEN}",
+                              "--env", "H=named.test", "--allow", "named.test", "--", "python3", "-c", ask, timeout=120)
+        self.assertIn("403", ended.stderr)
+        # What a rule names is no secret, whoever has it in a variable too.
+        self.assertEqual(hosts("python3"), {"***.test", "named.test"})
+        self.serve({"asks": {"command": "python3", "args": ["-c", ask + SERVER, "", ""],
+                             "env": {"T": TOKEN, "H": "named.test"}}})
+        until(lambda: hosts("asks") == {"***.test", "***"}, "both were asked for", 60)
+        self.assertNotIn(TOKEN.lower(), audit.read_text().lower())
+        self.assertNotIn(TOKEN.lower(), self.home.run("egress", "tail").stdout.lower())
 
     def test_by_a_run(self):
         ended = self.home.run("run", "--engine", self.engine, "-e", f"TOKEN={TOKEN}", "--", f"/opt/{TOKEN}")

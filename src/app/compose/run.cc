@@ -29,6 +29,7 @@
 #include "base/text.h"
 #include "box/bind_equipment.h"
 #include "box/sandbox.h"
+#include "config/keys.h"
 #include "config/settings.h"
 #include "egress/control/service.h"
 #include "hosting/sandbox_backend.h"
@@ -219,7 +220,10 @@ class Run final : provision::StartReport {
     start.network = std::move(*network);
     start.ports = std::move(*ports);
     start.tell_later = [](std::string_view line) { say(line); };
-    for (auto& [name, value] : *env) start.env[name] = Secret(std::move(value));
+    for (auto& [name, value] : *env) {
+      if (config::is_secret_variable(name, value)) start.secrets.emplace_back(value);
+      start.env[name] = Secret(std::move(value));
+    }
     start.egress_token = egress::egress_token();
     start.timeout = std::chrono::seconds(options_.timeout_sec);
     start.nice = 0;

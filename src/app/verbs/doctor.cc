@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <string>
@@ -28,6 +29,7 @@
 #include "egress/control/service.h"
 #include "json/writer.h"
 #include "provision/egress_policy.h"
+#include "provision/missing_program.h"
 
 namespace mcpbox::app {
 namespace {
@@ -50,6 +52,26 @@ std::string_view name_of(Finding::Verdict verdict) {
       return "missing";
   }
   return "missing";
+}
+
+// Where sandboxes show this machine's own system, it has to have what servers are started and installed with. `tools`:
+// the folders of the user's PATH that they see besides, at the same place.
+void judge_programs(std::vector<std::string> tools, std::vector<Finding>& findings) {
+  for (const char* folder : {"/usr/local/bin", "/usr/bin", "/bin"}) tools.emplace_back(folder);
+  constexpr std::pair<const char*, const char*> kNeeded[] = {
+      {"node", "servers written for Node.js"},
+      {"npx", "servers of `npx` and Node projects with dependencies"},
+      {"python3", "servers written in Python"},
+      {"uv", "servers of `uvx` and Python projects with dependencies"}};
+  for (const auto& [program, who] : kNeeded) {
+    const auto has = [name = program](const std::string& folder) {
+      return ::access((folder + "/" + name).c_str(), X_OK) == 0;
+    };
+    if (std::ranges::any_of(tools, has)) continue;
+    findings.push_back({kDegraded, "toolchain",
+                        fmt::format("{} is not on this machine, and {} need it: {}", program, who,
+                                    provision::how_to_install(program))});
+  }
 }
 
 void judge_kernel(const box::SupervisorInfo& info, std::vector<Finding>& findings) {
@@ -154,6 +176,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
     for (const std::string& line : describe_toolchains(chains))
       findings.push_back({kGood, "toolchain", line + "; read-only"});
     for (const std::string& note : chains.notes) findings.push_back({kDegraded, "toolchain", note});
+    judge_programs(located->info.traits.tools.path, findings);
   }
   auto dir = has_images ? box::find_runner_image_dir() : Result<std::string>(std::string(kHostSystem));
   auto tag = !has_images ? dir : dir ? box::runner_image_tag(*dir) : Result<std::string>(fail(dir.error()));

@@ -357,8 +357,8 @@ std::optional<std::int64_t> parse_age(std::string_view text) {
   return std::nullopt;
 }
 
-int show_install_log(const std::string& server, bool as_json) {
-  auto paths = make_paths("", "");
+int show_install_log(const std::string& server, const std::string& state_dir, bool as_json) {
+  auto paths = make_paths(state_dir, "");
   if (!paths) return complain(paths.error(), kFailed);
   const provision::EnvLedger ledger(paths->state_dir);
   const std::string hash = ledger.last_of_server(server);

@@ -17,7 +17,7 @@ namespace mcpbox::app {
 // Adds the verb `env` to the command line; its callbacks set `code`, which outlives `app`'s parsing.
 void add_env_verbs(CLI::App& app, int& code);
 
-int show_install_log(const std::string& server, bool as_json);
+int show_install_log(const std::string& server, const std::string& state_dir, bool as_json);
 
 // "90s", "45m", "12h", "7d", "2w" in seconds; nothing for everything else.
 std::optional<std::int64_t> parse_age(std::string_view text);

@@ -65,6 +65,9 @@ Result<ControlCommand> read_register(const Value& doc) {
   auto parsed = parse_policy(text);
   if (!parsed) return fail(std::move(parsed.error()));
   out.policy = std::move(*parsed);
+  auto secrets = strings(doc["secrets"], "secrets");
+  if (!secrets) return fail(std::move(secrets.error()));
+  for (std::string& secret : *secrets) command.secrets.emplace_back(std::move(secret));
   return command;
 }
 
@@ -138,7 +141,9 @@ std::string register_line(const RegistrationText& r) {
   out.member("token_sha256", r.token_sha256).member("phase", r.phase);
   out.object("policy").member("mode", r.policy.mode).member("allow", r.policy.allow);
   out.member("install_allow", r.policy.install_allow).member("registries", r.policy.registries).end();
-  out.end();
+  out.array("secrets");
+  for (const Secret& secret : r.secrets) out.value(secret.reveal());
+  out.end().end();
   return out.take_line();
 }
 

@@ -18,6 +18,7 @@ struct ConfigureCommand {
 };
 struct RegisterCommand {
   Registration registration;
+  std::vector<Secret> secrets;
 };
 struct UnregisterCommand {
   std::string process;
@@ -40,6 +41,7 @@ struct RegistrationText {
   std::string token_sha256;
   std::string phase = "run";
   PolicyText policy;
+  std::vector<Secret> secrets;  // of the process: what it asks for is written down without them
 };
 struct NetworkText {
   std::map<std::string, std::string> hosts;

@@ -134,6 +134,16 @@ Task<void> keep_alive(std::shared_ptr<EgressState> state) {
   }
 }
 
+// The audit has host names, and our own words. The proxy reads what strangers send, and is told no more than it needs.
+std::vector<Secret> sayable(std::vector<Secret> secrets) {
+  constexpr std::size_t kLongestName = 253, kMost = 256;
+  std::erase_if(secrets, [](const Secret& secret) {
+    return secret.empty() || secret.reveal().size() > kLongestName || secret.reveal().contains('\n');
+  });
+  if (secrets.size() > kMost) secrets.resize(kMost);
+  return secrets;
+}
+
 }  // namespace
 
 bool EgressState::up_to_date() const {
@@ -193,6 +203,7 @@ Task<Result<std::shared_ptr<EgressGrant>>> EgressService::grant(EgressClient cli
   entry.registration.token_sha256 = sha256_hex(client.token.reveal());
   entry.registration.phase = std::string(phase_name(client.phase));
   entry.registration.policy = std::move(client.policy);
+  entry.registration.secrets = sayable(std::move(client.secrets));
   const std::uint64_t generation = entry.generation;
   state->clients[id] = std::move(entry);
   state->changed.notify();

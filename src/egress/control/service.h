@@ -35,6 +35,8 @@ struct EgressClient {
   Phase phase = Phase::kRun;
   Secret token;  // egress_token(); whoever prints what the process prints takes it out
   PolicyText policy;
+  // What it may not write into the audit by asking for it. Those that no host name can have in it are left out.
+  std::vector<Secret> secrets;
 };
 
 // The credential of one process: 32 hexadecimal digits.

@@ -10,6 +10,7 @@
 
 #include "base/errno_error.h"
 #include "base/log.h"
+#include "base/secrets.h"
 #include "base/text.h"
 #include "json/writer.h"
 
@@ -28,15 +29,20 @@ std::string field(std::string_view text) {
   return printable(text, 512);
 }
 
+// What the process chose, or our words about it. The rest is the operator's.
+std::string chosen(std::string_view text) {
+  return field(without_secrets(text));
+}
+
 }  // namespace
 
 std::string audit_line(const AuditRecord& r, std::int64_t unix_milliseconds) {
   json::Writer out;
   out.object().member("time", timestamp(unix_milliseconds)).member("event", field(r.event));
   out.member("verdict", r.event == "refuse" ? "refused" : "allowed").member("server", field(r.server));
-  out.member("process", field(r.process)).member("phase", field(r.phase)).member("host", field(r.host));
+  out.member("process", field(r.process)).member("phase", field(r.phase)).member("host", chosen(r.host));
   out.member("port", r.port).member("address", field(r.address)).member("rule", field(r.rule));
-  out.member("reason", field(r.reason)).member("bytes_up", r.bytes_up).member("bytes_down", r.bytes_down);
+  out.member("reason", chosen(r.reason)).member("bytes_up", r.bytes_up).member("bytes_down", r.bytes_down);
   out.member("ms", r.milliseconds).member("count", r.count).end();
   return out.take_line();
 }

@@ -22,7 +22,7 @@ struct AuditOptions {
 };
 
 // Works relative to a descriptor of the directory, so that it goes on after privileges are dropped. Every text is
-// escaped (printable()).
+// escaped (printable()); host and reason are without what keep_secret() was told.
 class AuditLog {
  public:
   static Result<AuditLog> open(AuditOptions options);

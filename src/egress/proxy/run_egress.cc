@@ -4,11 +4,14 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/write.hpp>
+#include <cctype>
 
 #include "base/log.h"
+#include "base/secrets.h"
 #include "egress/control/codec.h"
 #include "egress/proxy/confinement.h"
 #include "egress/proxy/proxy_impl.h"
@@ -20,7 +23,15 @@ namespace asio = boost::asio;
 
 Result<void> apply(ControlCommand command, Registry& registry, Destinations& destinations) {
   if (auto* configure = std::get_if<ConfigureCommand>(&command)) destinations.configure(std::move(configure->settings));
-  if (auto* add = std::get_if<RegisterCommand>(&command)) return registry.add(std::move(add->registration));
+  if (auto* add = std::get_if<RegisterCommand>(&command)) {
+    for (const Secret& secret : add->secrets) {
+      keep_secret(secret);
+      std::string as_name(secret.reveal());
+      std::ranges::transform(as_name, as_name.begin(), [](unsigned char c) { return c < 0x80 ? std::tolower(c) : c; });
+      keep_secret(Secret(std::move(as_name)));
+    }
+    return registry.add(std::move(add->registration));
+  }
   if (auto* remove = std::get_if<UnregisterCommand>(&command)) {
     if (!registry.remove(remove->process)) return fail(Code::kNotFound, "no such process is registered");
   }

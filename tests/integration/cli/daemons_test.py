@@ -242,5 +242,31 @@ class Daemons(unittest.TestCase):
             self.assertEqual(daemon.returncode, 0, said)
 
 
+    def test_the_verbs_find_a_daemon_by_its_configuration(self):
+        own = self.home.root / "own"
+        own.mkdir(mode=0o700)
+        self.home.config.write_text(
+            f"version: 1\ndaemon: {{socket: {own}/s.sock, state_dir: {own}/state}}\n"
+            "servers: {one: {command: sh, args: [-c, 'exit 3'], enable: false, env: {SECRET: '${env:NOT_SET}'}}}\n")
+        env = {**self.home.env, "NOT_SET": "set"}
+        self.home.serve(env=env)
+        def ps():
+            return self.home.run("ps", "-c", self.home.config)
+        until(lambda: ps().returncode == 0, "it is found, and no secret of the file is looked at")
+        self.assertIn("one", ps().stdout)
+        self.assertEqual(self.home.run("ps").returncode, 3)
+        for words in (["tools"], ["call", "one", "t"], ["logs", "one"], ["stop", "one"], ["pull", "one", "--dry-run"],
+                      ["restart", "one"]):
+            with self.subTest(words):
+                ended = self.home.run(*words, "-c", self.home.config)
+                self.assertNotIn(ended.returncode, (2, 3), ended.stderr)
+        self.assertEqual(self.home.run("ps", "-c", self.home.config, "--socket", str(self.home.socket)).returncode, 3)
+        broken = self.home.root / "broken.yaml"
+        broken.write_text("version: 1\ndaemon: {sockt: x}\n")
+        ended = self.home.run("ps", "-c", broken)
+        self.assertEqual(ended.returncode, 2)
+        self.assertIn("broken.yaml:2:10: unknown key 'sockt'", ended.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -1,5 +1,5 @@
-"""Secrets that are read at each start of their server: a rotated key needs a restart of that server and nothing else; old
-and new ones stay hidden."""
+"""Secrets that are read at each start of their server: a rotated key needs a restart of that server and nothing else;
+old and new ones stay hidden."""
 import json
 import os
 import subprocess
@@ -16,9 +16,11 @@ for line in sys.stdin:
         continue
     result = {"tools": [{"name": "keys", "inputSchema": {"type": "object"}}]}
     if asked["method"] == "initialize":
-        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "keys", "version": "1"}}
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "keys", "version": "1"}}
     elif asked["method"] == "tools/call":
-        result = {"content": [{"type": "text", "text": json.dumps([os.environ["FILE_KEY"], os.environ["HELPED"], *sys.argv[1:]])}]}
+        keys = [os.environ["FILE_KEY"], os.environ["HELPED"], *sys.argv[1:]]
+        result = {"content": [{"type": "text", "text": json.dumps(keys)}]}
     print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
 '''
 HELPER = """#!/bin/sh
@@ -41,7 +43,8 @@ class Secrets(unittest.TestCase):
         self.put("file-key-1", "helped-key-1")
         server = {"command": "python3", "args": ["-c", SERVER, "${helper:shelf:api}"],
                   "env": {"FILE_KEY": "${file:key}", "HELPED": "${helper:shelf:api}"}}
-        self.home.config.write_text("version: 1\nservers:\n" + "".join(f"  {name}: {json.dumps(server)}\n" for name in ("one", "two")))
+        servers = "".join(f"  {name}: {json.dumps(server)}\n" for name in ("one", "two"))
+        self.home.config.write_text(f"version: 1\nservers:\n{servers}")
 
     def put(self, file, helped):
         (self.home.root / "key").write_text(file + "\n")
@@ -68,20 +71,30 @@ class Secrets(unittest.TestCase):
         self.assertEqual(self.keys("one"), new)
         self.assertEqual(self.keys("two"), old)
         self.assertEqual([server["restarts"] for server in self.home.status()["servers"]], [1, 0])
-        said = "".join([(self.home.root / "said").read_text(), *(self.home.run("logs", name).stdout for name in ("one", "two"))])
+        logs = [self.home.run("logs", name).stdout for name in ("one", "two")]
+        said = "".join([(self.home.root / "said").read_text(), *logs])
         self.assertEqual(said.count("my keys are *** *** ***"), 3, said)
         for key in {*old, *new}:
             self.assertNotIn(key, said)
 
-    def test_a_key_that_is_gone_is_named_and_waited_for(self):
+    def test_a_key_that_is_not_there_ends_the_start_at_once(self):
         self.serve()
         (self.home.root / "store" / "api").unlink()
+        ended = self.home.run("restart", "one")
+        self.assertEqual(ended.returncode, 5)
+        one = self.home.status()["servers"][0]
+        self.assertEqual(one["state"], "error")
+        self.assertIn("'${helper:shelf:api}': docker-credential-shelf ended with exit code 1: credentials not found in "
+                      "native keychain", one["error"])
+        said = self.home.run("logs", "one").stdout
+        self.assertEqual(len([line for line in said.splitlines() if "credentials not found" in line]), 1, said)
+
+    def test_a_file_that_is_gone_is_named_and_waited_for(self):
+        self.serve()
         (self.home.root / "key").unlink()
         restarting = subprocess.Popen([MCPBOX, "restart", "one"], env=self.home.env, stdout=subprocess.PIPE, text=True)
         said = until(lambda: self.home.status()["servers"][0]["error"], "the server tells what it misses")
         self.assertIn("servers.one.env.FILE_KEY: cannot read ", said)
-        self.assertIn("'${helper:shelf:api}': docker-credential-shelf ended with exit code 1: credentials not found in native "
-                      "keychain", said)
         self.assertEqual(self.keys("two")[0], "file-key-1")
         self.put("file-key-3", "helped-key-3")
         self.assertEqual(restarting.communicate(timeout=60)[0], "one: connected\n")

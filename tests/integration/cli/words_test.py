@@ -2,6 +2,7 @@
 that check, explain and run agree."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import unittest
@@ -100,7 +101,7 @@ class Words(unittest.TestCase):
     def test_a_misspelt_option_is_named(self):
         for args, line in ((["run", "--memry", "3", "--", "npx", "-y", "foo"], "mcpbox run: there is no option '--memry' (did you mean '--memory'?); `mcpbox run --help` lists them"),
                            (["run", "--memory", "64", "--verbos", "--", "cat"], "mcpbox run: there is no option '--verbos' (did you mean '--verbose'?); `mcpbox run --help` lists them"),
-                           (["ps", "-c", "two.yaml"], "mcpbox ps: there is no option '-c'; `mcpbox ps --help` lists them"),
+                           (["ps", "-z", "two.yaml"], "mcpbox ps: there is no option '-z'; `mcpbox ps --help` lists them"),
                            (["env", "prune", "--al"], "mcpbox env prune: there is no option '--al' (did you mean '--all'?); `mcpbox env prune --help` lists them"),
                            (["run", "npx", "-y", "foo"], "mcpbox run: the server's command goes behind --: mcpbox run … -- npx -y …")):
             with self.subTest(args=args):
@@ -180,6 +181,18 @@ class Words(unittest.TestCase):
         self.assertIn("Tried: the configured address (unix:///nowhere.sock): not there\n", said)
         self.assertNotIn("\\n", said)
         self.assertIn("auto, native or unix:///PATH", self.ends(1, "doctor", "--engine", "bogus").stdout)
+
+    def test_doctor_says_which_programs_native_sandboxes_miss(self):
+        own = self.home.root / "own"
+        own.mkdir()
+        for program in ("node", "npx", "python3", "uv"):
+            there = shutil.which(program, path="/usr/local/bin:/usr/bin:/bin")
+            for path in ("/usr/bin:/bin", f"{own}:/usr/bin:/bin"):
+                with self.subTest(program=program, path=path):
+                    shutil.copy("/bin/true", own / program)
+                    said = self.home.run("doctor", "--engine", "native", env={**self.home.env, "PATH": path}).stdout
+                    missing = f"{program} is not on this machine, and " in said
+                    self.assertEqual(missing, there is None and str(own) not in path, said)
 
     def test_what_a_server_said_last_is_read_by_people(self):
         self.home.config.write_text('version: 1\nservers:\n  boom: {command: sh, args: [-c, "echo one >&2; echo boom >&2; exit 3"]}\n')

@@ -42,7 +42,7 @@ printf '{"ServerURL":"%s","Username":"u","Secret":"for %s \\u00e9"}' "$key" "$ke
 TEST_F(CredentialHelperTest, what_it_says_when_it_has_none_is_told_on) {
   helper("empty", "echo credentials not found in native keychain; exit 1");
   EXPECT_EQ(ask("empty"),
-            "unavailable: docker-credential-empty ended with exit code 1: credentials not found in native keychain");
+            "not_found: docker-credential-empty ended with exit code 1: credentials not found in native keychain");
   helper("loud", "echo no session bus >&2; exit 2");
   EXPECT_EQ(ask("loud"), "unavailable: docker-credential-loud ended with exit code 2: no session bus");
 }

@@ -524,6 +524,12 @@ TEST_F(ConfigLoad, what_cannot_be_read_again_is_named_and_changes_nothing) {
                               {{"vault", "pin"}, Secret("4711")}};
   const auto fresh = read_again(a, answers, sources_);
   ASSERT_FALSE(fresh);
+  EXPECT_EQ(fresh.error().code(), Code::kUnavailable) << "both may be there in a moment";
+  const HelperAnswers none{{{"vault", "https://a/b"}, fail(Code::kNotFound, "it has no such key")},
+                           {{"vault", "pin"}, Secret("4711")}};
+  EXPECT_EQ(read_again(a, none, sources_).error().code(), Code::kFailedPrecondition);
+  sources_.variables.erase("TOKEN");
+  EXPECT_EQ(read_again(a, answers, sources_).error().code(), Code::kFailedPrecondition);
   const std::string& why = fresh.error().message();
   EXPECT_NE(why.find("mcpbox.yaml:5:19: servers.a.args[1]: '${helper:vault:https://a/b}': it is locked"),
             std::string::npos)

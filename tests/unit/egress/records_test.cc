@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/digest.h"
+#include "base/secrets.h"
 #include "egress/control/codec.h"
 #include "egress/proxy/audit_log.h"
 #include "egress/proxy/audit_reader.h"
@@ -26,6 +27,19 @@ TEST(AuditLog, writes_one_escaped_line_per_record) {
   ASSERT_TRUE(back);
   EXPECT_EQ(back->record.host, "a.test");
   EXPECT_EQ(back->record.port, 443);
+}
+
+TEST(AuditLog, has_no_secret_in_what_a_process_chose) {
+  keep_secret(Secret("records-test-secret"));
+  const std::string line = audit_line({.event = "refuse",
+                                       .server = "records-test-secret",
+                                       .host = "x.records-test-secret.evil.test",
+                                       .port = 443,
+                                       .reason = "no rule names x.records-test-secret.evil.test"},
+                                      0);
+  EXPECT_NE(line.find("\"server\":\"records-test-secret\""), std::string::npos) << "names of the operator's stay";
+  EXPECT_NE(line.find("\"host\":\"x.***.evil.test\""), std::string::npos) << line;
+  EXPECT_NE(line.find("\"reason\":\"no rule names x.***.evil.test\""), std::string::npos) << line;
 }
 
 TEST(AuditLog, rotates_by_size_and_loses_the_oldest) {

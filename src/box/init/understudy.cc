@@ -58,20 +58,32 @@ bool receive(int socket, int (&handed)[kHanded]) {
 Op<UniqueFd> write_request(const wire::Spawn& spec) {
   auto bytes = wire::encode(spec);
   if (!bytes) return refuse(Code::kInvalidArgument, "start process '" + spec.id + "'", "the request is too long");
-  UniqueFd file(static_cast<int>(::memfd_create("request", MFD_CLOEXEC)));
+  UniqueFd file(::memfd_create("request", MFD_CLOEXEC));
   if (!file || ::write(file.get(), bytes->data(), bytes->size()) != static_cast<ssize_t>(bytes->size()))
     return failed("hand over process '" + spec.id + "'");
   return file;
 }
 
-std::optional<wire::Spawn> read_request(int file) {
+Op<wire::Spawn> read_request(int file) {
+  const auto unread = [] { return refuse(Code::kInternal, "take over a process", "its request cannot be read"); };
   struct stat info{};
-  if (::fstat(file, &info) != 0) return std::nullopt;
+  if (::fstat(file, &info) != 0) return unread();
   std::string bytes(static_cast<std::size_t>(info.st_size), '\0');
-  if (::pread(file, bytes.data(), bytes.size(), 0) != info.st_size) return std::nullopt;
+  if (::pread(file, bytes.data(), bytes.size(), 0) != info.st_size) return unread();
   auto spec = wire::decode<wire::Spawn>(bytes);
-  if (!spec) return std::nullopt;
+  if (!spec) return unread();
   return std::move(*spec);
+}
+
+// What is to be run, in a group that has its limits and that PID 1 watches.
+Op<wire::Spawn> take_over(const Op<ServerGroup>& group, const ServerGroups& groups, int request, int report) {
+  if (!group) return std::unexpected(group.error());
+  auto spec = read_request(request);
+  if (!spec) return spec;
+  if (auto limited = groups.limit(*group, spec->server); !limited) return std::unexpected(limited.error());
+  if (group->told && !report_memory_watch(report, group->told.get()))
+    return refuse(Code::kInternal, "take over a process", "PID 1 does not listen");
+  return spec;
 }
 
 [[noreturn]] void wait_and_start(int socket, const std::string& name, const Roots& roots, const ServerGroups& groups,
@@ -82,19 +94,13 @@ std::optional<wire::Spawn> read_request(int file) {
   keep.push_back(socket);
   if (close_all_but(std::move(keep)) != 0) ::_exit(1);
   ::prctl(PR_SET_NAME, "mcpbox-next", 0, 0, 0);
-  auto group = groups.enter(name);
+  const auto group = groups.enter(name);
   int handed[kHanded];
   if (!receive(socket, handed)) ::_exit(0);
   const int report = handed[4];
-  auto spec = read_request(handed[0]);
-  Op<void> limited;
-  if (!spec) limited = refuse(Code::kInternal, "take over a process", "its request cannot be read");
-  if (limited && !group) limited = std::unexpected(group.error());
-  if (limited) limited = groups.limit(*group, spec->server);
-  if (limited && group->told && !report_memory_watch(report, group->told.get()))
-    limited = refuse(Code::kInternal, "take over a process", "PID 1 does not listen");
-  if (!limited) {
-    report_error(report, limited.error());
+  auto spec = take_over(group, groups, handed[0], report);
+  if (!spec) {
+    report_error(report, spec.error());
     ::_exit(127);
   }
   become_started(*spec, {handed[1], handed[2], handed[3]}, report, roots, way);

@@ -150,6 +150,11 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
   verb->add_option("--disk", run.disk_mb, "Disk that the server may fill, in MiB")->check(CLI::Range(16, 1073741824));
   verb->add_option("--max-files", run.max_files, "Files that the server may have")->check(CLI::Range(100, 1000000000));
   verb->add_option("--cpus", run.cpus, "Processors that the sandbox may use")->check(CLI::Range(0.01, 1024.0));
+  verb->add_option("--accept-degraded", run.accept_degraded,
+                   "Start although this is missing here and mcpbox promises it; may be repeated")
+      ->type_name("NAME")
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember({"landlock", "namespaces"}));
   verb->add_option("--timeout", run.timeout_sec, "Seconds until the process must have been started, installs included")
       ->check(CLI::Range(1, 86400));
   verb->add_flag("--direct", run.direct,

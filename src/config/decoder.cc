@@ -267,6 +267,19 @@ std::optional<std::size_t> Decoder::choice(const Node& node, const std::string& 
   return std::nullopt;
 }
 
+void Decoder::choices(const Node& node, const std::string& path, std::span<const std::string_view> choices,
+                      std::vector<std::string>& out) {
+  if (node.kind == Node::Kind::kNull) return;
+  if (node.kind != Node::Kind::kSequence) {
+    problem(node, fmt::format("{}: expected a list ('- item' lines or [a, b]), found {}", path, kind_name(node)));
+    return;
+  }
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    if (const auto index = choice(node.items[i], fmt::format("{}[{}]", path, i), choices))
+      out.emplace_back(choices[*index]);
+  }
+}
+
 void Decoder::texts(const Node& node, const std::string& path, std::vector<std::string>& out) {
   if (node.kind == Node::Kind::kNull) return;
   if (node.kind != Node::Kind::kSequence) {

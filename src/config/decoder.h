@@ -45,6 +45,9 @@ class Decoder {
   // Index of the text in `choices`, which also stand in the problem.
   std::optional<std::size_t> choice(const Node& node, const std::string& path,
                                     std::span<const std::string_view> choices);
+  // A list of such, each added to `out`.
+  void choices(const Node& node, const std::string& path, std::span<const std::string_view> choices,
+               std::vector<std::string>& out);
   void texts(const Node& node, const std::string& path, std::vector<std::string>& out);
   void env(const Node& node, const std::string& path, std::map<std::string, Value>& out);
 

@@ -8,8 +8,8 @@
 namespace mcpbox::config {
 namespace {
 
-constexpr std::string_view kSettings[] = {"version",   "engine", "box", "egress",
-                                          "workspace", "daemon", "log", "servers"};
+constexpr std::string_view kSettings[] = {"version", "engine", "box",     "egress",         "workspace",
+                                          "daemon",  "log",    "servers", "accept_degraded"};
 constexpr std::string_view kEngine[] = {"address"};
 constexpr std::string_view kBox[] = {"image",      "limits",    "ca_bundle",    "install_env",     "install_mode",
                                      "wheelhouse", "npm_cache", "env_quota_mb", "sandbox_idle_sec"};
@@ -136,7 +136,7 @@ void decode_workspace(Decoder& decoder, const Node& node, Settings& settings) {
   }
 }
 
-void decode_servers(Decoder& decoder, const Node& node, Settings& settings) {
+void decode_servers(Decoder& decoder, const Node& node, const std::vector<std::string>& accepted, Settings& settings) {
   if (node.kind == Node::Kind::kNull) return;
   if (node.kind != Node::Kind::kMap) {
     decoder.problem(node, "servers: expected 'NAME:' with the server's keys below, for each server");
@@ -147,6 +147,7 @@ void decode_servers(Decoder& decoder, const Node& node, Settings& settings) {
   for (const auto& [key, value] : node.entries) {
     ServerSettings server;
     decode_server(decoder, key, value, settings.allowed_roots, server);
+    server.box.accept_degraded.insert(server.box.accept_degraded.end(), accepted.begin(), accepted.end());
     server.secrets = decoder.take_secrets();
     for (const PublishedPort& port : server.box.ports) {
       const auto [other, first] = publishers.emplace(port.host, server.name);
@@ -185,7 +186,10 @@ void decode_settings(Decoder& decoder, const Node& root, Settings& settings) {
       if (const auto index = decoder.choice(*format, "log.format", kFormats)) settings.log_format = kFormats[*index];
     }
   }
-  if (const Node* servers = map.find("servers")) decode_servers(decoder, *servers, settings);
+  std::vector<std::string> accepted;
+  if (const Node* named = map.find("accept_degraded"))
+    decoder.choices(*named, "accept_degraded", kDegradations, accepted);
+  if (const Node* servers = map.find("servers")) decode_servers(decoder, *servers, accepted, settings);
   check_shares(decoder, settings);
   settings.secret_files = decoder.take_secret_files();
 }

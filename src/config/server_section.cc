@@ -15,7 +15,7 @@ constexpr std::string_view kServer[] = {"mode", "enable", "command", "args", "en
 constexpr std::string_view kServerBox[] = {
     "image",     "network",   "host_path",  "host_path_mode", "env",       "startup_timeout_sec",
     "cpus",      "memory_mb", "pids_limit", "disk_mb",        "max_files", "read_only_rootfs",
-    "isolation", "mounts",    "ports"};
+    "isolation", "mounts",    "ports",      "accept_degraded"};
 constexpr std::string_view kMount[] = {"host_path", "mode"};
 constexpr Section kServerSections[] = {{"server", kServer}, {"server_box", kServerBox}, {"mount", kMount}};
 constexpr std::string_view kRemote = "remote servers come later; only stdio servers (command, args) are supported now";
@@ -208,6 +208,8 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
   if (const Node* mounts = map.find("mounts"))
     decode_mounts(decoder, *mounts, at("mounts"), box.mounts, server.written);
   if (const Node* ports = map.find("ports")) decode_ports(decoder, *ports, at("ports"), box.ports);
+  if (const Node* accepted = map.find("accept_degraded"))
+    decoder.choices(*accepted, at("accept_degraded"), kDegradations, box.accept_degraded);
   const Node* const isolation = map.find("isolation");
   if (isolation != nullptr) {
     if (const auto index = decoder.choice(*isolation, at("isolation"), kIsolations)) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/secret.h"
@@ -49,6 +50,12 @@ struct Written {
   int line = 0;      // from 1
   int column = 0;    // from 1
 };
+
+// What `accept_degraded` may name: what a machine lacks of what is promised, and what a server is to be started
+// without.
+inline constexpr std::string_view kNoLandlock = "landlock";
+inline constexpr std::string_view kNoNamespaces = "namespaces";
+inline constexpr std::string_view kDegradations[] = {kNoLandlock, kNoNamespaces};
 
 struct MountSettings {
   std::string host;  // canonical
@@ -100,8 +107,9 @@ struct ServerBoxSettings {
   std::optional<std::uint64_t> max_files;
   std::optional<bool> read_only_rootfs;
   Isolation isolation = Isolation::kShared;
-  std::vector<MountSettings> mounts;  // a server with mounts is dedicated
-  std::vector<PublishedPort> ports;   // no two servers of a file have one `host`
+  std::vector<MountSettings> mounts;         // a server with mounts is dedicated
+  std::vector<PublishedPort> ports;          // no two servers of a file have one `host`
+  std::vector<std::string> accept_degraded;  // of kDegradations; those of the whole file among them
 };
 
 struct ServerReferences;

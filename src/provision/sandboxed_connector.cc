@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "net/offload.h"
 #include "net/uninterrupted.h"
+#include "provision/degraded.h"
 #include "provision/egress_policy.h"
 #include "provision/launch.h"
 #include "provision/missing_program.h"
@@ -108,8 +109,16 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   auto lease = co_await context_.sandboxes.acquire(std::move(start.sandbox));
   if (!lease) co_return fail(std::move(lease).error());
   holds.sandbox = std::move(*lease);
-  process->sandbox_name_ = holds.sandbox->sandbox().state().name;
-  if (auto private_network = has_own_network(holds.sandbox->sandbox(), start.ports); !private_network)
+  const box::Sandbox& made = holds.sandbox->sandbox();
+  process->sandbox_name_ = made.state().name;
+  std::vector<std::string> accepted;
+  const auto lacking = degradations(holds.sandbox->sandbox().supervisor().info(), made.spaces(), made.options().alone);
+  if (auto fine = accept_degradations(lacking, start.accept_degraded, start.server, accepted); !fine) {
+    holds.sandbox.close_at_once();
+    co_return fail(std::move(fine).error());
+  }
+  for (const std::string& note : accepted) report.note(note);
+  if (auto private_network = has_own_network(made, start.ports); !private_network)
     co_return fail(std::move(private_network).error());
   if (auto clean = co_await holds.sandbox->clean(start.process_id, user->first); !clean)
     co_return fail(std::move(clean).error());

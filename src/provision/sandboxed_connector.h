@@ -51,6 +51,7 @@ struct SandboxedStart {
   std::chrono::seconds timeout{300};  // for the installation, and for each folder
   bool fresh = false;                 // drops what the server changed in its copies
   int nice = 5;
+  std::vector<std::string> accept_degraded;  // degraded.h
   box::ServerLimits limits;                  // its folders are added by the launch; an installation has the same
   std::vector<config::PublishedPort> ports;  // open from before the sandbox is made until the process has ended
   // Hears what is to be said of them later, as long as the process lives; may be empty.

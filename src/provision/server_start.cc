@@ -85,6 +85,7 @@ Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSett
   start.policy = host.policy.staging();
   start.limits = limits_of(host.limits, settings.box, !start.sandbox.alone);
   start.timeout = settings.box.startup_timeout;
+  start.accept_degraded = std::move(settings.box.accept_degraded);
   co_return start;
 }
 

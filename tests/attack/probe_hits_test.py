@@ -1,5 +1,6 @@
-"""A probe that cannot hit proves nothing: where nothing confines them, in namespaces of this test, the attacks of `mcpbox doctor --attack` do hit,
-as root and as an ordinary user, and what a server may do can be done."""
+"""A probe that cannot hit proves nothing: where nothing confines them, in namespaces of this test, the attacks of
+`mcpbox doctor --attack` do hit, as root and as an ordinary user, and what a server may do can be done."""
+
 import os
 import pathlib
 import shutil
@@ -12,7 +13,12 @@ import unittest
 
 PROBE = os.path.join(os.environ["MCPBOX_BUILD_DIR"], "bin", "mcpbox-probe")
 TOKEN = "0123456789abcdef"
-EVERYWHERE = {*(f"A{number:02}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 18, 28, 29, 30, 31)), "B01", "B02", "B03"}
+EVERYWHERE = {
+    *(f"A{number:02}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 18, 28, 29, 30, 31)),
+    "B01",
+    "B02",
+    "B03",
+}
 WORKS = {"W01", "W02", "W03", "W04", "W05"}
 # As root of everything also what needs capabilities, or a system that can be written.
 OF_ROOT = {"A13", "A14", "A16", "A17", "A20", "A21", "A25", "A26", "A27", "A32", "B04", "B05", "B06", "B07", "B08"}
@@ -25,7 +31,10 @@ def attack(uid):
     """In namespaces of its own: one victim, one attacker, one service of the "host"; prints what the two say."""
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     packages = f"/usr/lib/python{sys.version_info.major}/dist-packages"
-    for mode, places in ("1777", ("/tmp", "/dev/shm", "/var/tmp")), ("755", ("/etc/profile.d", packages, "/usr/lib/node_modules", "/run")):
+    for mode, places in ("1777", ("/tmp", "/dev/shm", "/var/tmp")), (
+        "755",
+        ("/etc/profile.d", packages, "/usr/lib/node_modules", "/run"),
+    ):
         for place in filter(os.path.isdir, places):
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode={mode}", "none", place], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -34,6 +43,7 @@ def attack(uid):
     def serve():
         while True:
             host.accept()[0].sendall(f"{TOKEN}-canary-host".encode())
+
     threading.Thread(target=serve, daemon=True).start()
     os.makedirs("/tmp/home", mode=0o777)
     os.chmod("/tmp/home", 0o777)
@@ -46,12 +56,34 @@ def attack(uid):
     options = {"cwd": "/tmp/home", "user": uid, "group": uid, "extra_groups": [], "text": True}
     heard, output = os.pipe()
     os.fchown(output, uid, uid)
-    victim = subprocess.Popen(["/tmp/probe", "victim", TOKEN], stdin=subprocess.PIPE, stdout=output, env={"API_SECRET": f"{TOKEN}-canary-env"}, **options)
+    victim = subprocess.Popen(
+        ["/tmp/probe", "victim", TOKEN],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        env={"API_SECRET": f"{TOKEN}-canary-env"},
+        **options,
+    )
     os.close(output)
     stdout = os.fdopen(heard)
     _, port, files, _ = stdout.readline().split()
-    said = subprocess.run(["/tmp/probe", "attack", TOKEN, f"pid={victim.pid}", f"port={port}", f"files={files}", f"host_port={host.getsockname()[1]}",
-                           "host=192.0.2.1", "host=127.0.0.1", f"setuid={other}"], env={"HOME": "/tmp/home"}, capture_output=True, timeout=60, **options)
+    said = subprocess.run(
+        [
+            "/tmp/probe",
+            "attack",
+            TOKEN,
+            f"pid={victim.pid}",
+            f"port={port}",
+            f"files={files}",
+            f"host_port={host.getsockname()[1]}",
+            "host=192.0.2.1",
+            "host=127.0.0.1",
+            f"setuid={other}",
+        ],
+        env={"HOME": "/tmp/home"},
+        capture_output=True,
+        timeout=60,
+        **options,
+    )
     print(said.stdout, said.stderr, sep="")
     print("victim", victim.wait(10), stdout.read().replace("\n", " "))
 
@@ -59,8 +91,23 @@ def attack(uid):
 @unittest.skipUnless(os.geteuid() == 0, "confines nothing, which takes root to set up")
 class ProbeHits(unittest.TestCase):
     def hits(self, uid):
-        command = ["unshare", "--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child", "--mount-proc", sys.executable, "-B", __file__, str(uid)]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=90, env={**os.environ, "TMPDIR": "/tmp"})
+        command = [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--net",
+            "--ipc",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            sys.executable,
+            "-B",
+            __file__,
+            str(uid),
+        ]
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=90, env={**os.environ, "TMPDIR": "/tmp"}
+        )
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
         self.assertIn("\nend\n", ended.stdout)
         self.assertIn(f"victim -9 forged {TOKEN}", ended.stdout)

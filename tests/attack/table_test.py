@@ -1,5 +1,7 @@
-"""The table of attacks, live: a server that tries everything on its neighbour gets nothing, and may do what a server is meant to do. That the attacks
-can hit is held by probe_hits_test.py, and that a hit is said by the second test, whose engine gives servers no namespaces."""
+"""The table of attacks, live: a server that tries everything on its neighbour gets nothing, and may do what a server is
+meant to do. That the attacks can hit is held by probe_hits_test.py, and that a hit is said by the second test, whose
+engine gives servers no namespaces."""
+
 import json
 import unittest
 
@@ -19,7 +21,10 @@ class Table(unittest.TestCase):
         said = json.loads(ended.stdout)
         self.assertEqual(ended.returncode, 0 if said["ok"] else 1)
         verdicts = {line["id"]: line["verdict"] for line in said["attacks"]}
-        self.assertEqual(list(verdicts), [f"A{n:02}" for n in range(1, 33)] + [f"B{n:02}" for n in range(1, 9)] + [f"W{n:02}" for n in range(1, 6)])
+        self.assertEqual(
+            list(verdicts),
+            [f"A{n:02}" for n in range(1, 33)] + [f"B{n:02}" for n in range(1, 9)] + [f"W{n:02}" for n in range(1, 6)],
+        )
         self.assertEqual(list((self.home.root / "run").glob("doctor-*")), [])
         return said, verdicts
 

@@ -293,7 +293,7 @@ class FakeSupervisor : public box::Supervisor {
   }
 
   FakeTree& tree_;
-  box::SupervisorInfo info_;
+  box::SupervisorInfo info_{.landlock_abi = 7, .seccomp = true, .kernel = "6.18"};
   ExitHandler exit_;
   LostHandler lost_;
   std::vector<UniqueFd> theirs_;

@@ -227,6 +227,7 @@ class Run final : provision::StartReport {
     start.egress_token = egress::egress_token();
     start.timeout = std::chrono::seconds(options_.timeout_sec);
     start.nice = 0;
+    start.accept_degraded = options_.accept_degraded;
     start.limits.memory_bytes = options_.memory_mb << 20;
     start.limits.processes = options_.pids;
     start.limits.disk_bytes = options_.disk_mb << 20;

@@ -29,7 +29,8 @@ struct RunOptions {
   std::uint64_t pids = 512;
   std::uint64_t disk_mb = 4096;
   std::uint64_t max_files = 200'000;
-  unsigned timeout_sec = 300;  // until the process is started
+  std::vector<std::string> accept_degraded;  // --accept-degraded NAME
+  unsigned timeout_sec = 300;                // until the process is started
   bool direct = false;
   bool verbose = false;
 };

@@ -17,6 +17,8 @@ enum class Network : bool { kShared, kOwn };
 // Landlock's TCP rules. In its own, where nobody else is, UDP too.
 std::vector<sock_filter> build_seccomp_filter(Network network = Network::kShared);
 
+// Whether the kernel has filters and lets us use them.
+bool has_seccomp_filters();
 // Installs it for the calling thread, which must have no_new_privs. Returns 0 or errno.
 int install_seccomp_filter(const std::vector<sock_filter>& filter);
 

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "box/init/landlock.h"
+#include "box/init/seccomp_filter.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -112,8 +113,8 @@ void Server::hello(Serial serial, const wire::Frame& frame) {
   const Serial previous = std::exchange(active_, serial);
   utsname names{};
   ::uname(&names);
-  reply({serial, frame.id}, wire::HelloReply{std::min(request->newest, wire::kProtocolVersion), landlock_abi(), true,
-                                             boot_token_, names.release});
+  reply({serial, frame.id}, wire::HelloReply{std::min(request->newest, wire::kProtocolVersion), landlock_abi(),
+                                             has_seccomp_filters(), boot_token_, names.release});
   for (const auto& [id, process] : table_.all()) {
     if (!process->exit) continue;
     auto payload = wire::encode(wire::Exited{id, *process->exit});

@@ -74,7 +74,8 @@ class Words(unittest.TestCase):
 
     def test_explain_takes_every_option_of_run(self):
         words = ["--engine", "unix:///x", "--ca-bundle", "none", "--wheelhouse", str(self.home.root), "--npm-cache", str(self.home.root),
-                 "--memory", "16", "--cpus", "0.01", "--pids", "8", "--disk", "16", "--max-files", "100", "--timeout", "86400", "--direct", "-v", "--install-mode", "offline"]
+                 "--memory", "16", "--cpus", "0.01", "--pids", "8", "--disk", "16", "--max-files", "100", "--timeout", "86400",
+                 "--accept-degraded", "landlock", "--direct", "-v", "--install-mode", "offline"]
         explained = self.ends(0, "explain", *words, "--", "uvx", "mcp-server-time")
         self.assertNotIn("sandboxes", explained.stdout)
         self.assertNotRegex(explained.stdout, "[0-9a-f]{32}")

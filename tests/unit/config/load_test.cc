@@ -229,6 +229,16 @@ TEST_F(ConfigLoad, has_the_documented_defaults) {
   EXPECT_EQ(server.box.host_path_mode, Access::kReadOnly);
 }
 
+TEST_F(ConfigLoad, a_server_accepts_what_it_names_and_what_is_named_for_all) {
+  const Settings s = good(
+      "version: 1\naccept_degraded: [landlock]\nservers: {a: {command: x}, b: {command: x, box: {accept_degraded: "
+      "[namespaces]}}}");
+  EXPECT_EQ(s.servers.at(0).box.accept_degraded, std::vector<std::string>{"landlock"});
+  EXPECT_EQ(s.servers.at(1).box.accept_degraded, (std::vector<std::string>{"namespaces", "landlock"}));
+  EXPECT_EQ(problems("version: 1\naccept_degraded: [seccomp]\n"),
+            "2:19: accept_degraded[0]: expected landlock or namespaces, not 'seccomp'\n");
+}
+
 TEST_F(ConfigLoad, reports_all_problems_at_once_in_their_order) {
   EXPECT_EQ(problems(R"(version: 2
 engin: auto
@@ -284,7 +294,8 @@ servers:
 19:111: servers.b.box.host_path: 'DIR/project2' is outside workspace.allowed_roots; add 'DIR/project2' (or a )"
             R"(directory above it) there to allow it
 19:121: unknown key 'zzz'; known here: image, network, host_path, host_path_mode, env, startup_timeout_sec, )"
-            R"(cpus, memory_mb, pids_limit, disk_mb, max_files, read_only_rootfs, isolation, mounts, ports
+            R"(cpus, memory_mb, pids_limit, disk_mb, max_files, read_only_rootfs, isolation, mounts, ports, )"
+            R"(accept_degraded
 20:3: duplicate key 'b'; it is already in line 15
 )");
 }

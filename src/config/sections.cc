@@ -150,6 +150,7 @@ void decode_servers(Decoder& decoder, const Node& node, const std::vector<std::s
     server.box.accept_degraded.insert(server.box.accept_degraded.end(), accepted.begin(), accepted.end());
     server.secrets = decoder.take_secrets();
     for (const PublishedPort& port : server.box.ports) {
+      if (!server.enable) break;  // an alternative, perhaps; a start of it finds the port taken
       const auto [other, first] = publishers.emplace(port.host, server.name);
       if (first) continue;
       const std::string name = printable(server.name, 70);

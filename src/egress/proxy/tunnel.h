@@ -36,6 +36,8 @@ class Tunnel : public std::enable_shared_from_this<Tunnel> {
   void close(std::string reason, bool refused = false, std::string_view farewell = {});
   // For `done`: the server's socket as the tunnel leaves it, open. Otherwise it is closed after that call.
   Stream take_server() { return std::move(server_); }
+  // When bytes moved last, or it was made.
+  std::chrono::steady_clock::time_point last_moved() const { return last_; }
 
  private:
   struct Direction {

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <chrono>
 #include <cstring>
@@ -24,6 +25,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kConnectTime{5};
 constexpr std::chrono::minutes kIdleTime{10};
+// Where there are too many, one on which nothing moved for so long makes room.
+constexpr std::chrono::seconds kSpareTime{10};
 constexpr std::chrono::minutes kTellAgain{1};
 // Who is refused may come again at once: so often it is done, and no more.
 constexpr std::chrono::milliseconds kRefusalPause{20};
@@ -108,11 +111,14 @@ struct PublishedPorts::State {
   // Both own what they use: whoever closes does not wait for them.
   static Task<void> take_connections(std::shared_ptr<State> self, Listener& listener);
   static Task<void> carry(std::shared_ptr<State> self, UniqueFd client, WayIn way, std::uint16_t port);
+  // Whether a connection ends, and its place will be free in a moment.
+  bool make_room();
   void too_many(std::uint16_t port);
 
   asio::any_io_executor executor;
   std::list<Listener> listeners;
   WaysIn ways{{}};
+  std::list<egress::Tunnel*> tunnels;  // those that carry() has
   Tell tell;
   std::optional<Clock::time_point> told;
   std::unique_ptr<net::TaskGroup> tasks;  // null: closed
@@ -142,6 +148,13 @@ void PublishedPorts::State::close() {
   tasks.reset();
 }
 
+bool PublishedPorts::State::make_room() {
+  const auto longest = std::ranges::min_element(tunnels, {}, &egress::Tunnel::last_moved);
+  if (longest == tunnels.end() || Clock::now() - (*longest)->last_moved() < kSpareTime) return false;
+  (*longest)->close("another needs its place");
+  return true;
+}
+
 void PublishedPorts::State::too_many(std::uint16_t port) {
   const auto now = Clock::now();
   if (!tell || (told && now - *told < kTellAgain)) return;
@@ -153,7 +166,8 @@ Task<void> PublishedPorts::State::take_connections(std::shared_ptr<State> self, 
   while (self->tasks) {
     auto [error] = co_await listener.socket.async_wait(asio::posix::descriptor_base::wait_read, egress::kTuple);
     if (error || !self->tasks) co_return;
-    bool pause = false;
+    // Who comes waits for it in the listener's queue.
+    bool pause = self->ways.size() == 0 && self->make_room();
     for (int i = 0; i < kAccepts && !pause; ++i) {
       UniqueFd client(::accept4(listener.socket.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!client && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)) break;
@@ -186,11 +200,18 @@ Task<void> PublishedPorts::State::carry(std::shared_ptr<State> self, UniqueFd cl
       std::shared_ptr<egress::Tunnel> tunnel;
       std::optional<egress::Stream> server;
     } carried(self->executor);
+    struct Listed {
+      Listed(State& state, egress::Tunnel* tunnel) : of(state), at(of.tunnels.insert(of.tunnels.end(), tunnel)) {}
+      ~Listed() { of.tunnels.erase(at); }
+      State& of;
+      std::list<egress::Tunnel*>::iterator at;
+    };
     carried.tunnel = std::make_shared<egress::Tunnel>(std::move(*peer), std::move(*server), nullptr, kIdleTime);
     carried.tunnel->start("", "", [&carried](const egress::TunnelOutcome&) {
       carried.server = carried.tunnel->take_server();
       carried.over.notify();
     });
+    const Listed listed(*self, carried.tunnel.get());
     while (!carried.server) co_await carried.over.wait();
     boost::system::error_code lost;
     used.reset(carried.server->release(lost));

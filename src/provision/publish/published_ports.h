@@ -3,7 +3,8 @@
 //   client ─► 127.0.0.1:HOST ─ PublishedPorts ─ a way in (ways_in.h) ─► 127.0.0.1:SERVER of the server's network
 //
 // Whoever is on this host may connect, and the server is not trusted either: at most kMaxPublished connections at a
-// time, 256 KiB a direction are kept for a side that does not read, and whoever sends more waits. A connection that
+// time, where one that nothing moved on for 10 s makes room for another; 256 KiB a direction are kept for a side that
+// does not read, and whoever sends more waits. A connection that
 // the server does not take within 5 s is reset, one on which nothing moves for 10 minutes is closed. An end that one
 // side sends reaches the other, and the other direction goes on.
 #pragma once

@@ -324,6 +324,9 @@ servers:
 5:19: unknown key 'ports'; it belongs under 'box:'
 7:3: servers.e.box.ports: port 8 of this host is the one of server 'd' already; give 'e' another, as in "9:3000"
 )");
+  EXPECT_EQ(problems("version: 1\nservers:\n  a: {command: x, box: {ports: [8]}}\n"
+                     "  b: {command: x, enable: false, box: {ports: [8]}}\n"),
+            "");  // an alternative that is switched off
 }
 
 TEST_F(ConfigLoad, reads_what_servers_may_reach) {

@@ -18,6 +18,14 @@ from server_memory_test import FORKS, LIMIT, SMALL
 REFUSAL = b'{"message":"invalid --security-opt: seccomp profiles are not for everybody"}'
 
 
+def refuse_filters(head, body):
+    """An engine's answer to containers with a system call filter that is not its own; None to all else."""
+    if b"/containers/create" not in head or b"seccomp=" not in body:
+        return None
+    return (b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+            b"Connection: close\r\n\r\n%b" % (len(REFUSAL), REFUSAL))
+
+
 @unittest.skipIf(ENGINE == "native", "makes namespaces itself, or none at all")
 class NoNamespaces(unittest.TestCase):
     def setUp(self):
@@ -30,12 +38,9 @@ class NoNamespaces(unittest.TestCase):
         self.address = engine.address
 
     def refuse(self, head, body):
-        """Containers with a system call filter that is not the engine's own."""
-        if b"/containers/create" not in head or b"seccomp=" not in body:
-            return None
-        self.refused += 1
-        return (b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-                b"Connection: close\r\n\r\n%b" % (len(REFUSAL), REFUSAL))
+        answer = refuse_filters(head, body)
+        self.refused += answer is not None
+        return answer
 
     def py(self, server, code):
         ended = self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")

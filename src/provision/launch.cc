@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "base/text.h"
@@ -22,6 +23,16 @@ bool below_workspace(const std::string& path) {
 // Its copy is kept in the server's tree, and not in a volume of its own.
 bool is_copied(const workspace::Root& root) {
   return root.mode == workspace::RootMode::kStage && below_workspace(root.mount);
+}
+
+// The copy's place, and the folders in it that lead to what is mounted there.
+std::set<std::string> made_by_the_engine(const workspace::Root& root) {
+  std::set<std::string> out{root.mount};
+  for (const std::string& covered : root.covered) {
+    for (std::size_t slash = covered.find('/'); slash != std::string::npos; slash = covered.find('/', slash + 1))
+      out.insert(fmt::format("{}/{}", root.mount, covered.substr(0, slash)));
+  }
+  return out;
 }
 
 void note_skipped(const workspace::Root& root, const workspace::StageReport& report, std::vector<std::string>& notes) {
@@ -197,8 +208,10 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
     if (is_copied(root)) {
       staged = co_await stage_generation(pool, supervisor, *copies, root, inputs.policy, target, place, inputs.restage);
     } else {
-      if (auto shared = co_await supervisor.share_directory(root.mount, inputs.gid); !shared)
-        co_return fail(std::move(shared).error());
+      for (const std::string& directory : made_by_the_engine(root)) {
+        if (auto shared = co_await supervisor.share_directory(directory, inputs.gid); !shared)
+          co_return fail(std::move(shared).error());
+      }
       auto report = co_await stage_root(pool, supervisor, root, inputs.policy, target);
       if (report) {
         staged->report = std::move(*report);

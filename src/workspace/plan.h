@@ -86,6 +86,8 @@ struct Root {
     std::string target;
   };
   std::vector<Link> links;
+  // Of a copy, relative to it: where other roots are mounted over it. What the host has there is not copied.
+  std::vector<std::string> covered;
 };
 
 // One command of an installation, run in the sandbox as the installer's own user, without the server's secrets.

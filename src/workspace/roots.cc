@@ -243,6 +243,21 @@ void RootFinder::drop_covered() {
   found_ = std::move(kept);
 }
 
+// What is mounted in a folder that is copied.
+void RootFinder::cover() {
+  for (Named& copied : found_) {
+    if (copied.root.mode != RootMode::kStage) continue;
+    for (const Named& mounted : found_) {
+      if (mounted.root.mode != RootMode::kBind || !is_beneath(mounted.root.mount, copied.root.mount)) continue;
+      std::string below = relative_to(mounted.root.mount, copied.root.mount);
+      if (below.empty()) continue;
+      plan_.why.push_back(quoted_path(mounted.root.mount) + " is mounted, so nothing of it is copied with " +
+                          quoted_path(copied.root.host));
+      copied.root.covered.push_back(std::move(below));
+    }
+  }
+}
+
 // The place of every root in the sandbox.
 void RootFinder::place() {
   auto staged = std::count_if(found_.begin(), found_.end(),
@@ -262,6 +277,7 @@ void RootFinder::place() {
       root.mount = join_path(policy_.workspace, name);
     }
   }
+  cover();
   if (staged > 1 && !policy_.same_paths)
     plan_.why.emplace_back(
         "several folders go in side by side, each under its own name, and never the folder that they share");

@@ -41,6 +41,7 @@ class RootFinder {
   std::string judge(const std::string& folder, std::string denied, bool allowed) const;
   void drop_covered();
   void place();
+  void cover();
   bool covered(const std::string& folder) const;
   // Why the links in `path` are not followed: one of them lies in a project and leads out of it. Empty when they are.
   std::string leads_out(const std::string& path, Role role) const;

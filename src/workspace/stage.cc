@@ -236,6 +236,10 @@ Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path
     if (::fstat(held.get(), &status) != 0) return fail(errno_error(errno, "stat " + shown(path)));
   }
   bool is_directory = S_ISDIR(status.st_mode);
+  if (std::ranges::find(rules_.covered, path) != rules_.covered.end()) {
+    skip(path, "a folder that is mounted there covers it");
+    return {};
+  }
   bool kept = false;
   if (auto reason = ignored(held.get(), name, path, is_directory, kept)) {
     skip(path, std::move(*reason));

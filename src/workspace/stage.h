@@ -31,6 +31,7 @@ struct StageRules {
   // Files that never go in, whatever an ignore file says: what the configuration reads secrets from, and itself. By
   // identity, so under any name.
   std::vector<std::string> secret_files;
+  std::vector<std::string> covered;  // Root::covered
 };
 
 // What tells a file that was not touched since it was last looked at from one that was: contents cannot change without

@@ -1,4 +1,4 @@
-"""The engine that a file is run with: MCPBOX_ATTACK_ENGINE says native, or docker for the machine's container engine."""
+"""The engine that a file is run with: MCPBOX_ATTACK_ENGINE says native, or docker for the machine's container one."""
 import os
 import pathlib
 import subprocess

@@ -1,5 +1,5 @@
-"""The name of an environment left out from where its packages came and which of its programs was meant: whoever installed
-first, from a registry of theirs, chose for everybody who asked for the same."""
+"""The name of an environment left out from where its packages came and which of its programs was meant: whoever
+installed first, from a registry of theirs, chose for everybody who asked for the same."""
 import json
 import unittest
 

@@ -1,4 +1,5 @@
-"""A server whose one tool runs the Python that it is given: what a hostile server may think of. It runs from `python3 -c` too."""
+"""A server whose one tool runs the Python that it is given: what a hostile server may think of. It runs from
+`python3 -c` too."""
 import io
 import json
 import sys
@@ -9,7 +10,8 @@ for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")
     if method == "initialize":
-        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "exec", "version": "1"}}
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "exec", "version": "1"}}
     elif method == "tools/list":
         result = {"tools": [{"name": "py", "inputSchema": {"type": "object"}}]}
     elif method == "tools/call":

@@ -1,6 +1,6 @@
-"""A server of the native engine used up what the kernel counts for whoever runs mcpbox: pending signals, inotify instances and watches.
-timer_create and inotify_init failed for root of the machine, and for every neighbour, until the server ended. Every other counter of
-/proc/sys/user is tried too."""
+"""A server of the native engine used up what the kernel counts for whoever runs mcpbox: pending signals, inotify
+instances and watches. timer_create and inotify_init failed for root of the machine, and for every neighbour, until the
+server ended. Every other counter of /proc/sys/user is tried too."""
 import json
 import os
 import pathlib
@@ -39,7 +39,8 @@ count = sum(libc.inotify_add_watch(instance, folder, 2) >= 0 for instance in ins
 print(count)
 """
 NAMESPACES = LIBRARY + """
-flags = {"user": 0x10000000, "mnt": 0x20000, "pid": 0x20000000, "net": 0x40000000, "ipc": 0x8000000, "uts": 0x4000000, "cgroup": 0x2000000, "time": 0x80}
+flags = {"user": 0x10000000, "mnt": 0x20000, "pid": 0x20000000, "net": 0x40000000, "ipc": 0x8000000,
+         "uts": 0x4000000, "cgroup": 0x2000000, "time": 0x80}
 print(*[name for name, flag in flags.items() if libc.unshare(flag) == 0], libc.fanotify_init(0x200, 0) >= 0)
 """
 # What others need, and get.
@@ -47,7 +48,8 @@ NEED = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 timer = ctypes.c_void_p()
-got = [libc.timer_create(0, None, ctypes.byref(timer)) == 0, (fd := libc.inotify_init1(0)) >= 0, libc.inotify_add_watch(fd, b"/", 2) >= 0]
+got = [libc.timer_create(0, None, ctypes.byref(timer)) == 0, (fd := libc.inotify_init1(0)) >= 0,
+       libc.inotify_add_watch(fd, b"/", 2) >= 0]
 print(*got)
 """
 FINE = "True True True\n"
@@ -62,7 +64,8 @@ class KernelCounters(unittest.TestCase):
         self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in ("evil", "good")}}))
         self.home.serve()
         until(self.home.answers, "the daemon answers")
-        until(lambda: all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in ("evil", "good")), "both servers answer", 60)
+        until(lambda: all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in ("evil", "good")),
+              "both servers answer", 60)
 
     def py(self, server, code):
         ended = self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
@@ -70,12 +73,14 @@ class KernelCounters(unittest.TestCase):
         return json.loads(ended.stdout)["content"][0]["text"]
 
     def others_are_fine(self):
-        self.assertEqual(subprocess.run([sys.executable, "-c", NEED], capture_output=True, text=True).stdout, FINE, "root of the machine")
+        of_root = subprocess.run([sys.executable, "-c", NEED], capture_output=True, text=True).stdout
+        self.assertEqual(of_root, FINE, "root of the machine")
         self.assertEqual(self.py("good", NEED), FINE, "the neighbour")
 
     def test_one_server_uses_up_nobody_elses_kernel_counters(self):
         self.others_are_fine()
-        for name, code in (("pending signals", PENDING), ("inotify instances", INSTANCES), ("inotify watches", WATCHES)):
+        for name, code in (("pending signals", PENDING), ("inotify instances", INSTANCES),
+                           ("inotify watches", WATCHES)):
             with self.subTest(name):
                 self.assertGreater(int(self.py("evil", code)), 0)
                 self.others_are_fine()
@@ -84,7 +89,8 @@ class KernelCounters(unittest.TestCase):
         self.assertEqual(self.py("evil", NAMESPACES), "False\n")
         counters = sorted(path.name for path in pathlib.Path("/proc/sys/user").iterdir())
         allowed = {"max_inotify_instances", "max_inotify_watches"}
-        seen = self.py("evil", "import os\nprint(*[f'{n}={open(\"/proc/sys/user/\" + n).read().strip()}' for n in sorted(os.listdir('/proc/sys/user'))])")
+        seen = self.py("evil", "import os\nprint(*[f'{n}={open(\"/proc/sys/user/\" + n).read().strip()}' "
+                               "for n in sorted(os.listdir('/proc/sys/user'))])")
         for pair in seen.split():
             name, value = pair.split("=")
             with self.subTest(name):

@@ -1,5 +1,6 @@
-"""Two servers in one sandbox shared /dev/shm, loopback, abstract sockets and the list of processes; none of them could use /tmp, open a port
-or say who it is. Each has namespaces of its own now: it may do all of it, and its neighbour sees nothing of that."""
+"""Two servers in one sandbox shared /dev/shm, loopback, abstract sockets and the list of processes; none of them could
+use /tmp, open a port or say who it is. Each has namespaces of its own now: it may do all of it, and its neighbour sees
+nothing of that."""
 import json
 import pathlib
 import unittest
@@ -74,7 +75,8 @@ class OwnNamespaces(unittest.TestCase):
         self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in ("one", "two")}}))
         self.home.serve(engine=address())
         until(self.home.answers, "the daemon answers")
-        until(lambda: all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in ("one", "two")), "both servers answer", 60)
+        until(lambda: all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in ("one", "two")),
+              "both servers answer", 60)
 
     def py(self, server, code):
         ended = self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
@@ -82,14 +84,16 @@ class OwnNamespaces(unittest.TestCase):
         return json.loads(ended.stdout)["content"][0]["text"]
 
     def test_a_server_uses_what_is_its_own(self):
-        for name, code, told in (("loopback", SELF_TALK, "hello\n"), ("names", NAMES, "mcpbox 1000\nmcpbox\n"), ("tmp", TMP, "ran\n"),
-                                 ("shared memory", SHARED, "[1, 2]\n4096\n"), ("terminal", TERMINAL, "tty\n")):
+        for name, code, told in (("loopback", SELF_TALK, "hello\n"), ("names", NAMES, "mcpbox 1000\nmcpbox\n"),
+                                 ("tmp", TMP, "ran\n"), ("shared memory", SHARED, "[1, 2]\n4096\n"),
+                                 ("terminal", TERMINAL, "tty\n")):
             with self.subTest(name):
                 self.assertEqual(self.py("one", code), told)
 
     def test_a_server_on_its_own_does_too(self):
         code = "\n".join((SELF_TALK, NAMES, TMP, SHARED, TERMINAL))
-        ended = self.home.run("run", "--engine", address(), "--direct", "--network", "none", "--", "python3", "-c", code)
+        ended = self.home.run("run", "--engine", address(), "--direct", "--network", "none", "--",
+                              "python3", "-c", code)
         self.assertEqual(ended.stdout, "hello\nmcpbox 1000\nmcpbox\nran\n[1, 2]\n4096\ntty\n", ended.stderr)
 
     def test_a_neighbour_sees_nothing_of_it(self):

@@ -1,5 +1,5 @@
-"""Another user makes the folder that a client looks for its daemon in, serves the socket there, and reads what the client
-sends."""
+"""Another user makes the folder that a client looks for its daemon in, serves the socket there, and reads what the
+client sends."""
 import multiprocessing
 import os
 import socket
@@ -39,17 +39,19 @@ class SocketOwner(unittest.TestCase):
 
     def thief_serves(self):
         ready = multiprocessing.Event()
-        thief = multiprocessing.Process(target=serve, args=(str(self.home.socket), THIEF, self.heard, ready), daemon=True)
+        place = str(self.home.socket), THIEF, self.heard, ready
+        thief = multiprocessing.Process(target=serve, args=place, daemon=True)
         thief.start()
         self.addCleanup(thief.kill)
         self.assertTrue(ready.wait(30))
 
     def nothing_is_told(self, why):
-        for verb in (["ps"], ["call", "bank", "pay", "pin=4711"], ["logs", "bank"], ["tools"], ["pull", "bank"], ["down"],
-                     ["restart", "bank"]):
+        for verb in (["ps"], ["call", "bank", "pay", "pin=4711"], ["logs", "bank"], ["tools"], ["pull", "bank"],
+                     ["down"], ["restart", "bank"]):
             with self.subTest(verb=verb):
                 ended = self.home.run(*verb)
-                self.assertTrue(self.heard.empty(), f"the thief read {None if self.heard.empty() else self.heard.get()}")
+                heard = None if self.heard.empty() else self.heard.get()
+                self.assertIsNone(heard, "the thief read it")
                 self.assertEqual(ended.returncode, 1, ended.stderr)
                 self.assertIn("is not trusted, and nothing was sent: ", ended.stderr)
                 self.assertRegex(ended.stderr, why)

@@ -1,5 +1,5 @@
-"""Nobody asked for a key to be copied, and the server reads it all the same: it lay in the folder. A server that is started over such a
-folder says what it finds."""
+"""Nobody asked for a key to be copied, and the server reads it all the same: it lay in the folder. A server that is
+started over such a folder says what it finds."""
 import json
 import os
 import subprocess
@@ -20,7 +20,8 @@ for line in sys.stdin:
     asked = json.loads(line)
     if "id" not in asked:
         continue
-    answers = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "x", "version": "1"}},
+    answers = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                              "serverInfo": {"name": "x", "version": "1"}},
                "tools/list": {"tools": [{"name": "look", "inputSchema": {"type": "object"}}]}}
     result = answers.get(asked["method"]) or {"content": [{"type": "text", "text": json.dumps(found())}]}
     print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
@@ -40,7 +41,8 @@ class StagedSecrets(unittest.TestCase):
 
     def served(self, server):
         """What the tool of the server `one` finds."""
-        (self.folder / "mcpbox.yaml").write_text(json.dumps({"version": 1, "workspace": {"allowed_roots": ["."]}, "servers": {"one": server}}))
+        (self.folder / "mcpbox.yaml").write_text(json.dumps(
+            {"version": 1, "workspace": {"allowed_roots": ["."]}, "servers": {"one": server}}))
         self.home.config = self.folder / "mcpbox.yaml"
         self.home.serve(address(), stderr=subprocess.DEVNULL)
         self.addCleanup(self.home.run, "down", "--volumes", "-c", str(self.home.config), timeout=120)
@@ -55,7 +57,8 @@ class StagedSecrets(unittest.TestCase):
         return self.home.run("explain", "-c", str(self.home.config), "one").stdout
 
     def test_what_the_configuration_names_as_a_secret_is_never_copied(self):
-        found = self.served({"command": "python3", "args": ["server.py"], "cwd": ".", "env": {"KEY": "${file:secrets/value}"}})
+        found = self.served({"command": "python3", "args": ["server.py"], "cwd": ".",
+                             "env": {"KEY": "${file:secrets/value}"}})
         self.assertIn("server.py", found["files"])
         self.assertNotIn("secrets/value", found["files"])
         self.assertNotIn(TEXT, found["files"].values())
@@ -75,12 +78,14 @@ class StagedSecrets(unittest.TestCase):
         self.assertIn("nothing of the working directory", self.explained())
 
     def test_a_relative_argument_in_a_mounted_folder_means_the_mount(self):
-        found = self.served({"command": "python3", "args": ["server.py", "data", "--file=./data/a.txt", "--x"], "cwd": ".",
+        found = self.served({"command": "python3", "cwd": ".",
+                             "args": ["server.py", "data", "--file=./data/a.txt", "--x"],
                              "box": {"mounts": ["data:rw"]}})
         self.assertEqual(found["argv"], [str(self.folder / "data"), f"--file={self.folder}/data/a.txt", "--x"])
 
     def test_run_leaves_keys_behind_and_says_how_to_take_one(self):
-        words = ["run", "--engine", address(), "--direct", "--network", "none", "--stage", str(self.folder), "--", "find", "."]
+        words = ["run", "--engine", address(), "--direct", "--network", "none", "--stage", str(self.folder), "--",
+                 "find", "."]
         ended = self.home.run(*words)
         self.assertEqual(ended.returncode, 0, ended.stderr)
         files = set(ended.stdout.split())

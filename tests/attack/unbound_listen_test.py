@@ -1,5 +1,5 @@
-"""listen() without bind() has the kernel choose a port, and no rule of Landlock's for ports is asked: a server opened one in a network
-that its neighbours are in."""
+"""listen() without bind() has the kernel choose a port, and no rule of Landlock's for ports is asked: a server opened
+one in a network that its neighbours are in."""
 import json
 import pathlib
 import unittest

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "base/errno_error.h"
@@ -29,12 +30,44 @@ bool all_zero(std::string_view bytes) {
   return bytes.find_first_not_of('\0') == std::string_view::npos;
 }
 
+constexpr unsigned kMaxDepth = 64;
+
+bool is_mount(int parent, const std::string& name) {
+  struct statx info{};
+  return ::statx(parent, name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &info) == 0 &&
+         (info.stx_attributes_mask & info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+// What is in a directory: nothing; mounts, and the directories that lead to them; anything else.
+enum class Content : std::uint8_t { kNothing, kMounts, kOther };
+Content content_of(int directory, unsigned depth = 0) {
+  auto names = names_in(directory, 1000);
+  if (!names || depth > kMaxDepth) return Content::kOther;
+  for (const std::string& name : *names) {
+    if (is_mount(directory, name)) continue;
+    UniqueFd inner(::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!inner || content_of(inner.get(), depth + 1) != Content::kMounts) return Content::kOther;
+  }
+  return names->empty() ? Content::kNothing : Content::kMounts;
+}
+
+// Also when it cannot be said.
+bool has_mount(int directory, unsigned depth = 0) {
+  auto names = names_in(directory, static_cast<std::size_t>(-1));
+  if (!names || depth > kMaxDepth) return true;
+  return std::ranges::any_of(*names, [&](const std::string& name) {
+    if (is_mount(directory, name)) return true;
+    UniqueFd inner(::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    return inner ? has_mount(inner.get(), depth + 1) : errno != ENOTDIR && errno != ELOOP;
+  });
+}
+
 // Reads until the end entry; the sender may leave the descriptor open or non-blocking.
-Op<std::string> read_stream(int stream, int directory, int previous, bool group_reads) {
+Op<std::string> read_stream(int stream, int directory, int previous, bool group_reads, bool some_exist) {
   ::umask(0);
   if (int error = apply_landlock_to_directories({directory, previous})) return failed("confine the unpacker", error);
   if (int error = install_seccomp_filter(build_seccomp_filter())) return failed("confine the unpacker", error);
-  TreeWriter writer(directory, previous, group_reads);
+  TreeWriter writer(directory, previous, group_reads, some_exist);
   wire::StageReader reader(writer);
   std::vector<char> buffer(kChunk);
   while (!reader.done()) {
@@ -91,8 +124,15 @@ int TreeWriter::parent_of(Parents& parents, std::string_view path, std::string& 
 Result<void> TreeWriter::directory(std::string_view path) {
   std::string name;
   const int parent = parent_of(parents_, path, name);
-  if (parent < 0 || ::mkdirat(parent, name.c_str(), mode(true)) != 0) return trouble("make directory", path);
-  return {};
+  if (parent >= 0 && ::mkdirat(parent, name.c_str(), mode(true)) == 0) return {};
+  if (parent >= 0 && errno == EEXIST && some_exist_) {
+    struct stat there{};
+    if (::fstatat(parent, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(there.st_mode) &&
+        !is_mount(parent, name))
+      return {};
+    errno = EEXIST;
+  }
+  return trouble("make directory", path);
 }
 
 Result<void> TreeWriter::file(std::string_view path, std::uint64_t, bool executable) {
@@ -197,11 +237,12 @@ Op<std::string> unpack(const Roots& roots, const wire::Unpack& request, int stre
   auto unpacked = run_as(request.uid, request.gid, deadline, [&]() -> Op<std::string> {
     UniqueFd readable(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!readable) return failed("open the directory");
-    auto names = names_in(readable.get(), 1);
-    if (!names || !names->empty()) return refuse(Code::kFailedPrecondition, "unpack", "the directory is not empty");
+    const Content content = content_of(readable.get());
+    if (content == Content::kOther || (content == Content::kMounts && !request.into_existing))
+      return refuse(Code::kFailedPrecondition, "unpack", "the directory is not empty");
     if (request.group_reads && !request.into_existing && ::fchmod(readable.get(), 0750) != 0)
       return failed("set the mode of the directory");
-    return read_stream(stream, readable.get(), previous.get(), request.group_reads);
+    return read_stream(stream, readable.get(), previous.get(), request.group_reads, content == Content::kMounts);
   });
   if (unpacked) return unpacked;
   unpacked.error().step = step + ": " + unpacked.error().step;
@@ -211,6 +252,8 @@ Op<std::string> unpack(const Roots& roots, const wire::Unpack& request, int stre
     (void)remove_entry(entry.parent.get(), entry.name, request.uid, grace);
   } else if (unpacked.error().text != "the directory is not empty") {
     (void)run_as(request.uid, request.gid, grace, [&]() -> Op<std::string> {
+      // What is mounted in it is no part of what was unpacked. It goes with the sandbox.
+      if (has_mount(directory.get())) return std::string();
       auto names = names_in(directory.get(), static_cast<std::size_t>(-1));
       if (!names) return std::unexpected(names.error());
       for (const std::string& name : *names) {

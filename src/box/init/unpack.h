@@ -19,8 +19,12 @@ namespace mcpbox::box::init {
 // Whatever is not as the stream says there ends the unpacking with kFailedPrecondition: the sender then sends it all.
 class TreeWriter final : public wire::StageSink {
  public:
-  TreeWriter(int directory, int previous, bool group_reads)
-      : parents_{directory, {}, {}}, old_parents_{previous, {}, {}}, group_reads_(group_reads) {}
+  // `some_exist`: directories may be there already, and are used as they are.
+  TreeWriter(int directory, int previous, bool group_reads, bool some_exist = false)
+      : parents_{directory, {}, {}},
+        old_parents_{previous, {}, {}},
+        group_reads_(group_reads),
+        some_exist_(some_exist) {}
   Result<void> directory(std::string_view path) override;
   Result<void> file(std::string_view path, std::uint64_t size, bool executable) override;
   Result<void> data(std::string_view bytes) override;
@@ -43,7 +47,7 @@ class TreeWriter final : public wire::StageSink {
 
   Parents parents_;
   Parents old_parents_;
-  bool group_reads_;
+  bool group_reads_, some_exist_;
   UniqueFd file_;
   std::string file_path_;
   std::uint64_t offset_ = 0;

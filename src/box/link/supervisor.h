@@ -89,8 +89,8 @@ class Supervisor {
   virtual Task<Result<void>> share_directory(std::string path, gid_t gid) = 0;
   // Unpacks a stage stream (box/wire/stage_stream.h), read from `stream` until its end entry, into the directory
   // `path`, which is made fresh beneath a root-owned parent, by a child that runs as uid:gid confined to it. With
-  // `into_existing` the directory must exist and be empty. The call takes the descriptor. On failure what was unpacked
-  // is removed.
+  // `into_existing` the directory must exist and be empty, but for mounts and the directories that lead to them. The
+  // call takes the descriptor. On failure what was unpacked is removed, except around mounts.
   struct UnpackTotals {
     std::uint64_t entries = 0;
     std::uint64_t bytes = 0;

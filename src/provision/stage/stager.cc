@@ -81,6 +81,7 @@ Result<StageReport> fill_install_share(const InstallShare& share, const StagePol
 
 Task<Result<StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor, workspace::Root root,
                                      StagePolicy policy, StageTarget target) {
+  policy.rules.covered = root.covered;
   const Fill fill = [root, policy](box::StageWriter& writer) -> Result<StageReport> {
     StreamSink sink(writer, "");
     auto report = workspace::walk(root.host, policy.allowed_roots, {}, sink, nullptr, policy.rules);

@@ -28,7 +28,8 @@ struct StagePolicy {
   workspace::StageRules rules;
 };
 
-// `root.mount`, an existing empty directory (a scratch mount), gets a copy of `root.host`.
+// `root.mount`, an existing directory that is empty but for what is mounted in it (a scratch mount), gets a copy of
+// `root.host`.
 Task<Result<workspace::StageReport>> stage_root(boost::asio::thread_pool& pool, box::Supervisor& supervisor,
                                                 workspace::Root root, StagePolicy policy, StageTarget target);
 

@@ -35,9 +35,10 @@ class EmptyEngine(socketserver.ThreadingUnixStreamServer):
             if self.server.silent:
                 self.server.over.wait(60)
                 return
-            body = json.dumps([] if path.endswith("/containers/json") else {"Volumes": []} if path.endswith("/volumes") else
-                              {"ApiVersion": "1.43", "MinAPIVersion": "1.24", "Version": "27.0", "Os": "linux", "Arch": "amd64",
-                               "OSType": "linux", "CgroupVersion": "2", "OperatingSystem": "empty"}).encode()
+            version = {"ApiVersion": "1.43", "MinAPIVersion": "1.24", "Version": "27.0", "Os": "linux", "Arch": "amd64",
+                       "OSType": "linux", "CgroupVersion": "2", "OperatingSystem": "empty"}
+            body = json.dumps([] if path.endswith("/containers/json") else
+                              {"Volumes": []} if path.endswith("/volumes") else version).encode()
             self.send_response(200)
             self.send_header("Api-Version", "1.43")
             self.send_header("Content-Type", "application/json")
@@ -75,17 +76,20 @@ class Home:
         self.socket = self.root / "run" / "control.sock"
         self.config = self.root / "mcpbox.yaml"
         self.config.write_text("version: 1\nservers: {}\n")
-        self.env = {**os.environ, "MCPBOX_STATE_DIR": str(self.root / "state"), "MCPBOX_RUN_DIR": str(self.root / "run")}
+        self.env = {**os.environ, "MCPBOX_STATE_DIR": str(self.root / "state"),
+                    "MCPBOX_RUN_DIR": str(self.root / "run")}
         self.started = []
 
     def serve(self, engine="native", **options):
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "env": self.env, **options}
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE,
+                   "env": self.env, **options}
         daemon = subprocess.Popen([MCPBOX, "serve", "--engine", engine, "-c", self.config], **options)
         self.started.append(daemon)
         return daemon
 
     def run(self, *args, **options):
-        options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "env": self.env, "timeout": 60, **options}
+        options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "env": self.env, "timeout": 60,
+                   **options}
         return subprocess.run([MCPBOX, *args], **options)
 
     def answers(self, env=None):

@@ -13,6 +13,7 @@
 
 #include "support/fake_supervisor.h"
 #include "support/no_engine.h"
+#include "support/quiet_report.h"
 #include "support/result_matcher.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
@@ -24,19 +25,13 @@ struct Engine final : test::NoEngine {
   Task<Result<void>> remove(std::string) override { co_return Result<void>{}; }
 };
 
-struct Quiet final : provision::StartReport {
-  void phase(provision::Phase) override {}
-  void progress(std::string_view) override {}
-  void note(std::string_view) override {}
-};
-
 struct SandboxConnectionTest : testing::Test {
   boost::asio::io_context loop;
   boost::asio::thread_pool pool{1};
   test::TempTree host;
   test::FakeTree tree;
   Engine engine;
-  Quiet report;
+  test::QuietReport report;
   provision::ServerLog log{loop.get_executor(), Redactor{}};
   provision::Installer installer{engine, loop.get_executor(), pool, {}};
   provision::SandboxPool sandboxes{engine, loop.get_executor(), std::chrono::milliseconds(0),

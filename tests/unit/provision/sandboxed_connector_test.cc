@@ -10,6 +10,7 @@
 #include "provision/launch.h"
 #include "support/fake_supervisor.h"
 #include "support/no_engine.h"
+#include "support/quiet_report.h"
 #include "support/run_task.h"
 #include "support/temp_tree.h"
 
@@ -47,13 +48,6 @@ struct Removing final : test::NoEngine {
   }
 };
 
-struct Quiet : StartReport {
-  std::vector<Phase> phases;
-  void phase(Phase now) override { phases.push_back(now); }
-  void progress(std::string_view) override {}
-  void note(std::string_view) override {}
-};
-
 struct ConnectorTest : testing::Test {
   boost::asio::io_context loop;
   boost::asio::thread_pool pool{2};
@@ -64,7 +58,7 @@ struct ConnectorTest : testing::Test {
   std::vector<test::FakeSupervisor*> supervisors;                // that are connected
   unsigned opened = 0;
   std::chrono::milliseconds idle{0};
-  Quiet report;
+  test::QuietReport report;
   Installer installer{engine, loop.get_executor(), pool, {}};
   std::optional<SandboxPool> sandboxes;
   std::weak_ptr<UidHold> uids;

@@ -7,9 +7,7 @@
 #include <thread>
 
 #include "base/unique_fd.h"
-#include "support/result_matcher.h"
-#include "support/temp_tree.h"
-#include "workspace/plan.h"
+#include "unit/workspace/planning.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -22,27 +20,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-class PlanningOverLinks : public ::testing::Test {
+class PlanningOverLinks : public Planning {
  protected:
-  Policy policy() {
-    return {.allowed_roots = {tree_.root()},
-            .workspace = "/workspace/.mcp/s/workspace",
-            .image_id = "i1",
-            .home = tree_.path("home/u")};
-  }
-  Policy run_policy() {
-    Policy result = policy();
-    result.same_paths = true;
-    result.infer = false;
-    return result;
-  }
-  Plan plan(const LaunchSpec& spec, const Policy& policy) {
-    auto made = make_plan(spec, policy);
-    EXPECT_THAT(made, test::succeeds());
-    return made.value_or(Plan{});
-  }
-  Plan plan(const LaunchSpec& spec) { return plan(spec, policy()); }
-
   // Nothing of the plan, nor of what people are told, has the word.
   static void expect_without(const Plan& plan, const std::string& word) {
     EXPECT_THAT(plan_to_json(plan), Not(HasSubstr(word)));
@@ -50,8 +29,6 @@ class PlanningOverLinks : public ::testing::Test {
     EXPECT_THAT(plan.install->inputs, Each(Field(&InstallInput::content, Not(HasSubstr(word)))));
     for (const InstallStep& step : plan.install->steps) EXPECT_THAT(step.argv, Each(Not(HasSubstr(word))));
   }
-
-  test::TempTree tree_;
 };
 
 // Kind: a manifest that is a link out of its folder. Its target reached the install sandbox, logs and `explain`.

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "json/value.h"
-#include "support/temp_tree.h"
+#include "unit/workspace/planning.h"
 
 namespace mcpbox::workspace {
 namespace {
@@ -16,29 +16,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-class Planning : public ::testing::Test {
- protected:
-  Policy policy() {
-    return {.allowed_roots = {tree_.root()},
-            .workspace = "/workspace/.mcp/s/workspace",
-            .image_id = "i1",
-            .home = tree_.path("home/u")};
-  }
-  Policy run_policy() {
-    Policy result = policy();
-    result.same_paths = true;
-    result.infer = false;
-    return result;
-  }
-  Plan plan(const LaunchSpec& spec) { return plan(spec, policy()); }
-  Plan plan(const LaunchSpec& spec, const Policy& policy) {
-    auto made = make_plan(spec, policy);
-    EXPECT_TRUE(made) << (made ? "" : made.error().message());
-    return *made;
-  }
-  test::TempTree tree_;
-};
-
 TEST_F(Planning, rejects_what_cannot_be_understood) {
   EXPECT_FALSE(make_plan({.name = "s", .command = " "}, policy()));
   EXPECT_FALSE(make_plan({.name = "s", .command = "x", .host_path = "relative"}, policy()));
@@ -46,6 +23,20 @@ TEST_F(Planning, rejects_what_cannot_be_understood) {
   EXPECT_FALSE(make_plan({.name = "s", .command = "x", .args = {std::string("a\0b", 3)}}, policy()));
   EXPECT_FALSE(make_plan({.name = "s", .command = "x", .env = {{"A=B", ""}}}, policy()));
   EXPECT_FALSE(make_plan({.name = "s", .command = "x", .mounts = {{"notes"}}}, policy()));
+}
+
+TEST_F(Planning, what_is_mounted_in_a_copied_folder_is_not_copied) {
+  tree_.file("p/main.py");
+  tree_.file("p/a/data/x");
+  tree_.file("p/data/x");
+  tree_.file("q/x");
+  const LaunchSpec spec{.name = "s",
+                        .command = "true",
+                        .host_path = tree_.path("p"),
+                        .mounts = {{tree_.path("p/a/data")}, {tree_.path("p/data")}, {tree_.path("q")}}};
+  EXPECT_THAT(plan(spec, run_policy()).roots[0].covered, ElementsAre("a/data", "data"));
+  // Elsewhere than the mounts, the copy has all.
+  EXPECT_THAT(plan(spec).roots[0].covered, IsEmpty());
 }
 
 TEST_F(Planning, an_empty_list_of_allowed_roots_forbids_all) {

@@ -86,12 +86,15 @@ class NoNamespaces(unittest.TestCase):
         self.assertEqual(ask(port), "own hello\nbye\n")
 
     def test_limits_of_each_server_hold_there_too(self):
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"memory_mb": LIMIT, "pids_limit": 100, "disk_mb": 64}}
+        box = {"memory_mb": LIMIT, "pids_limit": 100, "disk_mb": 64}
+        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": box}
         hogs = {"small": (SMALL, "memory"), "forks": (FORKS, "processes"), "bytes": (BYTES, "disk")}
-        self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in (*hogs, "neighbour")}}))
+        servers = {name: server for name in (*hogs, "neighbour")}
+        self.home.config.write_text(json.dumps({"version": 1, "servers": servers}))
         self.home.serve(engine=self.address)
         until(self.home.answers, "the daemon answers")
-        until(lambda: all(server["state"] == "connected" for server in self.home.status()["servers"]), "all servers are there", 90)
+        until(lambda: all(server["state"] == "connected" for server in self.home.status()["servers"]),
+              "all servers are there", 90)
         for name, (code, what) in hogs.items():
             with self.subTest(name):
                 ended = self.home.run("call", name, "py", "--json", json.dumps({"code": code}))

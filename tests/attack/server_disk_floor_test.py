@@ -1,5 +1,5 @@
-"""One server filled the machine's disk within its own limits, and everybody stood still. Below a floor of free space the one who wrote
-most is ended now."""
+"""One server filled the machine's disk within its own limits, and everybody stood still. Below a floor of free space
+the one who wrote most is ended now."""
 import json
 import pathlib
 import shutil
@@ -28,17 +28,20 @@ class DiskFloor(unittest.TestCase):
         self.addCleanup(subprocess.run, ["umount", state], check=True)
         self.addCleanup(self.home.close)
         server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
-        self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in ("hog", "neighbour")}}))
+        servers = {name: server for name in ("hog", "neighbour")}
+        self.home.config.write_text(json.dumps({"version": 1, "servers": servers}))
         self.home.serve()
         until(self.home.answers, "the daemon answers")
-        until(lambda: all(server["state"] == "connected" for server in self.home.status()["servers"]), "both servers are there", 60)
+        until(lambda: all(server["state"] == "connected" for server in self.home.status()["servers"]),
+              "both servers are there", 60)
 
     def py(self, server, code):
         return self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
 
     def test_whoever_wrote_most_is_ended_before_the_disk_is_full(self):
         ended = self.py("hog", FILL)
-        self.assertRegex(ended.stderr, r"server 'hog' was ended: the disk was about to be full \(10 MiB have to stay free\), and it wrote most: [0-9]+ MiB lately")
+        self.assertRegex(ended.stderr, r"server 'hog' was ended: the disk was about to be full \(10 MiB have to stay "
+                         r"free\), and it wrote most: [0-9]+ MiB lately")
         self.assertIn("pong", self.py("neighbour", "print('pong')").stdout)
 
 

@@ -1,5 +1,6 @@
-"""One server filled the disk of the machine, with bytes or with files, and nothing stopped it. Whoever has more than its limit ends alone
-now, by name, however it hides it: in folders that it may not read itself, in files with many names, in a folder of the host."""
+"""One server filled the disk of the machine, with bytes or with files, and nothing stopped it. Whoever has more than
+its limit ends alone now, by name, however it hides it: in folders that it may not read itself, in files with many
+names, in a folder of the host."""
 import json
 import os
 import pathlib
@@ -60,10 +61,12 @@ class ServerDisk(unittest.TestCase):
         cls.home = Home()
         cls.addClassCleanup(cls.home.close)
         server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"disk_mb": DISK, "max_files": FILE_LIMIT}}
-        cls.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in (*HOGS, "names", "neighbour")}}))
+        servers = {name: server for name in (*HOGS, "names", "neighbour")}
+        cls.home.config.write_text(json.dumps({"version": 1, "servers": servers}))
         cls.home.serve(engine=address())
         until(cls.home.answers, "the daemon answers")
-        until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]), "all servers are there", 60)
+        until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]),
+              "all servers are there", 60)
 
     def py(self, server, code):
         return self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
@@ -93,10 +96,12 @@ class ServerDisk(unittest.TestCase):
     def test_whoever_has_too_much_ends_alone(self):
         for name in "bytes", "hidden":
             with self.subTest(name):
-                self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ MiB of disk, its limit is {DISK} \(box.disk_mb, --disk\); raise")
+                self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ MiB of disk, its limit is {DISK} "
+                          r"\(box.disk_mb, --disk\); raise")
 
     def test_whoever_has_too_many_files_ends_alone(self):
-        self.ends("files", r"server 'files' was ended: it used [0-9,]+ files, its limit is 2,000 \(box.max_files, --max-files\); raise")
+        self.ends("files", r"server 'files' was ended: it used [0-9,]+ files, its limit is 2,000 "
+                  r"\(box.max_files, --max-files\); raise")
 
     def test_a_file_counts_once_whatever_names_it_has(self):
         self.assertIn("lives", self.py("names", MANY_NAMES).stdout)
@@ -120,10 +125,12 @@ for n in range(200):
     time.sleep(0.01)
 time.sleep(20)
 """
-        ended = home.run("run", "--engine", address(), "--direct", "--network", "none", "--disk", "32", "--mount", f"{folder}:rw", "--", "python3", "-u", "-c", code)
+        ended = home.run("run", "--engine", address(), "--direct", "--network", "none", "--disk", "32",
+                         "--mount", f"{folder}:rw", "--", "python3", "-u", "-c", code)
         self.assertEqual(ended.stdout, "lives\n", ended.stderr)
         self.assertEqual(ended.returncode, 137, ended.stderr)
-        self.assertRegex(ended.stderr, r"mcpbox: server 'python3' was ended: it used [0-9,]+ MiB of disk, its limit is 32 ")
+        self.assertRegex(ended.stderr,
+                         r"mcpbox: server 'python3' was ended: it used [0-9,]+ MiB of disk, its limit is 32 ")
 
 
 if __name__ == "__main__":

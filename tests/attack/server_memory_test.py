@@ -1,5 +1,6 @@
-"""One server used up the memory, or the processes, of a sandbox, and the kernel killed a neighbour of it. Whoever uses more than its limit
-ends alone now, by name, whatever way it takes: one large block, many small processes, shared memory, memory file systems."""
+"""One server used up the memory, or the processes, of a sandbox, and the kernel killed a neighbour of it. Whoever
+uses more than its limit ends alone now, by name, whatever way it takes: one large block, many small processes,
+shared memory, memory file systems."""
 import json
 import pathlib
 import re
@@ -31,14 +32,15 @@ held = mmap.mmap(-1, 500 << 20)
 for at in range(0, len(held), 4096): held[at] = 1
 time.sleep(20)
 """
-# In small pieces, unlinked while they are open, mapped by nobody: where nothing else limits it, the file systems' own size does.
+# In small pieces, unlinked while they are open, mapped by nobody.
 FILES = """
 import os, time
 held, piece = [], b"x" * (1 << 20)
 for place in "/dev/shm", "/tmp":
     try:
         while len(held) < 120:
-            fd = os.open(f"{place}/{len(held)}", os.O_CREAT | os.O_RDWR); os.unlink(f"{place}/{len(held)}"); held.append(fd); os.write(fd, piece)
+            name = f"{place}/{len(held)}"
+            held.append(os.open(name, os.O_CREAT | os.O_RDWR)); os.unlink(name); os.write(held[-1], piece)
     except OSError: pass
 block = bytearray(b"x") * (100 << 20)
 time.sleep(20)
@@ -77,7 +79,8 @@ time.sleep(20)
 """
 PING = "print('pong')"
 LIMIT = 200
-HOGS = {"large": LARGE, "small": SMALL, "shared": SHARED, "files": FILES, "tables": TABLES, "forks": FORKS, "threads": THREADS}
+HOGS = {"large": LARGE, "small": SMALL, "shared": SHARED, "files": FILES, "tables": TABLES, "forks": FORKS,
+        "threads": THREADS}
 # Each of them has all of it, and together they have it once.
 FORKED = """
 import os, time
@@ -100,7 +103,8 @@ class ServerMemory(unittest.TestCase):
             json.dumps({"version": 1, "box": {"limits": {"overcommit": 10}}, "servers": servers}))
         cls.home.serve(engine=address())
         until(cls.home.answers, "the daemon answers")
-        until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]), "all servers are there", 60)
+        until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]),
+              "all servers are there", 60)
 
     def py(self, server, code):
         return self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
@@ -132,7 +136,8 @@ class ServerMemory(unittest.TestCase):
     def test_whoever_uses_too_much_memory_ends_alone(self):
         for name in ("large", "small", "shared", "files", "tables"):
             with self.subTest(name):
-                said = self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ MiB of memory, its limit is {LIMIT} \(box.memory_mb, --memory\); raise")
+                said = self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ MiB of memory, its limit is "
+                                 fr"{LIMIT} \(box.memory_mb, --memory\); raise")
                 self.assertGreater(int(re.search("used ([0-9,]+)", said)[1].replace(",", "")), LIMIT)
 
     def test_no_memory_is_out_of_sight(self):
@@ -144,16 +149,19 @@ class ServerMemory(unittest.TestCase):
     def test_whoever_starts_too_many_processes_ends_alone(self):
         for name in "forks", "threads":
             with self.subTest(name):
-                self.ends(name, fr"server '{name}' was ended: it used 100 processes and threads, its limit is 100 \(box.pids_limit, --pids\); raise")
+                self.ends(name, fr"server '{name}' was ended: it used 100 processes and threads, its limit is 100 "
+                          r"\(box.pids_limit, --pids\); raise")
 
 
 class OneServer(unittest.TestCase):
     def test_a_run_says_what_it_used(self):
         home = Home()
         self.addCleanup(home.close)
-        ended = home.run("run", "--engine", address(), "--direct", "--network", "none", "--memory", "100", "--", "python3", "-c", LARGE)
+        ended = home.run("run", "--engine", address(), "--direct", "--network", "none", "--memory", "100", "--",
+                         "python3", "-c", LARGE)
         self.assertEqual(ended.returncode, 137, ended.stderr)
-        self.assertRegex(ended.stderr, r"mcpbox: server 'python3' was ended: it used [0-9,]+ MiB of memory, its limit is 100 ")
+        self.assertRegex(ended.stderr,
+                         r"mcpbox: server 'python3' was ended: it used [0-9,]+ MiB of memory, its limit is 100 ")
 
 
 if __name__ == "__main__":

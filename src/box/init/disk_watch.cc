@@ -20,6 +20,7 @@ namespace {
 // A start is not held up by it.
 constexpr std::chrono::milliseconds kLater{50};
 constexpr std::chrono::milliseconds kAgain{1000};
+constexpr std::chrono::milliseconds kFull{10};  // of the link: until it has room again
 constexpr std::size_t kMaxNews = 256;
 
 [[noreturn]] void be_walker(UniqueFd link) {
@@ -45,7 +46,8 @@ void DiskWatch::watch(uid_t uid, gid_t gid, const wire::ServerLimits& limits) {
   if (!fresh) ++watched.watches;
   watched.order = {uid, gid, limits};
   if (limits.disk_bytes == 0 && limits.files == 0) return;
-  if (pid_ > 0) return send(watched.order);
+  changed_.insert(uid);
+  if (pid_ > 0) return send_changes();
   if (launching_ == 0) launch_later();
 }
 
@@ -53,7 +55,8 @@ void DiskWatch::unwatch(uid_t uid) {
   const auto found = watched_.find(uid);
   if (found == watched_.end() || --found->second.watches != 0) return;
   watched_.erase(found);
-  if (pid_ > 0) send({uid, 0, {}});
+  changed_.insert(uid);
+  if (pid_ > 0) send_changes();
 }
 
 void DiskWatch::launch_later() {
@@ -72,8 +75,8 @@ void DiskWatch::launch() {
     if (pid_ == 0) be_walker(std::move(theirs));
   }
   if (pid_ > 0 && loop_.watch(link_.get(), EPOLLIN, [this](unsigned) { hear(); }) == 0) {
-    for (const auto& [uid, watched] : watched_) send(watched.order);
-    return;
+    for (const auto& [uid, watched] : watched_) changed_.insert(uid);
+    return send_changes();
   }
   ::dprintf(2, "mcpbox-init: cannot watch the servers' folders (errno %d)\n", errno);
   if (pid_ > 0) return (void)::kill(pid_, SIGKILL);  // reaped() tries again
@@ -84,11 +87,27 @@ void DiskWatch::launch() {
 }
 
 // One that takes no orders any more is of no use; the next one hears all that holds.
-void DiskWatch::send(const WalkOrder& order) {
-  wire::Encoder encoder;
-  encoder(order);
-  const std::string bytes = encoder.take();
-  if (::send(link_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) ::kill(pid_, SIGKILL);
+void DiskWatch::send_changes() {
+  while (pid_ > 0 && sending_ == 0 && !changed_.empty()) {
+    const uid_t uid = *changed_.begin();
+    const auto found = watched_.find(uid);
+    wire::Encoder encoder;
+    encoder(found == watched_.end() ? WalkOrder{uid, 0, {}} : found->second.order);
+    const std::string bytes = encoder.take();
+    if (::send(link_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
+      changed_.erase(uid);
+    } else if (errno == EAGAIN) {
+      sending_ = loop_.at(EventLoop::Clock::now() + kFull, [this] {
+        sending_ = 0;
+        send_changes();
+      });
+    } else {
+      const int error = errno;
+      ::dprintf(2, "mcpbox-init: cannot watch the folders of uid %u (errno %d)\n", uid, error);
+      changed_.erase(uid);  // too many folders: the link is never wide enough
+      if (error != EMSGSIZE) return (void)::kill(pid_, SIGKILL);
+    }
+  }
 }
 
 void DiskWatch::hear() {

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 
 #include "base/unique_fd.h"
@@ -57,15 +58,17 @@ class DiskWatch {
   };
   void launch();
   void launch_later();
-  void send(const WalkOrder& order);
+  // Of what changed as much as the link takes; the rest later.
+  void send_changes();
   void hear();
 
   EventLoop& loop_;
   Passed passed_;
   std::map<uid_t, Watched> watched_;
+  std::set<uid_t> changed_;  // since the walker was told
   UniqueFd link_;
   pid_t pid_ = -1;
-  EventLoop::Timer launching_ = 0;
+  EventLoop::Timer launching_ = 0, sending_ = 0;
 };
 
 // The walker's own part: never returns before the other end of the link is closed.

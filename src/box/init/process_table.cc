@@ -127,7 +127,9 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
     processes_.erase(id);
     return start.done(std::unexpected(std::move(*start.error)));
   }
-  accountant_.watch(process.pid, process.uid, process.limits, std::move(process.memory), process.reaper ? 1 : 0);
+  // With one id PID 1 does not see the reaper in /proc: it runs no program of the server's namespace.
+  const unsigned ours = process.reaper && !one_id() ? 1 : 0;
+  accountant_.watch(process.pid, process.uid, process.limits, std::move(process.memory), ours);
   disks_.watch(process.uid, process.gid, process.limits);
   start.done(&process);
 }

@@ -326,7 +326,7 @@ servers:
 )");
   EXPECT_EQ(problems("version: 1\nservers:\n  a: {command: x, box: {ports: [8]}}\n"
                      "  b: {command: x, enable: false, box: {ports: [8]}}\n"),
-            "");  // an alternative that is switched off
+            "none");  // an alternative that is switched off
 }
 
 TEST_F(ConfigLoad, reads_what_servers_may_reach) {

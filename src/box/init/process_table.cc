@@ -119,7 +119,7 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
     processes_.erase(id);
     return start.done(std::unexpected(std::move(*start.error)));
   }
-  accountant_.watch(process.pid, process.uid, process.limits, std::move(process.memory),
+  accountant_.watch(process.pid, process.uid, process.gid, process.limits, std::move(process.memory),
                     process.reaper ? 1 : 0);
   disks_.watch(process.uid, process.gid, process.limits);
   start.done(&process);

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,6 +45,14 @@ std::uint64_t used_of(const std::vector<UniqueFd>& file_systems) {
   return used;
 }
 
+// What we were kept from meanwhile costs nobody anything.
+microseconds processor_time() {
+  struct timespec used{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return std::chrono::duration_cast<microseconds>(std::chrono::seconds(used.tv_sec) +
+                                                  std::chrono::nanoseconds(used.tv_nsec));
+}
+
 }  // namespace
 
 Accountant::Accountant(EventLoop& loop, CloseLook close_look, Passed passed)
@@ -55,16 +65,19 @@ Accountant::Accountant(EventLoop& loop, CloseLook close_look, Passed passed)
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) most_open_ = static_cast<std::size_t>(files.rlim_cur / 2);
 }
 
-void Accountant::watch(pid_t pid, uid_t uid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
+void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
                        unsigned ours) {
   known_.erase(pid);  // it was somebody else's when it was seen last
-  const auto [found, fresh] = watched_.try_emplace(uid, Watched{MemoryGauge(limits), std::move(memory), ours, 1, {}});
+  const auto [found, fresh] =
+      watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, std::move(memory), ours, 1, 0, {}});
+  found->second.serial = ++serial_;
   if (!fresh) {
     ++found->second.watches;
     found->second.gauge = MemoryGauge(limits);
     for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
   }
-  if (timer_ == 0 && proc_) timer_ = loop_.at(EventLoop::Clock::now() + milliseconds(20), [this] { look(); });
+  if (timer_ == 0 && !in_round_ && proc_)
+    timer_ = loop_.at(EventLoop::Clock::now() + milliseconds(20), [this] { look(); });
 }
 
 void Accountant::unwatch(uid_t uid) {
@@ -84,7 +97,7 @@ void Accountant::look() {
     in_round_ = false;
     return;
   }
-  const auto began = EventLoop::Clock::now();
+  const auto began = processor_time();
   if (!in_round_) {
     in_round_ = true;
     cost_ = microseconds(0);
@@ -100,15 +113,12 @@ void Accountant::look() {
     const pid_t pid = entry->name[0] > '0' && entry->name[0] <= '9' ? ::atoi(entry->name) : 0;
     if (pid > 1) count(pid);
   }
-  cost_ += std::chrono::duration_cast<microseconds>(EventLoop::Clock::now() - began);
-  milliseconds pause(0);
-  if (got <= 0) {
-    finish_round();
-    bool near = false;
-    for (const auto& [uid, server] : watched_) near = near || server.gauge.near();
-    pause = pause_after(cost_, near);
-  }
-  timer_ = loop_.at(EventLoop::Clock::now() + pause, [this] { look(); });
+  cost_ += processor_time() - began;
+  if (got > 0) return loop_.defer([this] { look(); });
+  finish_round();
+  bool near = false;
+  for (const auto& [uid, server] : watched_) near = near || server.gauge.near();
+  timer_ = loop_.at(EventLoop::Clock::now() + pause_after(cost_, near), [this] { look(); });
 }
 
 bool Accountant::read_status_of(pid_t pid, Known& known) {
@@ -144,6 +154,7 @@ void Accountant::count(pid_t pid) {
     known.shared_pages = pages.shared;
   }
   const std::uint64_t anon = pages.resident > pages.shared ? pages.resident - pages.shared : 0;
+  known.anon = anon;
   ServerSum& sum = server->second.sum;
   sum.most += anon + known.shared + known.tables + known.swapped;
   sum.least = std::max(sum.least, anon + known.shared);
@@ -151,15 +162,24 @@ void Accountant::count(pid_t pid) {
 }
 
 void Accountant::ask_closely(uid_t uid) {
-  std::vector<pid_t> pids;
+  const Watched& server = watched_.at(uid);
+  LookRequest request{uid, server.gid, {}, {}};
+  std::vector<std::pair<std::uint64_t, pid_t>> sizes;
   for (const auto& [pid, known] : known_) {
-    if (known.uid == uid) pids.push_back(pid);
+    if (known.uid == uid) sizes.emplace_back(known.anon + known.shared, pid);
   }
-  close_look_(uid, std::move(pids), [this, uid](std::optional<std::uint64_t> exact) {
-    const auto found = watched_.find(uid);
-    if (found == watched_.end()) return;
-    if (exact) *exact += used_of(found->second.memory);
-    found->second.gauge.looked(exact, EventLoop::Clock::now());
+  std::sort(sizes.rbegin(), sizes.rend());
+  for (const auto& [size, pid] : sizes) request.pids.push_back(pid);
+  for (const UniqueFd& fd : server.memory) {
+    struct stat info{};
+    if (::fstat(fd.get(), &info) == 0) request.counted.push_back(info.st_dev);
+  }
+  close_look_(std::move(request), [this, uid, serial = server.serial](std::optional<LookedClosely> found) {
+    const auto known = watched_.find(uid);
+    // Another server may have the uid by now, or the same one started again.
+    if (known == watched_.end() || known->second.serial != serial) return;
+    if (found) found->bytes += used_of(known->second.memory);
+    known->second.gauge.looked(found, EventLoop::Clock::now());
   });
 }
 

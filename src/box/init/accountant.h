@@ -1,4 +1,4 @@
-// Counts what each server uses of memory and processes, at least ten times a second, and tells who uses too much.
+// Counts what each server uses of memory and processes, ten times a second or more often, and tells who uses too much.
 //
 // Works without control groups. A server is known by its user id: of its processes it counts what is theirs alone, the
 // shared memory that they have mapped, their page tables, and what lies in its own /tmp and /dev/shm. Where it matters
@@ -6,7 +6,8 @@
 // server (pipes, sockets) is not counted.
 //
 // Lives on PID 1's loop. A look costs 1 µs a process of a server; more than fit into one reading of a directory (about
-// a thousand) are looked at one turn of the loop after the other.
+// a thousand) are looked at one turn of the loop after the other. Of many thousands it takes a tenth of a processor,
+// and is less often then.
 #pragma once
 
 #include <sys/types.h>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "box/init/close_look.h"
 #include "box/init/event_loop.h"
 #include "box/init/memory_gauge.h"
 
@@ -24,8 +26,7 @@ namespace mcpbox::box::init {
 
 class Accountant {
  public:
-  using CloseLook =
-      std::function<void(uid_t uid, std::vector<pid_t> pids, std::function<void(std::optional<std::uint64_t>)> done)>;
+  using CloseLook = std::function<void(LookRequest request, std::function<void(std::optional<LookedClosely>)> done)>;
   using Passed = std::function<void(uid_t uid, const wire::PassedLimit& limit)>;
 
   // `passed` is called from the loop, and again after a second for who is still beyond a limit then.
@@ -34,7 +35,8 @@ class Accountant {
 
   // `pid`, which has the uid by now, runs a server with these limits. `memory`: its own memory file systems.
   // `ours`: how many processes of the uid are not the server's.
-  void watch(pid_t pid, uid_t uid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory, unsigned ours);
+  void watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
+             unsigned ours);
   // Bytes at the last look; 0 for who is not watched.
   std::uint64_t memory_of(uid_t uid) const;
   // For each watch() once.
@@ -43,10 +45,12 @@ class Accountant {
  private:
   struct Watched {
     MemoryGauge gauge;
+    gid_t gid = 0;
     std::vector<UniqueFd> memory;
     unsigned ours = 0;
     unsigned watches = 1;
-    ServerSum sum;  // of the round under way
+    std::uint64_t serial = 0;  // of the last watch()
+    ServerSum sum;             // of the round under way
   };
   struct Known {
     uid_t uid = 0;   // 0: not of a server, as far as was seen
@@ -55,6 +59,7 @@ class Accountant {
     std::uint64_t shared_pages = 0;                   // when its status was read
     std::uint64_t shared = 0, tables = 0, tasks = 1;  // as its status said
     std::uint64_t swapped = 0;
+    std::uint64_t anon = 0;  // at the last look
   };
   void look();
   void count(pid_t pid);
@@ -70,6 +75,7 @@ class Accountant {
   std::unordered_map<pid_t, Known> known_;
   std::size_t most_open_ = 0;  // of Known::pages, over the whole
   std::uint64_t round_ = 0;
+  std::uint64_t serial_ = 0;
   bool in_round_ = false;
   std::chrono::microseconds cost_{0};  // of the round under way
   EventLoop::Timer timer_ = 0;

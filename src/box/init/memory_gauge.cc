@@ -8,17 +8,19 @@ MemoryGauge::Verdict MemoryGauge::look(const ServerSum& sum, TimePoint now) {
   Verdict verdict;
   std::uint64_t use = sum.most;
   if (memory_ != 0 && sum.most > memory_ && sum.least <= memory_) {
-    // What has come since the closer look is taken to be shared with nobody.
-    if (closer_) use = closer_->exact + (sum.most > closer_->most ? sum.most - closer_->most : 0);
+    // What has come since the closer look is taken to be shared with nobody until there is another, and so is what
+    // went.
+    if (closer_ && sum.most >= closer_->most) use = closer_->exact + (sum.most - closer_->most);
+    if (closer_ && sum.most < closer_->most) use = closer_->exact - std::min(closer_->exact, closer_->most - sum.most);
     const std::uint64_t step = memory_ / 16;
     const bool old = !closer_ || now - closer_->when >= kCloser || sum.most > closer_->most + step ||
                      sum.most + step < closer_->most;
     // Who was beyond the limit at the last look is not waited for to stop growing.
-    const bool certain = closer_ && closer_->exact > memory_;
-    verdict.look_closely = !looking_ && old && !certain;
-    if (verdict.look_closely) most_when_asked_ = sum.most;
+    const bool certain = closer_ && closer_->exact > memory_ && use > memory_;
+    verdict.look_closely = !looking_ && !certain && (old || use > memory_) && now >= next_;
+    if (verdict.look_closely) most_when_asked_ = sum.most, asked_ = now;
     looking_ = looking_ || verdict.look_closely;
-    if (looking_) use = std::min(use, memory_);  // in doubt
+    if (!certain) use = std::min(use, memory_);  // in doubt
   } else {
     closer_.reset();
   }
@@ -42,16 +44,18 @@ MemoryGauge::Verdict MemoryGauge::look(const ServerSum& sum, TimePoint now) {
   return verdict;
 }
 
-void MemoryGauge::looked(std::optional<std::uint64_t> exact, TimePoint now) {
+void MemoryGauge::looked(std::optional<LookedClosely> found, TimePoint now) {
   looking_ = false;
-  closer_ = Closer{most_when_asked_, exact.value_or(most_when_asked_), now};
+  next_ = now + kRest * (now - asked_);
+  if (found && (found->all || found->bytes > memory_)) closer_ = Closer{most_when_asked_, found->bytes, now};
 }
 
 std::chrono::milliseconds pause_after(std::chrono::microseconds cost, bool near) {
   using std::chrono::milliseconds;
   constexpr milliseconds kLongest{90}, kShortest{5};
-  if (!near) return kLongest;
-  return std::clamp(std::chrono::duration_cast<milliseconds>(cost * 100), kShortest, kLongest);
+  const auto usual =
+      near ? std::clamp(std::chrono::duration_cast<milliseconds>(cost * 100), kShortest, kLongest) : kLongest;
+  return std::max(usual, std::chrono::duration_cast<milliseconds>(cost * 10));
 }
 
 }  // namespace mcpbox::box::init

@@ -16,6 +16,12 @@ struct ServerSum {
   std::uint64_t tasks = 0;  // processes and threads, those of ours not among them
 };
 
+// What a closer look found; where it could not look at all of it, there is more.
+struct LookedClosely {
+  std::uint64_t bytes = 0;
+  bool all = true;
+};
+
 class MemoryGauge {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -29,14 +35,16 @@ class MemoryGauge {
   // Tells of one look. More processes than allowed there cannot be (RLIMIT_NPROC): who has them all for kFull is taken
   // to be without an end. What was passed is not passed again for kAgain, in which the server is ended.
   Verdict look(const ServerSum& sum, TimePoint now);
-  // What a closer look found; nothing: it could not be had, and `most` counts.
-  void looked(std::optional<std::uint64_t> exact, TimePoint now);
+  // What a closer look found; nothing: it could not be had. Who shares how much is in doubt then, and nobody is ended
+  // in doubt. The next one comes when ten times as long as this one took has passed.
+  void looked(std::optional<LookedClosely> found, TimePoint now);
 
   // Whether it could be beyond its memory soon: half of it is used, or it grew fast.
   bool near() const { return near_; }
   std::uint64_t last() const { return last_; }
 
   static constexpr std::chrono::milliseconds kFull{500}, kAgain{1000}, kCloser{2000};
+  static constexpr int kRest = 10;
 
  private:
   struct Closer {
@@ -49,12 +57,14 @@ class MemoryGauge {
   bool near_ = false;
   bool looking_ = false;
   std::uint64_t most_when_asked_ = 0;
+  TimePoint asked_, next_;  // the last closer look, and when there may be another
   std::optional<Closer> closer_;
   std::optional<TimePoint> full_since_, passed_;
 };
 
-// How long to wait after a look at all servers that took `cost`: never a tenth of a second, and where one is near its
-// limit as little as does not take more than one hundredth of a processor.
+// How long to wait after a look at all servers that took `cost` of a processor: less than a tenth of a second, where
+// one is near its limit as little as does not take more than one hundredth of a processor. Looks that take more than
+// nine milliseconds (of many thousands of processes) are rarer: they have a tenth of a processor.
 std::chrono::milliseconds pause_after(std::chrono::microseconds cost, bool near);
 
 }  // namespace mcpbox::box::init

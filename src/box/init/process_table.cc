@@ -41,16 +41,6 @@ std::vector<UniqueFd> shared_memory() {
   return out;
 }
 
-// Whether the kernel had to kill something of it for its own memory. A sandbox that is short of memory kills in groups
-// of servers too: of those that have not come near their own limit it is none of theirs.
-std::optional<wire::PassedLimit> passed_in_group(const ServerGroups& groups, const Process& process) {
-  if (process.group.empty() || process.limits.memory_bytes == 0) return std::nullopt;
-  const GroupMemory memory = groups.memory_of(process.group);
-  if (memory.kills == 0 || (memory.peak != 0 && memory.peak < process.limits.memory_bytes)) return std::nullopt;
-  return wire::PassedLimit{wire::LimitKind::kMemory, process.limits.memory_bytes,
-                           std::max(memory.peak, process.limits.memory_bytes)};
-}
-
 }  // namespace
 
 void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done) {
@@ -85,7 +75,9 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
   starts_.emplace(spec.id, Start{std::move(started->report), {}, std::move(done)});
   if (spec.alone && !groups_.any()) {
     if (UniqueFd told = groups_.watch_whole()) {
-      processes_.at(spec.id)->group = kWholeGroup;
+      Process& whole = *processes_.at(spec.id);
+      whole.group = kWholeGroup;
+      whole.counted = groups_.memory_of(kWholeGroup);  // by servers that it has had before
       watch_group(spec.id, std::move(told));
     }
   }
@@ -129,7 +121,7 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
   }
   // With one id PID 1 does not see the reaper in /proc: it runs no program of the server's namespace.
   const unsigned ours = process.reaper && !one_id() ? 1 : 0;
-  accountant_.watch(process.pid, process.uid, process.limits, std::move(process.memory), ours);
+  accountant_.watch(process.pid, process.uid, process.gid, process.limits, std::move(process.memory), ours);
   disks_.watch(process.uid, process.gid, process.limits);
   start.done(&process);
 }
@@ -176,15 +168,16 @@ void ProcessTable::end_of(const std::string& id, int status, const rusage& usage
   memory_.sample();
   Process& process = *found->second;
   wire::Exit exit;
-  if (const auto passed = passed_in_group(groups_, process); passed && process.passed.which == wire::LimitKind::kNone)
-    process.passed = *passed;
+  const std::uint64_t largest = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  // Whom we kill ends for that, whatever the kernel has killed of it before.
+  if (const auto passed = passed_in_group(process, largest); passed && !process.killed_by_us) process.passed = *passed;
   if (WIFEXITED(status)) exit.code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) exit.signal = WTERMSIG(status);
   exit.killed_for_memory = exit.signal == SIGKILL && !process.killed_by_us && memory_.killed_lately();
   if (exit.signal == SIGKILL) exit.limit = process.passed;
   exit.user_us = microseconds(usage.ru_utime);
   exit.system_us = microseconds(usage.ru_stime);
-  exit.peak_memory_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  exit.peak_memory_bytes = largest;
   // The kernel was faster than we.
   const std::uint64_t bound = process.limits.memory_bytes;
   const std::uint64_t use = std::max(exit.peak_memory_bytes, accountant_.memory_of(process.uid));
@@ -200,31 +193,48 @@ void ProcessTable::watch_group(const std::string& id, UniqueFd told) {
   Process& process = *processes_.at(id);
   process.told = std::move(told);
   // What is not watched is still found out when the process ends.
-  const int error = loop_.watch(process.told.get(), EPOLLIN | EPOLLPRI, [this, id](unsigned) {
+  const int error = loop_.watch(process.told.get(), groups_.told_events(), [this, id](unsigned) {
     const auto found = processes_.find(id);
     if (found == processes_.end()) return;
     char buffer[4096];
     while (::read(found->second->told.get(), buffer, sizeof buffer) > 0) {
     }
     ::lseek(found->second->told.get(), 0, SEEK_SET);
-    look_at_group(id, kLooks);
+    found->second->looks = kLooks;
+    if (found->second->next_look == 0) look_at_group(id);
   });
   if (error != 0) process.told.reset();
 }
 
 // The kernel tells before it kills.
-void ProcessTable::look_at_group(const std::string& id, unsigned looks) {
+void ProcessTable::look_at_group(const std::string& id) {
   const auto found = processes_.find(id);
-  if (found == processes_.end() || !found->second->running || found->second->killed_by_us) return;
-  if (const auto passed = passed_in_group(groups_, *found->second)) return passed_(found->second->uid, *passed);
-  if (looks > 1) {
-    loop_.at(EventLoop::Clock::now() + kBetweenLooks, [this, id, looks] { look_at_group(id, looks - 1); });
-  }
+  if (found == processes_.end()) return;
+  Process& process = *found->second;
+  process.next_look = 0;
+  if (!process.running || process.killed_by_us || process.looks == 0) return;
+  --process.looks;
+  if (const auto passed = passed_in_group(process, 0)) return passed_(process.uid, *passed);
+  process.next_look = loop_.at(EventLoop::Clock::now() + kBetweenLooks, [this, id] { look_at_group(id); });
+}
+
+// `used` is what one of its processes is known to have used.
+std::optional<wire::PassedLimit> ProcessTable::passed_in_group(Process& process, std::uint64_t used) const {
+  const std::uint64_t limit = process.limits.memory_bytes;
+  if (process.group.empty() || limit == 0) return std::nullopt;
+  const bool whole = process.group == kWholeGroup;
+  const GroupMemory memory = groups_.memory_of(process.group);
+  process.held = std::max(process.held, memory.held);
+  used = std::max({used, process.held, accountant_.memory_of(process.uid)});
+  if (!killed_for_own_limit(process.counted, memory, used, limit, whole)) return std::nullopt;
+  return wire::PassedLimit{wire::LimitKind::kMemory, limit, std::max({limit, used, whole ? 0 : memory.peak})};
 }
 
 void ProcessTable::leave_group(Process& process) {
   if (process.told) loop_.unwatch(process.told.get());
   process.told.reset();
+  if (process.next_look != 0) loop_.cancel(process.next_look);
+  process.next_look = 0;
   if (!process.group.empty() && process.group != kWholeGroup) groups_.remove(process.group);
   process.group.clear();
 }

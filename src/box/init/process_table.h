@@ -34,8 +34,12 @@ struct Process {
   std::vector<UniqueFd> memory;  // its own memory file systems, until the accountant has them
   std::string group;             // its control group's name; empty: it has none
   UniqueFd told;                 // that the group is short of memory
-  wire::PassedLimit passed;      // why we killed it
-  bool starting = true;          // exec has not been confirmed yet
+  GroupMemory counted;           // in the group before it was this server's
+  std::uint64_t held = 0;        // the most that the group was seen to hold
+  unsigned looks = 0;            // at the group, which are still to come
+  EventLoop::Timer next_look = 0;
+  wire::PassedLimit passed;  // why we killed it
+  bool starting = true;      // exec has not been confirmed yet
   bool running = true;
   bool killed_by_us = false;
   std::optional<wire::Exit> exit;
@@ -90,7 +94,8 @@ class ProcessTable {
   void take_process(const std::string& id, StartReport packet);
   void end_of(const std::string& id, int status, const rusage& usage);
   void watch_group(const std::string& id, UniqueFd told);
-  void look_at_group(const std::string& id, unsigned looks);
+  void look_at_group(const std::string& id);
+  std::optional<wire::PassedLimit> passed_in_group(Process& process, std::uint64_t used) const;
   void leave_group(Process& process);
 
   EventLoop& loop_;

@@ -34,8 +34,7 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
       signals_(std::move(signals)),
       relay_(std::move(relay)),
       accountant_(
-          loop_,
-          [this](uid_t uid, std::vector<pid_t> pids, auto done) { look_at(uid, std::move(pids), std::move(done)); },
+          loop_, [this](LookRequest request, auto done) { look_at(std::move(request), std::move(done)); },
           [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
       disks_(loop_, [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
       table_(

@@ -56,9 +56,10 @@ class Server {
   void dispatch(Origin origin, const wire::Frame& frame, std::vector<UniqueFd> fds);
   void spawn(Origin origin, const wire::Spawn& request, std::vector<UniqueFd> fds);
   void kill_uid(Origin origin, const wire::KillUid& request);
-  void look_at(uid_t uid, std::vector<pid_t> pids, std::function<void(std::optional<std::uint64_t>)> done);
+  void look_at(LookRequest request, std::function<void(std::optional<LookedClosely>)> done);
   // A server uses more than it may.
   void end_server(uid_t uid, const wire::PassedLimit& limit);
+  void end_all_of(uid_t uid);
   void kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline);
   void kill_check(Origin origin, const wire::KillUid& request, EventLoop::Clock::time_point deadline);
   void pack_stream(Origin origin, wire::Pack request, std::vector<UniqueFd> fds);
@@ -84,7 +85,8 @@ class Server {
   DiskWatch disks_;
   ProcessTable table_;
   Helpers helpers_;
-  std::map<pid_t, std::function<void()>> when_reaped_;  // the killers of uid_killer.h
+  std::map<pid_t, std::function<void()>> when_reaped_;    // the killers of uid_killer.h
+  std::map<uid_t, EventLoop::Clock::time_point> ending_;  // until when it is killed what each of these has
   std::map<Serial, Controller> controllers_;
   Serial active_ = 0;
   Serial next_serial_ = 0;

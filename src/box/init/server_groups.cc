@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,6 +39,16 @@ std::string read_in(int directory, const std::string& name) {
   return got > 0 ? std::string(buffer, static_cast<std::size_t>(got)) : std::string();
 }
 
+// Of a file of lines "NAME NUMBER".
+std::optional<std::uint64_t> number_in(const std::string& text, const std::string& name) {
+  for (std::size_t at = 0; at < text.size();
+       at = text.find('\n', at) == std::string::npos ? text.size() : text.find('\n', at) + 1) {
+    if (text.compare(at, name.size(), name) == 0 && text[at + name.size()] == ' ')
+      return ::strtoull(text.c_str() + at + name.size(), nullptr, 10);
+  }
+  return std::nullopt;
+}
+
 Op<UniqueFd> watch_memory(const wire::BuildCgroup& group, int directory) {
   UniqueFd kills = open_in(directory, group.kills, O_RDONLY);
   if (!kills) return failed("open " + group.kills + " of a control group");
@@ -57,6 +68,14 @@ Op<UniqueFd> watch_memory(const wire::BuildCgroup& group, int directory) {
 
 std::uint64_t group_memory(std::uint64_t bytes) {
   return bytes + bytes / 16 + (4ull << 20);
+}
+
+bool killed_for_own_limit(const GroupMemory& then, const GroupMemory& now, std::uint64_t used, std::uint64_t limit,
+                          bool whole) {
+  if (now.kills <= then.kills) return false;
+  if (now.own_limit) return *now.own_limit > then.own_limit.value_or(0);
+  if (!whole && now.peak != 0 && now.peak < limit) return false;
+  return used >= limit - limit / 8;
 }
 
 std::string group_value(wire::GroupSetting::Value value, const wire::ServerLimits& limits) {
@@ -151,13 +170,24 @@ UniqueFd ServerGroups::watch_whole() const {
   return {};
 }
 
+unsigned ServerGroups::told_events() const {
+  for (const Place& place : places_) {
+    if (!place.group.kills.empty() && !place.group.notify.empty()) return EPOLLIN;
+  }
+  return EPOLLPRI;
+}
+
 GroupMemory ServerGroups::memory_of(const std::string& name) const {
   GroupMemory memory;
   for (const Place& place : places_) {
     if (place.group.kills.empty()) continue;
     const std::string kills = read_in(place.directory.get(), name + "/" + place.group.kills);
-    if (const std::size_t at = kills.find("oom_kill "); at != std::string::npos)
-      memory.kills = ::strtoull(kills.c_str() + at + ::strlen("oom_kill "), nullptr, 10);
+    memory.kills = number_in(kills, "oom_kill").value_or(0);
+    memory.own_limit = number_in(kills, "oom");
+    if (!memory.own_limit) {
+      const std::string all = read_in(place.directory.get(), name + "/memory.stat");
+      memory.held = number_in(all, "total_rss").value_or(0) + number_in(all, "total_shmem").value_or(0);
+    }
     if (place.group.peak.empty()) continue;
     memory.peak = ::strtoull(read_in(place.directory.get(), name + "/" + place.group.peak).c_str(), nullptr, 10);
   }

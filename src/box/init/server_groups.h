@@ -5,6 +5,7 @@
 // tree, so no server can write to a group, and none can leave its own.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ namespace mcpbox::box::init {
 // One server's group, as the child sees it that makes it.
 struct ServerGroup {
   std::vector<UniqueFd> directories;  // one for each of the sandbox's groups that has groups of servers
-  UniqueFd told;                      // becomes readable when memory is short (poll(2), POLLIN or POLLPRI)
+  UniqueFd told;                      // tells when memory is short; see ServerGroups::told_events()
 };
 
 // The sandbox's own group, which is the one of its only server.
@@ -25,9 +26,18 @@ inline constexpr const char* kWholeGroup = ".";
 
 // What the kernel has counted in a group.
 struct GroupMemory {
-  std::uint64_t kills = 0;
-  std::uint64_t peak = 0;  // bytes; 0: not known
+  std::uint64_t kills = 0;                 // for whosever limit
+  std::optional<std::uint64_t> own_limit;  // how often the group's own limit was the reason to kill (version 2)
+  std::uint64_t peak = 0;                  // bytes, cached files among them; 0: not known
+  std::uint64_t held = 0;                  // bytes now, without cached files (version 1); 0: not known
 };
+
+// Whether the kernel killed something in a group for that group's own limit since `then`. A sandbox that is short of
+// memory kills in groups of servers too, and of those that have not come near their limit it is none of theirs: in
+// doubt it is not. `used`: the most that the server was seen to use, which decides where the kernel does not say whose
+// limit it was. The peak of a group that is older than the server says nothing of it: `whole`.
+bool killed_for_own_limit(const GroupMemory& then, const GroupMemory& now, std::uint64_t used, std::uint64_t limit,
+                          bool whole);
 
 class ServerGroups {
  public:
@@ -47,6 +57,9 @@ class ServerGroups {
 
   // By PID 1: as ServerGroup::told, of the whole sandbox. Empty where there is no group, or it does not tell.
   UniqueFd watch_whole() const;
+  // What to wait for on those descriptors (epoll_ctl(2)). A file of a control group can always be read: only that it
+  // has changed is news. An eventfd, which stands for it in version 1, can be read when there is news.
+  unsigned told_events() const;
   // By PID 1; `name` has been entered, or is kWholeGroup.
   GroupMemory memory_of(const std::string& name) const;
   // Starts a process of its own that removes the group as soon as nothing is left in it, within seconds. What remains

@@ -23,6 +23,7 @@ using std::chrono::milliseconds;
 // Longer than any caller waits; a helper that is still at it then hangs on something.
 constexpr milliseconds kFileTime = std::chrono::minutes(2);
 constexpr milliseconds kLookTime{1000};
+constexpr milliseconds kEndTime{5000}, kEndPause{2};  // of who passed a limit
 constexpr milliseconds kTreeTime = std::chrono::minutes(15);
 
 Op<std::string> no_bytes(Op<void> result) {
@@ -135,19 +136,42 @@ void Server::kill_uid(Origin origin, const wire::KillUid& request) {
   kill_round(origin, request, EventLoop::Clock::now() + milliseconds(std::min(request.timeout_ms, 60'000u)));
 }
 
-void Server::look_at(uid_t uid, std::vector<pid_t> pids, std::function<void(std::optional<std::uint64_t>)> done) {
-  helpers_.start([uid, pids = std::move(pids)](const Answer& answer) { answer(look_closely(uid, pids)); }, {},
-                 kLookTime,
-                 [done = std::move(done)](Op<std::string> result) {
-                   done(result ? std::optional<std::uint64_t>(::strtoull(result->c_str(), nullptr, 10)) : std::nullopt);
-                 });
+void Server::look_at(LookRequest request, std::function<void(std::optional<LookedClosely>)> done) {
+  auto work = [request = std::move(request)](const Answer& answer) {
+    answer(look_closely(request, EventLoop::Clock::now() + kLookTime));
+  };
+  // Twice the time: one process alone may take long.
+  helpers_.start(std::move(work), {}, 2 * kLookTime,
+                 [done = std::move(done)](const Op<std::string>& result) { done(parse_look(result)); });
 }
 
 void Server::end_server(uid_t uid, const wire::PassedLimit& limit) {
   ::dprintf(2, "mcpbox-init: uid %u passes limit %d: %llu of %llu\n", uid, static_cast<int>(limit.which),
             static_cast<unsigned long long>(limit.use), static_cast<unsigned long long>(limit.bound));
   table_.note_passed(uid, limit);
-  kill_uid({}, {uid, SIGKILL, 5'000});
+  table_.mark_killed(uid);
+  const auto until = EventLoop::Clock::now() + kEndTime;
+  const auto [found, fresh] = ending_.try_emplace(uid, until);
+  found->second = until;
+  if (fresh) end_all_of(uid);
+}
+
+// What does not die soon (it waits for a disk, or has much memory to give back) is not looked for at every millisecond
+// by everybody who finds that it is still there.
+void Server::end_all_of(uid_t uid) {
+  const auto check = [this, uid] {
+    const auto found = ending_.find(uid);
+    if (found == ending_.end()) return;
+    const bool gone = std::max(count_of_uid(uid), table_.starting(uid)) == 0;
+    if (gone || EventLoop::Clock::now() >= found->second) return (void)ending_.erase(found);
+    loop_.at(EventLoop::Clock::now() + kEndPause, [this, uid] { end_all_of(uid); });
+  };
+  auto killer = signal_uid(uid, SIGKILL);
+  if (killer && *killer > 0) {
+    when_reaped_[*killer] = check;
+  } else {
+    loop_.at(EventLoop::Clock::now() + kEndPause, check);
+  }
 }
 
 void Server::kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline) {

@@ -1,8 +1,11 @@
 // Which groups a native sandbox gets, in trees that look like those of both versions of control groups.
 #include <gtest/gtest.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include <filesystem>
 
+#include "box/init/event_loop.h"
 #include "box/init/server_groups.h"
 #include "box/native/cgroups.h"
 #include "support/temp_tree.h"
@@ -129,7 +132,60 @@ TEST_F(NativeCgroups, a_group_of_one_server_only_is_none_of_its_own) {
   EXPECT_FALSE(opened->any());
   const init::GroupMemory memory = opened->memory_of(init::kWholeGroup);
   EXPECT_EQ(memory.kills, 3u);
+  EXPECT_EQ(memory.own_limit, 2u);
   EXPECT_EQ(memory.peak, 4096u);
+}
+
+TEST_F(NativeCgroups, version_1_says_what_is_held_without_cached_files) {
+  wire::BuildCgroup group;
+  group.directory = tree.dir("box.1");
+  group.kills = "memory.oom_control";
+  group.notify = "cgroup.event_control";
+  tree.file("box.1/memory.oom_control", "oom_kill_disable 0\nunder_oom 1\noom_kill 3\n");
+  tree.file("box.1/memory.stat", "cache 9\nrss 8\nshmem 7\ntotal_cache 900\ntotal_rss 1000\ntotal_shmem 24\n");
+  const auto opened = init::ServerGroups::open({group});
+  ASSERT_TRUE(opened);
+  const init::GroupMemory memory = opened->memory_of(init::kWholeGroup);
+  EXPECT_EQ(memory.kills, 3u);
+  EXPECT_FALSE(memory.own_limit) << "it is not said whose limit it was";
+  EXPECT_EQ(memory.held, 1024u);
+  EXPECT_EQ(opened->told_events(), static_cast<unsigned>(EPOLLIN)) << "of an eventfd";
+}
+
+// /proc/PID/mounts can always be read, as every file of a control group, and tells changes in the same way (proc(5)).
+TEST_F(NativeCgroups, version_2_is_not_told_without_end_what_is_no_news) {
+  wire::BuildCgroup group;
+  group.directory = "/proc/" + std::to_string(::getpid());
+  group.kills = "mounts";
+  const auto opened = init::ServerGroups::open({group});
+  ASSERT_TRUE(opened);
+  const UniqueFd told = opened->watch_whole();
+  ASSERT_TRUE(told);
+  init::EventLoop loop;
+  unsigned turns = 0;
+  ASSERT_EQ(loop.watch(told.get(), opened->told_events(), [&](unsigned) { ++turns; }), 0);
+  loop.at(init::EventLoop::Clock::now() + std::chrono::milliseconds(50), [&] { loop.stop(); });
+  ASSERT_EQ(loop.run(), 0);
+  EXPECT_LE(turns, 1u);
+}
+
+TEST(KilledForOwnLimit, counts_what_came_since_the_start) {
+  using init::GroupMemory;
+  constexpr std::uint64_t kLimit = 160;
+  const GroupMemory before{.kills = 3, .own_limit = 2, .peak = 900};
+  EXPECT_FALSE(init::killed_for_own_limit(before, before, 500, kLimit, true)) << "of a server that was here before";
+  EXPECT_TRUE(init::killed_for_own_limit(before, {.kills = 4, .own_limit = 3, .peak = 900}, 0, kLimit, true));
+}
+
+TEST(KilledForOwnLimit, is_none_of_who_was_killed_for_the_sandboxs) {
+  using init::GroupMemory;
+  constexpr std::uint64_t kLimit = 160;
+  EXPECT_FALSE(init::killed_for_own_limit({}, {.kills = 1, .own_limit = 0, .peak = 170}, 20, kLimit, false))
+      << "its peak is files that it has read";
+  EXPECT_FALSE(init::killed_for_own_limit({}, {.kills = 1, .peak = 170}, 100, kLimit, false)) << "version 1";
+  EXPECT_FALSE(init::killed_for_own_limit({}, {.kills = 1, .peak = 150}, 150, kLimit, false)) << "never at its limit";
+  EXPECT_TRUE(init::killed_for_own_limit({}, {.kills = 1, .peak = 170}, 150, kLimit, false));
+  EXPECT_FALSE(init::killed_for_own_limit({.kills = 1, .peak = 170}, {.kills = 2, .peak = 170}, 100, kLimit, true));
 }
 
 TEST_F(NativeCgroups, a_sandbox_goes_with_the_groups_of_its_servers) {

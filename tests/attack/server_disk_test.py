@@ -1,6 +1,6 @@
 """One server filled the disk of the machine, with bytes or with files, and nothing stopped it. Whoever has more than
-its limit ends alone now, by name, however it hides it: in folders that it may not read itself, in files with many
-names, in a folder of the host."""
+its limit ends alone now, by name, however it hides it: in folders that it may not read itself, in files with many names
+or none, in a folder of the host."""
 import json
 import os
 import pathlib
@@ -50,9 +50,21 @@ for n in range(50): os.link(home + "one", f"{home}name{n}")
 time.sleep(1.5)
 print("lives")
 """
+NAMELESS = """
+import os, time
+piece = os.urandom(1 << 20)
+home = os.path.expanduser("~/")
+files = []
+for n in range(20):
+    files.append(open(home + "gone", "wb"))
+    os.unlink(home + "gone")
+    for m in range(20): files[-1].write(piece); files[-1].flush()
+    time.sleep(0.2)
+time.sleep(20)
+"""
 PING = "print('pong')"
 DISK, FILE_LIMIT = 64, 2000
-HOGS = {"bytes": BYTES, "files": FILES, "hidden": HIDDEN}
+HOGS = {"bytes": BYTES, "files": FILES, "hidden": HIDDEN, "nameless": NAMELESS}
 
 
 class ServerDisk(unittest.TestCase):
@@ -94,7 +106,7 @@ class ServerDisk(unittest.TestCase):
         self.assertLess(took, 15)
 
     def test_whoever_has_too_much_ends_alone(self):
-        for name in "bytes", "hidden":
+        for name in "bytes", "hidden", "nameless":
             with self.subTest(name):
                 self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ MiB of disk, its limit is {DISK} "
                           r"\(box.disk_mb, --disk\); raise")
@@ -107,30 +119,56 @@ class ServerDisk(unittest.TestCase):
         self.assertIn("lives", self.py("names", MANY_NAMES).stdout)
 
 
-class MountedFolder(unittest.TestCase):
-    def test_what_was_there_before_does_not_count_and_what_comes_does(self):
-        home = Home()
-        self.addCleanup(home.close)
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="mcpbox-disk-"))
-        self.addCleanup(shutil.rmtree, folder)
-        (folder / "before").write_bytes(os.urandom(50 << 20))
-        os.chown(folder, 12345, 12345)
-        os.chown(folder / "before", 12345, 12345)
-        code = f"""
+FILLED = """
 import os, time
-time.sleep(1.5)
+time.sleep({wait})
 print("lives", flush=True)
 for n in range(200):
     with open(f"{folder}/{{n}}", "wb") as file: file.write(os.urandom(1 << 20))
     time.sleep(0.01)
 time.sleep(20)
 """
-        ended = home.run("run", "--engine", address(), "--direct", "--network", "none", "--disk", "32",
-                         "--mount", f"{folder}:rw", "--", "python3", "-u", "-c", code)
+AT_ONCE = """
+import os, time
+for n in range(4):
+    with open(f"{folder}/{{n}}", "wb") as file: file.write(os.urandom(10 << 20))
+time.sleep(10)
+"""
+WAITS = "import time; time.sleep(6); print('lives')"
+
+
+class MountedFolder(unittest.TestCase):
+    def setUp(self):
+        self.home = Home()
+        self.addCleanup(self.home.close)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mcpbox-disk-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        (self.folder / "before").write_bytes(os.urandom(50 << 20))
+        os.chown(self.folder, 12345, 12345)
+        os.chown(self.folder / "before", 12345, 12345)
+
+    def runs(self, code):
+        return self.home.run("run", "--engine", address(), "--direct", "--network", "none", "--disk", "32",
+                             "--mount", f"{self.folder}:rw", "--", "python3", "-u", "-c", code)
+
+    def test_what_was_there_before_does_not_count_and_what_comes_does(self):
+        ended = self.runs(FILLED.format(folder=self.folder, wait=1.5))
         self.assertEqual(ended.stdout, "lives\n", ended.stderr)
         self.assertEqual(ended.returncode, 137, ended.stderr)
         self.assertRegex(ended.stderr,
                          r"mcpbox: server 'python3' was ended: it used [0-9,]+ MiB of disk, its limit is 32 ")
+
+    def test_what_comes_in_the_first_moment_counts(self):
+        ended = self.runs(AT_ONCE.format(folder=self.folder))
+        self.assertEqual(ended.returncode, 137, ended.stderr)
+        self.assertIn("of disk, its limit is 32 ", ended.stderr)
+
+    def test_nobody_is_ended_for_what_the_host_does_there(self):
+        writing = threading.Timer(2, (self.folder / "of-the-host").write_bytes, [os.urandom(60 << 20)])
+        writing.start()
+        ended = self.runs(WAITS)
+        writing.join()
+        self.assertEqual((ended.returncode, ended.stdout), (0, "lives\n"), ended.stderr)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
-#include <sys/fsuid.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,8 +16,10 @@
 #include <optional>
 #include <vector>
 
+#include "box/init/disk_floor.h"
 #include "box/init/disk_watch.h"
 #include "box/init/one_id.h"
+#include "box/init/process_files.h"
 #include "box/init/run_as.h"
 #include "box/init/seccomp_filter.h"
 #include "box/init/tree_walk.h"
@@ -28,9 +30,10 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kTick{100};
-constexpr unsigned kStep = 2000;                // entries; some milliseconds
-constexpr std::uint64_t kGrowth = 16ull << 20;  // less is nobody's fault that a disk is full
-constexpr std::size_t kMaxOrder = 256 << 10;    // more than a socket takes
+constexpr unsigned kStep = 2000;                 // entries; some milliseconds
+constexpr std::size_t kMaxOrder = 256 << 10;     // more than a socket takes
+constexpr std::uint64_t kFileWritten = 512;      // a file of a mounted folder is the server's if it wrote that much
+constexpr std::uint64_t kManyFiles = 1'000'000;  // where there is no limit
 
 struct Device {
   dev_t number = 0;
@@ -44,30 +47,43 @@ struct State {
   bool low = false;
 };
 
+// One look at all that a server has: first what its processes hold, then the folders.
+struct Walk {
+  Walk(const WalkOrder& order, std::vector<dev_t> devices, const FreeSpace& free)
+      : files(order.uid, std::move(devices)),
+        own(order.limits.own, true),
+        mounted(order.limits.mounted, false, order.since),
+        free_then(free) {}
+
+  ProcessFiles files;
+  TreeWalk own, mounted;
+  FreeSpace free_then;
+  Clock::duration worked{0};
+};
+
 struct Watch {
   explicit Watch(WalkOrder what) : order(std::move(what)), gauge(order.limits) {}
 
   WalkOrder order;
   DiskGauge gauge;
   std::vector<Device> devices;
-  std::unique_ptr<TreeWalk> own, mounted;
-  FreeSpace free_then;
-  Clock::duration worked{0};
+  std::unique_ptr<Walk> walk;
+  Clock::time_point rests_until{};
   std::optional<TreeUse> before;  // what mounted folders had at the start
+  std::uint64_t wrote = 0, wrote_lately = 0;
 };
 
-// For the file system only, as long as it lives.
+// The effective ids, as long as it lives: those of which the kernel asks for files, and for what processes have open.
+// Who may signal or trace us, it decides by the real ones.
 class AsUser {
  public:
   explicit AsUser(const WalkOrder& order) {
     if (one_id()) return;
-    ::setfsgid(order.gid);
-    ::setfsuid(order.uid);
+    if (::setresgid(-1, order.gid, -1) != 0 || ::setresuid(-1, order.uid, -1) != 0) ::_exit(1);
   }
   ~AsUser() {
     if (one_id()) return;
-    ::setfsuid(0);
-    ::setfsgid(0);
+    if (::setresuid(-1, 0, -1) != 0 || ::setresgid(-1, 0, -1) != 0) ::_exit(1);
   }
   AsUser(const AsUser&) = delete;
   AsUser& operator=(const AsUser&) = delete;
@@ -85,13 +101,14 @@ bool confine_walker() {
 class Walker {
  public:
   explicit Walker(int link) : link_(link) {}
+  void take(const WalkOrder& order);
   void run();
 
  private:
   bool take_orders();
-  void begin(Watch& watch, const WalkOrder& order);
   void look_at_devices(const Watch& watch, State& state);
   bool work();  // whether there is more to do at once
+  bool step(Watch& watch);
   void finish(Watch& watch, Clock::time_point now);
   void mind_the_floor(Clock::time_point now);
   void tell(const Watch& watch, const wire::PassedLimit& passed) const;
@@ -100,7 +117,7 @@ class Walker {
   std::vector<std::pair<dev_t, State>> looked_;  // in this turn: servers mostly share their file systems
   std::string packet_;
   std::map<std::uint32_t, Watch> watches_;
-  std::optional<Clock::time_point> low_since_, ended_;
+  std::map<dev_t, DiskFloor> floors_;
 };
 
 bool Walker::take_orders() {
@@ -111,16 +128,15 @@ bool Walker::take_orders() {
     WalkOrder order;
     decoder(order);
     if (!decoder.done()) return false;
-    watches_.erase(order.uid);
-    if (!order.limits.own.empty() || !order.limits.mounted.empty()) {
-      Watch& watch = watches_.emplace(order.uid, Watch(order)).first->second;
-      begin(watch, order);
-    }
+    take(order);
   }
   return got < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-void Walker::begin(Watch& watch, const WalkOrder& order) {
+void Walker::take(const WalkOrder& order) {
+  watches_.erase(order.uid);
+  if (order.limits.own.empty() && order.limits.mounted.empty()) return;
+  Watch& watch = watches_.emplace(order.uid, Watch(order)).first->second;
   const AsUser user(order);
   for (const auto* list : {&order.limits.own, &order.limits.mounted}) {
     for (const std::string& path : *list) {
@@ -154,29 +170,62 @@ void Walker::look_at_devices(const Watch& watch, State& state) {
   }
 }
 
+// What counts by now. Of mounted folders it is what the server can have written itself: others write there, too. What
+// was removed there and is still open has not come, so the two are one sum.
+TreeUse use_of(const Watch& watch) {
+  const Walk& walk = *watch.walk;
+  TreeUse use = walk.own.use();
+  const TreeUse& held = walk.files.use();
+  if (watch.order.limits.mounted.empty()) return {use.bytes + held.bytes, use.files + held.files};
+  TreeUse come = watch.before ? walk.mounted.use() : walk.mounted.fresh();
+  come = {come.bytes + held.bytes, come.files + held.files};
+  const TreeUse before = watch.before.value_or(TreeUse{});
+  come.bytes -= std::min(come.bytes, before.bytes);
+  come.files -= std::min(come.files, before.files);
+  use.bytes += std::min(come.bytes, watch.wrote);
+  use.files += std::min(come.files, watch.wrote / kFileWritten);
+  return use;
+}
+
+// A folder in which more and more comes up is left in the end: others wait.
+bool endless(const Watch& watch) {
+  if (!watch.before) return false;
+  const std::uint64_t limit = watch.order.limits.files != 0 ? watch.order.limits.files : kManyFiles;
+  return watch.walk->mounted.use().files > watch.before->files + 2 * limit;
+}
+
+bool Walker::step(Watch& watch) {
+  const AsUser user(watch.order);
+  Walk& walk = *watch.walk;
+  if (walk.files.step(kStep)) return true;
+  // What one of them wrote that has ended by now, and whose parent did not wait for it, stays in the sum.
+  const std::uint64_t wrote = walk.files.wrote();
+  watch.wrote += wrote - std::min(wrote, watch.wrote_lately);
+  watch.wrote_lately = wrote;
+  return walk.own.step(kStep) || (walk.mounted.step(kStep) && !endless(watch));
+}
+
 bool Walker::work() {
   bool more = false;
   for (auto& [uid, watch] : watches_) {
     const auto now = Clock::now();
-    if (!watch.own) {
+    if (!watch.walk) {
       State state;
       look_at_devices(watch, state);
-      if (!watch.gauge.due(state.free, state.low, now)) continue;
-      watch.own = std::make_unique<TreeWalk>(watch.order.limits.own, true);
-      watch.mounted = std::make_unique<TreeWalk>(watch.order.limits.mounted, false);
-      watch.free_then = state.free;
-      watch.worked = {};
+      if (now < watch.rests_until || !watch.gauge.due(state.free, state.low, now)) continue;
+      std::vector<dev_t> devices;
+      for (const Device& device : watch.devices) devices.push_back(device.number);
+      watch.walk = std::make_unique<Walk>(watch.order, std::move(devices), state.free);
     }
-    bool unfinished = false;
-    {
-      const AsUser user(watch.order);
-      unfinished = watch.own->step(kStep) || watch.mounted->step(kStep);
-    }
+    const bool unfinished = step(watch);
     const auto then = Clock::now();
-    watch.worked += then - now;
+    watch.walk->worked += then - now;
     if (unfinished) {
       more = true;
-      if (const auto passed = watch.gauge.passed(watch.own->use(), then)) tell(watch, *passed);
+      if (const auto passed = watch.gauge.passed(use_of(watch), then)) tell(watch, *passed);
+    } else if (watch.walk->own.starved() || watch.walk->mounted.starved()) {
+      watch.walk.reset();
+      watch.rests_until = then + kTick;
     } else {
       finish(watch, then);
     }
@@ -185,42 +234,45 @@ bool Walker::work() {
 }
 
 void Walker::finish(Watch& watch, Clock::time_point now) {
-  TreeUse use = watch.own->use();
-  const TreeUse& mounted = watch.mounted->use();
-  if (!watch.before) watch.before = mounted;
-  use.bytes += mounted.bytes > watch.before->bytes ? mounted.bytes - watch.before->bytes : 0;
-  use.files += mounted.files > watch.before->files ? mounted.files - watch.before->files : 0;
-  watch.own.reset();
-  watch.mounted.reset();
-  watch.gauge.walked(use, watch.free_then, watch.worked, now);
+  const Walk& walk = *watch.walk;
+  if (!watch.before) {
+    const TreeUse& there = walk.mounted.use();
+    watch.before = {there.bytes - walk.mounted.fresh().bytes, there.files - walk.mounted.fresh().files};
+  }
+  const TreeUse use = use_of(watch);
+  watch.gauge.walked(use, walk.free_then, walk.worked, now);
+  watch.walk.reset();
   if (const auto passed = watch.gauge.passed(use, now)) tell(watch, *passed);
 }
 
-// Whoever grew most since it is low, once each was looked at.
 void Walker::mind_the_floor(Clock::time_point now) {
-  const Watch* culprit = nullptr;
-  std::uint64_t most = kGrowth, bound = 0;
-  bool low = false, all = true;
-  for (auto& [uid, watch] : watches_) {
-    State state;
-    look_at_devices(watch, state);
-    if (!state.low) continue;
-    low = true;
-    if (!low_since_) low_since_ = now;
-    all = all && watch.gauge.last_walk() && *watch.gauge.last_walk() >= *low_since_;
-    if (const std::uint64_t grown = watch.gauge.grown(now); grown >= most)
-      culprit = &watch, most = grown, bound = state.floor;
+  std::map<dev_t, std::vector<DiskFloor::Server>> writers;
+  for (const auto& [uid, watch] : watches_) {
+    for (const Device& device : watch.devices)
+      writers[device.number].push_back({uid, watch.gauge.grown(now), watch.gauge.last_walk()});
   }
-  if (!low) low_since_.reset();
-  if (!low || !all || culprit == nullptr || (ended_ && now - *ended_ < DiskGauge::kAgain)) return;
-  ended_ = now;
-  low_since_.reset();
-  tell(*culprit, {wire::LimitKind::kFloor, bound, most});
+  std::erase_if(floors_, [&](const auto& each) { return !writers.contains(each.first); });
+  for (const auto& [number, servers] : writers) {
+    const auto found = std::ranges::find(looked_, number, &std::pair<dev_t, State>::first);
+    if (found == looked_.end()) continue;
+    const State& state = found->second;
+    const auto verdict = floors_[number].look(state.free.bytes, state.floor, servers, now);
+    if (!verdict) continue;
+    if (verdict->culprit) {
+      tell(watches_.at(*verdict->culprit), {wire::LimitKind::kFloor, state.floor, verdict->grown});
+    } else {
+      ::dprintf(2,
+                "mcpbox-init: a disk is nearly full and nobody is ended: servers grew by at most %llu MiB lately, and "
+                "%llu MiB went elsewhere\n",
+                static_cast<unsigned long long>(verdict->grown >> 20),
+                static_cast<unsigned long long>(verdict->unexplained >> 20));
+    }
+  }
 }
 
 void Walker::tell(const Watch& watch, const wire::PassedLimit& passed) const {
   wire::Encoder encoder;
-  encoder(WalkNews{watch.order.uid, passed});
+  encoder(WalkNews{watch.order.uid, passed, watch.order.serial});
   const std::string bytes = encoder.take();
   (void)::send(link_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -229,6 +281,8 @@ void Walker::run() {
   while (true) {
     looked_.clear();
     const auto began = Clock::now();
+    State all;
+    for (const auto& [uid, watch] : watches_) look_at_devices(watch, all);
     const bool more = work();
     const auto now = Clock::now();
     mind_the_floor(now);
@@ -243,9 +297,11 @@ void Walker::run() {
 
 }  // namespace
 
-void walk_for(int link) {
+void walk_for(int link, const std::vector<WalkOrder>& orders) {
   if (!confine_walker()) return;
-  Walker(link).run();
+  Walker walker(link);
+  for (const WalkOrder& order : orders) walker.take(order);
+  walker.run();
 }
 
 }  // namespace mcpbox::box::init

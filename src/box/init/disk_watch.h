@@ -1,8 +1,9 @@
 // Watches what each server has on disk, in a process of its own: PID 1 waits for no file system.
 //
-// The walker is a child of PID 1 that is root without any capability but to take on, for the file system only, the uid
-// of the server whose folders it looks at: no server may signal or trace it. It decides itself (disk_gauge.h) and tells
-// PID 1 who passed a limit. It ends with PID 1, and is started again when it ends before.
+// The walker is a child of PID 1 that is root without any capability but to take on, for as long as it looks at a
+// server's folders and files, its uid as the effective one: no server may signal or trace it. It decides itself
+// (disk_gauge.h, disk_floor.h) and tells PID 1 who passed a limit. It ends with PID 1, and is started again when it
+// ends before, with all that it has to know.
 #pragma once
 
 #include <sys/types.h>
@@ -11,6 +12,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "box/init/event_loop.h"
@@ -22,18 +24,21 @@ namespace mcpbox::box::init {
 struct WalkOrder {
   std::uint32_t uid = 0, gid = 0;
   wire::ServerLimits limits;
+  std::uint64_t serial = 0;  // of this start, never used again
+  std::uint64_t since = 0;   // when it started, nanoseconds since 1970
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.uid), v(s.gid), v(s.limits);
+    v(s.uid), v(s.gid), v(s.limits), v(s.serial), v(s.since);
   }
 };
-// What it says.
+// What it says. The serial of the order: the uid may be another server's by now.
 struct WalkNews {
   std::uint32_t uid = 0;
   wire::PassedLimit passed;
+  std::uint64_t serial = 0;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.uid), v(s.passed);
+    v(s.uid), v(s.passed), v(s.serial);
   }
 };
 
@@ -57,21 +62,25 @@ class DiskWatch {
     unsigned watches = 1;
   };
   void launch();
-  void launch_later();
-  // Of what changed as much as the link takes; the rest later.
-  void send_changes();
+  void launch_in(std::chrono::milliseconds pause);
+  std::vector<WalkOrder> orders() const;
+  void tell(uid_t uid);
+  void send_waiting();
   void hear();
 
   EventLoop& loop_;
   Passed passed_;
   std::map<uid_t, Watched> watched_;
-  std::set<uid_t> changed_;  // since the walker was told
+  std::set<uid_t> waiting_;  // of whom the walker is still to be told
+  std::uint64_t last_serial_ = 0;
+  unsigned ended_early_ = 0;  // walkers in a row
+  EventLoop::Clock::time_point launched_{};
   UniqueFd link_;
   pid_t pid_ = -1;
-  EventLoop::Timer launching_ = 0, sending_ = 0;
+  EventLoop::Timer launching_ = 0;
 };
 
-// The walker's own part: never returns before the other end of the link is closed.
-void walk_for(int link);
+// The walker's own part: never returns before the other end of the link is closed. `orders`: with what it begins.
+void walk_for(int link, const std::vector<WalkOrder>& orders);
 
 }  // namespace mcpbox::box::init

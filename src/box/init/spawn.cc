@@ -32,6 +32,7 @@ Op<void> make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
 }
 
 constexpr std::size_t kMaxFolders = 256;
+constexpr std::size_t kMaxFolderNames = 64 << 10;  // bytes; the walker takes them in one packet
 
 // Less than a caller waits for the answer to a spawn.
 constexpr auto kPrepareTime = std::chrono::seconds(20);
@@ -95,11 +96,14 @@ Op<void> check_spawn(const wire::Spawn& spec, std::size_t fd_count) {
     }
   }
   if (spec.server.own.size() + spec.server.mounted.size() > kMaxFolders) return bad("it has too many folders to count");
+  std::size_t length = 0;
   for (const auto* list : {&spec.server.own, &spec.server.mounted}) {
     for (const std::string& path : *list) {
       if (path.empty() || path.front() != '/' || has_nul(path)) return bad("a folder to count is not absolute");
+      length += path.size();
     }
   }
+  if (length > kMaxFolderNames) return bad("the names of the folders to count are too long together");
   return {};
 }
 

@@ -15,18 +15,42 @@ namespace {
 
 constexpr std::uint64_t kBlock = 512;  // of st_blocks
 
-// The mode is as it was when this returns: whoever may not read the folder now could give himself the right to.
-UniqueFd open_below(int parent, const char* name, bool force) {
-  UniqueFd folder(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (folder || errno != EACCES || !force) return folder;
-  UniqueFd place(::openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+constexpr int kTries = 3;  // whoever takes the right away as often as it is given does so on purpose
+
+bool none_left(int error) {
+  return error == EMFILE || error == ENFILE;
+}
+
+// False, and errno says why, where the mode is not for us to change.
+bool let_in(int folder) {
   struct stat info{};
-  if (!place || ::fstat(place.get(), &info) != 0) return folder;
-  const std::string self = "/proc/self/fd/" + std::to_string(place.get());
-  if (::chmod(self.c_str(), (info.st_mode & 07777) | 0500) != 0) return folder;
-  folder.reset(::openat(place.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // Searching it is asked again for each name, so where that was missing it stays.
-  if ((info.st_mode & 0100) != 0) ::chmod(self.c_str(), info.st_mode & 07777);
+  if (::fstat(folder, &info) != 0) return false;
+  return ::chmod(("/proc/self/fd/" + std::to_string(folder)).c_str(), (info.st_mode & 07777) | 0500) == 0;
+}
+
+// The mode is as it was when this returns: whoever may not read the folder now could give himself the right to.
+// Invalid with EACCES in errno: somebody takes it again each time.
+UniqueFd open_below(int parent, const char* name, bool force) {
+  UniqueFd folder;
+  for (int tries = 0; !folder && tries < kTries; ++tries) {
+    folder.reset(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (folder || errno != EACCES || !force) return folder;
+    UniqueFd place(::openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!place) {
+      if (errno != EACCES || !let_in(parent)) return folder;
+      errno = EACCES;
+      continue;
+    }
+    struct stat info{};
+    if (::fstat(place.get(), &info) != 0 || !let_in(place.get())) return folder;
+    folder.reset(::openat(place.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const int error = errno;
+    // Searching it is asked again for each name, so where that was missing it stays.
+    const std::string self = "/proc/self/fd/" + std::to_string(place.get());
+    if ((info.st_mode & 0100) != 0) ::chmod(self.c_str(), info.st_mode & 07777);
+    errno = error;
+    if (!folder && error != EACCES) return folder;
+  }
   return folder;
 }
 
@@ -40,9 +64,11 @@ UniqueFd open_folder(const std::string& path, bool force) {
   return place ? open_below(place.get(), ".", force) : UniqueFd();
 }
 
-TreeWalk::TreeWalk(std::vector<std::string> folders, bool force) : folders_(std::move(folders)), force_(force) {}
+TreeWalk::TreeWalk(std::vector<std::string> folders, bool force, std::uint64_t since)
+    : folders_(std::move(folders)), force_(force), since_(since) {}
 
 bool TreeWalk::enter(UniqueFd folder) {
+  if (!folder && none_left(errno)) starved_ = true;
   struct stat info{};
   if (!folder || ::fstat(folder.get(), &info) != 0) return false;
   if (!levels_.empty() && info.st_dev != levels_.back().device) return false;
@@ -54,7 +80,7 @@ bool TreeWalk::enter(UniqueFd folder) {
 }
 
 bool TreeWalk::next_folder() {
-  while (next_ < folders_.size()) {
+  while (!starved_ && next_ < folders_.size()) {
     if (enter(open_folder(folders_[next_++], force_))) return true;
   }
   return false;
@@ -62,24 +88,36 @@ bool TreeWalk::next_folder() {
 
 void TreeWalk::count(const char* name) {
   const int parent = ::dirfd(levels_.back().directory.get());
-  struct stat info{};
-  if (::fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return;  // gone
+  struct statx info{};
+  int error = 0;
+  for (int tries = 0; tries <= kTries; ++tries) {
+    const bool seen = ::statx(parent, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &info) == 0;
+    error = seen ? 0 : errno;
+    // Not for us to open: somebody else's, who hides nothing that this server wrote.
+    if (error != EACCES || !force_ || (tries < kTries && !let_in(parent))) break;
+    if (tries == kTries) return count_hidden();
+  }
+  if (error != 0) return;  // gone
+  const auto bytes = info.stx_blocks * kBlock;
+  const bool folder = S_ISDIR(info.stx_mode);
+  const std::uint64_t part = !folder && info.stx_nlink > 1 ? bytes / info.stx_nlink : bytes;
   ++use_.files;
-  const auto bytes = static_cast<std::uint64_t>(info.st_blocks) * kBlock;
-  if (!S_ISDIR(info.st_mode)) {
-    use_.bytes += info.st_nlink > 1 ? bytes / info.st_nlink : bytes;
-    return;
+  use_.bytes += part;
+  const std::uint64_t born = static_cast<std::uint64_t>(info.stx_btime.tv_sec) * 1'000'000'000 + info.stx_btime.tv_nsec;
+  if ((info.stx_mask & STATX_BTIME) != 0 && born >= since_) {
+    ++fresh_.files;
+    fresh_.bytes += part;
   }
-  use_.bytes += bytes;
-  if (levels_.size() >= kMaxDepth) {
-    use_.files += kTooDeep;
-  } else {
-    enter(open_below(parent, name, force_));
-  }
+  if (!folder) return;
+  if (levels_.size() >= kMaxDepth) return count_hidden();
+  UniqueFd below = open_below(parent, name, force_);
+  if (!below && errno == EACCES && force_) return count_hidden();
+  enter(std::move(below));
 }
 
 bool TreeWalk::step(unsigned entries) {
   while (entries-- > 0) {
+    if (starved_) return false;
     if (levels_.empty() && !next_folder()) return false;
     const dirent* entry = ::readdir(levels_.back().directory.get());
     if (entry == nullptr) {

@@ -1,8 +1,13 @@
 #include "box/init/disk_gauge.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/fsuid.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -161,6 +166,58 @@ TEST_F(TreeWalkTest, goes_no_deeper_than_it_may_and_hides_nothing_there) {
   for (std::size_t i = 0; i <= TreeWalk::kMaxDepth; ++i) deep /= "d";
   std::filesystem::create_directories(deep);
   EXPECT_GE(walk().files, TreeWalk::kTooDeep);
+}
+
+TEST_F(TreeWalkTest, knows_what_came_later) {
+  write("before", 1 << 20);
+  ::usleep(20'000);
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  ::usleep(20'000);
+  write("after", 1 << 20);
+  std::filesystem::rename(root + "/before", root + "/renamed");
+  TreeWalk walk({root}, true,
+                static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec));
+  while (walk.step(100)) {
+  }
+  EXPECT_EQ(walk.use().files, 2u);
+  EXPECT_EQ(walk.fresh().files, 1u);
+}
+
+TEST_F(TreeWalkTest, says_when_there_are_no_descriptors_left) {
+  std::filesystem::create_directories(root + "/a/b/c/d");
+  TreeWalk walk({root}, true);
+  ASSERT_TRUE(walk.step(1));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few = before;
+  few.rlim_cur = 3;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  while (walk.step(100)) {
+  }
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(walk.starved());
+  EXPECT_EQ(this->walk().files, 4u);
+}
+
+// Root may search any folder, so a user without a name does it, with somebody who closes it all the time.
+TEST_F(TreeWalkTest, nothing_is_hidden_by_taking_rights_away_again_and_again) {
+  if (::getuid() != 0) return;
+  std::filesystem::create_directory(root + "/in");
+  for (int i = 0; i < 300; ++i) write("in/" + std::to_string(i), 1);
+  ASSERT_EQ(::chown((root + "/in").c_str(), 54'321, 54'321), 0);
+  ASSERT_EQ(::chmod(root.c_str(), 0755), 0);
+  const pid_t closer = ::fork();
+  if (closer == 0) {
+    while (true) ::chmod((root + "/in").c_str(), 0);
+  }
+  ::setfsuid(54'321);
+  unsigned lost = 0;
+  for (int i = 0; i < 100; ++i) lost += walk().files < 301 ? 1 : 0;
+  ::setfsuid(0);
+  ::kill(closer, SIGKILL);
+  ::waitpid(closer, nullptr, 0);
+  EXPECT_EQ(lost, 0u);
 }
 
 TEST_F(TreeWalkTest, leaves_the_modes_of_folders_as_they_are) {

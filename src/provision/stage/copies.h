@@ -45,12 +45,12 @@ struct GenerationPlace {
   std::string tree;  // process_tree(): root's directory in the sandbox, where the list is
   std::string process_id;
   std::string manifest_dir;  // on the host; empty = nothing is remembered
-  bool lasts = true;         // false: the sandbox is for this one start, so nothing was there before or outlives it
   // Owner of what the server must not write; the server's own uid where the sandbox has but one.
   uid_t code_uid = 0;
   // Who owns what was made before there were lists and books of ids (ServerUids).
   uid_t server_before = 0;
   uid_t code_before = 0;
+  bool lasts = true;  // false: the sandbox is for this one start, so nothing was there before or outlives it
 };
 
 class CopyList {

@@ -17,8 +17,8 @@ class DiskFloor {
   using TimePoint = std::chrono::steady_clock::time_point;
   struct Server {
     std::uint32_t uid = 0;
-    std::uint64_t grown = 0;            // lately, as the last walk showed
-    std::optional<TimePoint> walked{};  // the end of that walk
+    std::uint64_t grown = 0;          // lately, as the last walk showed
+    std::optional<TimePoint> walked;  // the end of that walk
   };
   struct Verdict {
     std::optional<std::uint32_t> culprit;  // nobody: it cannot be told, which is worth a line

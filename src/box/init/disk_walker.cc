@@ -68,7 +68,7 @@ struct Watch {
   DiskGauge gauge;
   std::vector<Device> devices;
   std::unique_ptr<Walk> walk;
-  Clock::time_point rests_until{};
+  Clock::time_point rests_until;
   std::optional<TreeUse> before;  // what mounted folders had at the start
   std::uint64_t wrote = 0, wrote_lately = 0;
 };

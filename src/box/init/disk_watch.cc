@@ -75,7 +75,9 @@ void DiskWatch::launch_in(std::chrono::milliseconds pause) {
 
 std::vector<WalkOrder> DiskWatch::orders() const {
   std::vector<WalkOrder> out;
-  for (const auto& [uid, watched] : watched_) out.push_back(watched.order);
+  for (const auto& [uid, watched] : watched_) {
+    if (watched.order.limits.disk_bytes != 0 || watched.order.limits.files != 0) out.push_back(watched.order);
+  }
   return out;
 }
 

@@ -74,7 +74,7 @@ class DiskWatch {
   std::set<uid_t> waiting_;  // of whom the walker is still to be told
   std::uint64_t last_serial_ = 0;
   unsigned ended_early_ = 0;  // walkers in a row
-  EventLoop::Clock::time_point launched_{};
+  EventLoop::Clock::time_point launched_;
   UniqueFd link_;
   pid_t pid_ = -1;
   EventLoop::Timer launching_ = 0;

@@ -19,6 +19,7 @@ struct Share {
   std::string_view unit;
   double (*of_sandbox)(const Limits&);
   std::optional<double> (*of_server)(const ServerBoxSettings&);
+  bool added_up;
 };
 
 template <class T>
@@ -28,11 +29,11 @@ std::optional<double> number(const std::optional<T>& value) {
 
 constexpr std::array kShares{
     Share{"memory_mb", " MiB", [](const Limits& limits) { return static_cast<double>(limits.memory_mb); },
-          [](const ServerBoxSettings& box) { return number(box.memory_mb); }},
+          [](const ServerBoxSettings& box) { return number(box.memory_mb); }, true},
     Share{"pids_limit", "", [](const Limits& limits) { return static_cast<double>(limits.pids); },
-          [](const ServerBoxSettings& box) { return number(box.pids_limit); }},
+          [](const ServerBoxSettings& box) { return number(box.pids_limit); }, true},
     Share{"cpus", "", [](const Limits& limits) { return limits.cpus; },
-          [](const ServerBoxSettings& box) { return box.cpus; }},
+          [](const ServerBoxSettings& box) { return box.cpus; }, false},
 };
 
 // "a 1024 + b 1024"; of many only the first ones.
@@ -58,9 +59,11 @@ void check_share(Decoder& decoder, const Limits& limits, const Share& share,
     place.line = server->line, place.column = server->column;
     if (*own > there) {
       return decoder.problem(
-          place, fmt::format("server '{0}' names {1}: {2}, and the sandbox that it shares has {3}{4} (box.limits.{1}); "
-                             "raise that to {2}, lower this one, or give it `isolation: dedicated`",
-                             printable(server->name, 70), share.key, *own, there, share.unit));
+          place,
+          fmt::format("server '{0}' names {1}: {2}, and the sandbox that it shares has {3}{4} (box.limits.{1}); "
+                      "give it `isolation: dedicated` and it has a sandbox of that size, or raise box.limits.{1} "
+                      "to {2}, or lower this one",
+                      printable(server->name, 70), share.key, *own, there, share.unit));
     }
     if (first == nullptr) first = server;
     sum += *own;
@@ -68,7 +71,7 @@ void check_share(Decoder& decoder, const Limits& limits, const Share& share,
   }
   // Sums of decimal fractions are a little off.
   constexpr double kRounding = 1e-6;
-  if (first == nullptr || sum <= there * limits.overcommit + kRounding) return;
+  if (!share.added_up || first == nullptr || sum <= there * limits.overcommit + kRounding) return;
   Node place;
   place.line = first->line, place.column = first->column;
   const std::string factor = limits.overcommit == 1 ? "" : fmt::format(", times overcommit {}", limits.overcommit);

@@ -83,6 +83,8 @@ class ServerGroups(unittest.TestCase):
                 self.assertNotEqual(group, two[controller])
                 self.assertEqual(group.parent, two[controller].parent, "of one sandbox")
         self.assertEqual((one["pids"] / "pids.max").read_text().strip(), "52")
+        if (shares := one["cpu"] / "cpu.shares").exists():
+            self.assertLess(int(shares.read_text()), 1024, "PID 1 has more than one of them")
         # Nobody in there can write to one.
         self.assertNotIn("cgroup", self.py("one", "print(open('/proc/self/mounts').read())").stdout)
         sandbox = one["memory"].parent

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "box/init/one_id.h"
 
@@ -103,6 +105,8 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
       process.memory.push_back(std::move(packet.memory));
     } else if (packet.kind == StartReport::Kind::kGroup) {
       watch_group(id, std::move(packet.told));
+    } else if (packet.kind == StartReport::Kind::kNoGroup) {
+      say_once_without_group(packet.error);
     } else {
       found->second.error = std::move(packet.error);
     }
@@ -187,6 +191,14 @@ void ProcessTable::end_of(const std::string& id, int status, const rusage& usage
   // Its report is complete now: nobody else holds the other end. "It started" goes out before "it ended".
   if (process.starting) read_report_of(id, true);
   if (const auto still = processes_.find(id); still != processes_.end()) on_exit_(*still->second);
+}
+
+void ProcessTable::say_once_without_group(const wire::ErrorReply& why) {
+  if (std::exchange(said_without_group_, true)) return;
+  ::dprintf(2,
+            "mcpbox-init: degraded: servers start without control groups of their own (%.300s, errno %d); their memory "
+            "and processes are counted, processors are the whole sandbox's\n",
+            why.step.c_str(), why.error_number);
 }
 
 void ProcessTable::watch_group(const std::string& id, UniqueFd told) {

@@ -53,7 +53,7 @@ class ProcessTable {
   // `roots`: where the children prepare what a start asks for. `relay` outlives this; null where there is no way out.
   // `accountant` and `disks` outlive this, too. `passed`: whose processes have used up their control group's memory;
   // they are to be killed.
-  ProcessTable(EventLoop& loop, const Roots& roots, const ServerGroups& groups, StartWay way, EgressRelay* relay,
+  ProcessTable(EventLoop& loop, const Roots& roots, ServerGroups& groups, StartWay way, EgressRelay* relay,
                Accountant& accountant, DiskWatch& disks, ExitDone on_exit, Passed passed)
       : loop_(loop),
         roots_(roots),
@@ -93,6 +93,7 @@ class ProcessTable {
   void read_report_of(const std::string& id, bool must_end);
   void take_process(const std::string& id, StartReport packet);
   void end_of(const std::string& id, int status, const rusage& usage);
+  void say_once_without_group(const wire::ErrorReply& why);
   void watch_group(const std::string& id, UniqueFd told);
   void look_at_group(const std::string& id);
   std::optional<wire::PassedLimit> passed_in_group(Process& process, std::uint64_t used) const;
@@ -100,7 +101,7 @@ class ProcessTable {
 
   EventLoop& loop_;
   const Roots& roots_;
-  const ServerGroups& groups_;
+  ServerGroups& groups_;
   StartWay way_;
   EgressRelay* relay_;
   Accountant& accountant_;
@@ -112,6 +113,7 @@ class ProcessTable {
   std::map<std::string, std::unique_ptr<Process>> processes_;
   std::map<pid_t, std::string> by_pid_;
   std::map<std::string, Start> starts_;
+  bool said_without_group_ = false;
 };
 
 }  // namespace mcpbox::box::init

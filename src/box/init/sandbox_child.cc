@@ -197,7 +197,9 @@ int become_process(const wire::Spawn& spec, const StartWay& way, std::string& st
   rules.own_spaces = alone;
   if (int error = apply_landlock(rules, step)) return error;
   step = "install the seccomp filter";
-  if (int error = install_seccomp_filter(build_seccomp_filter(alone ? Network::kOwn : Network::kShared))) return error;
+  const auto filter = build_seccomp_filter(alone ? Network::kOwn : Network::kShared,
+                                           way.counted ? MemoryFiles::kCounted : MemoryFiles::kNotCounted);
+  if (int error = install_seccomp_filter(filter)) return error;
   step = "exec '" + spec.argv.front() + "'";
   return run(spec);
 }

@@ -13,6 +13,7 @@ namespace mcpbox::box::init {
 struct StartWay {
   Spaces spaces = Spaces::kNone;  // each in namespaces of its own
   std::uint16_t egress_port = 0;  // where the way out is for those that may have it; 0: there is none
+  bool counted = false;           // the kernel counts its memory in a control group of its own
 };
 
 // Never returns on success: the program runs. On failure returns errno, and `step` says what failed ("exec 'foo'",

@@ -117,12 +117,10 @@ constexpr unsigned kDenied[] = {
 
 // Callers fall back when these "do not exist": libuv from io_uring to epoll, libc from clone3 to clone, whose flags can
 // be seen.
-// Memory that has no name and that nobody needs to have mapped: no one who counts could find it. Who wants some takes
-// /dev/shm then.
+// Memory that not even the kernel reads.
 constexpr unsigned kMemfdSecret = 447;
 
-constexpr unsigned kAbsent[] = {kIoUringSetup, kIoUringEnter,    kIoUringRegister,
-                                SYS_clone3,    SYS_memfd_create, kMemfdSecret};
+constexpr unsigned kAbsent[] = {kIoUringSetup, kIoUringEnter, kIoUringRegister, SYS_clone3, kMemfdSecret};
 
 constexpr unsigned kNewNamespaces = 0x7E020000;  // every CLONE_NEW* flag of clone(2)
 constexpr unsigned kTypeMask = 0xF;              // socket type without SOCK_CLOEXEC and SOCK_NONBLOCK
@@ -232,7 +230,7 @@ void socket_rules(Program& p, Network network) {
 
 }  // namespace
 
-std::vector<sock_filter> build_seccomp_filter(Network network) {
+std::vector<sock_filter> build_seccomp_filter(Network network, MemoryFiles memory) {
   Program p;
   p.load(offsetof(seccomp_data, arch));
   p.ret_unless_equal(kArch, SECCOMP_RET_KILL_PROCESS);
@@ -241,6 +239,7 @@ std::vector<sock_filter> build_seccomp_filter(Network network) {
   p.ret_if_at_least(0x40000000, SECCOMP_RET_KILL_PROCESS);  // the x32 calls, which repeat all others under new numbers
 #endif
   for (const unsigned number : kAbsent) p.ret_if_equal(number, fail_with(ENOSYS));
+  if (memory == MemoryFiles::kNotCounted) p.ret_if_equal(SYS_memfd_create, fail_with(ENOSYS));
   for (const unsigned number : kDenied) p.ret_if_equal(number, fail_with(EPERM));
   p.on_call(SYS_clone, [&] {
     p.load_argument(0);

@@ -13,9 +13,14 @@ namespace mcpbox::box::init {
 // Whose network namespace the process is in.
 enum class Network : bool { kShared, kOwn };
 
+// Memory without a name, that nobody needs to have mapped (memfd_create(2)), is found by the kernel alone: it does not
+// exist for who has no control group of his own, and takes /dev/shm.
+enum class MemoryFiles : bool { kNotCounted, kCounted };
+
 // Of sockets in a shared network only TCP streams and unix sockets: UDP, MPTCP and TCP fast open would pass by
 // Landlock's TCP rules. In its own, where nobody else is, UDP too.
-std::vector<sock_filter> build_seccomp_filter(Network network = Network::kShared);
+std::vector<sock_filter> build_seccomp_filter(Network network = Network::kShared,
+                                              MemoryFiles memory = MemoryFiles::kNotCounted);
 
 // Whether the kernel has filters and lets us use them.
 bool has_seccomp_filters();

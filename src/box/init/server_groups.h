@@ -47,6 +47,8 @@ class ServerGroups {
   Op<void> settle() const;
 
   bool any() const { return each_; }
+  // Whether the kernel counts the memory of a group that was entered, mapped or not.
+  bool count_memory() const;
   std::vector<int> descriptors() const;
 
   // By the child that a server will be: makes the group and moves into it, with all that it starts from then on. On
@@ -63,16 +65,19 @@ class ServerGroups {
   // By PID 1; `name` has been entered, or is kWholeGroup.
   GroupMemory memory_of(const std::string& name) const;
   // Starts a process of its own that removes the group as soon as nothing is left in it, within seconds. What remains
-  // then goes with the sandbox.
-  void remove(const std::string& name) const;
+  // then, or when no process could be made, is tried again at the next removal, and goes with the sandbox.
+  void remove(const std::string& name);
 
  private:
   struct Place {
     wire::BuildCgroup group;
     UniqueFd directory;
   };
+  bool is_there(const std::string& name) const;
+
   std::vector<Place> places_;
-  bool each_ = false;  // a server has a group of its own
+  std::vector<std::string> leaving_;  // groups that are to be removed
+  bool each_ = false;                 // a server has a group of its own
 };
 
 // The memory of the group of a server that may have `bytes`. PID 1 ends who passes those as soon as it sees that; this

@@ -77,6 +77,7 @@ void read_packet(std::string_view bytes, UniqueFd (&descriptors)[kMaxDescriptors
       if (!descriptors[0]) break;
       packet.told = std::move(descriptors[0]);
       return;
+    case StartReport::Kind::kNoGroup:
     case StartReport::Kind::kError:
       if (auto error = wire::decode<wire::ErrorReply>(rest)) {
         packet.error = std::move(*error);
@@ -123,14 +124,26 @@ bool report_memory_watch(int report, int told) {
   return send_packet(report, StartReport::Kind::kGroup, {}, {&told, 1});
 }
 
-void report_error(int report, const wire::ErrorReply& error) {
+namespace {
+
+void send_error(int report, StartReport::Kind kind, const wire::ErrorReply& error) {
   wire::ErrorReply cut = error;
   // A step names programs and paths of the request, which may be as long as a string can be.
   if (cut.step.size() > 4096) cut.step.resize(4096);
   if (cut.text.size() > 4096) cut.text.resize(4096);
   wire::Encoder encoder;
   encoder(cut);
-  (void)send_packet(report, StartReport::Kind::kError, encoder.take(), {});
+  (void)send_packet(report, kind, encoder.take(), {});
+}
+
+}  // namespace
+
+void report_no_group(int report, const wire::ErrorReply& error) {
+  send_error(report, StartReport::Kind::kNoGroup, error);
+}
+
+void report_error(int report, const wire::ErrorReply& error) {
+  send_error(report, StartReport::Kind::kError, error);
 }
 
 Received receive_report(int report, StartReport& packet) {

@@ -21,6 +21,7 @@ struct StartReport {
     kWaysIn = 'I',   // `ways_in`: some more of them (ways_in.h)
     kMemory = 'M',   // `memory`: a memory file system that is its own
     kGroup = 'G',    // `told` becomes readable when its control group is short of memory (server_groups.h)
+    kNoGroup = 'N',  // `error`: why it has no control group of its own, or no limits there; it runs all the same
     kError = 'E',    // `error`: it will not run
   };
   Kind kind = Kind::kError;
@@ -44,6 +45,7 @@ constexpr std::size_t kWaysInAtOnce = 16;
 bool report_ways_in(int report, const std::vector<UniqueFd>& sockets);
 bool report_memory(int report, int file_system);
 bool report_memory_watch(int report, int told);
+void report_no_group(int report, const wire::ErrorReply& error);
 void report_error(int report, const wire::ErrorReply& error);
 
 // By PID 1. What came; `kNothing` when nothing is there yet, `kEnd` after the last one.

@@ -75,15 +75,13 @@ Op<wire::Spawn> read_request(int file) {
   return std::move(*spec);
 }
 
-// What is to be run, in a group that has its limits and that PID 1 watches.
-Op<wire::Spawn> take_over(const Op<ServerGroup>& group, const ServerGroups& groups, int request, int report) {
+// Its limits, and that PID 1 watches it.
+Op<void> make_ready(const Op<ServerGroup>& group, const ServerGroups& groups, const wire::Spawn& spec, int report) {
   if (!group) return std::unexpected(group.error());
-  auto spec = read_request(request);
-  if (!spec) return spec;
-  if (auto limited = groups.limit(*group, spec->server); !limited) return std::unexpected(limited.error());
+  if (auto limited = groups.limit(*group, spec.server); !limited) return limited;
   if (group->told && !report_memory_watch(report, group->told.get()))
     return refuse(Code::kInternal, "take over a process", "PID 1 does not listen");
-  return spec;
+  return {};
 }
 
 [[noreturn]] void wait_and_start(int socket, const std::string& name, const Roots& roots, const ServerGroups& groups,
@@ -98,12 +96,16 @@ Op<wire::Spawn> take_over(const Op<ServerGroup>& group, const ServerGroups& grou
   int handed[kHanded];
   if (!receive(socket, handed)) ::_exit(0);
   const int report = handed[4];
-  auto spec = take_over(group, groups, handed[0], report);
+  auto spec = read_request(handed[0]);
   if (!spec) {
     report_error(report, spec.error());
     ::_exit(127);
   }
-  become_started(*spec, {handed[1], handed[2], handed[3]}, report, roots, way);
+  const auto ready = make_ready(group, groups, *spec, report);
+  if (!ready) report_no_group(report, ready.error());
+  StartWay own = way;
+  own.counted = ready && groups.count_memory() && spec->server.memory_bytes != 0;
+  become_started(*spec, {handed[1], handed[2], handed[3]}, report, roots, own);
 }
 
 }  // namespace

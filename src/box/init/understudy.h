@@ -19,8 +19,7 @@ namespace mcpbox::box::init {
 
 class Understudy {
  public:
-  Understudy(const Roots& roots, const ServerGroups& groups, StartWay way)
-      : roots_(roots), groups_(groups), way_(way) {}
+  Understudy(const Roots& roots, ServerGroups& groups, StartWay way) : roots_(roots), groups_(groups), way_(way) {}
 
   // Starts one where there are groups and none waits; an error is one of the next take().
   void prepare();
@@ -29,14 +28,15 @@ class Understudy {
     std::string group;
   };
   // The child goes on as the request says, with copies of these descriptors, and is reaped like any other. One is
-  // started where none waits.
+  // started where none waits. A child that could not have its group, or its limits there, goes on all the same, and
+  // reports that (start_report.h): a quirk of a kernel's groups is not to keep servers from starting.
   Op<Taken> take(const wire::Spawn& spec, const int (&stdio)[3], int report);
   // True when it was the one that waits.
   bool reaped(pid_t pid);
 
  private:
   const Roots& roots_;
-  const ServerGroups& groups_;
+  ServerGroups& groups_;
   StartWay way_;
   pid_t pid_ = -1;
   UniqueFd socket_;

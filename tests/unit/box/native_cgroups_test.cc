@@ -1,6 +1,7 @@
 // Which groups a native sandbox gets, in trees that look like those of both versions of control groups.
 #include <gtest/gtest.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -142,6 +143,7 @@ TEST_F(NativeCgroups, version_1_says_what_is_held_without_cached_files) {
   group.kills = "memory.oom_control";
   group.notify = "cgroup.event_control";
   tree.file("box.1/memory.oom_control", "oom_kill_disable 0\nunder_oom 1\noom_kill 3\n");
+  tree.file("box.1/memory.usage_in_bytes", "1900\n");
   tree.file("box.1/memory.stat", "cache 9\nrss 8\nshmem 7\ntotal_cache 900\ntotal_rss 1000\ntotal_shmem 24\n");
   const auto opened = init::ServerGroups::open({group});
   ASSERT_TRUE(opened);
@@ -167,6 +169,26 @@ TEST_F(NativeCgroups, version_2_is_not_told_without_end_what_is_no_news) {
   loop.at(init::EventLoop::Clock::now() + std::chrono::milliseconds(50), [&] { loop.stop(); });
   ASSERT_EQ(loop.run(), 0);
   EXPECT_LE(turns, 1u);
+}
+
+TEST_F(NativeCgroups, a_group_that_could_not_be_removed_is_tried_again_with_the_next) {
+  wire::BuildCgroup group;
+  group.directory = tree.dir("box.1");
+  group.servers = {{Value::kProcesses, "pids.max"}};
+  auto opened = init::ServerGroups::open({group});
+  ASSERT_TRUE(opened);
+  tree.dir("box.1/s1/something");
+  tree.dir("box.1/s2");
+  const auto removed = [&](const std::string& name) {
+    opened->remove(name);
+    return ::wait(nullptr) > 0;
+  };
+  ASSERT_TRUE(removed("s1"));
+  ASSERT_TRUE(std::filesystem::exists(tree.path("box.1/s1")));
+  std::filesystem::remove(tree.path("box.1/s1/something"));
+  ASSERT_TRUE(removed("s2"));
+  EXPECT_FALSE(std::filesystem::exists(tree.path("box.1/s1")));
+  EXPECT_FALSE(std::filesystem::exists(tree.path("box.1/s2")));
 }
 
 TEST(KilledForOwnLimit, counts_what_came_since_the_start) {

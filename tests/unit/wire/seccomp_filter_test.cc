@@ -75,6 +75,12 @@ TEST(SeccompFilter, fits_the_kernels_limit) {
   EXPECT_LE(build_seccomp_filter().size(), static_cast<std::size_t>(BPF_MAXINSNS));
 }
 
+TEST(SeccompFilter, has_memory_without_a_name_only_for_whom_the_kernel_counts) {
+  const auto counted = build_seccomp_filter(Network::kShared, MemoryFiles::kCounted);
+  EXPECT_EQ(verdict_of(counted, SYS_memfd_create, {}, kArch), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(verdict_of(counted, 447, {}, kArch), error(ENOSYS)) << "memfd_secret(2)";
+}
+
 TEST(SeccompFilter, lets_ordinary_calls_through) {
   for (const long number : {SYS_read, SYS_write, SYS_execve, SYS_futex, SYS_mmap, SYS_openat, SYS_connect, SYS_bind,
                             SYS_exit_group, SYS_kill, SYS_epoll_pwait, SYS_statx, SYS_accept4}) {

@@ -249,6 +249,7 @@ class AttackRun {
     policy.allowed_roots = {folder.path()};
     auto plan = workspace::make_plan(spec, policy);
     if (!plan) co_return fail(std::move(plan).error());
+    if (!book_) co_return fail(Code::kInternal, "servers are started before there is an engine for them");
     auto drawn = book_->run();
     if (!drawn) co_return fail(std::move(drawn).error());
 
@@ -363,15 +364,17 @@ int print_sheet(const Outcomes& outcomes, const AttackRun& run, bool as_json) {
   return score.good() ? kOk : kFailed;
 }
 
+Task<int> attack(Runtime& runtime, std::string engine, bool as_json) {
+  AttackRun run(runtime, engine);
+  auto outcomes = co_await run.run();
+  if (!outcomes) co_return complain(outcomes.error(), run.found_engine() ? kFailed : kNoEngine);
+  co_return print_sheet(*outcomes, run, as_json);
+}
+
 }  // namespace
 
 int doctor_attack(const std::string& engine, bool as_json) {
-  return run_on_loop([&](Runtime& runtime) -> Task<int> {
-    AttackRun run(runtime, engine);
-    auto outcomes = co_await run.run();
-    if (!outcomes) co_return complain(outcomes.error(), run.found_engine() ? kFailed : kNoEngine);
-    co_return print_sheet(*outcomes, run, as_json);
-  });
+  return run_on_loop([&](Runtime& runtime) { return attack(runtime, engine, as_json); });
 }
 
 }  // namespace mcpbox::app

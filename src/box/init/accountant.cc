@@ -68,14 +68,13 @@ Accountant::Accountant(EventLoop& loop, CloseLook close_look, Passed passed)
 void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
                        unsigned ours) {
   known_.erase(pid);  // it was somebody else's when it was seen last
-  const auto [found, fresh] =
-      watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, std::move(memory), ours, 1, 0, {}});
+  const auto [found, fresh] = watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, ours, 1, 0, {}});
   found->second.serial = ++serial_;
   if (!fresh) {
     ++found->second.watches;
     found->second.gauge = MemoryGauge(limits);
-    for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
   }
+  for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
   if (timer_ == 0 && !in_round_ && proc_)
     timer_ = loop_.at(EventLoop::Clock::now() + milliseconds(20), [this] { look(); });
 }

@@ -275,11 +275,16 @@ void become_first(const wire::BuildSpec& spec, Options& options, Gate& gate, Gat
   if (spec.payer != 0 && ::setresuid(0, 0, 0) != 0) ::_exit(1);
   options = supervisor_options(spec);
   auto groups = ServerGroups::open(spec.cgroups);
-  auto built = groups ? build_root(spec) : std::unexpected(groups.error());
-  if (built) built = open_ways_out(options);
-  if (built) built = settle_in(spec);
-  if (built) built = groups->settle();
-  if (built) options.groups = std::move(*groups);
+  Op<void> built;
+  if (groups) {
+    built = build_root(spec);
+    if (built) built = open_ways_out(options);
+    if (built) built = settle_in(spec);
+    if (built) built = groups->settle();
+    if (built) options.groups = std::move(*groups);
+  } else {
+    built = std::unexpected(groups.error());
+  }
   write_all(ready.open.get(),
             pack_answer(built ? Op<std::string>(std::string()) : Op<std::string>(std::unexpected(built.error()))));
   if (!built) ::_exit(1);

@@ -97,7 +97,7 @@ Outcome read_memory_by_call(const Target& target) {
   return on_each(target, [&](pid_t pid) {
     return search_memory(target, pid, [pid](char* to, size_t size, unsigned long from) {
       const iovec into{to, size};
-      const iovec of{reinterpret_cast<void*>(from), size};
+      const iovec of{reinterpret_cast<void*>(from), size};  // NOLINT(performance-no-int-to-ptr): of another process
       return ::process_vm_readv(pid, &into, 1, &of, 1, 0);
     });
   });

@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdint>
+
 #include "box/probe/probe.h"
 
 #ifndef AF_VSOCK
@@ -100,7 +102,7 @@ Outcome read_shared_memory(const Target& target) {
   const int id = ::shmget(shared_memory_key(target), 0, 0);
   if (id < 0) return blocked_by(errno);
   void* const at = ::shmat(id, nullptr, SHM_RDONLY);
-  if (at == reinterpret_cast<void*>(-1)) return blocked_by(errno);
+  if (reinterpret_cast<std::intptr_t>(at) == -1) return blocked_by(errno);
   const bool found = canary(target, "shm") == static_cast<const char*>(at);
   ::shmdt(at);
   return found ? hit("read it") : blocked("it is another");

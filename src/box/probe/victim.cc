@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdint>
+
 #include "box/probe/probe.h"
 
 namespace mcpbox::box::probe {
@@ -106,7 +108,7 @@ int be_victim(const std::string& token) {
   if (shared >= 0) {
     void* const at = ::shmat(shared, nullptr, 0);
     const std::string text = canary(self, "shm");
-    if (at != reinterpret_cast<void*>(-1)) ::memcpy(at, text.c_str(), text.size() + 1);
+    if (reinterpret_cast<std::intptr_t>(at) != -1) ::memcpy(at, text.c_str(), text.size() + 1);
   }
   // In memory that is neither arguments nor environment.
   std::string secret = canary(self, "memory");

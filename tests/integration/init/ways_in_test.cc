@@ -39,9 +39,9 @@ class InitWaysIn : public Init {
   static box::ProcessSpec listener(const std::string& id, uid_t uid, unsigned ways_in) {
     auto out = spec(id,
                     {"python3", "-u", "-c",
-                     "import socket,sys\n"
-                     "s=socket.socket(); s.bind(('127.0.0.1',3000)); s.listen(); print('ready')\n"
-                     "while True: c,_=s.accept(); c.send(sys.argv[1].encode()); c.close()",
+                     R"(import socket,sys
+s=socket.socket(); s.bind(('127.0.0.1',3000)); s.listen(); print('ready')
+while True: c,_=s.accept(); c.send(sys.argv[1].encode()); c.close())",
                      id},
                     uid);
     out.ways_in = ways_in;

@@ -3,7 +3,6 @@
 
 import os
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +28,7 @@ OF_KERNEL = {"A19", "A20", "A22", "A23", "A24", "A25", "A26", "A27", "B05", "B06
 
 def attack(uid):
     """In namespaces of its own: one victim, one attacker, one service of the "host"; prints what the two say."""
+    program = pathlib.Path(PROBE).read_bytes()  # before what may lie above it is covered
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     packages = f"/usr/lib/python{sys.version_info.major}/dist-packages"
     for mode, places in ("1777", ("/tmp", "/dev/shm", "/var/tmp")), (
@@ -48,8 +48,8 @@ def attack(uid):
     os.makedirs("/tmp/home", mode=0o777)
     os.chmod("/tmp/home", 0o777)
     other = "/tmp/other"
-    shutil.copy(PROBE, other)
-    shutil.copy(PROBE, "/tmp/probe")
+    for path in other, "/tmp/probe":
+        pathlib.Path(path).write_bytes(program)
     os.chown(other, 65534 if uid == 0 else 0, -1)
     os.chmod("/tmp/probe", 0o755)
     os.chmod(other, 0o4755)

@@ -26,8 +26,9 @@ endfunction()
 
 # mcpbox_test(NAME unit_mcp KIND unit DEPENDS mcp [LIBS …]): the folder's *_test.cc files as one GoogleTest program.
 # ctest label = KIND, so that `ctest -L unit` needs no engine.
+# SHARDS: how many parts of a program that waits for long run side by side.
 function(mcpbox_test)
-  cmake_parse_arguments(ARG "" "NAME;KIND;TIMEOUT" "DEPENDS;LIBS;ENV" ${ARGN})
+  cmake_parse_arguments(ARG "" "NAME;KIND;TIMEOUT;SHARDS" "DEPENDS;LIBS;ENV" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   if(NOT sources)
     return()
@@ -42,7 +43,18 @@ function(mcpbox_test)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
-  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} --gtest_brief=1)
-  set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_KIND}" TIMEOUT ${ARG_TIMEOUT}
-    ENVIRONMENT "MCPBOX_BUILD_DIR=${CMAKE_BINARY_DIR};MCPBOX_SOURCE_DIR=${CMAKE_SOURCE_DIR};${ARG_ENV}")
+  set(environment "MCPBOX_BUILD_DIR=${CMAKE_BINARY_DIR};MCPBOX_SOURCE_DIR=${CMAKE_SOURCE_DIR};${ARG_ENV}")
+  if(NOT ARG_SHARDS)
+    set(ARG_SHARDS 1)
+  endif()
+  math(EXPR last "${ARG_SHARDS} - 1")
+  foreach(shard RANGE ${last})
+    set(name ${ARG_NAME})
+    if(shard GREATER 0)
+      string(APPEND name _${shard})
+    endif()
+    add_test(NAME ${name} COMMAND ${ARG_NAME} --gtest_brief=1)
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_KIND}" TIMEOUT ${ARG_TIMEOUT}
+      ENVIRONMENT "${environment};GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${shard}")
+  endforeach()
 endfunction()

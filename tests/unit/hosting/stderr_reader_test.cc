@@ -20,8 +20,11 @@ TEST(StderrReader, shows_no_half_of_a_secret_where_it_begins_to_leave_out) {
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   std::thread server([out = UniqueFd(ends[1])] {
     const std::string word = "hunter2-hunter2 ";
+    // Short lines cost the most for their bytes: most of what may be written at once is used up before the rest comes,
+    // however slow this is.
     std::string text;
-    while (text.size() < (2u << 20)) text += word;
+    for (int i = 0; i < 7000; ++i) text += "x\n";
+    while (text.size() < (4u << 20)) text += word;
     for (std::size_t at = 0; at < text.size(); at += 4099)
       (void)!::write(out.get(), text.data() + at, std::min<std::size_t>(4099, text.size() - at));
   });

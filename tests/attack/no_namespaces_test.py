@@ -1,6 +1,6 @@
-"""An engine that lets no container make namespaces: servers of a shared sandbox keep /tmp, /dev/shm and all ports closed,
-for their neighbours would see what they make, and their log names the way out; who has the sandbox to itself has them
-open."""
+"""An engine that lets no container make namespaces: servers of a shared sandbox keep /tmp, /dev/shm and all ports
+closed, for their neighbours would see what they make, and their log names the way out; who has the sandbox to itself
+has them open."""
 import json
 import pathlib
 import socket

@@ -1,19 +1,17 @@
 """One server filled the disk of the machine, with bytes or with files, and nothing stopped it. Whoever has more than
 its limit ends alone now, by name, however it hides it: in folders that it may not read itself, in files with many names
 or none, in a folder of the host."""
-import json
 import os
 import pathlib
 import shutil
 import tempfile
 import threading
-import time
 import unittest
 
 from engine import address
-from program import Home, until
+from hogs import Hogs
+from program import Home
 
-SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
 
 BYTES = """
 import os, time
@@ -67,43 +65,12 @@ DISK, FILE_LIMIT = 64, 2000
 HOGS = {"bytes": BYTES, "files": FILES, "hidden": HIDDEN, "nameless": NAMELESS}
 
 
-class ServerDisk(unittest.TestCase):
+class ServerDisk(Hogs):
+    hogs, ping = HOGS, PING
+
     @classmethod
     def setUpClass(cls):
-        cls.home = Home()
-        cls.addClassCleanup(cls.home.close)
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"disk_mb": DISK, "max_files": FILE_LIMIT}}
-        servers = {name: server for name in (*HOGS, "names", "neighbour")}
-        cls.home.config.write_text(json.dumps({"version": 1, "servers": servers}))
-        cls.home.serve(engine=address())
-        until(cls.home.answers, "the daemon answers")
-        until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]),
-              "all servers are there", 60)
-
-    def py(self, server, code):
-        return self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
-
-    def ends(self, hog, words):
-        """It ends within seconds, its call says why, and the neighbour answers all the time."""
-        failed, over = [], threading.Event()
-
-        def ask():
-            while not over.is_set():
-                if (asked := self.py("neighbour", PING)).returncode != 0:
-                    failed.append(asked.stderr)
-
-        asking = threading.Thread(target=ask)
-        asking.start()
-        began = time.monotonic()
-        try:
-            ended = self.py(hog, HOGS[hog])
-        finally:
-            took = time.monotonic() - began
-            over.set()
-            asking.join()
-        self.assertEqual(failed, [])
-        self.assertRegex(ended.stderr, words, ended.stdout)
-        self.assertLess(took, 15)
+        cls.start({"disk_mb": DISK, "max_files": FILE_LIMIT}, ["names"])
 
     def test_whoever_has_too_much_ends_alone(self):
         for name in "bytes", "hidden", "nameless":

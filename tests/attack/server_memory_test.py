@@ -1,19 +1,14 @@
 """One server used up the memory, or the processes, of a sandbox, and the kernel killed a neighbour of it. Whoever
 uses more than its limit ends alone now, by name, whatever way it takes: one large block, many small processes,
 shared memory, memory file systems."""
-import json
 import os
-import pathlib
 import re
-import subprocess
-import threading
-import time
 import unittest
 
 from engine import address
-from program import Home, until
+from hogs import Hogs
+from program import Home
 
-SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
 
 LARGE = """
 held = bytearray(b"x") * (800 << 20)
@@ -93,46 +88,12 @@ print("lives")
 """
 
 
-class ServerMemory(unittest.TestCase):
+class ServerMemory(Hogs):
+    hogs, ping = HOGS, PING
+
     @classmethod
     def setUpClass(cls):
-        cls.home = Home()
-        cls.addClassCleanup(cls.home.close)
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"memory_mb": LIMIT, "pids_limit": 100}}
-        servers = {name: server for name in (*HOGS, "neighbour", "forked")}
-        cls.home.config.write_text(
-            json.dumps({"version": 1, "box": {"limits": {"overcommit": 10}}, "servers": servers}))
-        cls.home.serve(engine=address())
-        until(cls.home.answers, "the daemon answers")
-        until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]),
-              "all servers are there", 60)
-
-    def py(self, server, code):
-        return self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
-
-    def ends(self, hog, words):
-        """It ends within seconds, its call says why, and the neighbour answers all the time."""
-        failed, over = [], threading.Event()
-
-        def ask():
-            while not over.is_set():
-                if (asked := self.py("neighbour", PING)).returncode != 0:
-                    failed.append(asked.stderr)
-
-        asking = threading.Thread(target=ask)
-        asking.start()
-        began = time.monotonic()
-        try:
-            ended = self.py(hog, HOGS[hog])
-        finally:
-            took = time.monotonic() - began
-            time.sleep(0.2)
-            over.set()
-            asking.join()
-        self.assertEqual(failed, [])
-        self.assertRegex(ended.stderr, words, ended.stdout)
-        self.assertLess(took, 10)
-        return ended.stderr
+        cls.start({"memory_mb": LIMIT, "pids_limit": 100}, ["forked"], box={"limits": {"overcommit": 10}})
 
     def test_whoever_uses_too_much_memory_ends_alone(self):
         for name in ("large", "small", "shared", "files", "tables"):

@@ -157,7 +157,13 @@ Task<std::string> Sandbox::describe_loss() {
   }
   if (state->running) co_return "the sandbox runs, but its supervisor closed the connection";
   if (state->killed_for_memory) co_return "the sandbox was killed for memory; raise box.limits.memory_mb";
-  co_return fmt::format("the sandbox ended with exit code {}", state->exit_code.value_or(-1));
+  const int code = state->exit_code.value_or(-1);
+  // Whoever kills it, and a kernel that is short of memory as long as the engine did not watch yet.
+  if (code == 137) {
+    co_return "the sandbox ended with exit code 137: its first process was killed, and the engine does not know by whom; "
+              "look for \"oom\" in the kernel's log (dmesg)";
+  }
+  co_return fmt::format("the sandbox ended with exit code {}", code);
 }
 
 Task<Result<void>> Sandbox::close() {

@@ -300,10 +300,13 @@ TEST_F(RealEngineTest, inspect_tells_how_it_ended) {
 }
 
 TEST_F(RealEngineTest, inspect_says_when_memory_was_the_reason) {
-  auto wanted = spec("hog", {"hog"});
+  auto wanted = spec("hog", {"hog", "/out/begin"});
   wanted.profile.limits.memory_bytes = 32 << 20;
   auto made = run(engine->create(wanted));
   ASSERT_THAT(made, test::succeeds());
+  // containerd's shim begins to watch for the kernel's word after PID 1 has started, before it answers: what ran out of
+  // memory before, nobody tells the engine.
+  std::ofstream(folder / "out" / "begin").close();
   const auto deadline = Clock::now() + std::chrono::seconds(30);
   auto state = run(engine->inspect(made->id));
   while (state && state->running && Clock::now() < deadline) state = run(engine->inspect(made->id));

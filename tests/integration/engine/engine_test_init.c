@@ -1,11 +1,12 @@
 // PID 1 of a test sandbox.
 //   wait          until killed
 //   exit N        at once
-//   hog           has a child that takes memory until the kernel steps in, and ends like it
+//   hog FILE      waits for FILE, has children that take memory until the kernel steps in, and ends like them
 //   report FILE   writes what it sees of its confinement, then waits
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,27 +64,32 @@ static int report(const char* path) {
   return rename(temporary, path);
 }
 
-static int hog(void) {
-  pid_t child = fork();
-  if (child == 0) {
-    int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (score < 0 || write(score, "1000", 4) != 4) _exit(2);
-    for (;;) {
-      volatile char* piece = malloc(1 << 20);  // volatile, or the optimizer leaves it all out
-      for (size_t i = 0; piece != NULL && i < 1 << 20; i += 4096) piece[i] = 1;
-    }
+static void take_all(void) {
+  int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (score < 0 || write(score, "1000", 4) != 4) _exit(2);
+  for (;;) {
+    volatile char* piece = malloc(1 << 20);  // volatile, or the optimizer leaves it all out
+    for (size_t i = 0; piece != NULL && i < 1 << 20; i += 4096) piece[i] = 1;
   }
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (!WIFSIGNALED(status)) return 2;
-  // The engine learns of it from the kernel by itself, and only while the container is there.
-  sleep(2);
-  return 128 + WTERMSIG(status);
+}
+
+static int hog(const char* begin) {
+  while (access(begin, F_OK) != 0) usleep(10000);
+  // The engine learns of it from the kernel by itself, in its own time, and only while the container is there.
+  for (int i = 0; i < 3; ++i) {
+    pid_t child = fork();
+    if (child == 0) take_all();
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) return 2;
+    sleep(1);
+  }
+  return 128 + SIGKILL;
 }
 
 int main(int argc, char** argv) {
   if (argc == 3 && strcmp(argv[1], "exit") == 0) return atoi(argv[2]);
   if (argc == 3 && strcmp(argv[1], "report") == 0 && report(argv[2]) != 0) return 1;
-  if (argc == 2 && strcmp(argv[1], "hog") == 0) return hog();
+  if (argc == 3 && strcmp(argv[1], "hog") == 0) return hog(argv[2]);
   for (;;) pause();
 }

@@ -31,6 +31,7 @@ struct Mute : test::NoEngine {
   std::optional<Error> refusal;        // of a creation
   std::optional<SandboxSpec> earlier;  // another daemon's, which runs
   std::chrono::milliseconds creation{0};
+  int exit_code = 3;  // of what does not run any more
 
   Task<Result<std::vector<SandboxState>>> list(Labels) override {
     std::vector<SandboxState> out;
@@ -73,7 +74,7 @@ struct Mute : test::NoEngine {
     co_await net::sleep_for(1ms);
     SandboxState state;
     state.id = state.name = id;
-    state.exit_code = 3;
+    state.exit_code = exit_code;
     co_return state;
   }
   Task<Result<void>> remove(std::string id) override {
@@ -120,6 +121,13 @@ TEST_F(SandboxTest, one_that_does_not_answer_is_removed_and_says_what_became_of_
   engine.dial_ = Mute::Dial::kFails;
   EXPECT_THAT(test::run_task(loop, open()), fails(Code::kUnavailable, "ended with exit code 3"));
   EXPECT_TRUE(engine.sandboxes.empty());
+}
+
+TEST_F(SandboxTest, one_that_was_killed_names_the_place_where_the_reason_stands) {
+  engine.dial_ = Mute::Dial::kFails;
+  engine.exit_code = 137;
+  EXPECT_THAT(test::run_task(loop, open()),
+              fails(Code::kUnavailable, "ended with exit code 137: its first process was killed"));
 }
 
 // What cannot be adopted is removed; it is not the one whose creation failed then.

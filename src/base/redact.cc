@@ -1,6 +1,7 @@
 #include "base/redact.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <utility>
@@ -17,7 +18,10 @@ constexpr std::size_t kShortestLine = 8;
 constexpr std::size_t kShortestWord = 3;   // shorter ones are hidden only where a value stands
 constexpr std::size_t kTelling = 4;        // bytes of a secret that would help to guess it
 constexpr std::size_t kLongestEscape = 9;  // bytes that may stand for one: \\\\u0041. No other spelling is longer
-constexpr unsigned kHashBits = 16;
+constexpr std::size_t kPlaces = 64;        // of starts_, for each secret: of other text one in 64 is looked at
+constexpr std::size_t kCompared = 8;       // bytes of secrets for each of a text
+constexpr std::size_t kComparedAtLeast = 256 << 10;
+constexpr std::size_t kStep = 256;            // bytes that are compared at a time
 constexpr std::string_view kShortened = "…";  // what printable() ends a shortened text with
 
 // Values that say nothing about anything.
@@ -50,12 +54,6 @@ bool goes_on(std::string_view text, std::size_t at, std::size_t beyond, char edg
 bool is_where_values_stand(std::string_view text, std::size_t at) {
   if (at > 0 && text[at - 1] == ' ') --at;
   return at > 0 && std::string_view("=:\"'").contains(text[at - 1]);
-}
-
-std::size_t hash_of_start(std::string_view text) {
-  std::uint64_t bytes = 0;
-  std::memcpy(&bytes, text.data(), kShortest);
-  return static_cast<std::size_t>((bytes * 0x9E3779B97F4A7C15u) >> (64 - kHashBits));
 }
 
 // Calls `each` with the parts of `text` between `separator`s.
@@ -119,23 +117,52 @@ void Redactor::add(const Secret& secret) {
   });
   sort_once(needles_);
   sort_once(words_);
-  starts_.assign(std::size_t{1} << kHashBits, false);
-  for (const Secret& needle : needles_) starts_[hash_of_start(needle.reveal())] = true;
+  starts_.assign(std::bit_ceil(needles_.size() * kPlaces), false);
+  for (const Secret& needle : needles_) {
+    starts_[place_of(needle.reveal())] = true;
+    longest_needle_ = std::max(longest_needle_, needle.reveal().size());
+  }
+}
+
+bool Redactor::Budget::spend(std::size_t more) {
+  bytes -= std::min(bytes, more);
+  return bytes > 0;
+}
+
+std::size_t Redactor::place_of(std::string_view start) const {
+  std::uint64_t bytes = 0;
+  std::memcpy(&bytes, start.data(), kShortest);
+  return static_cast<std::size_t>((bytes * 0x9E3779B97F4A7C15u) >> 32) & (starts_.size() - 1);
+}
+
+std::span<const Secret> Redactor::beginning_as(std::string_view text) const {
+  if (!starts_[place_of(text)]) return {};
+  const std::string_view start = text.substr(0, kShortest);
+  const auto first = std::ranges::lower_bound(needles_, start, {}, revealed);
+  auto last = first;
+  while (last != needles_.end() && last->reveal().starts_with(start)) ++last;
+  return {first, last};
+}
+
+bool Redactor::is_prefix(std::string_view prefix, std::string_view of, Budget& budget) {
+  if (prefix.size() > of.size()) return false;
+  for (std::size_t at = 0; at < prefix.size(); at += kStep) {
+    const std::string_view part = prefix.substr(at, kStep);
+    if (!budget.spend(part.size()) || !of.substr(at).starts_with(part)) return false;
+  }
+  return true;
 }
 
 // Looks at each place of the text once, however many needles there are: a key file has hundreds.
-void Redactor::find_needles(std::string_view text, std::vector<Range>& into) const {
+void Redactor::find_needles(std::string_view text, Budget& budget, std::vector<Range>& into) const {
   if (needles_.empty()) return;
   for (std::size_t at = 0; at + kShortest <= text.size(); ++at) {
     const std::string_view rest = text.substr(at);
-    if (!starts_[hash_of_start(rest)]) continue;
-    // All needles that begin the rest are sorted before it, and so is what shares their first bytes.
-    const std::string_view start = rest.substr(0, kShortest);
-    auto needle = std::ranges::lower_bound(needles_, start, {}, revealed);
     std::size_t length = 0;
-    for (; needle != needles_.end() && needle->reveal().starts_with(start); ++needle) {
-      if (rest.starts_with(needle->reveal())) length = std::max(length, needle->reveal().size());
+    for (const Secret& needle : beginning_as(rest)) {
+      if (is_prefix(needle.reveal(), rest, budget)) length = std::max(length, needle.reveal().size());
     }
+    if (budget.bytes == 0) return into.push_back({at, text.size()});
     if (length > 0) into.push_back({at, at + length});
   }
 }
@@ -153,17 +180,23 @@ void Redactor::find_words(std::string_view text, std::vector<Range>& into) const
 }
 
 // Of the longest beginning of a secret that ends the text.
-std::size_t Redactor::length_of_broken(std::string_view text) const {
-  for (std::size_t length = std::min(text.size(), longest_); length >= kTelling; --length) {
+std::size_t Redactor::length_of_broken(std::string_view text, Budget& budget) const {
+  std::size_t length = std::min(text.size(), longest_needle_);
+  for (; length >= kShortest; --length) {
     const std::string_view tail = text.substr(text.size() - length);
-    if (length >= kShortest && !starts_[hash_of_start(tail)]) continue;
+    for (const Secret& needle : beginning_as(tail)) {
+      if (is_prefix(tail, needle.reveal(), budget) || budget.bytes == 0) return length;
+    }
+  }
+  for (; length >= kTelling; --length) {
+    const std::string_view tail = text.substr(text.size() - length);
     const auto needle = std::ranges::lower_bound(needles_, tail, {}, revealed);
     if (needle != needles_.end() && needle->reveal().starts_with(tail)) return length;
   }
   return 0;
 }
 
-void Redactor::find_broken(std::string_view text, End end, std::vector<Range>& into) const {
+void Redactor::find_broken(std::string_view text, End end, Budget& budget, std::vector<Range>& into) const {
   if (needles_.empty()) return;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t mark = text.find(kShortened, begin);
@@ -173,8 +206,8 @@ void Redactor::find_broken(std::string_view text, End end, std::vector<Range>& i
     // Its last character may be one that an escape was to give.
     const std::size_t escape = piece.find_last_of("\\%");
     const bool half = escape != std::string_view::npos && piece.size() - escape < kLongestEscape;
-    std::size_t length = length_of_broken(piece);
-    if (const std::size_t before = half ? length_of_broken(piece.substr(0, escape)) : 0; before > 0)
+    std::size_t length = length_of_broken(piece, budget);
+    if (const std::size_t before = half ? length_of_broken(piece.substr(0, escape), budget) : 0; before > 0)
       length = std::max(length, before + piece.size() - escape);
     if (length > 0) into.push_back({stop - length, stop});
     begin = stop + kShortened.size();
@@ -185,9 +218,11 @@ std::vector<Redactor::Range> Redactor::find(std::string_view text, End end) cons
   std::vector<Range> found;
   if (empty()) return found;
   const auto look = [&](std::string_view view) {
-    find_needles(view, found);
+    Budget budget{kComparedAtLeast + (kCompared * view.size())};
+    find_needles(view, budget, found);
     find_words(view, found);
-    find_broken(view, end, found);
+    budget = {kComparedAtLeast + (kCompared * view.size())};
+    find_broken(view, end, budget, found);
   };
   look(text);
   for (const Unescaped& view : unescaped(text)) {

@@ -1,6 +1,7 @@
 // Takes known secret values out of text that leaves the program: log lines, error messages, stderr excerpts.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,9 @@ namespace mcpbox {
 // Values of less than 6 bytes occur in ordinary text: of these whole words are hidden ("4711", not "14711" nor
 // "1.4711"), of less than 3 bytes those that stand where a value does (=1, "1", : 1), and of words like true and none
 // nothing.
+//
+// Takes time in proportion to the text, whatever the secrets are: of a text that begins secrets again and again (a run
+// of zeros, and a secret that begins with one) the rest is hidden without a look.
 class Redactor {
  public:
   void add(const Secret& secret);
@@ -37,19 +41,29 @@ class Redactor {
     std::size_t begin, end;
   };
   enum class End { kWhole, kBroken };
+  // Bytes of secrets that may still be compared with a text.
+  struct Budget {
+    std::size_t bytes;
+    bool spend(std::size_t more);
+  };
   void take(std::string_view value);
+  std::size_t place_of(std::string_view start) const;
+  // Those that have the first bytes of `text` in common with it.
+  std::span<const Secret> beginning_as(std::string_view text) const;
+  static bool is_prefix(std::string_view prefix, std::string_view of, Budget& budget);
   // What secrets cover, in order; those that overlap are one range.
   std::vector<Range> find(std::string_view text, End end) const;
-  void find_needles(std::string_view text, std::vector<Range>& into) const;
+  void find_needles(std::string_view text, Budget& budget, std::vector<Range>& into) const;
   void find_words(std::string_view text, std::vector<Range>& into) const;
-  std::size_t length_of_broken(std::string_view text) const;
-  void find_broken(std::string_view text, End end, std::vector<Range>& into) const;
+  std::size_t length_of_broken(std::string_view text, Budget& budget) const;
+  void find_broken(std::string_view text, End end, Budget& budget, std::vector<Range>& into) const;
   static std::string replaced(std::string_view text, const std::vector<Range>& ranges);
 
   std::vector<Secret> needles_;  // sorted, each once
   std::vector<Secret> words_;    // the short ones, sorted, each once
   std::vector<bool> starts_;     // by a hash of the first bytes: whether a needle begins so
   std::size_t longest_ = 0;
+  std::size_t longest_needle_ = 0;
 };
 
 }  // namespace mcpbox

@@ -181,6 +181,28 @@ TEST(Redactor, hides_the_beginning_of_a_secret_where_a_text_breaks_off) {
   EXPECT_EQ(Redactor().broken_off("anything"), "anything");
 }
 
+// What is compared is bounded, not the text: 600 million bytes here.
+TEST(Redactor, hides_the_rest_of_a_text_that_begins_a_secret_everywhere) {
+  Redactor redact;
+  redact.add(Secret(std::string(60'000, '0') + "the-end"));
+  const std::string run(64 << 10, '0');
+  EXPECT_LT(redact("a " + run).size(), 100u);
+  EXPECT_LT(redact.broken_off("a " + run).size(), 100u);
+  EXPECT_EQ(redact("a word, and " + std::string(60'000, '0') + "the-end"), "a word, and ***");
+  EXPECT_EQ(redact(std::string(100, '0')), std::string(100, '0'));
+}
+
+TEST(Redactor, finds_a_large_key_among_as_much_other_text) {
+  std::string key = "-----BEGIN PRIVATE KEY-----\n";
+  for (int i = 0; i < 600; ++i) key += random_hex(32) + "\n";
+  key += "-----END PRIVATE KEY-----\n";
+  Redactor redact;
+  redact.add(Secret(key));
+  std::string text;
+  for (int i = 0; i < 600; ++i) text += random_hex(31) + "\n";
+  EXPECT_EQ(redact(text + key + text), text + "***" + text);
+}
+
 TEST(Digest, agrees_with_the_published_test_vector) {
   EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }

@@ -90,16 +90,20 @@ class EnvPoison(unittest.TestCase):
                         for name, server in servers.items()}}))
         return self.home.serve(engine=self.engine)
 
-    def said_by(self, name):
+    def said_by(self, name, states=("connected", "error")):
         """What the server says when it is settled; None where it did not start."""
-        waited = self.home.run("ps", "--wait", "120", timeout=150)
+        def settled():
+            state = [server for server in self.home.status()["servers"] if server["name"] == name][0]["state"]
+            return state if state in states else None
+        state = until(settled, f"{name} is settled", 150)
         called = self.home.run("call", name, "who", "--format", "json")
         found = [word for word in (GOOD, BAD) if word in called.stdout]
-        return found[0] if found else None, waited.stdout + called.stderr
+        return found[0] if found else None, state + called.stderr
 
     def who(self, name, server):
         """What the server says, run by a daemon of its own."""
         daemon = self.serve(**{name: server})
+        until(self.home.answers, "the daemon answers")
         said, log = self.said_by(name)
         self.home.run("down", "--engine", self.engine, timeout=120)
         return said, log + daemon.communicate(timeout=60)[1].decode()
@@ -157,7 +161,7 @@ class EnvPoison(unittest.TestCase):
                 until(self.home.answers, "the daemon answers")
             else:
                 self.home.run("restart", "evil", timeout=150)
-            of_evil = self.said_by("evil")[0]
+            of_evil = self.said_by("evil", ("connected", "error", "reconnecting"))[0]
             over.set()
             attacker.join()
             if number > 0:

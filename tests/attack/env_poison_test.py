@@ -1,16 +1,16 @@
 """A folder is one thing when its environment is named and another when it is installed: whoever has the first then runs
 the second, with secrets of their own. The exchange happens at the very moment when the first reading is done."""
-import ctypes
 import json
-import os
-import struct
+import random
 import threading
+import time
 import unittest
 
-from engine import address, ENGINE
-from program import Home
+from engine import address, ENGINE  # and as an ordinary user
+from program import Home, until
+from readings import exchange, on_each_reading
+from repeats import Outcomes, repeats
 
-CLOSE_NOWRITE = 0x10
 GOOD = "genuine"
 BAD = "POISONED"
 PYTHON = '''
@@ -63,7 +63,7 @@ def python_project(folder):
         '[project]\nname = "vmod"\nversion = "1.0"\n')
     (folder / "backend.py").write_text(BACKEND)
     (folder / "server.py").write_text(PYTHON)
-    return {"command": "python", "args": ["server.py"]}, folder / "src" / "vmod.py", 'WHO = "%s"\n'
+    return {"command": "python", "args": ["server.py"]}, folder / "src" / "vmod.py", 'WHO = "%s"  # '
 
 
 def node_project(folder):
@@ -72,7 +72,7 @@ def node_project(folder):
     (folder / "package.json").write_text('{"name": "p", "version": "1.0.0", "dependencies": {"vmod": "file:./vmod"}}')
     (folder / "vmod" / "package.json").write_text('{"name": "vmod", "version": "1.0.0", "main": "index.js"}')
     (folder / "server.js").write_text(NODE)
-    return {"command": "node", "args": ["server.js"]}, folder / "vmod" / "index.js", 'module.exports = "%s";\n'
+    return {"command": "node", "args": ["server.js"]}, folder / "vmod" / "index.js", 'module.exports = "%s";  // '
 
 
 class EnvPoison(unittest.TestCase):
@@ -82,47 +82,44 @@ class EnvPoison(unittest.TestCase):
         self.engine = address()
         self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", self.engine, timeout=120))
 
-    def who(self, name, server):
-        """What the server says, run by a daemon of its own; None where it does not start."""
-        folder = str(self.home.root / name)
+    def serve(self, **servers):
+        folders = {name: str(self.home.root / name) for name in servers}
         self.home.config.write_text(json.dumps({
             "version": 1, "workspace": {"allowed_roots": [str(self.home.root)]},
-            "servers": {name: {**server, "cwd": folder, "box": {"host_path": folder}}}}))
-        daemon = self.home.serve(engine=self.engine)
-        waited = self.home.run("ps", "--wait", "120", timeout=150)
+            "servers": {name: {**server, "cwd": folders[name], "box": {"host_path": folders[name]}}
+                        for name, server in servers.items()}}))
+        return self.home.serve(engine=self.engine)
+
+    def said_by(self, name, states=("connected", "error")):
+        """What the server says when it is settled; None where it did not start."""
+        def settled():
+            state = [server for server in self.home.status()["servers"] if server["name"] == name][0]["state"]
+            return state if state in states else None
+        state = until(settled, f"{name} is settled", 150)
         called = self.home.run("call", name, "who", "--format", "json")
-        self.home.run("down", "--engine", self.engine, timeout=120)
-        log = daemon.communicate(timeout=60)[1].decode()
         found = [word for word in (GOOD, BAD) if word in called.stdout]
-        return found[0] if found else None, waited.stdout + called.stderr + log
+        return found[0] if found else None, state + called.stderr
 
-    def exchange(self, target, text, at):
-        """Puts `text` in place of the file when it was read `at` times."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        events = libc.inotify_init1(os.O_CLOEXEC)
-        libc.inotify_add_watch(events, os.fsencode(target.parent), CLOSE_NOWRITE)
-        side = self.home.root / f"side-{target.name}"
-        side.write_text(text)
-        seen = []
-
-        def watch():
-            while True:
-                buffer, offset = os.read(events, 65536), 0
-                while offset < len(buffer):
-                    length = struct.unpack_from("iIII", buffer, offset)[3]
-                    name = buffer[offset + 16:offset + 16 + length].rstrip(b"\0").decode()
-                    offset += 16 + length
-                    if name == target.name:
-                        seen.append(name)
-                        if len(seen) == at:
-                            side.rename(target)
-        threading.Thread(target=watch, daemon=True).start()
-        return seen
+    def who(self, name, server):
+        """What the server says, run by a daemon of its own."""
+        daemon = self.serve(**{name: server})
+        until(self.home.answers, "the daemon answers")
+        said, log = self.said_by(name)
+        self.home.run("down", "--engine", self.engine, timeout=120)
+        return said, log + daemon.communicate(timeout=60)[1].decode()
 
     def poison(self, project):
         evil, target, text = project(self.home.root / "evil")
         target.write_text(text % GOOD)
-        seen = self.exchange(target, text % BAD, at=1)
+        side = self.home.root / "side"
+        side.write_text(text % BAD)
+        seen = []
+
+        def look():
+            seen.append(target)
+            if len(seen) == 1:
+                side.rename(target)
+        on_each_reading(target, look)
         _, log = self.who("evil", evil)
         self.assertTrue(seen, log)
         victim, target, text = project(self.home.root / "victim")
@@ -130,12 +127,63 @@ class EnvPoison(unittest.TestCase):
         said, log = self.who("victim", victim)
         self.assertEqual(said, GOOD, log)
 
+    def race(self, project):
+        """Each round has content of its own, and the exchange comes at any moment: some time after some reading, or
+        again and again."""
+        evil, target, text = project(self.home.root / "evil")
+        victim, of_victim, _ = project(self.home.root / "victim")
+        side = self.home.root / "side"
+        readings, outcomes = threading.Semaphore(0), Outcomes()
+        on_each_reading(target, readings.release)
+
+        def attack(after, over):
+            for _ in range(after):
+                while not readings.acquire(timeout=0.1):
+                    if over.is_set():
+                        return
+            time.sleep(random.random() * random.choice((0, 0.001, 0.05)))
+            while not over.is_set():
+                exchange(side, target)
+                if after:
+                    return
+                time.sleep(random.random() / 100)
+
+        for number in range(repeats(1)):
+            for file, word in ((target, GOOD), (of_victim, GOOD), (side, BAD)):
+                file.write_text(text % word + str(number))
+            while readings.acquire(blocking=False):
+                pass
+            over = threading.Event()
+            attacker = threading.Thread(target=attack, args=((number + 1) % 4, over))
+            attacker.start()
+            if number == 0:
+                self.serve(evil=evil, victim=victim)  # both at once
+                until(self.home.answers, "the daemon answers")
+            else:
+                self.home.run("restart", "evil", timeout=150)
+            of_evil = self.said_by("evil", ("connected", "error", "reconnecting"))[0]
+            over.set()
+            attacker.join()
+            if number > 0:
+                self.home.run("restart", "victim", timeout=150)
+            said, log = self.said_by("victim")
+            outcomes[f"the victim runs {said}, the attacker {of_evil}"] += 1
+            self.assertNotEqual(said, BAD, (number, log))
+        outcomes.tell(f"{project.__name__}, exchanged while its environment is named and made")
+        self.assertGreater(sum(count for name, count in outcomes.items() if f"victim runs {GOOD}" in name), 0, outcomes)
+
     def test_an_environment_that_npm_made_is_of_the_folder_that_it_is_named_after(self):
         self.poison(node_project)
+
+    def test_nor_is_one_of_another_folder_whenever_npms_is_exchanged(self):
+        self.race(node_project)
 
     if ENGINE != "native":  # uv is in the runner image, and need not be on this machine
         def test_an_environment_that_uv_made_is_of_the_folder_that_it_is_named_after(self):
             self.poison(python_project)
+
+        def test_nor_is_one_of_another_folder_whenever_uvs_is_exchanged(self):
+            self.race(python_project)
 
 
 if __name__ == "__main__":

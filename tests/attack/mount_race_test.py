@@ -5,22 +5,33 @@ import pathlib
 import subprocess
 import unittest
 
-from engine import container_engine, ENGINE
+from engine import address, container_engine, ENGINE  # and as an ordinary user
 from engine_in_between import EngineInBetween
-from program import Home
+from program import Home, MCPBOX
+from repeats import Outcomes, repeats
 
 BIN = pathlib.Path(os.environ["MCPBOX_BUILD_DIR"]) / "bin"
 KEY = "PRIVATE-KEY-4711"
-OWNER = 1001
+OWNER = os.geteuid() or 1001
+# What a server over the folder does, as fast as the starts are.
+EXCHANGER = """
+import ctypes, os, random, sys, time
+work, vault = sys.argv[1:]
+os.chdir(work)
+os.symlink(vault, "other")
+libc = ctypes.CDLL(None)
+print("begun", flush=True)
+while libc.renameat2(-100, b"sub", -100, b"other", 2) == 0: time.sleep(random.random() / 1000)
+"""
 
 
-@unittest.skipUnless(os.geteuid() == 0, "makes folders of another user")
 class MountRace(unittest.TestCase):
     def setUp(self):
         self.home = Home()
         self.addCleanup(self.home.close)
         root = self.home.root
-        self.work, self.vault = root / "w", root / "vault"
+        self.work, self.vault = root / "w", root / ".ssh"
+        self.home.env["HOME"] = str(root)  # so that nobody may name the vault
         self.folder = self.work / "sub" / "deep"
         for folder, name, text in ((self.folder, "inside", "x"), (self.vault / "deep", "key", KEY)):
             folder.mkdir(parents=True)
@@ -63,6 +74,27 @@ class MountRace(unittest.TestCase):
         self.assertIn("is not the folder any more that was checked", ended.stderr)
         self.assertIn(str(self.folder), ended.stderr)
         self.assertIn("tart it again", ended.stderr)
+
+    def test_nor_is_one_that_a_neighbour_exchanges_all_the_time(self):
+        of_run = "run", "--direct", "--network", "none", "--engine"
+        neighbour = subprocess.Popen([MCPBOX, *of_run, address(), "--mount", f"{self.work}:rw", "--",
+                                      "python3", "-c", EXCHANGER, str(self.work), str(self.vault)], env=self.home.env,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(neighbour.communicate)
+        self.addCleanup(neighbour.terminate)
+        self.assertEqual(neighbour.stdout.readline(), "begun\n", neighbour.poll() and neighbour.stderr.read())
+        outcomes = Outcomes()
+        for _ in range(repeats(5)):
+            ended = self.home.run(*of_run, address(), "--mount", str(self.folder), "--", "sh", "-c",
+                                  f"cat {self.folder}/*", timeout=120)
+            said = ended.stdout + ended.stderr
+            outcome = "another folder" if KEY in said else "the folder" if ended.stdout == "x" else "refused"
+            outcomes[outcome] += 1
+            if outcome == "refused":
+                self.assertRegex(said, f"{self.work}|{self.vault}")
+        outcomes.tell("starts over a folder that is exchanged")
+        self.assertIsNone(neighbour.poll(), "the exchanges go on")
+        self.assertEqual(outcomes["another folder"], 0, outcomes)
 
     def test_folders_that_stay_are_shown_one_inside_of_the_other_too(self):
         self.exchanges = False

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -115,11 +116,11 @@ constexpr unsigned kDenied[] = {
 #endif
 };
 
-// Callers fall back when these "do not exist": libuv from io_uring to epoll, libc from clone3 to clone, whose flags can
-// be seen.
 // Memory that not even the kernel reads.
 constexpr unsigned kMemfdSecret = 447;
 
+// Callers fall back when these "do not exist": libuv from io_uring to epoll, libc from clone3 to clone, whose flags can
+// be seen.
 constexpr unsigned kAbsent[] = {kIoUringSetup, kIoUringEnter, kIoUringRegister, SYS_clone3, kMemfdSecret};
 
 constexpr unsigned kNewNamespaces = 0x7E020000;  // every CLONE_NEW* flag of clone(2)
@@ -179,6 +180,21 @@ class Program {
   }
   std::vector<sock_filter> code_;
 };
+
+// Pages of the machine's pool (vm.nr_hugepages) are in no process's resident set and in no control group: who takes
+// them has them from everybody. As the kernel answers where the pool is empty, which it mostly is.
+void huge_page_rules(Program& p) {
+  p.on_call(SYS_mmap, [&] {
+    p.load_argument(3);
+    p.ret_if_any_bit(MAP_HUGETLB, fail_with(ENOMEM));
+    p.ret(kAllow);
+  });
+  p.on_call(SYS_memfd_create, [&] {
+    p.load_argument(1);
+    p.ret_if_any_bit(MFD_HUGETLB, fail_with(ENOMEM));
+    p.ret(kAllow);
+  });
+}
 
 void socket_rules(Program& p, Network network) {
   p.on_call(SYS_socket, [&] {
@@ -252,6 +268,7 @@ std::vector<sock_filter> build_seccomp_filter(Network network, MemoryFiles memor
     p.ret_if_equal(TIOCLINUX, fail_with(EPERM));
     p.ret(kAllow);
   });
+  huge_page_rules(p);
   socket_rules(p, network);
   p.ret(kAllow);
   return p.take();

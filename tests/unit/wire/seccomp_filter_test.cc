@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -79,6 +80,18 @@ TEST(SeccompFilter, has_memory_without_a_name_only_for_whom_the_kernel_counts) {
   const auto counted = build_seccomp_filter(Network::kShared, MemoryFiles::kCounted);
   EXPECT_EQ(verdict_of(counted, SYS_memfd_create, {}, kArch), SECCOMP_RET_ALLOW);
   EXPECT_EQ(verdict_of(counted, 447, {}, kArch), error(ENOSYS)) << "memfd_secret(2)";
+}
+
+TEST(SeccompFilter, leaves_the_machines_huge_pages_alone) {
+  const auto counted = build_seccomp_filter(Network::kOwn, MemoryFiles::kCounted);
+  EXPECT_EQ(verdict_of(counted, SYS_memfd_create, {0, MFD_CLOEXEC | MFD_HUGETLB}, kArch), error(ENOMEM));
+  EXPECT_EQ(verdict(SYS_memfd_create, {0, MFD_HUGETLB}), error(ENOSYS));
+  const auto mapped = [](std::uint64_t flags) {
+    return verdict(SYS_mmap, {0, 2 << 20, PROT_READ | PROT_WRITE, flags, ~0ull});
+  };
+  EXPECT_EQ(mapped(MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB), error(ENOMEM));
+  EXPECT_EQ(mapped(MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | 30u << MAP_HUGE_SHIFT), error(ENOMEM)) << "of 1 GiB";
+  EXPECT_EQ(mapped(MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK), SECCOMP_RET_ALLOW);
 }
 
 TEST(SeccompFilter, lets_ordinary_calls_through) {

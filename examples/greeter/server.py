@@ -16,7 +16,8 @@ def greet(name: str) -> str:
 @server.tool()
 def where_am_i() -> dict:
     """Says what the server sees of the machine that it runs on."""
-    return {"python": platform.python_version(), "uid": os.getuid(), "cwd": os.getcwd(), "files": sorted(os.listdir("."))}
+    return {"python": platform.python_version(), "uid": os.getuid(), "cwd": os.getcwd(),
+            "files": sorted(os.listdir("."))}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@
 #include "base/unique_fd.h"
 #include "box/init/build_maps.h"
 #include "box/init/build_root.h"
+#include "box/init/build_share.h"
 #include "box/init/build_sweep.h"
 #include "box/init/listen.h"
 #include "box/init/roots.h"
@@ -149,13 +150,6 @@ void remove_cgroups(const wire::BuildSpec& spec) {
   }
 }
 
-// A process in new namespaces that waits until its ids are mapped and it is in its control groups; -1 and errno on
-// failure. Raw, because no library function forks into namespaces; we have one thread, and nothing that fork(2)'s
-// handlers would have to look after.
-pid_t fork_into(int namespaces) {
-  return static_cast<pid_t>(::syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, 0));
-}
-
 // The calling process again, with the effective user id `uid` and what it may.
 bool act_as(uid_t uid) {
   if (::setresuid(static_cast<uid_t>(-1), uid, static_cast<uid_t>(-1)) != 0) return false;
@@ -166,14 +160,22 @@ bool act_as(uid_t uid) {
   return ::syscall(SYS_capset, &header, data) == 0;
 }
 
-// As fork_into(), for namespaces that another user owns. Where there is no such user (we may be in a user namespace
-// ourselves) they are ours.
-pid_t fork_for(std::uint32_t payer, int namespaces) {
-  const bool other = payer != 0 && act_as(payer);
-  const pid_t pid = fork_into(namespaces);
+// PID 1 of the sandbox to be, with its ids: as fork(2). Root has another user own its namespaces, where there is such a
+// user (we may be in a user namespace ourselves); an ordinary user pays for them, and keeps half.
+Op<pid_t> fork_first(const wire::BuildSpec& spec) {
+  if (spec.payer == 0) return fork_with_half(spec, kNamespaces);
+  const bool other = act_as(spec.payer);
+  const pid_t pid = fork_into(kNamespaces);
   const int error = errno;
   if (pid != 0 && other && !act_as(0)) ::_exit(1);
-  errno = error;
+  if (pid < 0) return failed("make namespaces", error);
+  if (pid == 0) return pid;
+  if (auto mapped = write_maps(spec, pid); !mapped) {
+    ::kill(pid, SIGKILL);
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return std::unexpected(mapped.error());
+  }
   return pid;
 }
 
@@ -295,8 +297,9 @@ Op<Built> start_first(const wire::BuildSpec& spec, Options& options) {
   auto ready = make_gate();
   if (!gate || !ready) return failed("make a pipe");
   Built built;
-  built.pid = fork_for(spec.payer, kNamespaces);
-  if (built.pid < 0) return failed("make namespaces");
+  auto first = fork_first(spec);
+  if (!first) return std::unexpected(first.error());
+  built.pid = *first;
   if (built.pid == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     become_first(spec, options, *gate, *ready);
@@ -304,8 +307,7 @@ Op<Built> start_first(const wire::BuildSpec& spec, Options& options) {
     return built;
   }
   ready->open.reset();
-  Op<void> going = write_maps(spec, built.pid);
-  if (going) going = enter_cgroups(spec, built.pid);
+  Op<void> going = enter_cgroups(spec, built.pid);
   if (going) write_all(gate->open.get(), "g");
   gate->open.reset();
   std::string bytes;

@@ -12,7 +12,8 @@ for line in sys.stdin:
         continue
     method, result = message["method"], {}
     if method == "initialize":
-        result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "needs", "version": "1"}}
+        result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "needs", "version": "1"}}
     elif method == "tools/list":
         result = {"tools": [{"name": "needs", "inputSchema": {"type": "object"}}]}
     elif method == "tools/call":

@@ -31,7 +31,8 @@ class Daemons(unittest.TestCase):
             for daemon in ended:
                 said = daemon.communicate()[1].decode()
                 self.assertEqual(daemon.returncode, 1, said)
-                self.assertRegex(said, rf"process {serving.pid} serves .*control\.sock already; stop it with `mcpbox down`")
+                self.assertRegex(said,
+                                 rf"process {serving.pid} serves .*control\.sock already; stop it with `mcpbox down`")
             self.assertIsNone(serving.poll())
             # Every second one is killed: the next round finds its socket and its lock.
             serving.send_signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
@@ -106,7 +107,8 @@ class Daemons(unittest.TestCase):
         return {**self.home.env, "DOCKER_HOST": engine.address}
 
     def one_server(self):
-        self.home.config.write_text("version: 1\nservers:\n  pond: {command: python3, args: [pond.py], box: {host_path: %s}}\n"
+        self.home.config.write_text("version: 1\nservers:\n"
+                                    "  pond: {command: python3, args: [pond.py], box: {host_path: %s}}\n"
                                     "workspace: {allowed_roots: [%s]}\n" % (POND, POND))
 
     def sandboxes(self):
@@ -130,7 +132,8 @@ class Daemons(unittest.TestCase):
         self.assertIn("no daemon was running; native: 1 left-over sandbox and 0 volumes removed", down.stdout)
         self.assertEqual(self.sandboxes(), [])
         self.assertEqual([p.name for p in (self.home.root / "run").iterdir()], [])
-        self.assertTrue([path for path in self.engine.asked if path.endswith("/containers/json")], "what runs left there")
+        self.assertTrue([path for path in self.engine.asked if path.endswith("/containers/json")],
+                        "what runs left there")
         self.engine.shutdown()
         self.engine.server_close()
         down = self.home.run("down", env=auto)
@@ -142,7 +145,9 @@ class Daemons(unittest.TestCase):
         (self.home.root / "state" / "daemon.engine").unlink(missing_ok=True)
         down = self.home.run("down", "--volumes", env=auto)
         self.assertEqual(down.returncode, 0, down.stderr)
-        self.assertRegex(down.stdout, "(?s)no daemon was running; docker: 0 left-over .*native: 1 left-over sandbox .*--volumes --engine native")
+        self.assertRegex(down.stdout,
+                         "(?s)no daemon was running; docker: 0 left-over .*native: 1 left-over sandbox .*"
+                         "--volumes --engine native")
         self.assertEqual(self.sandboxes(), [])
 
     def test_down_on_another_engine_leaves_what_the_next_daemon_adopts(self):
@@ -163,7 +168,8 @@ class Daemons(unittest.TestCase):
         records = self.home.root / "state" / "env"
         records.mkdir(mode=0o700)
         for name, engine in (("a" * 32, "docker"), ("b" * 32, "native"), ("c" * 32, "native")):
-            (records / f"{name}.json").write_text(json.dumps({"asked_hash": name, "last_used": 1, "servers": ["x"], "engine": engine}))
+            (records / f"{name}.json").write_text(json.dumps({"asked_hash": name, "last_used": 1, "servers": ["x"],
+                                                              "engine": engine}))
         with open(records / f"{'c' * 32}.lock", "w") as held:
             fcntl.flock(held, fcntl.LOCK_SH)
             down = self.home.run("down", "--volumes", "--engine", "native")
@@ -181,8 +187,10 @@ class Daemons(unittest.TestCase):
             ended = self.home.run("env", *args, env=auto)
             self.assertEqual(ended.returncode, 0, ended.stderr)
             self.assertRegex(ended.stdout, r"; engine: native \S+\n\Z")
-            self.assertIn("engine: docker", self.home.run("env", *args, "--engine", auto["DOCKER_HOST"], env=auto).stdout)
-        self.assertEqual(json.loads(self.home.run("env", "list", "--format", "json", env=auto).stdout)["engine"], "native")
+            self.assertIn("engine: docker",
+                          self.home.run("env", *args, "--engine", auto["DOCKER_HOST"], env=auto).stdout)
+        self.assertEqual(json.loads(self.home.run("env", "list", "--format", "json", env=auto).stdout)["engine"],
+                         "native")
         # Whatever its configuration says by now.
         self.home.config.write_text(f"version: 1\nengine: {auto['DOCKER_HOST']}\n")
         self.assertIn("engine: native", self.home.run("env", "list", "-c", self.home.config, env=auto).stdout)
@@ -217,7 +225,8 @@ class Daemons(unittest.TestCase):
         self.assertEqual(list((own / "native" / "volumes").iterdir()), [])
 
     def test_a_run_that_lives_is_named_with_how_to_go_on(self):
-        run = subprocess.Popen([MCPBOX, "run", "--engine", "native", "--", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        run = subprocess.Popen([MCPBOX, "run", "--engine", "native", "--", "cat"], stdin=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, env=self.home.env)
         self.addCleanup(run.wait, 30)
         self.addCleanup(run.stdin.close)

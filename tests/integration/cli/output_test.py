@@ -42,21 +42,24 @@ class Output(unittest.TestCase):
         cls.addClassCleanup(home.close)
         home.config.write_text(
             "version: 1\nservers:\n" +
-            "".join(f"  {name}: {{command: python3, args: [pond.py], box: {{host_path: {POND}}}}}\n" for name in ("pond", "other")) +
+            "".join(f"  {name}: {{command: python3, args: [pond.py], box: {{host_path: {POND}}}}}\n"
+                    for name in ("pond", "other")) +
             f"workspace: {{allowed_roots: [{POND}]}}\n")
         (home.root / "broken.yaml").write_text("version: 1\nservers: 7\n")
         (home.root / "state" / "egress").mkdir(mode=0o700)
         (home.root / "state" / "egress" / "egress.log").write_text("")
         home.serve(stderr=subprocess.DEVNULL)
         until(lambda: home.run("ps", "--wait", "60").returncode == 0, "the servers are connected", 60)
-        cls.names = {"config": str(home.config), "broken": str(home.root / "broken.yaml"), "nowhere": str(home.root / "nowhere.sock")}
+        cls.names = {"config": str(home.config), "broken": str(home.root / "broken.yaml"),
+                     "nowhere": str(home.root / "nowhere.sock")}
 
     def args(self, verb):
         return [word.format(**self.names) if word.startswith("{") and word.endswith("}") else word for word in verb]
 
     def closed(self, redirections, args, **options):
         """The program with descriptors closed as a shell does it."""
-        return subprocess.run(["sh", "-c", f'exec "$@" {redirections}', "sh", MCPBOX, *args], env=self.home.env, timeout=60,
+        return subprocess.run(["sh", "-c", f'exec "$@" {redirections}', "sh", MCPBOX, *args], env=self.home.env,
+                              timeout=60,
                               **{"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, **options})
 
     def each(self):
@@ -87,7 +90,8 @@ class Output(unittest.TestCase):
 
     def test_all_closed(self):
         for args, usual in self.each():
-            self.assertEqual(self.closed("<&- >&- 2>&-", args).returncode, usual.returncode or (1 if usual.stdout else 0))
+            self.assertEqual(self.closed("<&- >&- 2>&-", args).returncode, usual.returncode
+                             or (1 if usual.stdout else 0))
 
     def test_stdout_full(self):
         for args, usual in self.each():
@@ -116,7 +120,8 @@ class Output(unittest.TestCase):
 
     def test_a_file_that_may_not_grow(self):
         with open(self.home.root / "limited", "wb") as limited:
-            ended = subprocess.run(["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", MCPBOX, "run", "--help"], stdout=limited,
+            ended = subprocess.run(["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", MCPBOX, "run", "--help"],
+                                   stdout=limited,
                                    stderr=subprocess.PIPE, text=True, env=self.home.env, timeout=60)
         self.assertEqual(ended.returncode, 1, ended.stderr)
         self.assertIn("File too large", ended.stderr)
@@ -131,7 +136,8 @@ class Output(unittest.TestCase):
     def test_a_non_blocking_stdout_gets_everything(self):
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
-        running = subprocess.Popen([MCPBOX, "call", "pond", "echo", "message=" + "x" * 100_000], stdout=writer, env=self.home.env)
+        running = subprocess.Popen([MCPBOX, "call", "pond", "echo", "message=" + "x" * 100_000], stdout=writer,
+                                   env=self.home.env)
         os.close(writer)
         time.sleep(0.5)  # the pipe holds 64 KiB
         with os.fdopen(reader, "rb") as pipe:
@@ -159,7 +165,8 @@ class Output(unittest.TestCase):
             ended = self.home.run(*SAYS_ONE, capture_output=False, stdout=pipe, stderr=subprocess.PIPE)
             self.assertIn(ended.returncode, (0, 143), ended.stderr)
         # Its own messages: a hint, an error, every step.
-        for args, code in ((["run", "--engine", "native", "-v", "--", "no-such-program"], 127), (["run", "--engine", "native", "-v", "--", "true"], 0)):
+        for args, code in ((["run", "--engine", "native", "-v", "--", "no-such-program"], 127),
+                           (["run", "--engine", "native", "-v", "--", "true"], 0)):
             for redirection in ("2>&-", "2>/dev/full"):
                 with self.subTest(args=args, redirection=redirection):
                     self.assertEqual(self.closed(redirection, args).returncode, code)
@@ -178,11 +185,14 @@ class Output(unittest.TestCase):
         self.addCleanup(home.close)
         for redirections in ("<&- >&- 2>&-", ">/dev/full 2>/dev/full"):
             with self.subTest(redirections=redirections):
-                daemon = subprocess.Popen(["sh", "-c", f'exec "$@" {redirections}', "sh", MCPBOX, "serve", "-v", "--engine", "native",
+                daemon = subprocess.Popen(["sh", "-c", f'exec "$@" {redirections}', "sh", MCPBOX, "serve", "-v",
+                                           "--engine", "native",
                                            "-c", str(home.config)], env=home.env)
                 home.started.append(daemon)
                 until(home.answers, "the daemon answers")
-                for pid in [daemon.pid, *map(int, pathlib.Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split())]:
+                for pid in [daemon.pid,
+                            *map(int,
+                                 pathlib.Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split())]:
                     for fd in range(3):
                         self.assertIn(os.readlink(f"/proc/{pid}/fd/{fd}"), ("/dev/null", "/dev/full"), f"{pid} {fd}")
                 daemon.terminate()

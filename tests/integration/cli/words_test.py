@@ -1,5 +1,5 @@
-"""What the verbs say about wrong command lines and configurations and about servers that do not run: the words, the exit code, and
-that check, explain and run agree."""
+"""What the verbs say about wrong command lines and configurations and about servers that do not run: the words,
+the exit code, and that check, explain and run agree."""
 import json
 import os
 import shutil
@@ -30,12 +30,16 @@ class Words(unittest.TestCase):
         (self.home.root / "out").mkdir()
         home = self.home.root / "home"
         home.mkdir()
-        for server in ("command: npx, args: [x, {out}]", "command: node, args: [a.js], cwd: {out}", "command: x, box: {{mounts: [{out}]}}",
-                       "command: x, box: {{host_path: {home}}}", "command: x, box: {{host_path: /}}", "command: x, box: {{host_path: /etc}}",
+        for server in ("command: npx, args: [x, {out}]", "command: node, args: [a.js], cwd: {out}",
+                       "command: x, box: {{mounts: [{out}]}}",
+                       "command: x, box: {{host_path: {home}}}", "command: x, box: {{host_path: /}}",
+                       "command: x, box: {{host_path: /etc}}",
                        "command: x, box: {{mounts: [/root]}}", "command: docker, args: [run, x]"):
             text = server.format(out=self.home.root / "out", home=home)
-            roots = f"[{self.home.root / 'in'}, {home}, /etc, /]" if "host_path" in text or "/root" in text else f"[{self.home.root / 'in'}]"
-            file = self.file("a.yaml", f"version: 1\nworkspace: {{allowed_roots: {roots}}}\nservers:\n  one: {{{text}}}\n")
+            more = f", {home}, /etc, /" if "host_path" in text or "/root" in text else ""
+            roots = f"[{self.home.root / 'in'}{more}]"
+            file = self.file("a.yaml",
+                             f"version: 1\nworkspace: {{allowed_roots: {roots}}}\nservers:\n  one: {{{text}}}\n")
             with self.subTest(server=text):
                 env = {**self.home.env, "HOME": str(home)}
                 self.ends(1, "explain", "-c", file, "one", env=env)
@@ -66,45 +70,61 @@ class Words(unittest.TestCase):
                         self.assertIn("needs for itself", self.ends(1, "explain", "--engine", "native", *args).stdout)
 
     def test_check_counts_what_it_does_not_print(self):
-        file = self.file("many.yaml", "version: 1\nservers:\n" + "".join(f"  s{i}: {{comand: x, command: y}}\n" for i in range(70)))
+        file = self.file("many.yaml", "version: 1\nservers:\n"
+                         + "".join(f"  s{i}: {{comand: x, command: y}}\n" for i in range(70)))
         found = self.ends(2, "check", file)
         self.assertEqual(found.stderr.count("unknown key"), 50)
         self.assertIn("and 20 more\n", found.stderr)
         self.assertIn("70 problems in ", found.stderr)
 
     def test_explain_takes_every_option_of_run(self):
-        words = ["--engine", "unix:///x", "--ca-bundle", "none", "--wheelhouse", str(self.home.root), "--npm-cache", str(self.home.root),
-                 "--memory", "16", "--cpus", "0.01", "--pids", "8", "--disk", "16", "--max-files", "100", "--timeout", "86400",
+        words = ["--engine", "unix:///x", "--ca-bundle", "none", "--wheelhouse", str(self.home.root), "--npm-cache",
+                 str(self.home.root),
+                 "--memory", "16", "--cpus", "0.01", "--pids", "8", "--disk", "16", "--max-files", "100", "--timeout",
+                 "86400",
                  "--accept-degraded", "landlock", "--direct", "-v", "--install-mode", "offline"]
         explained = self.ends(0, "explain", *words, "--", "uvx", "mcp-server-time")
         self.assertNotIn("sandboxes", explained.stdout)
         self.assertNotRegex(explained.stdout, "[0-9a-f]{32}")
         self.assertIn("/cache/env/HASH/env", explained.stdout)
-        plan = json.loads(self.ends(0, "explain", "--format", "json", "--", "uvx", "--python", "3.19", "mcp-server-time").stdout)
+        plan = json.loads(self.ends(0, "explain", "--format", "json", "--", "uvx", "--python", "3.19",
+                                    "mcp-server-time").stdout)
         self.assertEqual(plan["install"]["hash"], "HASH")
         self.assertIn("releases.astral.sh", " ".join(plan["why"]))
 
     def test_a_trust_store_without_a_certificate_is_refused_everywhere(self):
         file = self.file("ca.yaml", "version: 1\nbox: {ca_bundle: /etc/passwd}\n")
-        for args in (["check", file], ["serve", "--engine", "native", "-c", file], ["run", "--engine", "native", "--ca-bundle", "/etc/passwd", "--", "true"],
-                     ["explain", "--ca-bundle", "/etc/passwd", "--", "true"], ["image", "build", "--ca-bundle", "/etc/passwd"]):
+        for args in (["check", file], ["serve", "--engine", "native", "-c", file],
+                     ["run", "--engine", "native", "--ca-bundle", "/etc/passwd", "--", "true"],
+                     ["explain", "--ca-bundle", "/etc/passwd", "--", "true"],
+                     ["image", "build", "--ca-bundle", "/etc/passwd"]):
             with self.subTest(args=args):
                 self.assertIn("holds no PEM certificate", self.ends(2, *args).stderr)
 
     def test_words_that_are_no_verb(self):
-        for args, line in ((["bogus"], "mcpbox"), (["bogus", "--help"], "mcpbox"), (["env", "bogus"], "mcpbox env"), (["help", "bogus"], "mcpbox")):
+        for args, line in ((["bogus"], "mcpbox"), (["bogus", "--help"], "mcpbox"), (["env", "bogus"], "mcpbox env"),
+                           (["help", "bogus"], "mcpbox")):
             with self.subTest(args=args):
-                self.assertEqual(self.ends(2, *args).stderr, f"mcpbox: there is no verb 'bogus'; `{line} --help` lists them\n")
+                self.assertEqual(self.ends(2, *args).stderr,
+                                 f"mcpbox: there is no verb 'bogus'; `{line} --help` lists them\n")
         self.assertEqual(self.ends(0, "help").stdout, self.ends(0, "--help").stdout)
         self.assertEqual(self.ends(0, "help", "run").stdout, self.ends(0, "run", "--help").stdout)
         self.assertEqual(self.ends(0, "help", "env", "prune").stdout, self.ends(0, "env", "prune", "--help").stdout)
 
     def test_a_misspelt_option_is_named(self):
-        for args, line in ((["run", "--memry", "3", "--", "npx", "-y", "foo"], "mcpbox run: there is no option '--memry' (did you mean '--memory'?); `mcpbox run --help` lists them"),
-                           (["run", "--memory", "64", "--verbos", "--", "cat"], "mcpbox run: there is no option '--verbos' (did you mean '--verbose'?); `mcpbox run --help` lists them"),
-                           (["ps", "-z", "two.yaml"], "mcpbox ps: there is no option '-z'; `mcpbox ps --help` lists them"),
-                           (["env", "prune", "--al"], "mcpbox env prune: there is no option '--al' (did you mean '--all'?); `mcpbox env prune --help` lists them"),
-                           (["run", "npx", "-y", "foo"], "mcpbox run: the server's command goes behind --: mcpbox run … -- npx -y …")):
+        for args, line in ((["run", "--memry", "3", "--", "npx", "-y", "foo"],
+                            "mcpbox run: there is no option '--memry' (did you mean '--memory'?); "
+                            "`mcpbox run --help` lists them"),
+                           (["run", "--memory", "64", "--verbos", "--", "cat"],
+                            "mcpbox run: there is no option '--verbos' (did you mean '--verbose'?); "
+                            "`mcpbox run --help` lists them"),
+                           (["ps", "-z", "two.yaml"],
+                            "mcpbox ps: there is no option '-z'; `mcpbox ps --help` lists them"),
+                           (["env", "prune", "--al"],
+                            "mcpbox env prune: there is no option '--al' (did you mean '--all'?); "
+                            "`mcpbox env prune --help` lists them"),
+                           (["run", "npx", "-y", "foo"],
+                            "mcpbox run: the server's command goes behind --: mcpbox run … -- npx -y …")):
             with self.subTest(args=args):
                 ended = self.ends(2, *args)
                 self.assertEqual((ended.stdout, ended.stderr), ("", line + "\n"))
@@ -121,7 +141,8 @@ class Words(unittest.TestCase):
     def test_a_run_that_a_signal_stops_before_its_server_is_there_ends_with_the_signal(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             with self.subTest(signal=number), EmptyEngine(self.home.root / f"engine{number}", silent=True) as engine:
-                begun = subprocess.Popen([MCPBOX, "run", "--engine", engine.address, "--", "cat"], env=self.home.env, stdin=subprocess.DEVNULL,
+                begun = subprocess.Popen([MCPBOX, "run", "--engine", engine.address, "--", "cat"], env=self.home.env,
+                                         stdin=subprocess.DEVNULL,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
                 self.addCleanup(begun.kill)
                 until(lambda: engine.asked, "the engine was asked")
@@ -131,39 +152,52 @@ class Words(unittest.TestCase):
                 self.assertIn("stopped before the server ran", err)
 
     def test_options_that_cannot_be(self):
-        for args, words in ((["run", "--env", "1BAD=x", "--", "true"], "--env 1BAD"), (["run", "--rootfs", "nope", "--", "true"], "--rootfs nope"),
-                            (["run", "--memory", "15", "--", "true"], "--memory"), (["run", "--timeout", "86401", "--", "true"], "--timeout"),
+        for args, words in ((["run", "--env", "1BAD=x", "--", "true"], "--env 1BAD"),
+                            (["run", "--rootfs", "nope", "--", "true"], "--rootfs nope"),
+                            (["run", "--memory", "15", "--", "true"], "--memory"),
+                            (["run", "--timeout", "86401", "--", "true"], "--timeout"),
                             (["env", "prune", "abcde"], "at least its first 6 digits")):
             with self.subTest(args=args):
                 self.assertIn(words, self.ends(2, *args).stderr)
 
     def test_without_a_daemon_or_a_configuration_the_next_step_is_said(self):
         ended = self.ends(3, "ps")
-        self.assertEqual(ended.stderr, f"mcpbox: no mcpbox daemon answers on {self.home.socket}; start one with `mcpbox serve --config FILE`\n")
+        self.assertEqual(ended.stderr,
+                         f"mcpbox: no mcpbox daemon answers on {self.home.socket}; "
+                         "start one with `mcpbox serve --config FILE`\n")
         ended = self.ends(2, "serve", cwd=str(self.home.root / "run"))
         self.assertIn("`mcpbox run -- COMMAND` needs none", ended.stderr)
 
     def test_the_egress_log_is_read_in_both_spellings_and_names_what_it_has(self):
         log = self.home.root / "log"
         log.mkdir(mode=0o700)
-        (log / "egress.jsonl").write_text("".join(json.dumps({"event": "refuse", "server": "one", "phase": "run", "port": 443, **entry}) + "\n" for entry in (
-            {"host": "db.test", "rule": "db.test", "reason": "10.1.2.3 is a private address; if …"}, {"host": "169.254.169.254", "reason": "no rule names it"})))
+        (log / "egress.jsonl").write_text("".join(json.dumps({"event": "refuse", "server": "one", "phase": "run",
+                                                              "port": 443, **entry}) + "\n" for entry in (
+            {"host": "db.test", "rule": "db.test", "reason": "10.1.2.3 is a private address; if …"},
+            {"host": "169.254.169.254", "reason": "no rule names it"})))
         at = ["--audit", str(log)]
-        self.assertEqual(self.ends(0, "egress", "tail", *at, "--json").stdout, self.ends(0, "egress", "tail", *at, "--format", "json").stdout)
-        self.assertIn("nothing of a server 'nosuch'; it has of: one", self.ends(0, "egress", "tail", "nosuch", *at).stderr)
+        self.assertEqual(self.ends(0, "egress", "tail", *at, "--json").stdout,
+                         self.ends(0, "egress", "tail", *at, "--format", "json").stdout)
+        self.assertIn("nothing of a server 'nosuch'; it has of: one",
+                      self.ends(0, "egress", "tail", "nosuch", *at).stderr)
         suggested = self.ends(0, "egress", "suggest", *at).stdout
         self.assertIn("# Asked for, and never allowed: 169.254.169.254\n", suggested)
         self.assertIn('egress:\n  allow_private: ["10.1.2.3"]\n', suggested)
-        self.assertIn('# Of the server one:\nbox:\n  network:\n    mode: allowlist\n    allow: ["db.test"]\n', suggested)
+        self.assertIn('# Of the server one:\nbox:\n  network:\n    mode: allowlist\n    allow: ["db.test"]\n',
+                      suggested)
         with open(log / "egress.jsonl", "a") as more:
-            more.write(json.dumps({"event": "refuse", "server": "two", "phase": "run", "port": 443, "host": "b.test", "reason": "no rule names it"}) + "\n")
-        self.assertRegex(self.ends(0, "egress", "suggest", *at).stdout, r'server one:\n(?s:.*)\["db.test"\]\n# Of the server two:\n(?s:.*)\["b.test"\]\n$')
-        self.assertEqual(json.loads(self.ends(0, "egress", "suggest", *at, "--format", "json").stdout)["never"], ["169.254.169.254"])
+            more.write(json.dumps({"event": "refuse", "server": "two", "phase": "run", "port": 443, "host": "b.test",
+                                   "reason": "no rule names it"}) + "\n")
+        self.assertRegex(self.ends(0, "egress", "suggest", *at).stdout,
+                         r'server one:\n(?s:.*)\["db.test"\]\n# Of the server two:\n(?s:.*)\["b.test"\]\n$')
+        self.assertEqual(json.loads(self.ends(0, "egress", "suggest", *at, "--format", "json").stdout)["never"],
+                         ["169.254.169.254"])
 
     def test_lines_of_the_egress_log_that_stand_for_many_say_so(self):
         log = self.home.root / "counted"
         log.mkdir(mode=0o700)
-        (log / "egress.jsonl").write_text("".join(json.dumps({"event": "refuse", "server": "one", **entry}) + "\n" for entry in (
+        (log / "egress.jsonl").write_text("".join(json.dumps({"event": "refuse", "server": "one", **entry}) + "\n"
+                                                  for entry in (
             {"host": "db.test", "port": 443, "phase": "run", "reason": "no rule names it", "count": 1},
             {"host": "db.test", "port": 443, "phase": "run", "reason": "no rule names it", "count": 4399},
             {"host": "", "port": 0, "phase": "", "reason": "counted only", "count": 70})))
@@ -196,9 +230,11 @@ class Words(unittest.TestCase):
                     self.assertEqual(missing, there is None and str(own) not in path, said)
 
     def test_what_a_server_said_last_is_read_by_people(self):
-        self.home.config.write_text('version: 1\nservers:\n  boom: {command: sh, args: [-c, "echo one >&2; echo boom >&2; exit 3"]}\n')
+        self.home.config.write_text('version: 1\nservers:\n  boom: '
+                                    '{command: sh, args: [-c, "echo one >&2; echo boom >&2; exit 3"]}\n')
         self.home.serve(stderr=subprocess.DEVNULL)
-        said = until(lambda: [line for line in self.home.run("ps").stdout.splitlines() if "last words" in line], "the server failed")
+        said = until(lambda: [line for line in self.home.run("ps").stdout.splitlines() if "last words" in line],
+                     "the server failed")
         self.assertRegex(said[0], r"exit code 3\. Its last words: one \| boom$")
         self.assertIn("Its last words: one | boom\n", self.ends(5, "restart", "boom").stdout)
         logs = self.ends(0, "logs", "boom").stdout
@@ -211,7 +247,8 @@ class Words(unittest.TestCase):
             (folder / name).write_text("a\n")
         change = "echo x > new; rm -f old; mkdir -p .git; echo x > .git/config; echo c > two; sleep 100"
         self.home.config.write_text(f"version: 1\nworkspace: {{allowed_roots: [{folder}]}}\nservers:\n"
-                                    f"  w: {{command: sh, args: [-c, '{change}'], box: {{host_path: {folder}, host_path_mode: rw}}}}\n"
+                                    f"  w: {{command: sh, args: [-c, '{change}'],"
+                                    f" box: {{host_path: {folder}, host_path_mode: rw}}}}\n"
                                     "  off: {command: sh, enable: false}\n")
         self.home.serve(stderr=subprocess.DEVNULL)
         until(lambda: "changed  two" in self.home.run("pull", "w", "--dry-run").stdout, "the server changed its copy")
@@ -236,7 +273,8 @@ class Words(unittest.TestCase):
             env = {**self.home.env, "DOCKER_HOST": f"unix://{self.home.root}/docker.sock", "HOME": str(self.home.root)}
             ended = self.home.run("run", "--", "true", env=env, user=65534, group=65534, extra_groups=[])
         self.assertEqual(ended.returncode, 4, ended.stderr)
-        self.assertIn("permission denied: join the socket's group, or unset DOCKER_HOST for native sandboxes", ended.stderr)
+        self.assertIn("permission denied: join the socket's group, or unset DOCKER_HOST for native sandboxes",
+                      ended.stderr)
 
 
 if __name__ == "__main__":

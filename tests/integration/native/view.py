@@ -1,4 +1,5 @@
-# Prints what a server sees of its surroundings, in a form that is the same on every machine. Arguments: what it must not reach.
+# Prints what a server sees of its surroundings, in a form that is the same on every machine.
+# Arguments: what it must not reach.
 import ctypes
 import os
 import pwd
@@ -24,21 +25,25 @@ print("environment", sorted(set(os.environ) - {"LC_CTYPE"}))  # Python sets that
 print("interfaces", [name for _, name in socket.if_nameindex()])
 print("abstract sockets", len([line for line in open("/proc/net/unix") if "@" in line]))
 print("host name", socket.gethostname())
-mounts = list({fields[4]: fields for fields in (line.split() for line in open("/proc/self/mountinfo"))}.values())  # the last one covers
+mounts = list({fields[4]: fields
+               for fields in (line.split() for line in open("/proc/self/mountinfo"))}.values())  # the last one covers
 for fields in sorted(mounts, key=lambda fields: fields[4]):
     if not fields[4].startswith(("/usr", "/bin", "/sbin", "/lib", "/etc", "/proc/")):
         kind = fields[fields.index("-") + 1]
-        kind = kind if kind in ("proc", "tmpfs", "devtmpfs") and not fields[4].startswith(("/opt", "/workspace", "/.box")) else "host"
+        kind = kind if kind in ("proc", "tmpfs",
+                                "devtmpfs") and not fields[4].startswith(("/opt", "/workspace", "/.box")) else "host"
         if fields[4].startswith("/dev/") and fields[4] != "/dev/shm":
             kind = "device"
         options = fields[5].split(",")
         print("mount", fields[4], kind, ",".join(o for o in ("ro", "rw", "nosuid", "nodev", "noexec") if o in options))
-print("system read-only", all(set(("ro", "nosuid", "nodev")) <= set(f[5].split(",")) for f in mounts if f[4].startswith(("/usr", "/bin", "/lib", "/etc"))))
+print("system read-only", all(set(("ro", "nosuid", "nodev")) <= set(f[5].split(",")) for f in mounts
+                              if f[4].startswith(("/usr", "/bin", "/lib", "/etc"))))
 for path in ("/proc/sys/kernel/hostname", "/proc/sysrq-trigger"):
     print(path, "writable" if os.access(path, os.W_OK) else "not writable")
 for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/kallsyms"):
     print(path, "shows something" if os.path.exists(path) and open(path, "rb").read(1) else "shows nothing")
-for path in ("/home", "/root", "/var", "/srv", "/sys", "/mnt", "/boot", "/dev/tty", "/dev/pts", "/dev/kmsg", "/etc/shadow", "/etc/machine-id"):
+for path in ("/home", "/root", "/var", "/srv", "/sys", "/mnt", "/boot", "/dev/tty", "/dev/pts", "/dev/kmsg",
+             "/etc/shadow", "/etc/machine-id"):
     print(path, "there" if os.path.lexists(path) else "not there")
 
 canary_file, host_pid, tcp_port, abstract, shm_key = sys.argv[1:6]
@@ -59,6 +64,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 # x86-64 numbers; aarch64 has 219 and 218.
 keyctl, request_key = (250, 249) if os.uname().machine == "x86_64" else (219, 218)
 key_name = ("mcpbox-canary-" + shm_key).encode()
-found = libc.syscall(keyctl, 10, -4, b"user", key_name, 0) >= 0 or libc.syscall(request_key, b"user", key_name, None, 0) >= 0
+found = libc.syscall(keyctl, 10, -4, b"user", key_name, 0) >= 0 or libc.syscall(request_key, b"user", key_name, None,
+                                                                                0) >= 0
 print("key ring", "REACHED" if found else "out of reach")
 print("shared memory", "REACHED" if libc.shmget(int(shm_key), 0, 0) >= 0 else "out of reach")

@@ -24,7 +24,8 @@ def main() -> None:
         method, params = message["method"], message.get("params", {})
         result = {}
         if method == "initialize":
-            result = {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "reach", "version": "1"}}
+            result = {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}},
+                      "serverInfo": {"name": "reach", "version": "1"}}
         elif method == "tools/list":
             result = {"tools": [TOOL]}
         elif method == "tools/call":

@@ -342,7 +342,8 @@ int run_command_line(int argc, char** argv) {
   bool fresh = false;
   verb = app.add_subcommand("restart", "Stop a server and start it again");
   verb->add_option("server", server, "Name of the server")->required();
-  verb->add_flag("--fresh", fresh, "Stage its folder again, also where the server may have changed its copy");
+  verb->add_flag("--fresh", fresh,
+                 "Begin anew: stage its folder again, drop what the server wrote into its copy and its home");
   add_daemon(verb, common);
   add_format(verb, common);
   verb->callback([&] { ask([&](const DaemonPlace& at) { return restart_server(at.client, server, fresh); }); });

@@ -30,6 +30,18 @@ int hex_number(std::string_view text, std::size_t at, std::size_t digits) {
   return value;
 }
 
+// Of at most three octal digits at `at`: how many there are, and the byte that they mean.
+std::pair<std::size_t, int> octal_number(std::string_view text, std::size_t at) {
+  std::size_t digits = 0;
+  int value = 0;
+  for (; digits < 3 && at + digits < text.size(); ++digits) {
+    const char c = text[at + digits];
+    if (c < '0' || c > '7' || value * 8 + (c - '0') > 0xFF) break;
+    value = value * 8 + (c - '0');
+  }
+  return {digits, value};
+}
+
 std::string utf8(std::uint32_t point) {
   const auto byte = [](std::uint32_t value) { return static_cast<char>(value); };
   if (point < 0x80) return {byte(point)};
@@ -43,10 +55,12 @@ std::string utf8(std::uint32_t point) {
 // The escape at `at`, which is a backslash: its length, 0 for none, and what it means.
 std::pair<std::size_t, std::string> backslash(std::string_view text, std::size_t at) {
   if (at + 1 == text.size()) return {};
-  constexpr std::string_view kNames = "nrtbf0\"'\\/", kMeanings("\n\r\t\b\f\0\"'\\/", 10);
+  constexpr std::string_view kNames = "nrtbf\"'\\/", kMeanings = "\n\r\t\b\f\"'\\/";
   const char kind = text[at + 1];
   if (const std::size_t found = kNames.find(kind); found != std::string_view::npos)
     return {2, std::string(1, kMeanings[found])};
+  if (const auto [digits, byte] = octal_number(text, at + 1); digits > 0)
+    return {1 + digits, std::string(1, static_cast<char>(byte))};
   if (kind == 'x') {
     const int byte = hex_number(text, at + 2, 2);
     return byte < 0 ? std::pair<std::size_t, std::string>()

@@ -33,9 +33,9 @@ LimitWords words_of(LimitKind which) {
     case LimitKind::kProcesses:
       return {"processes and threads", "box.pids_limit, --pids", "find out what starts so many"};
     case LimitKind::kDisk:
-      return {"MiB of disk", "box.disk_mb, --disk", "remove what it left (`mcpbox down --volumes` does)"};
+      return {"MiB of disk", "box.disk_mb, --disk", "find out what it writes"};
     case LimitKind::kFiles:
-      return {"files", "box.max_files, --max-files", "remove what it left (`mcpbox down --volumes` does)"};
+      return {"files", "box.max_files, --max-files", "find out what it writes"};
     case LimitKind::kFloor:
     case LimitKind::kNone:
       break;

@@ -9,6 +9,8 @@
 namespace mcpbox::config {
 namespace {
 
+constexpr std::uint16_t kFirstFreePort = 1024;  // ip(7): ip_unprivileged_port_start
+
 // 0 where the text is no port.
 std::uint16_t port_of(std::string_view text) {
   std::uint16_t port = 0;
@@ -28,6 +30,12 @@ Result<PublishedPort> parse_port(std::string_view text) {
     return fail(
         Code::kInvalidArgument,
         "expected PORT, or HOST:SERVER where the server listens on another one, each 1 to 65535: 8080, 8080:3000");
+  }
+  if (port.server < kFirstFreePort) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("the server cannot listen on {}: nobody is root in its sandbox, and ports below {} are "
+                            "root's; let it listen on another, as in {}:8080",
+                            port.server, kFirstFreePort, port.host));
   }
   if (port.server == kEgressPort) {
     return fail(

@@ -194,8 +194,7 @@ Node read_yaml(std::string_view text, const std::string& file, std::vector<Probl
   usable = false;
   if (text.size() > kMaxYamlBytes) {
     problems.push_back(
-        {file, 0, 0,
-         fmt::format("the file has {}; at most {} are read", human_bytes(text.size()), human_bytes(kMaxYamlBytes))});
+        {file, 0, 0, fmt::format("the file has more than {}, and no more are read", human_bytes(kMaxYamlBytes))});
     return {};
   }
   if (!is_valid_utf8(text)) {

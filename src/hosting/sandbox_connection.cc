@@ -42,9 +42,11 @@ void SandboxConnection::look() {
     end_ = End{End::Kind::kSandboxLost, lost->how};
   } else {
     const auto& exit = std::get<box::ProcessExit>(*process_->ended());
-    end_ =
-        End{End::Kind::kProcessExit, exit.limit.which == box::LimitKind::kNone ? "the server ended: " + exit.describe()
-                                                                               : exit.sentence(process_->server())};
+    std::string how = process_->sentence(exit);
+    // What it left counts at its next start, too.
+    if (exit.limit.which == box::LimitKind::kDisk || exit.limit.which == box::LimitKind::kFiles)
+      how += fmt::format("; `mcpbox restart --fresh {}` drops all that it wrote", process_->server());
+    end_ = End{End::Kind::kProcessExit, std::move(how)};
   }
   news_->changed.notify();
 }

@@ -66,6 +66,18 @@ Task<void> SandboxedProcess::wait_until(Clock::time_point deadline) {
   while (!ended_ && Clock::now() < deadline) (void)co_await changed_.wait_until(deadline);
 }
 
+std::string SandboxedProcess::sentence(const box::ProcessExit& exit) const {
+  constexpr std::uint64_t kFew = 32;  // Node.js alone has eleven threads
+  if (exit.limit.which != box::LimitKind::kNone) return exit.sentence(server_);
+  std::string text = "the server ended: " + exit.describe();
+  if (processes_ == 0 || processes_ > kFew || exit.signal == SIGKILL || (exit.code == 0 && exit.signal == 0))
+    return text;
+  return text + fmt::format(
+                    "; it may have {} processes and threads (box.pids_limit, --pids), and a program that gets "
+                    "no more of them often ends so",
+                    processes_);
+}
+
 Task<void> SandboxedProcess::close_stdin() {
   if (holds_.sandbox && !ended_) (void)co_await supervisor().close_stdin(process_id_);
 }
@@ -176,6 +188,7 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   launch->process.nice = start.nice;
   if (holds.ports) launch->process.ways_in = kMaxPublished;
   process->program_ = launch->process.argv.front();
+  process->processes_ = launch->process.server.processes;
 
   report.phase(Phase::kProcessStart);
   SandboxedProcess* raw = process.get();

@@ -49,7 +49,7 @@ struct SandboxedStart {
   Secret egress_token;                // egress::egress_token()
   StagePolicy policy;
   std::chrono::seconds timeout{300};  // for the installation, and for each folder
-  bool fresh = false;                 // drops what the server changed in its copies
+  bool fresh = false;                 // drops what the server wrote: into its copies, home, temporary files
   int nice = 5;
   std::vector<std::string> accept_degraded;  // degraded.h
   box::ServerLimits limits;                  // its folders are added by the launch; an installation has the same
@@ -86,6 +86,9 @@ class SandboxedProcess {
   const std::string& sandbox_name() const { return sandbox_name_; }                    // on the engine
   const std::optional<EnvRecord>& environment() const { return environment_record_; }  // that it uses
   const std::optional<End>& ended() const { return ended_; }
+  // A sentence about how it ended. Where it may have few processes and failed, that too: the kernel refuses one more
+  // without a word, and programs say what they like then.
+  std::string sentence(const box::ProcessExit& exit) const;
   // Its sandbox is gone, and how is being found out: SandboxLost follows.
   bool losing() const { return !ended_ && holds_.sandbox && holds_.sandbox->broken(); }
   net::Signal& changed() { return changed_; }  // when ended() changes
@@ -125,6 +128,7 @@ class SandboxedProcess {
   uid_t uid_;
   pid_t pid_ = 0;
   std::string server_, program_, sandbox_name_;
+  std::uint64_t processes_ = 0;  // and threads that it may have; 0: no limit of its own
   std::optional<EnvRecord> environment_record_;
   box::ProcessPipes pipes_;
   bool may_live_ = false;  // it was asked for

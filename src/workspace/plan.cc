@@ -204,7 +204,8 @@ std::string Planner::program(const Draft& draft) {
   return written;
 }
 
-// A relative argument that lies in a mounted folder means the mount, wherever the program starts.
+// A relative argument that lies in a mounted folder means the mount, wherever the program starts. One that lies in a
+// copied folder means the copy, if it was typed elsewhere and the folder where the program starts has no such file.
 std::string Planner::argument(const std::string& text) const {
   const std::optional<std::string>& from = spec_.typed_in ? spec_.typed_in : spec_.cwd;
   const std::size_t value_at = text.starts_with('-') ? std::min(text.find('='), text.size() - 1) + 1 : 0;
@@ -217,7 +218,11 @@ std::string Planner::argument(const std::string& text) const {
   for (const Root& root : plan_.roots) {
     if (is_beneath(real, root.host) && (in == nullptr || root.host.size() > in->host.size())) in = &root;
   }
-  if (in == nullptr || in->mode != RootMode::kBind) return map_.rewrite(text);
+  if (in == nullptr) return map_.rewrite(text);
+  if (in->mode != RootMode::kBind) {
+    const bool here = start_.empty() || host_kind(normalise(join_path(start_, value))) != HostKind::kNothing;
+    if (!spec_.typed_in || here) return map_.rewrite(text);
+  }
   const std::string there = join_path(in->mount, relative_to(real, in->host));
   return normalise(join_path(plan_.cwd, value)) == there ? text : text.substr(0, value_at) + there;
 }
@@ -359,16 +364,22 @@ void Planner::hints() {
     if (std::find(plan_.hints.begin(), plan_.hints.end(), hint) == plan_.hints.end()) plan_.hints.push_back(hint);
   };
   if (policy_.infer && !spec_.host_path) return;  // inference has judged every path
-  if (spec_.command.starts_with('/') && !is_runtime_name(base_name(spec_.command)) && !venv_)
-    missing(spec_.command, spec_.command);
+  // Relative words were written where the server's folder is, or where somebody typed them.
+  const std::optional<std::string>& from = spec_.cwd ? spec_.cwd : spec_.typed_in;
+  const auto relative = [&](const std::string& word) {
+    if (from && !is_covered(*from)) missing(normalise(join_path(*from, word)), word);
+  };
+  if (spec_.command.find('/') != std::string::npos && !is_runtime_name(base_name(spec_.command)) && !venv_) {
+    if (spec_.command.starts_with('/')) {
+      missing(spec_.command, spec_.command);
+    } else {
+      relative(spec_.command);
+    }
+  }
   for (const std::string& argument : spec_.args) {
     for (const FoundPath& found : find_paths(argument)) missing(found.path, found.path);
-    bool relative =
-        !argument.starts_with('/') && !argument.starts_with('-') && argument.find("://") == std::string::npos;
-    if (relative && spec_.cwd && !is_covered(*spec_.cwd) &&
-        (argument.starts_with("./") || argument.starts_with("../") || is_script_name(argument))) {
-      missing(normalise(join_path(*spec_.cwd, argument)), argument);
-    }
+    if (argument.starts_with('/') || argument.starts_with('-') || argument.find("://") != std::string::npos) continue;
+    if (argument.starts_with("./") || argument.starts_with("../") || is_script_name(argument)) relative(argument);
   }
   for (const auto& [name, value] : spec_.env) {
     if (name == "PATH" || name == "HOME" || name == "PWD" || name == "TMPDIR") continue;

@@ -323,8 +323,8 @@ Result<void> Walk::count_file(const struct stat& status, const std::string& path
   auto size = static_cast<std::uint64_t>(status.st_size);
   if (size > limits_.file_bytes) {
     return fail(Code::kResourceExhausted,
-                fmt::format("{} has {}, more than the {} that one file may have; leave it out with .mcpboxignore or "
-                            "raise the limit",
+                fmt::format("{} has {}, more than the {} that one file may have; leave it out with .mcpboxignore, or "
+                            "mount the folder instead of copying it",
                             shown(path), human_bytes(size), human_bytes(limits_.file_bytes)));
   }
   auto real = static_cast<std::uint64_t>(status.st_blocks) * 512;

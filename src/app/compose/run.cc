@@ -329,12 +329,11 @@ class Run final : provision::StartReport {
       co_return exit_status(*exit) != kOk ? exit_status(*exit) : kRunCannotStart;
     }
     const bool wanted = stop_ || input_ended_;
-    if (exit->limit.which != box::LimitKind::kNone) {
-      say(exit->sentence(process_->server()));
-    } else if (exit->killed_for_memory) {
+    const bool crashed = exit->signal != 0 && exit->signal != SIGTERM && exit->signal != SIGKILL;
+    if (exit->limit.which == box::LimitKind::kNone && exit->killed_for_memory) {
       say(fmt::format("the server ended: {}; raise --memory (now {} MiB)", how, options_.memory_mb));
-    } else if (!wanted && (exit->code != 0 || exit->signal != 0)) {
-      say(fmt::format("the server ended: {}", how));
+    } else if (exit->limit.which != box::LimitKind::kNone || crashed || (!wanted && exit_status(*exit) != kOk)) {
+      say(process_->sentence(*exit));
     }
     co_return exit_status(*exit);
   }

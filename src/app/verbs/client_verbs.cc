@@ -2,11 +2,18 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <ctime>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -309,6 +316,34 @@ int call_tool(const ClientOptions& options, const CallOptions& call) {
   });
 }
 
+namespace {
+
+// Ends when nobody reads stdout any more: a pipe says POLLERR then, a socket POLLHUP.
+Task<void> until_unread() {
+  for (;;) {
+    co_await net::sleep_for(std::chrono::milliseconds(250));
+    pollfd out{STDOUT_FILENO, 0, 0};
+    if (::poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0) co_return;
+  }
+}
+
+// The body of an answer that goes on until the daemon or the reader of stdout ends it.
+Task<Result<void>> stream_while_read(DaemonClient& client, std::string path,
+                                     std::function<Result<void>(std::string_view)> on_bytes) {
+  namespace asio = boost::asio;
+  const auto executor = co_await asio::this_coro::executor;
+  auto [order, thrown, done, other] =
+      co_await asio::experimental::make_parallel_group(
+          asio::co_spawn(executor, client.stream(std::move(path), std::move(on_bytes)), asio::deferred),
+          asio::co_spawn(executor, until_unread(), asio::deferred))
+          .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+  if (order[0] == 0 && thrown) std::rethrow_exception(thrown);
+  if (order[0] == 0) co_return std::move(done);
+  co_return fail(Code::kCancelled, "nobody reads the log");
+}
+
+}  // namespace
+
 int show_logs(const ClientOptions& options, const std::string& server, bool follow) {
   return with_client(options, [&](Runtime& runtime, DaemonClient& client) -> Task<int> {
     std::string partial;
@@ -323,8 +358,9 @@ int show_logs(const ClientOptions& options, const std::string& server, bool foll
       return {};
     };
     const std::string path = "/v1/servers/" + percent_encode(server) + "/logs" + (follow ? "?follow=1" : "");
-    auto done = co_await client.stream(path, on_bytes);
+    auto done = co_await stream_while_read(client, path, on_bytes);
     (void)runtime;
+    if (!done && done.error().code() == Code::kCancelled) co_return kFailed;
     if (!flush_out()) co_return kFailed;  // which is said at the end
     if (!done) co_return report(client, done.error());
     co_return kOk;

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -84,6 +85,10 @@ int with_directory(EgressLogOptions options, int (*verb)(const EgressLogOptions&
       return kFailed;
     }
     options.audit_dir = paths->state_dir + "/egress";
+  } else if (std::error_code error; !std::filesystem::is_directory(options.audit_dir, error)) {
+    print_err("mcpbox egress: --audit {}: there is no such directory; name the one that has egress.jsonl\n",
+              printable(options.audit_dir));
+    return kFailed;
   }
   options.json = options.json || options.format == "json";
   return verb(options);

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "base/text.h"
 #include "base/unique_fd.h"
@@ -73,8 +75,11 @@ CgroupHost prepare_first(const std::string& root) {
 CgroupHost prepare_cgroups(const std::string& root) {
   CgroupHost host = there(root + "/cgroup.controllers") ? prepare_second(root) : prepare_first(root);
   if (host.problem.empty() && !(host.memory && host.processes && host.processors)) {
-    host.problem = fmt::format("no control groups of ours for{}{}{} below {}", host.memory ? "" : " memory",
-                               host.processes ? "" : " processes", host.processors ? "" : " processor time", root);
+    std::vector<std::string> missing;
+    if (!host.memory) missing.emplace_back("memory");
+    if (!host.processes) missing.emplace_back("processes");
+    if (!host.processors) missing.emplace_back("processor time");
+    host.problem = fmt::format("no control groups of ours for {} below {}", join(missing, ", "), root);
   }
   return host;
 }

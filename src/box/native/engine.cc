@@ -93,8 +93,7 @@ class NativeEngine final : public Engine {
     info.cgroup_version = host.version;
     if (!host.problem.empty()) {
       info.warnings.push_back(
-          fmt::format("{}: there the limits of box.limits hold for each process and not for the sandbox as a whole, "
-                      "and memory not at all",
+          fmt::format("{}: there no limit of box.limits holds for a sandbox as a whole, only those of each server do",
                       host.problem));
     }
     co_return info;

@@ -196,6 +196,14 @@ Task<Result<std::vector<std::string>>> CopyList::settle(box::Supervisor& supervi
       co_return fail(std::move(given).error().with_context("giving what the server had to its new user id"));
   }
 
+  if (fresh) {
+    std::vector<std::string> written{place_.tree + "/home", place_.tree + "/tmp"};
+    if (own_folder && at(workspace) != nullptr) written.push_back(workspace);
+    for (const std::string& path : written) {
+      if (auto gone = co_await supervisor.remove_tree(path, user.uid); !gone) co_return fail(std::move(gone).error());
+    }
+  }
+
   bool changed = uid_ != user.uid || several_ != several;
   for (std::size_t i = 0; i < copies_.size();) {
     const Copy copy = copies_[i];

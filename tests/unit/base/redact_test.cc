@@ -182,6 +182,13 @@ TEST(Redactor, hides_the_beginning_of_a_secret_where_a_text_breaks_off) {
 }
 
 // What is compared is bounded, not the text: 600 million bytes here.
+TEST(Redactor, hides_octal_escapes) {
+  Redactor redact;
+  redact.add(Secret("Kx9-secret!"));
+  EXPECT_EQ(redact(R"(key \113\170\071\055secret\41)"), "key ***");
+  EXPECT_EQ(redact(R"(C:\113\170 stays)"), R"(C:\113\170 stays)");
+}
+
 TEST(Redactor, hides_the_rest_of_a_text_that_begins_a_secret_everywhere) {
   Redactor redact;
   redact.add(Secret(std::string(60'000, '0') + "the-end"));

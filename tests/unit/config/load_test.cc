@@ -311,21 +311,23 @@ TEST_F(ConfigLoad, says_what_is_wrong_with_ports) {
   }
   EXPECT_EQ(problems(R"(version: 1
 servers:
-  a: {command: x, box: {ports: ["1:3128", 5, "5:6"]}}
+  a: {command: x, box: {ports: ["1:3128", 2000, "2000:3000", 80]}}
   b: {command: x, box: {ports: 8080}}
   c: {command: x, ports: [1]}
-  d: {command: x, box: {ports: [7, 8]}}
+  d: {command: x, box: {ports: ["7:1024", "8:1024"]}}
   e: {command: x, box: {ports: ["8:3000"]}}
 )"),
             R"(3:33: servers.a.box.ports[0]: the server cannot listen on 3128: in its sandbox that is the way to the )"
             R"(egress proxy; let it listen on another, as in 1:3000
-3:46: servers.a.box.ports[2]: port 5 of this host stands here twice
+3:49: servers.a.box.ports[2]: port 2000 of this host stands here twice
+3:62: servers.a.box.ports[3]: the server cannot listen on 80: nobody is root in its sandbox, and ports below 1024 are )"
+            R"(root's; let it listen on another, as in 80:8080
 4:32: servers.b.box.ports: expected a list of PORT or HOST:SERVER, as in [8080, "8081:3000"]
 5:19: unknown key 'ports'; it belongs under 'box:'
 7:3: servers.e.box.ports: port 8 of this host is the one of server 'd' already; give 'e' another, as in "9:3000"
 )");
-  EXPECT_EQ(problems("version: 1\nservers:\n  a: {command: x, box: {ports: [8]}}\n"
-                     "  b: {command: x, enable: false, box: {ports: [8]}}\n"),
+  EXPECT_EQ(problems("version: 1\nservers:\n  a: {command: x, box: {ports: [\"8:8080\"]}}\n"
+                     "  b: {command: x, enable: false, box: {ports: [\"8:8080\"]}}\n"),
             "none");  // an alternative that is switched off
 }
 

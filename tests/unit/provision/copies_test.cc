@@ -111,6 +111,22 @@ TEST_F(CopiesTest, each_folder_has_its_own_and_the_one_that_is_not_used_is_kept)
   EXPECT_EQ(tree.text(own_of("b") + "/name"), "b");
 }
 
+TEST_F(CopiesTest, a_server_that_begins_anew_has_nothing_of_what_it_wrote) {
+  start_well({root("a", workspace)});
+  for (const char* file : {"/home/mine", "/tmp/mine", "/workspace/mine"}) tree.file(top + file, "x", kUser, kUser);
+  start_well({root("a", workspace)});
+  for (const char* file : {"/home/mine", "/tmp/mine", "/workspace/mine"}) EXPECT_TRUE(tree.has(top + file)) << file;
+  start_well({root("a", workspace)}, true);
+  for (const char* file : {"/home/mine", "/tmp/mine", "/workspace/mine"}) EXPECT_FALSE(tree.has(top + file)) << file;
+  EXPECT_EQ(tree.text(workspace + "/name"), "a");
+  // Without a folder of the host it has one of its own.
+  start_well({});
+  tree.file(workspace + "/mine", "x", kUser, kUser);
+  start_well({}, true);
+  EXPECT_TRUE(tree.has(workspace));
+  EXPECT_FALSE(tree.has(workspace + "/mine"));
+}
+
 TEST_F(CopiesTest, what_was_taken_off_the_list_and_not_removed_goes_with_the_next_start) {
   const std::string kept = "/.kept-0123456789abcdef";
   start_well({root("a", workspace)});

@@ -169,6 +169,28 @@ TEST_F(Planning, run_says_which_option_brings_a_path_in) {
   EXPECT_THAT(made.refused, IsEmpty());
 }
 
+TEST_F(Planning, run_tells_of_relative_files_too) {
+  tree_.file("p/srv.py");
+  LaunchSpec spec{.name = "s", .command = "python", .args = {"srv.py"}, .typed_in = tree_.path("p")};
+  EXPECT_THAT(plan(spec, run_policy()).hints, ElementsAre(HasSubstr("'srv.py' exists on this host")));
+  spec.command = "./srv.py";
+  spec.args.clear();
+  EXPECT_THAT(plan(spec, run_policy()).hints, ElementsAre(HasSubstr("'./srv.py' exists on this host")));
+}
+
+TEST_F(Planning, a_relative_file_that_was_typed_above_a_copied_folder_is_the_copy) {
+  const std::string file = tree_.file("pub/srv.py");
+  LaunchSpec spec{.name = "s",
+                  .command = "python3",
+                  .args = {"pub/srv.py"},
+                  .cwd = tree_.path("pub"),
+                  .typed_in = tree_.root(),
+                  .host_path = tree_.path("pub")};
+  EXPECT_THAT(plan(spec, run_policy()).argv, ElementsAre("python3", file));
+  tree_.file("pub/pub/srv.py");
+  EXPECT_THAT(plan(spec, run_policy()).argv, ElementsAre("python3", "pub/srv.py"));
+}
+
 TEST_F(Planning, python_without_requirements_is_the_interpreter_that_every_image_has) {
   EXPECT_EQ(plan({.name = "s", .command = "python", .args = {tree_.file("p/s.py")}}).argv[0], "python3");
 }

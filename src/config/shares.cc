@@ -57,13 +57,14 @@ void check_share(Decoder& decoder, const Limits& limits, const Share& share,
     if (!own) continue;
     Node place;
     place.line = server->line, place.column = server->column;
-    if (*own > there) {
-      return decoder.problem(
+    if (*own > there) {  // and the others may be too much among themselves
+      decoder.problem(
           place,
           fmt::format("server '{0}' names {1}: {2}, and the sandbox that it shares has {3}{4} (box.limits.{1}); "
                       "give it `isolation: dedicated` and it has a sandbox of that size, or raise box.limits.{1} "
                       "to {2}, or lower this one",
                       printable(server->name, 70), share.key, *own, there, share.unit));
+      continue;
     }
     if (first == nullptr) first = server;
     sum += *own;

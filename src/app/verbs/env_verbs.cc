@@ -366,8 +366,9 @@ int show_install_log(const std::string& server, const std::string& state_dir, bo
   if (!log) {
     return complain(
         Error(Code::kNotFound,
-              fmt::format("no installation for '{}' is noted here: it was never started, or installs nothing",
-                          printable(server, 100))),
+              fmt::format("no installation for '{}' is noted in {}: it was never started from there, or installs nothing; "
+                          "of a daemon with a state directory of its own name the configuration (-c FILE)",
+                          printable(server, 100), printable(paths->state_dir))),
         kFailed);
   }
   for (const std::string_view line : split(*log, '\n')) {

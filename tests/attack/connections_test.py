@@ -77,6 +77,15 @@ class Connections(unittest.TestCase):
         self.hold(12, b"GET /v1/ser")
         self.they_get_in()
 
+    def test_idle_ones_of_a_daemon_that_may_have_few_files(self):
+        self.daemon.terminate()
+        self.daemon.wait(30)
+        few = (200, 200)
+        self.daemon = self.home.serve(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, few))
+        until(self.home.answers, "the daemon answers")
+        self.hold(200)
+        self.they_get_in()
+
     def test_who_has_time_is_told_to_come_again(self):
         self.hold(PLACES, QUESTION, QUESTION * 8)
         with socket.socket(socket.AF_UNIX) as asker:

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -92,6 +94,24 @@ std::vector<hosting::ServerView> expected_servers(const config::Settings& settin
   return views;
 }
 
+// A quarter of the files that we may have open is for clients, so that servers, and who ends the daemon, have theirs.
+std::size_t connections_within(std::size_t servers) {
+  constexpr std::size_t kMost = 256, kFewest = 16, kOwn = 64;
+  constexpr std::size_t kOfServer = 16;  // pipes, groups, memory file systems; PID 1 of a sandbox has the same limit
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return kMost;
+  const std::size_t allowed = files.rlim_cur;  // run_on_loop() raised it
+  const std::size_t connections = std::clamp(allowed / 4, kFewest, kMost);
+  const std::size_t needed = kOwn + connections + (servers * kOfServer);
+  if (needed > allowed) {
+    log::warning("daemon",
+                 "{} servers may need {} open files, and {} are allowed (ulimit -Hn, LimitNOFILE= of a systemd unit): "
+                 "raise that, or starts may fail",
+                 servers, needed, allowed);
+  }
+  return connections;
+}
+
 Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   auto loaded = load_config(options.config);
   if (!loaded) {
@@ -131,6 +151,8 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   };
   net::HttpServerOptions listening;
   listening.reserved = kReserved;
+  listening.max_connections = connections_within(static_cast<std::size_t>(
+      std::ranges::count_if(settings.servers, [](const config::ServerSettings& each) { return each.enable; })));
   auto server = net::HttpServer::listen(executor, net::UnixPlace{paths->socket}, listening, std::move(handler));
   if (!server) co_return complain(cannot_listen(server.error()), kFailed);
   // Before anybody is answered: who asks at this socket asks the one daemon of the state directory.

@@ -2,6 +2,7 @@
 the second, with secrets of their own. The exchange happens at the very moment when the first reading is done."""
 import json
 import random
+import subprocess
 import threading
 import time
 import unittest
@@ -82,18 +83,22 @@ class EnvPoison(unittest.TestCase):
         self.engine = address()
         self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", self.engine, timeout=120))
 
-    def serve(self, **servers):
+    def serve(self, servers, **options):
         folders = {name: str(self.home.root / name) for name in servers}
         self.home.config.write_text(json.dumps({
             "version": 1, "workspace": {"allowed_roots": [str(self.home.root)]},
             "servers": {name: {**server, "cwd": folders[name], "box": {"host_path": folders[name]}}
                         for name, server in servers.items()}}))
-        return self.home.serve(engine=self.engine)
+        self.daemon = self.home.serve(engine=self.engine, **options)
 
     def said_by(self, name, states=("connected", "error")):
         """What the server says when it is settled; None where it did not start."""
         def settled():
-            state = [server for server in self.home.status()["servers"] if server["name"] == name][0]["state"]
+            listed = self.home.run("ps", "--format", "json")
+            if listed.returncode != 0:
+                self.assertIsNone(self.daemon.poll(), "the daemon ended")
+                return None  # a busy machine
+            state = [server for server in json.loads(listed.stdout)["servers"] if server["name"] == name][0]["state"]
             return state if state in states else None
         state = until(settled, f"{name} is settled", 150)
         called = self.home.run("call", name, "who", "--format", "json")
@@ -102,11 +107,11 @@ class EnvPoison(unittest.TestCase):
 
     def who(self, name, server):
         """What the server says, run by a daemon of its own."""
-        daemon = self.serve(**{name: server})
+        self.serve({name: server})
         until(self.home.answers, "the daemon answers")
         said, log = self.said_by(name)
         self.home.run("down", "--engine", self.engine, timeout=120)
-        return said, log + daemon.communicate(timeout=60)[1].decode()
+        return said, log + self.daemon.communicate(timeout=60)[1].decode()
 
     def poison(self, project):
         evil, target, text = project(self.home.root / "evil")
@@ -157,7 +162,7 @@ class EnvPoison(unittest.TestCase):
             attacker = threading.Thread(target=attack, args=((number + 1) % 4, over))
             attacker.start()
             if number == 0:
-                self.serve(evil=evil, victim=victim)  # both at once
+                self.serve({"evil": evil, "victim": victim}, stderr=subprocess.DEVNULL)  # both at once
                 until(self.home.answers, "the daemon answers")
             else:
                 self.home.run("restart", "evil", timeout=150)

@@ -366,9 +366,10 @@ int show_install_log(const std::string& server, const std::string& state_dir, bo
   if (!log) {
     return complain(
         Error(Code::kNotFound,
-              fmt::format("no installation for '{}' is noted in {}: it was never started from there, or installs nothing; "
-                          "of a daemon with a state directory of its own name the configuration (-c FILE)",
-                          printable(server, 100), printable(paths->state_dir))),
+              fmt::format(
+                  "no installation for '{}' is noted in {}: it was never started from there, or installs nothing; "
+                  "of a daemon with a state directory of its own name the configuration (-c FILE)",
+                  printable(server, 100), printable(paths->state_dir))),
         kFailed);
   }
   for (const std::string_view line : split(*log, '\n')) {

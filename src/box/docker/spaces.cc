@@ -35,21 +35,29 @@ DockerSpaces next_after(DockerSpaces spaces) {
   return spaces == DockerSpaces::kAll ? DockerSpaces::kWithoutProc : DockerSpaces::kNone;
 }
 
-// PID 1 listens once it knows that it can do what it was told to.
-Task<bool> came_up(DockerClient& client, std::string id, std::string socket) {
+// PID 1 listens once it knows that it can do what it was told to. Only its own word that it cannot is kUnsupported: a
+// machine that is slow, an engine that stumbles and a container that somebody removes say nothing about namespaces.
+Task<Result<void>> came_up(DockerClient& client, std::string id, std::string socket) {
   const auto deadline = Clock::now() + kStartTime;
   auto next_look = Clock::now() + kBetweenLooks;
   while (::access(socket.c_str(), F_OK) != 0) {
     const auto now = Clock::now();
-    if (now >= deadline) co_return false;
+    if (now >= deadline) co_return fail(Code::kTimeout, "its PID 1 was not up within 20 s");
     if (now >= next_look) {
       const auto state = co_await docker_inspect(client, id);
-      if (state ? !state->running : state.error().code() == Code::kNotFound) co_return false;
+      if (state && !state->running && state->exit_code == wire::kExitNoSpaces)
+        co_return fail(Code::kUnsupported, "its PID 1 could not make namespaces");
+      if (state && !state->running) {
+        co_return fail(Code::kUnavailable, fmt::format("the sandbox ended with exit code {} while it started",
+                                                       state->exit_code.value_or(-1)));
+      }
+      if (!state && state.error().code() == Code::kNotFound)
+        co_return fail(Code::kUnavailable, "the sandbox was removed from outside mcpbox while it started");
       next_look = Clock::now() + kBetweenLooks;
     }
     co_await net::sleep_for(kPause);
   }
-  co_return true;
+  co_return Result<void>{};
 }
 
 Task<Result<SandboxState>> create_steps(DockerClient& client, SandboxSpec spec, std::string socket, DockerSpaces spaces,
@@ -57,8 +65,7 @@ Task<Result<SandboxState>> create_steps(DockerClient& client, SandboxSpec spec, 
   auto made = co_await docker_create(client, std::move(spec), spaces);
   if (!made || spaces == DockerSpaces::kNone) co_return made;
   id = made->id;
-  if (!co_await came_up(client, id, std::move(socket)))
-    co_return fail(Code::kUnsupported, "its PID 1 could not make namespaces, or did not come up");
+  if (auto up = co_await came_up(client, id, std::move(socket)); !up) co_return fail(std::move(up).error());
   co_return made;
 }
 
@@ -89,6 +96,7 @@ Task<Result<SandboxState>> DockerSpacesFinder::create(SandboxSpec spec, std::str
   const std::string init = spec.equipment ? spec.equipment->init : std::string();
   if (!std::exchange(recalled_, true)) co_await recall(init);
   DockerSpaces spaces = best_;
+  bool again = false;
   while (true) {
     auto made = co_await attempt(spec, socket, spaces);
     if (made) {
@@ -96,6 +104,10 @@ Task<Result<SandboxState>> DockerSpacesFinder::create(SandboxSpec spec, std::str
       co_return made;
     }
     if (spaces == DockerSpaces::kNone || !may_be_the_options(made.error().code())) co_return made;
+    // What an engine calls an error of its own passes, or is one of its runtime, which does not know the options.
+    const Code code = made.error().code();
+    if ((code == Code::kInternal || code == Code::kFailedPrecondition) && !std::exchange(again, true)) continue;
+    again = false;
     log::info("engine", "no namespaces of their own for servers ({}): {}", name_of(spaces), made.error().message());
     spaces = next_after(spaces);
   }

@@ -37,6 +37,7 @@ LimitWords words_of(LimitKind which) {
     case LimitKind::kFiles:
       return {"files", "box.max_files, --max-files", "find out what it writes"};
     case LimitKind::kFloor:
+    case LimitKind::kSandboxMemory:
     case LimitKind::kNone:
       break;
   }
@@ -49,6 +50,12 @@ std::string ProcessExit::describe() const {
   if (limit.which == LimitKind::kFloor) {
     return fmt::format("the disk was about to be full ({} MiB have to stay free), and it wrote most: {} MiB lately",
                        mib(limit.bound, false), mib(limit.use, true));
+  }
+  if (limit.which == LimitKind::kSandboxMemory) {
+    return fmt::format(
+        "the memory of its sandbox was nearly used up ({} MiB for all of its servers, "
+        "box.limits.memory_mb), and it had most above its part: {} MiB",
+        mib(limit.bound, false), mib(limit.use, true));
   }
   if (limit.which != LimitKind::kNone) {
     const LimitWords words = words_of(limit.which);
@@ -67,6 +74,10 @@ std::string ProcessExit::describe() const {
 std::string ProcessExit::advice() const {
   if (limit.which == LimitKind::kNone) return "";
   if (limit.which == LimitKind::kFloor) return "free space on that file system, or lower box.disk_mb (--disk)";
+  if (limit.which == LimitKind::kSandboxMemory) {
+    return "name what it needs as its box.memory_mb, give it a sandbox of its own (isolation: dedicated), or raise "
+           "box.limits.memory_mb";
+  }
   return fmt::format("raise the limit if it needs more, or {}", words_of(limit.which).advice);
 }
 

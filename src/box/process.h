@@ -29,6 +29,11 @@ struct ProcessLimits {
 struct ServerLimits {
   // Of its processes' own and shared memory, page tables, and what lies in its own /tmp and /dev/shm.
   std::uint64_t memory_bytes = 0;
+  // What all servers of the sandbox may use together (0 = as much as the sandbox has), and whether memory_bytes is this
+  // one's part of it. Those of which it is not have equal parts of what is left. When the sandbox is about to run out
+  // of memory, the one that is furthest above its part is ended.
+  std::uint64_t memory_of_all = 0;
+  bool memory_named = false;
   double cpus = 0;                   // processors; holds where the sandbox has control groups for its servers
   std::uint64_t processes = 0;       // and threads; RLIMIT_NPROC, in place of ProcessLimits::processes
   std::uint64_t disk_bytes = 0;      // in all of the folders below
@@ -43,12 +48,14 @@ enum class LimitKind : std::uint8_t {
   kProcesses,
   kDisk,
   kFiles,
-  kFloor,  // the file system is nearly full, and it grew most
+  kFloor,          // the file system is nearly full, and it grew most
+  kSandboxMemory,  // the sandbox is about to run out of memory, and it is furthest above its part
 };
 struct PassedLimit {
   LimitKind which = LimitKind::kNone;
-  std::uint64_t bound = 0;  // bytes, or a count; with kFloor the free bytes that have to stay
-  std::uint64_t use = 0;    // the same; with kFloor the bytes by which it grew lately
+  // bytes, or a count; with kFloor the free bytes that have to stay, with kSandboxMemory those of all servers together
+  std::uint64_t bound = 0;
+  std::uint64_t use = 0;  // the same; with kFloor the bytes by which it grew lately
 };
 
 // What the process may touch of the file system and of the loopback interface, enforced with Landlock where the kernel

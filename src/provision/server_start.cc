@@ -38,6 +38,8 @@ box::ServerLimits limits_of(const config::Limits& all, const config::ServerBoxSe
   const auto share = [&](std::uint64_t whole) { return shared ? whole - whole / 4 : whole; };
   box::ServerLimits limits;
   limits.memory_bytes = own.memory_mb ? *own.memory_mb << 20 : share(all.memory_mb << 20);
+  limits.memory_of_all = shared || !own.memory_mb ? all.memory_mb << 20 : limits.memory_bytes;
+  limits.memory_named = own.memory_mb.has_value();
   limits.processes = own.pids_limit.value_or(share(all.pids));
   limits.cpus = own.cpus.value_or(0);
   limits.disk_bytes = own.disk_mb.value_or(all.disk_mb) << 20;

@@ -229,6 +229,7 @@ class Run final : provision::StartReport {
     start.nice = 0;
     start.accept_degraded = options_.accept_degraded;
     start.limits.memory_bytes = options_.memory_mb << 20;
+    start.limits.memory_of_all = start.limits.memory_bytes;
     start.limits.processes = options_.pids;
     start.limits.disk_bytes = options_.disk_mb << 20;
     start.limits.files = options_.max_files;

@@ -25,6 +25,8 @@ using std::chrono::milliseconds;
 // What changes slowly, or only by what the other figures show too, is read this rarely of each process.
 constexpr std::uint64_t kStatusRounds = 10;
 constexpr std::uint64_t kSharedStep = 1 << 20;
+// Where the kernel could be faster, so many hundredths of a processor are for us.
+constexpr int kHaste = 10;
 
 // Of getdents64(2).
 struct DirectoryRecord {
@@ -55,21 +57,24 @@ microseconds processor_time() {
 
 }  // namespace
 
-Accountant::Accountant(EventLoop& loop, CloseLook close_look, Passed passed)
+Accountant::Accountant(EventLoop& loop, Links links)
     : loop_(loop),
-      close_look_(std::move(close_look)),
-      passed_(std::move(passed)),
-      proc_(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+      links_(std::move(links)),
+      proc_(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
+      sandbox_(links_.group, links_.held) {
   // The others are for PID 1's own work.
   struct rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) most_open_ = static_cast<std::size_t>(files.rlim_cur / 2);
 }
 
 void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
-                       unsigned ours) {
+                       pid_t ours) {
   known_.erase(pid);  // it was somebody else's when it was seen last
-  const auto [found, fresh] = watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, ours, 1, 0, {}});
+  const auto [found, fresh] = watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0});
   found->second.serial = ++serial_;
+  found->second.limits = limits;
+  if (ours != 0) found->second.ours.push_back(ours);
+  sandbox_.forget(uid);
   if (!fresh) {
     ++found->second.watches;
     found->second.gauge = MemoryGauge(limits);
@@ -81,7 +86,9 @@ void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits
 
 void Accountant::unwatch(uid_t uid) {
   const auto found = watched_.find(uid);
-  if (found != watched_.end() && --found->second.watches == 0) watched_.erase(found);
+  if (found == watched_.end() || --found->second.watches != 0) return;
+  watched_.erase(found);
+  sandbox_.forget(uid);
 }
 
 std::uint64_t Accountant::memory_of(uid_t uid) const {
@@ -102,7 +109,7 @@ void Accountant::look() {
     cost_ = microseconds(0);
     ++round_;
     ::lseek(proc_.get(), 0, SEEK_SET);
-    for (auto& [uid, server] : watched_) server.sum = {};
+    for (auto& [uid, server] : watched_) server.sum = {}, server.shared = 0;
   }
   alignas(DirectoryRecord) char buffer[32 << 10];
   const long got = ::syscall(SYS_getdents64, proc_.get(), buffer, sizeof buffer);
@@ -114,10 +121,13 @@ void Accountant::look() {
   }
   cost_ += processor_time() - began;
   if (got > 0) return loop_.defer([this] { look(); });
+  const auto seen = processor_time();
   finish_round();
-  bool near = false;
+  cost_ += processor_time() - seen;
+  bool near = sandbox_.near();
   for (const auto& [uid, server] : watched_) near = near || server.gauge.near();
-  timer_ = loop_.at(EventLoop::Clock::now() + pause_after(cost_, near), [this] { look(); });
+  timer_ = loop_.at(EventLoop::Clock::now() + pause_after(sandbox_.matters() ? cost_ / kHaste : cost_, near),
+                    [this] { look(); });
 }
 
 bool Accountant::read_status_of(pid_t pid, Known& known) {
@@ -158,28 +168,61 @@ void Accountant::count(pid_t pid) {
   sum.most += anon + known.shared + known.tables + known.swapped;
   sum.least = std::max(sum.least, anon + known.shared);
   sum.tasks += known.tasks;
+  server->second.shared += known.shared;
 }
 
-void Accountant::ask_closely(uid_t uid) {
+void Accountant::ask_closely(uid_t uid, For whom) {
   const Watched& server = watched_.at(uid);
-  LookRequest request{uid, server.gid, {}, {}};
+  LookRequest request{uid, server.gid, {}, {}, whom == For::kSandbox, whom == For::kSandbox && sandbox_.measured()};
   std::vector<std::pair<std::uint64_t, pid_t>> sizes;
   for (const auto& [pid, known] : known_) {
     if (known.uid == uid) sizes.emplace_back(known.anon + known.shared, pid);
   }
   std::sort(sizes.rbegin(), sizes.rend());
-  for (const auto& [size, pid] : sizes) request.pids.push_back(pid);
+  for (const auto& [size, pid] : sizes) {
+    // One of ours hides nothing, and cannot be read by the server's user.
+    const bool own = std::find(server.ours.begin(), server.ours.end(), pid) != server.ours.end();
+    if (!own || whom == For::kServer) request.pids.push_back(pid);
+  }
   for (const UniqueFd& fd : server.memory) {
     struct stat info{};
     if (::fstat(fd.get(), &info) == 0) request.counted.push_back(info.st_dev);
   }
-  close_look_(std::move(request), [this, uid, serial = server.serial](std::optional<LookedClosely> found) {
+  links_.close_look(std::move(request), [this, uid, whom, serial = server.serial](std::optional<LookedClosely> found) {
     const auto known = watched_.find(uid);
     // Another server may have the uid by now, or the same one started again.
     if (known == watched_.end() || known->second.serial != serial) return;
     if (found) found->bytes += used_of(known->second.memory);
-    known->second.gauge.looked(found, EventLoop::Clock::now());
+    if (whom == For::kServer) return known->second.gauge.looked(found, EventLoop::Clock::now());
+    sandbox_.looked(uid, found, EventLoop::Clock::now());
+    // What it says is worth most now.
+    if (timer_ == 0) return;
+    loop_.cancel(timer_);
+    timer_ = loop_.at(EventLoop::Clock::now(), [this] { look(); });
   });
+}
+
+void Accountant::prefer(std::optional<uid_t> uid, bool first) {
+  const auto server = uid ? watched_.find(*uid) : watched_.end();
+  if (server == watched_.end()) return;
+  std::vector<pid_t> pids;
+  for (const auto& [pid, known] : known_) {
+    if (known.uid == *uid) pids.push_back(pid);
+  }
+  links_.prefer(*uid, server->second.gid, std::move(pids), first);
+}
+
+void Accountant::look_at_sandbox(EventLoop::Clock::time_point now) {
+  std::vector<SandboxWatch::Seen> seen;
+  for (const auto& [uid, server] : watched_) {
+    const wire::ServerLimits& limits = server.limits;
+    seen.push_back({uid, limits.memory_bytes, limits.memory_of_all, limits.memory_named, server.sum, server.shared});
+  }
+  const SandboxWatch::Round round = sandbox_.round(seen, now);
+  prefer(round.release, false);
+  prefer(round.prefer, true);
+  for (const uid_t uid : round.closely) ask_closely(uid, For::kSandbox);
+  if (round.end) links_.passed(round.end->first, round.end->second);  // which may unwatch
 }
 
 void Accountant::finish_round() {
@@ -190,15 +233,18 @@ void Accountant::finish_round() {
   std::vector<uid_t> closely;
   for (auto& [uid, server] : watched_) {
     const std::uint64_t files = used_of(server.memory);
+    server.shared += files;
     server.sum.most += files;
     server.sum.least = std::max(server.sum.least, files);  // perhaps it is they that are mapped
-    server.sum.tasks -= std::min<std::uint64_t>(server.sum.tasks, server.ours);
+    server.sum.tasks -= std::min<std::uint64_t>(server.sum.tasks, server.ours.size());
     const MemoryGauge::Verdict verdict = server.gauge.look(server.sum, now);
     if (verdict.passed) passed.emplace_back(uid, *verdict.passed);
     if (verdict.look_closely) closely.push_back(uid);
   }
-  for (const uid_t uid : closely) ask_closely(uid);
-  for (const auto& [uid, limit] : passed) passed_(uid, limit);  // which may unwatch
+  for (const uid_t uid : closely) ask_closely(uid, For::kServer);
+  for (const auto& [uid, limit] : passed) sandbox_.ending(uid);
+  look_at_sandbox(now);
+  for (const auto& [uid, limit] : passed) links_.passed(uid, limit);  // which may unwatch
 }
 
 }  // namespace mcpbox::box::init

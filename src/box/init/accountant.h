@@ -3,7 +3,9 @@
 // Works without control groups. A server is known by its user id: of its processes it counts what is theirs alone, the
 // shared memory that they have mapped, their page tables, and what lies in its own /tmp and /dev/shm. Where it matters
 // what they share with each other, a closer look by a helper says so (close_look.h). What the kernel buffers for a
-// server (pipes, sockets) is not counted.
+// server (pipes, sockets) is not counted for it alone, but where the kernel says what the whole sandbox has, it counts
+// there: when all servers together use up its memory, the one that is furthest above its part is ended
+// (sandbox_watch.h).
 //
 // Lives on PID 1's loop. A look costs 1 µs a process of a server; more than fit into one reading of a directory (about
 // a thousand) are looked at one turn of the loop after the other. Of many thousands it takes a tenth of a processor,
@@ -21,6 +23,7 @@
 #include "box/init/close_look.h"
 #include "box/init/event_loop.h"
 #include "box/init/memory_gauge.h"
+#include "box/init/sandbox_watch.h"
 
 namespace mcpbox::box::init {
 
@@ -29,16 +32,26 @@ class Accountant {
   using CloseLook = std::function<void(LookRequest request, std::function<void(std::optional<LookedClosely>)> done)>;
   using Passed = std::function<void(uid_t uid, const wire::PassedLimit& limit)>;
 
-  // `passed` is called from the loop, and again after a second for who is still beyond a limit then.
-  // `close_look` says later what look_closely() found, nothing if it could not.
-  Accountant(EventLoop& loop, CloseLook close_look, Passed passed);
+  // Whom the kernel takes first when memory is short: these processes of the uid, or not any more.
+  using Prefer = std::function<void(uid_t uid, gid_t gid, std::vector<pid_t> pids, bool first)>;
+  struct Links {
+    CloseLook close_look;  // says later what look_closely() found, nothing if it could not
+    Passed passed;         // called from the loop, and again after a second for who is still beyond a limit then
+    Prefer prefer;
+    SandboxWatch::Held held;
+    int group = -1;  // of the sandbox (sandbox_memory.h)
+  };
+  Accountant(EventLoop& loop, Links links);
 
   // `pid`, which has the uid by now, runs a server with these limits. `memory`: its own memory file systems.
-  // `ours`: how many processes of the uid are not the server's.
+  // `ours`: the process of the uid that is not the server's, or 0.
   void watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
-             unsigned ours);
+             pid_t ours);
   // Bytes at the last look; 0 for who is not watched.
   std::uint64_t memory_of(uid_t uid) const;
+  // What to say of a server that the kernel ended because the sandbox was full; nothing of who had no more than its
+  // part.
+  std::optional<wire::PassedLimit> above_part(uid_t uid) const { return sandbox_.above(uid); }
   // For each watch() once.
   void unwatch(uid_t uid);
 
@@ -46,11 +59,13 @@ class Accountant {
   struct Watched {
     MemoryGauge gauge;
     gid_t gid = 0;
+    wire::ServerLimits limits;
     std::vector<UniqueFd> memory;
-    unsigned ours = 0;
+    std::vector<pid_t> ours;
     unsigned watches = 1;
     std::uint64_t serial = 0;  // of the last watch()
     ServerSum sum;             // of the round under way
+    std::uint64_t shared = 0;  // of `sum`
   };
   struct Known {
     uid_t uid = 0;   // 0: not of a server, as far as was seen
@@ -65,12 +80,15 @@ class Accountant {
   void count(pid_t pid);
   bool read_status_of(pid_t pid, Known& known);
   void finish_round();
-  void ask_closely(uid_t uid);
+  void look_at_sandbox(EventLoop::Clock::time_point now);
+  void prefer(std::optional<uid_t> uid, bool first);
+  enum class For : std::uint8_t { kServer, kSandbox };
+  void ask_closely(uid_t uid, For whom);
 
   EventLoop& loop_;
-  CloseLook close_look_;
-  Passed passed_;
+  Links links_;
   UniqueFd proc_;
+  SandboxWatch sandbox_;
   std::map<uid_t, Watched> watched_;
   std::unordered_map<pid_t, Known> known_;
   std::size_t most_open_ = 0;  // of Known::pages, over the whole

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "base/unique_fd.h"
+#include "box/init/hidden_memory.h"
 #include "box/init/proc_memory.h"
 #include "box/init/sandbox_child.h"
 
@@ -61,7 +62,8 @@ std::uint64_t mapped_of(int proc, pid_t pid, const std::vector<dev_t>& devices) 
   return files.bytes();
 }
 
-std::uint64_t bytes_of(int proc, pid_t pid, const std::vector<dev_t>& counted) {
+// `shared`: what of it is shared memory and counts.
+std::uint64_t bytes_of(int proc, pid_t pid, const std::vector<dev_t>& counted, std::uint64_t& shared) {
   ProcStatus status;
   if (!read_status(proc, pid, status)) return 0;
   const std::uint64_t rest = status.tables + status.swapped;
@@ -69,6 +71,7 @@ std::uint64_t bytes_of(int proc, pid_t pid, const std::vector<dev_t>& counted) {
   if (read_rollup(proc, pid, rollup)) {
     const std::uint64_t twice =
         counted.empty() || rollup.shared == 0 ? 0 : std::min(rollup.shared, mapped_of(proc, pid, counted));
+    shared += rollup.shared - twice;
     return rollup.anonymous + rollup.shared - twice + rest;
   }
   ProcPages pages;
@@ -96,22 +99,34 @@ void MappedFiles::line(const char* text) {
 
 Op<std::string> look_closely(const LookRequest& request, EventLoop::Clock::time_point deadline) {
   std::string step;
-  (void)::setpriority(PRIO_PROCESS, 0, kNice);
+  if (!request.hidden) (void)::setpriority(PRIO_PROCESS, 0, kNice);  // else the kernel could be faster
   (void)drop_bounding_set(step);
   if (int error = drop_identity(request.uid, request.gid, step)) return failed(step, error);
   UniqueFd proc(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!proc) return failed("open /proc");
-  std::uint64_t all = 0;
+  std::uint64_t all = 0, shared = 0;
   for (const pid_t pid : request.pids) {
     if (EventLoop::Clock::now() >= deadline) return std::to_string(all) + "+";
-    all += bytes_of(proc.get(), pid, request.counted);
+    all += bytes_of(proc.get(), pid, request.counted, shared);
   }
-  return std::to_string(all);
+  if (!request.hidden) return std::to_string(all);
+  HiddenMemory hidden;
+  for (const pid_t pid : request.pids) {
+    if (EventLoop::Clock::now() >= deadline) {
+      hidden.give_up();
+      break;
+    }
+    hidden.process(proc.get(), pid);
+  }
+  return std::to_string(all) + " " + std::to_string(hidden.bytes(shared)) + (hidden.known() ? "." : "");
 }
 
 std::optional<LookedClosely> parse_look(const Op<std::string>& answer) {
   if (!answer || answer->empty()) return std::nullopt;
-  return LookedClosely{::strtoull(answer->c_str(), nullptr, 10), answer->back() != '+'};
+  char* end = nullptr;
+  LookedClosely found{::strtoull(answer->c_str(), &end, 10), answer->back() != '+', std::nullopt, false};
+  if (*end == ' ') found.hidden = ::strtoull(end, nullptr, 10), found.hidden_all = answer->back() == '.';
+  return found;
 }
 
 }  // namespace mcpbox::box::init

@@ -19,6 +19,8 @@ struct LookRequest {
   gid_t gid = 0;
   std::vector<pid_t> pids;     // those that are likely to have most first
   std::vector<dev_t> counted;  // memory file systems that count as a whole: what is mapped of them does not once more
+  bool hidden = false;         // also what the kernel can have for them besides (hidden_memory.h)
+  bool hurry = false;          // half an answer soon is worth more than all of it later
 };
 
 // Of the pids' own and shared memory; of as many of them as there was time for. For a helper (helper.h): it takes time

@@ -5,6 +5,8 @@
 #include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -30,6 +32,17 @@ std::uint64_t microseconds(const timeval& time) {
 // What a process that has ended left behind in its namespaces ends with them.
 void end_namespaces(const Process& process) {
   if (process.reaper) ::syscall(SYS_pidfd_send_signal, process.reaper.get(), SIGKILL, nullptr, 0);
+}
+
+// 0: it has ended.
+pid_t pid_of(int pidfd) {
+  char name[48], text[512];
+  ::snprintf(name, sizeof name, "/proc/self/fdinfo/%d", pidfd);
+  UniqueFd file(::open(name, O_RDONLY | O_CLOEXEC));
+  const ssize_t got = file ? ::read(file.get(), text, sizeof text - 1) : -1;
+  text[std::max<ssize_t>(got, 0)] = '\0';
+  const char* line = ::strstr(text, "Pid:\t");
+  return line == nullptr ? 0 : std::max(0, ::atoi(line + 5));
 }
 
 // Of the sandbox, for who has it to himself.
@@ -69,6 +82,7 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
   process->uid = spec.uid;
   process->gid = spec.gid;
   process->limits = spec.server;
+  process->oom_score = spec.oom_score_adj;
   if (way_.spaces == Spaces::kNone && spec.alone) process->memory = shared_memory();
   process->pipes = std::move(started->pipes);
   process->group = std::move(started->group);
@@ -124,7 +138,7 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
     return start.done(std::unexpected(std::move(*start.error)));
   }
   // With one id PID 1 does not see the reaper in /proc: it runs no program of the server's namespace.
-  const unsigned ours = process.reaper && !one_id() ? 1 : 0;
+  const pid_t ours = process.reaper && !one_id() ? pid_of(process.reaper.get()) : 0;
   accountant_.watch(process.pid, process.uid, process.gid, process.limits, std::move(process.memory), ours);
   disks_.watch(process.uid, process.gid, process.limits);
   start.done(&process);
@@ -185,6 +199,8 @@ void ProcessTable::end_of(const std::string& id, int status, const rusage& usage
   // The kernel was faster than we.
   const std::uint64_t bound = process.limits.memory_bytes;
   const std::uint64_t use = std::max(exit.peak_memory_bytes, accountant_.memory_of(process.uid));
+  const auto above = accountant_.above_part(process.uid);
+  if (exit.killed_for_memory && above) exit.limit = *above;
   if (exit.killed_for_memory && bound != 0 && use > bound) exit.limit = {wire::LimitKind::kMemory, bound, use};
   process.running = false;
   process.exit = exit;
@@ -285,6 +301,23 @@ void ProcessTable::note_passed(uid_t uid, const wire::PassedLimit& limit) {
   for (auto& [id, process] : processes_) {
     if (process->uid == uid && process->running) process->passed = limit;
   }
+}
+
+std::optional<std::uint64_t> ProcessTable::held_by(uid_t uid) const {
+  std::optional<std::uint64_t> held;
+  for (const auto& [id, process] : processes_) {
+    if (process->uid != uid || process->group.empty() || process->group == kWholeGroup) continue;
+    const auto use = group_use(groups_.memory_directory(), process->group);
+    if (use) held = held.value_or(0) + use->used;
+  }
+  return held;
+}
+
+int ProcessTable::oom_score(uid_t uid) const {
+  for (const auto& [id, process] : processes_) {
+    if (process->uid == uid) return process->oom_score;
+  }
+  return 0;
 }
 
 unsigned ProcessTable::starting(uid_t uid) const {

@@ -35,6 +35,7 @@ struct Process {
   std::string group;             // its control group's name; empty: it has none
   UniqueFd told;                 // that the group is short of memory
   GroupMemory counted;           // in the group before it was this server's
+  int oom_score = 0;             // as asked for
   std::uint64_t held = 0;        // the most that the group was seen to hold
   unsigned looks = 0;            // at the group, which are still to come
   EventLoop::Timer next_look = 0;
@@ -79,6 +80,10 @@ class ProcessTable {
   void mark_killed(uid_t uid);
   // What runs of the uid is killed for this.
   void note_passed(uid_t uid, const wire::PassedLimit& limit);
+  // What the uid's own control group holds; nothing where it has none.
+  std::optional<std::uint64_t> held_by(uid_t uid) const;
+  // How soon the kernel takes the uid's processes when memory is short (oom_score_adj), unless told otherwise.
+  int oom_score(uid_t uid) const;
   // How many of the uid's processes are on their way to exec.
   unsigned starting(uid_t uid) const;
   std::vector<wire::Listed> list() const;

@@ -33,9 +33,13 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
       listener_(std::move(listener)),
       signals_(std::move(signals)),
       relay_(std::move(relay)),
-      accountant_(
-          loop_, [this](LookRequest request, auto done) { look_at(std::move(request), std::move(done)); },
-          [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
+      accountant_(loop_, Accountant::Links{
+                             [this](LookRequest request, auto done) { look_at(std::move(request), std::move(done)); },
+                             [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); },
+                             [this](uid_t uid, gid_t gid, std::vector<pid_t> pids, bool first) {
+                               prefer(uid, gid, std::move(pids), first);
+                             },
+                             [this](uid_t uid) { return table_.held_by(uid); }, options_.groups.memory_directory()}),
       disks_(loop_, [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
       table_(
           loop_, roots_, options_.groups, options_.way, relay_.get(), accountant_, disks_,

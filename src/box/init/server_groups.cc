@@ -214,6 +214,13 @@ GroupMemory ServerGroups::memory_of(const std::string& name) const {
   return memory;
 }
 
+int ServerGroups::memory_directory() const {
+  for (const Place& place : places_) {
+    if (!place.group.kills.empty()) return place.directory.get();
+  }
+  return -1;
+}
+
 bool ServerGroups::is_there(const std::string& name) const {
   return std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
     return ::faccessat(place.directory.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;

@@ -64,6 +64,8 @@ class ServerGroups {
   unsigned told_events() const;
   // By PID 1; `name` has been entered, or is kWholeGroup.
   GroupMemory memory_of(const std::string& name) const;
+  // The sandbox's own group in the hierarchy that counts memory; -1: there is none. The descriptor stays ours.
+  int memory_directory() const;
   // Starts a process of its own that removes the group as soon as nothing is left in it, within seconds. What remains
   // then, or when no process could be made, is tried again at the next removal, and goes with the sandbox.
   void remove(const std::string& name);

@@ -6,7 +6,7 @@
 
 namespace mcpbox::box {
 
-static_assert(static_cast<int>(LimitKind::kFloor) == static_cast<int>(wire::LimitKind::kFloor));
+static_assert(static_cast<int>(LimitKind::kSandboxMemory) == static_cast<int>(wire::LimitKind::kSandboxMemory));
 
 wire::Prepare to_wire(Preparation preparation) {
   wire::Prepare out;
@@ -38,7 +38,9 @@ wire::Spawn to_wire(ProcessSpec spec) {
                 server.files,
                 std::move(server.own),
                 std::move(server.mounted),
-                static_cast<std::uint32_t>(server.cpus * 1000)};
+                static_cast<std::uint32_t>(server.cpus * 1000),
+                server.memory_of_all,
+                server.memory_named};
   out.confine = {std::move(spec.confine.read_write), std::move(spec.confine.read_only),
                  std::move(spec.confine.connect_ports), std::move(spec.confine.bind_ports)};
   out.prepare = to_wire(std::move(spec.prepare));

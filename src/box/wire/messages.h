@@ -16,8 +16,8 @@
 
 namespace mcpbox::box::wire {
 
-constexpr std::uint32_t kProtocolVersion = 9;
-constexpr std::uint32_t kOldestProtocolVersion = 9;
+constexpr std::uint32_t kProtocolVersion = 10;
+constexpr std::uint32_t kOldestProtocolVersion = 10;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -56,10 +56,13 @@ struct ServerLimits {
   std::vector<std::string> own;      // folders that count with all that is in them
   std::vector<std::string> mounted;  // folders in which only counts what comes after the start
   std::uint32_t processors = 0;      // thousandths
+  std::uint64_t memory_of_all = 0;   // of all servers of the sandbox together; 0: not said
+  bool memory_named = false;         // memory_bytes is its part of that; else it has an equal part of what is left
   bool operator==(const ServerLimits&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.memory_bytes), v(s.processes), v(s.disk_bytes), v(s.files), v(s.own), v(s.mounted), v(s.processors);
+    v(s.memory_of_all), v(s.memory_named);
   }
 };
 struct Confine {
@@ -182,7 +185,7 @@ struct KillUidReply {
 };
 
 // The numbers are on the wire: a new one goes to the end.
-enum class LimitKind : std::uint8_t { kNone, kMemory, kProcesses, kDisk, kFiles, kFloor };
+enum class LimitKind : std::uint8_t { kNone, kMemory, kProcesses, kDisk, kFiles, kFloor, kSandboxMemory };
 struct PassedLimit {
   LimitKind which = LimitKind::kNone;
   std::uint64_t bound = 0, use = 0;  // bytes, or a count; with kFloor of free bytes

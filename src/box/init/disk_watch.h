@@ -1,7 +1,8 @@
 // Watches what each server has on disk, in a process of its own: PID 1 waits for no file system.
 //
 // The walker is a child of PID 1 that is root without any capability but to take on, for as long as it looks at a
-// server's folders and files, its uid as the effective one: no server may signal or trace it. It decides itself
+// server's folders and files, its uid as the one of which the kernel asks for files: no server may signal or trace it,
+// or have it run less. It decides itself
 // (disk_gauge.h, disk_floor.h) and tells PID 1 who passed a limit. It ends with PID 1, and is started again when it
 // ends before, with all that it has to know.
 #pragma once
@@ -60,6 +61,7 @@ class DiskWatch {
   struct Watched {
     WalkOrder order;
     unsigned watches = 1;
+    bool known = false;  // some walker has been told
   };
   void launch();
   void launch_in(std::chrono::milliseconds pause);
@@ -74,6 +76,7 @@ class DiskWatch {
   std::set<uid_t> waiting_;  // of whom the walker is still to be told
   std::uint64_t last_serial_ = 0;
   unsigned ended_early_ = 0;  // walkers in a row
+  bool too_long_ = false;     // an order: the walker was ended for the next one to begin with it
   EventLoop::Clock::time_point launched_;
   UniqueFd link_;
   pid_t pid_ = -1;

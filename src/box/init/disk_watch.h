@@ -1,8 +1,7 @@
 // Watches what each server has on disk, in a process of its own: PID 1 waits for no file system.
 //
 // The walker is a child of PID 1 that is root without any capability but to take on, for as long as it looks at a
-// server's folders and files, its uid as the one of which the kernel asks for files: no server may signal or trace it,
-// or have it run less. It decides itself
+// server's folders and files, its uid as the effective one: no server may signal or trace it. It decides itself
 // (disk_gauge.h, disk_floor.h) and tells PID 1 who passed a limit. It ends with PID 1, and is started again when it
 // ends before, with all that it has to know.
 #pragma once

@@ -17,6 +17,21 @@ bool could_pass(std::uint64_t before, std::uint64_t now, std::uint64_t used, std
 
 }  // namespace
 
+void TreeUse::add(const TreeUse& more) {
+  for (const auto& [device, bytes_there] : more.on) add(device, bytes_there);
+  files += more.files;
+}
+
+TreeUse TreeUse::beyond(const TreeUse& other) const {
+  TreeUse more;
+  for (const auto& [device, now] : on) {
+    const auto found = other.on.find(device);
+    more.add(device, now - std::min(now, found == other.on.end() ? 0 : found->second));
+  }
+  more.files = files - std::min(files, other.files);
+  return more;
+}
+
 bool DiskGauge::due(const FreeSpace& free, bool urgent, TimePoint now) const {
   if (disk_ == 0 && files_ == 0) return false;
   if (!last_walk_) return true;
@@ -34,7 +49,7 @@ void DiskGauge::walked(const TreeUse& use, const FreeSpace& free, Duration worke
   free_ = free;
   worked_ = worked;
   last_walk_ = now;
-  samples_.push_back({now, use.bytes});
+  samples_.push_back({now, use.on});
   // One from before the time in question stays, to measure from.
   while (samples_.size() > kMaxSamples || (samples_.size() > 1 && now - samples_[1].when >= kLately))
     samples_.pop_front();
@@ -54,10 +69,13 @@ std::optional<wire::PassedLimit> DiskGauge::passed(const TreeUse& use, TimePoint
   return passed;
 }
 
-std::uint64_t DiskGauge::grown(TimePoint now) const {
+std::uint64_t DiskGauge::grown(std::uint64_t device, TimePoint now) const {
   if (samples_.empty() || now - samples_.back().when >= kLately) return 0;
-  const auto least = std::ranges::min_element(samples_, {}, &Sample::bytes);
-  return samples_.back().bytes - least->bytes;
+  const auto there = [device](const Sample& sample) {
+    const auto found = sample.on.find(device);
+    return found == sample.on.end() ? 0 : found->second;
+  };
+  return there(samples_.back()) - there(*std::ranges::min_element(samples_, {}, there));
 }
 
 std::uint64_t floor_of(std::uint64_t size) {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 
 #include "box/wire/messages.h"
@@ -19,6 +20,12 @@ struct FreeSpace {
 };
 struct TreeUse {
   std::uint64_t bytes = 0, files = 0;
+  std::map<std::uint64_t, std::uint64_t> on{};  // the bytes, by file system (st_dev)
+
+  void add(std::uint64_t device, std::uint64_t more) { bytes += more, on[device] += more; }
+  void add(const TreeUse& more);
+  // What it has beyond `other`; both were made by add().
+  TreeUse beyond(const TreeUse& other) const;
 };
 
 class DiskGauge {
@@ -34,8 +41,8 @@ class DiskGauge {
   void walked(const TreeUse& use, const FreeSpace& free, Duration worked, TimePoint now);
   // Also of a walk under way, which has seen this much at least.
   std::optional<wire::PassedLimit> passed(const TreeUse& use, TimePoint now);
-  // By how many bytes it grew in the last kLately, as far as was seen.
-  std::uint64_t grown(TimePoint now) const;
+  // By how many bytes it grew on that file system in the last kLately, as far as was seen.
+  std::uint64_t grown(std::uint64_t device, TimePoint now) const;
   // The end of the last walk; nothing before the first.
   std::optional<TimePoint> last_walk() const { return last_walk_; }
 
@@ -46,7 +53,7 @@ class DiskGauge {
  private:
   struct Sample {
     TimePoint when;
-    std::uint64_t bytes;
+    std::map<std::uint64_t, std::uint64_t> on;
   };
   std::uint64_t disk_, files_;
   TreeUse last_;

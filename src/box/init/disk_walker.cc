@@ -18,6 +18,7 @@
 
 #include "box/init/disk_floor.h"
 #include "box/init/disk_watch.h"
+#include "box/init/mounted_use.h"
 #include "box/init/one_id.h"
 #include "box/init/process_files.h"
 #include "box/init/run_as.h"
@@ -32,7 +33,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kTick{100};
 constexpr unsigned kStep = 2000;                 // entries; some milliseconds
 constexpr std::size_t kMaxOrder = 256 << 10;     // more than a socket takes
-constexpr std::uint64_t kFileWritten = 512;      // a file of a mounted folder is the server's if it wrote that much
 constexpr std::uint64_t kManyFiles = 1'000'000;  // where there is no limit
 
 struct Device {
@@ -70,11 +70,12 @@ struct Watch {
   std::unique_ptr<Walk> walk;
   Clock::time_point rests_until;
   std::optional<TreeUse> before;  // what mounted folders had at the start
-  std::uint64_t wrote = 0, wrote_lately = 0;
+  MountedUse mounted;
 };
 
 // The effective ids, as long as it lives: those of which the kernel asks for files, and for what processes have open.
-// Who may signal or trace us, it decides by the real ones.
+// Who may signal or trace us, it decides by the real ones. Who sets our priority or our processors must have all the
+// capabilities that we are permitted, too (cap_safe_nice() of security/commoncap.c), and no server has any.
 class AsUser {
  public:
   explicit AsUser(const WalkOrder& order) {
@@ -170,20 +171,17 @@ void Walker::look_at_devices(const Watch& watch, State& state) {
   }
 }
 
-// What counts by now. Of mounted folders it is what the server can have written itself: others write there, too. What
-// was removed there and is still open has not come, so the two are one sum.
-TreeUse use_of(const Watch& watch) {
+MountedUse::Seen seen_of(const Watch& watch, bool whole) {
+  const Walk& walk = *watch.walk;
+  const TreeUse come = watch.before ? walk.mounted.use() : walk.mounted.fresh();
+  return {come, watch.before.value_or(TreeUse{}), walk.files.use(), walk.own.use(), walk.files.wrote(), whole};
+}
+
+// What counts by now.
+TreeUse use_of(const Watch& watch, bool whole) {
   const Walk& walk = *watch.walk;
   TreeUse use = walk.own.use();
-  const TreeUse& held = walk.files.use();
-  if (watch.order.limits.mounted.empty()) return {use.bytes + held.bytes, use.files + held.files};
-  TreeUse come = watch.before ? walk.mounted.use() : walk.mounted.fresh();
-  come = {come.bytes + held.bytes, come.files + held.files};
-  const TreeUse before = watch.before.value_or(TreeUse{});
-  come.bytes -= std::min(come.bytes, before.bytes);
-  come.files -= std::min(come.files, before.files);
-  use.bytes += std::min(come.bytes, watch.wrote);
-  use.files += std::min(come.files, watch.wrote / kFileWritten);
+  use.add(watch.order.limits.mounted.empty() ? walk.files.use() : watch.mounted.use(seen_of(watch, whole)));
   return use;
 }
 
@@ -197,12 +195,7 @@ bool endless(const Watch& watch) {
 bool Walker::step(Watch& watch) {
   const AsUser user(watch.order);
   Walk& walk = *watch.walk;
-  if (walk.files.step(kStep)) return true;
-  // What one of them wrote that has ended by now, and whose parent did not wait for it, stays in the sum.
-  const std::uint64_t wrote = walk.files.wrote();
-  watch.wrote += wrote - std::min(wrote, watch.wrote_lately);
-  watch.wrote_lately = wrote;
-  return walk.own.step(kStep) || (walk.mounted.step(kStep) && !endless(watch));
+  return walk.files.step(kStep) || walk.own.step(kStep) || (walk.mounted.step(kStep) && !endless(watch));
 }
 
 bool Walker::work() {
@@ -222,7 +215,7 @@ bool Walker::work() {
     watch.walk->worked += then - now;
     if (unfinished) {
       more = true;
-      if (const auto passed = watch.gauge.passed(use_of(watch), then)) tell(watch, *passed);
+      if (const auto passed = watch.gauge.passed(use_of(watch, false), then)) tell(watch, *passed);
     } else if (watch.walk->own.starved() || watch.walk->mounted.starved()) {
       watch.walk.reset();
       watch.rests_until = then + kTick;
@@ -236,10 +229,10 @@ bool Walker::work() {
 void Walker::finish(Watch& watch, Clock::time_point now) {
   const Walk& walk = *watch.walk;
   if (!watch.before) {
-    const TreeUse& there = walk.mounted.use();
-    watch.before = {there.bytes - walk.mounted.fresh().bytes, there.files - walk.mounted.fresh().files};
+    watch.before = walk.mounted.use().beyond(walk.mounted.fresh());
   }
-  const TreeUse use = use_of(watch);
+  const TreeUse use = use_of(watch, true);
+  watch.mounted.walked(seen_of(watch, true));
   watch.gauge.walked(use, walk.free_then, walk.worked, now);
   watch.walk.reset();
   if (const auto passed = watch.gauge.passed(use, now)) tell(watch, *passed);
@@ -249,7 +242,7 @@ void Walker::mind_the_floor(Clock::time_point now) {
   std::map<dev_t, std::vector<DiskFloor::Server>> writers;
   for (const auto& [uid, watch] : watches_) {
     for (const Device& device : watch.devices)
-      writers[device.number].push_back({uid, watch.gauge.grown(now), watch.gauge.last_walk()});
+      writers[device.number].push_back({uid, watch.gauge.grown(device.number, now), watch.gauge.last_walk()});
   }
   std::erase_if(floors_, [&](const auto& each) { return !writers.contains(each.first); });
   for (const auto& [number, servers] : writers) {

@@ -53,6 +53,7 @@ void DiskWatch::watch(uid_t uid, gid_t gid, const wire::ServerLimits& limits) {
   const auto [found, fresh] = watched_.try_emplace(uid);
   Watched& watched = found->second;
   if (!fresh) ++watched.watches;
+  watched.known = false;
   watched.order = {uid, gid, limits, ++last_serial_, wall_clock()};
   if (limits.disk_bytes == 0 && limits.files == 0) return;
   if (pid_ > 0) return tell(uid);
@@ -85,6 +86,10 @@ void DiskWatch::launch() {
   int ends[2];
   waiting_.clear();
   launched_ = EventLoop::Clock::now();
+  // What came to mounted folders while nobody looked is nobody's.
+  for (auto& [uid, watched] : watched_) {
+    if (std::exchange(watched.known, true)) watched.order.since = wall_clock();
+  }
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0) {
     link_.reset(ends[0]);
     UniqueFd theirs(ends[1]);
@@ -113,8 +118,13 @@ void DiskWatch::send_waiting() {
     const std::string bytes = encoder.take();
     const ssize_t sent = ::send(link_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     full = sent < 0 && (errno == EAGAIN || errno == ENOBUFS);
-    if (sent < 0 && !full) return (void)::kill(pid_, SIGKILL);  // the next one begins with all that holds
-    if (!full) waiting_.erase(waiting_.begin());
+    if (sent < 0 && !full) {
+      too_long_ = errno == EMSGSIZE;
+      return (void)::kill(pid_, SIGKILL);  // the next one begins with all that holds
+    }
+    if (full) break;
+    if (found != watched_.end()) found->second.known = true;
+    waiting_.erase(waiting_.begin());
   }
   const unsigned events = full ? EPOLLIN | EPOLLOUT : EPOLLIN;
   if (loop_.watch(link_.get(), events, [this](unsigned ready) {
@@ -143,6 +153,10 @@ bool DiskWatch::reaped(pid_t pid) {
   pid_ = -1;
   loop_.unwatch(link_.get());
   link_.reset();
+  if (std::exchange(too_long_, false)) {
+    if (launching_ == 0) launch_in(kLater);
+    return true;
+  }
   ended_early_ = EventLoop::Clock::now() - launched_ < kUseful ? ended_early_ + 1 : 0;
   const bool hopeless = ended_early_ >= kEarly;
   ::dprintf(2, hopeless ? "mcpbox-init: the walker of the servers' folders cannot work here: no limit of disk or files "

@@ -60,6 +60,7 @@ class DiskWatch {
   struct Watched {
     WalkOrder order;
     unsigned watches = 1;
+    bool known = false;  // some walker has been told
   };
   void launch();
   void launch_in(std::chrono::milliseconds pause);
@@ -74,6 +75,7 @@ class DiskWatch {
   std::set<uid_t> waiting_;  // of whom the walker is still to be told
   std::uint64_t last_serial_ = 0;
   unsigned ended_early_ = 0;  // walkers in a row
+  bool too_long_ = false;     // an order: the walker was ended for the next one to begin with it
   EventLoop::Clock::time_point launched_;
   UniqueFd link_;
   pid_t pid_ = -1;

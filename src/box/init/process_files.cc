@@ -52,7 +52,7 @@ void ProcessFiles::count(const char* descriptor) {
   const dev_t device = makedev(info.stx_dev_major, info.stx_dev_minor);
   if (std::ranges::find(devices_, device) == devices_.end() || !seen_.emplace(device, info.stx_ino).second) return;
   ++use_.files;
-  use_.bytes += info.stx_blocks * 512;
+  use_.add(device, info.stx_blocks * 512);
 }
 
 bool ProcessFiles::step(unsigned entries) {

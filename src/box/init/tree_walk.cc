@@ -102,11 +102,11 @@ void TreeWalk::count(const char* name) {
   const bool folder = S_ISDIR(info.stx_mode);
   const std::uint64_t part = !folder && info.stx_nlink > 1 ? bytes / info.stx_nlink : bytes;
   ++use_.files;
-  use_.bytes += part;
+  use_.add(levels_.back().device, part);
   const std::uint64_t born = static_cast<std::uint64_t>(info.stx_btime.tv_sec) * 1'000'000'000 + info.stx_btime.tv_nsec;
   if ((info.stx_mask & STATX_BTIME) != 0 && born >= since_) {
     ++fresh_.files;
-    fresh_.bytes += part;
+    fresh_.add(levels_.back().device, part);
   }
   if (!folder) return;
   if (levels_.size() >= kMaxDepth) return count_hidden();

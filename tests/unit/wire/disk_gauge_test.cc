@@ -28,12 +28,13 @@ struct Walks : testing::Test {
     return gauge.due({free_mib * kMegabyte, free_files}, urgent, now);
   }
   std::optional<wire::PassedLimit> walked(std::uint64_t mib, std::uint64_t files, std::uint64_t free_mib) {
-    gauge.walked({mib * kMegabyte, files}, {free_mib * kMegabyte, 100'000}, 1ms, now);
+    gauge.walked({mib * kMegabyte, files, {{kDisk, mib * kMegabyte}}}, {free_mib * kMegabyte, 100'000}, 1ms, now);
     return gauge.passed({mib * kMegabyte, files}, now);
   }
 
   DiskGauge gauge{wire::ServerLimits{0, 0, 100 * kMegabyte, 1000, {}, {}}};
   DiskGauge::TimePoint now{};
+  static constexpr std::uint64_t kDisk = 7;
 };
 
 TEST_F(Walks, the_first_one_is_due_at_once_and_the_next_one_when_the_disk_lost_much) {
@@ -95,18 +96,29 @@ TEST_F(Walks, say_which_limit_was_passed_and_by_what) {
 }
 
 TEST_F(Walks, know_who_grew_lately) {
-  EXPECT_EQ(gauge.grown(now), 0u);
+  EXPECT_EQ(gauge.grown(kDisk, now), 0u);
   walked(10, 1, 1000);
   now += 1h;
-  EXPECT_EQ(gauge.grown(now), 0u);
+  EXPECT_EQ(gauge.grown(kDisk, now), 0u);
   walked(30, 1, 1000);
-  EXPECT_EQ(gauge.grown(now), 20 * kMegabyte);
+  EXPECT_EQ(gauge.grown(kDisk, now), 20 * kMegabyte);
   now += 5s;
   walked(20, 1, 1000);
-  EXPECT_EQ(gauge.grown(now), 10 * kMegabyte);
+  EXPECT_EQ(gauge.grown(kDisk, now), 10 * kMegabyte);
   now += DiskGauge::kLately;
   walked(20, 1, 1000);
-  EXPECT_EQ(gauge.grown(now), 0u);
+  EXPECT_EQ(gauge.grown(kDisk, now), 0u);
+}
+
+// The floor of one disk is held against nobody who grew on another one.
+TEST_F(Walks, know_on_which_disk_it_was) {
+  constexpr std::uint64_t kOther = 8;
+  gauge.walked({30 * kMegabyte, 1, {{kDisk, 10 * kMegabyte}, {kOther, 20 * kMegabyte}}}, {}, 1ms, now);
+  now += 1s;
+  gauge.walked({80 * kMegabyte, 1, {{kDisk, 60 * kMegabyte}, {kOther, 20 * kMegabyte}}}, {}, 1ms, now);
+  EXPECT_EQ(gauge.grown(kDisk, now), 50 * kMegabyte);
+  EXPECT_EQ(gauge.grown(kOther, now), 0u);
+  EXPECT_EQ(gauge.grown(9, now), 0u);
 }
 
 TEST_F(Walks, are_not_for_who_has_no_limit) {

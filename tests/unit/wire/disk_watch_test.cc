@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <string>
 
@@ -48,6 +49,42 @@ TEST(DiskWatchTest, a_walker_knows_all_servers_also_when_it_is_not_the_first) {
   EXPECT_EQ(loop.run(), 0);
   EXPECT_EQ(rounds, 2u);
   std::filesystem::remove_all(root);
+}
+
+struct WatchedFolder : testing::Test {
+  WatchedFolder() {
+    root = testing::TempDir() + "watch-XXXXXX";
+    EXPECT_NE(::mkdtemp(root.data()), nullptr);
+    EXPECT_EQ(::chmod(root.c_str(), 0755), 0);
+  }
+  ~WatchedFolder() override { std::filesystem::remove_all(root); }
+  wire::ServerLimits limits(std::uint64_t files) const { return {0, 0, 0, files, {root}, {}}; }
+
+  std::string root;
+};
+
+// Each server's folders have names that no message takes: its walker begins with them, and is no broken one.
+TEST_F(WatchedFolder, an_order_of_any_length_reaches_a_walker) {
+  if (::getuid() != 0) return;
+  for (const char* name : {"/a", "/b"}) std::ofstream(root + name) << "x";
+  wire::ServerLimits many = limits(1);
+  for (int i = 0; i < 4000; ++i) many.own.push_back("/none/" + std::string(100, 'x'));
+  EventLoop loop;
+  uid_t next = kFirstServer;
+  DiskWatch watch(loop, [&](uid_t uid, const wire::PassedLimit&) {
+    if (uid != next) return;
+    if (++next == kFirstServer + 6) return loop.stop();
+    watch.watch(next, kFirstServer, many);
+  });
+  std::function<void()> reap = [&] {
+    if (const pid_t ended = ::waitpid(-1, nullptr, WNOHANG); ended > 0) watch.reaped(ended);
+    loop.at(EventLoop::Clock::now() + 10ms, reap);
+  };
+  reap();
+  watch.watch(next, kFirstServer, limits(1));
+  loop.at(EventLoop::Clock::now() + 30s, [&] { loop.stop(); });
+  EXPECT_EQ(loop.run(), 0);
+  EXPECT_EQ(next, kFirstServer + 6);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@ import threading
 import time
 import unittest
 
-from engine import address
+from engine import address  # and as an ordinary user
 from program import Home, until
 
 SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()

@@ -10,6 +10,7 @@
 #include "base/errno_error.h"
 #include "base/log.h"
 #include "box/docker/containers.h"
+#include "box/wire/messages.h"
 #include "net/uninterrupted.h"
 #include "net/wait.h"
 #include "sys/process_name.h"

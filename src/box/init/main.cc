@@ -19,6 +19,7 @@
 #include "box/init/one_id.h"
 #include "box/init/options.h"
 #include "box/init/server.h"
+#include "box/wire/messages.h"
 
 #ifndef MCPBOX_VERSION
 #define MCPBOX_VERSION "unknown"
@@ -78,7 +79,7 @@ int run(Options options) {
   UniqueFd signals(::signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals) return die("make a signal descriptor", errno);
   // Before anybody can reach us, so that whoever does knows.
-  if (options.try_spaces != 0 && !can_have_spaces(options.spaces, options.try_spaces)) return kNoSpaces;
+  if (options.try_spaces != 0 && !can_have_spaces(options.spaces, options.try_spaces)) return wire::kExitNoSpaces;
   Roots roots;
   for (const std::string& root : options.roots) {
     if (auto added = roots.add(root); !added) {

@@ -16,6 +16,9 @@
 
 namespace mcpbox::box::wire {
 
+// With this PID 1 ends where servers cannot have the namespaces that it was told to give them.
+inline constexpr int kExitNoSpaces = 75;
+
 constexpr std::uint32_t kProtocolVersion = 10;
 constexpr std::uint32_t kOldestProtocolVersion = 10;
 

@@ -61,7 +61,8 @@ int HttpClient::Driver::on_socket(CURL*, curl_socket_t socket, int what, void* s
   event.data.fd = socket;
   if (what & CURL_POLL_IN) event.events |= EPOLLIN;
   if (what & CURL_POLL_OUT) event.events |= EPOLLOUT;
-  ::epoll_ctl(epoll, known == nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket, &event);
+  // libcurl ends the transfer then, which would hear nothing more of its socket.
+  if (::epoll_ctl(epoll, known == nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket, &event) != 0) return -1;
   driver->curl_->multi_assign(driver->multi_, socket, driver);  // any non-null value: "in the epoll set"
   return 0;
 }

@@ -224,9 +224,10 @@ Task<Result<void>> docker_remove(DockerClient& client, std::string id) {
     auto answer = co_await client.call(std::move(call));
     if (answer || answer.error().code() == Code::kNotFound) co_return Result<void>();
     // Gone is what the caller waits for. An engine answers 409 while a removal is under way (its own, with
-    // remove_on_exit), and 500 when PID 1 ended between its look and its kill. It does not say which 500 will pass.
+    // remove_on_exit), 500 when PID 1 ended between its look and its kill, 502 to 504 or nothing while it restarts.
     const Code code = answer.error().code();
-    const bool may_pass = code == Code::kAlreadyExists || code == Code::kFailedPrecondition;
+    const bool may_pass = code == Code::kAlreadyExists || code == Code::kFailedPrecondition ||
+                          code == Code::kUnavailable || code == Code::kResourceExhausted || code == Code::kInternal;
     if (!may_pass || Clock::now() + pause >= deadline) {
       co_return fail(std::move(answer).error().with_context("remove the sandbox " + id.substr(0, 12)));
     }

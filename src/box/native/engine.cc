@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -330,6 +331,14 @@ class NativeEngine final : public Engine {
   }
 
   // False only where that is known.
+  // No entry of the directory itself came or went for so long.
+  static bool unchanged_for(const std::string& directory, std::chrono::seconds time) {
+    struct stat status{};
+    timespec now{};
+    if (::lstat(directory.c_str(), &status) != 0 || ::clock_gettime(CLOCK_REALTIME, &now) != 0) return false;
+    return now.tv_sec - status.st_mtim.tv_sec > time.count();
+  }
+
   static bool may_be_there(const std::string& path) {
     struct stat info{};
     return ::lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
@@ -425,15 +434,22 @@ class NativeEngine final : public Engine {
     co_return co_await sweep(std::move(*found));
   }
 
-  // A keeper needs a moment to remove what had the name, and ends when it is done. False: the name stays taken.
+  // A keeper needs a moment to remove what had the name, and ends when it is done. False: the name stays taken. What
+  // has no record that can be read for that long was cut off while it was made or removed: nobody else will remove it.
   Task<Result<bool>> becomes_free(std::string directory) {
     const auto until = Clock::now() + kEnding;
     while (may_be_there(directory)) {
-      if (Clock::now() >= until) co_return false;
+      const bool over = Clock::now() >= until;
       auto there = read_sandbox(directory);
       if (!there && there.error().code() != Code::kNotFound && there.error().code() != Code::kDataLoss)
         co_return fail(std::move(there).error());
-      if (!there) {  // in the middle of being removed
+      if (!there && (over || unchanged_for(directory, kEnding))) {
+        log::warning("engine", "{} is what a cut off start or removal left; it is removed", printable(directory));
+        if (auto swept = co_await sweep_trees({directory}); !swept) co_return fail(std::move(swept).error());
+        co_return !may_be_there(directory);
+      }
+      if (over) co_return false;
+      if (!there) {  // in the middle of being made or removed
         co_await net::sleep_for(std::chrono::milliseconds(5));
         continue;
       }

@@ -69,6 +69,11 @@ bool AuditLog::open_file() {
 }
 
 void AuditLog::rotate() {
+  // The next file first: where there is none to be had, this one goes on, and the older ones stay.
+  const std::string next = options_.name + ".new";
+  UniqueFd file(
+      ::openat(directory_.get(), next.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!file) return;
   for (unsigned i = options_.keep; i > 1; --i) {
     const std::string from = fmt::format("{}.{}", options_.name, i - 1), to = fmt::format("{}.{}", options_.name, i);
     ::renameat(directory_.get(), from.c_str(), directory_.get(), to.c_str());
@@ -77,7 +82,12 @@ void AuditLog::rotate() {
     ::renameat(directory_.get(), options_.name.c_str(), directory_.get(), (options_.name + ".1").c_str());
   else
     ::unlinkat(directory_.get(), options_.name.c_str(), 0);
-  open_file();
+  if (::renameat(directory_.get(), next.c_str(), directory_.get(), options_.name.c_str()) != 0) {
+    open_file();
+  } else {
+    file_ = std::move(file);
+    size_ = 0;
+  }
   budget_.rotated();
 }
 

@@ -168,7 +168,7 @@ TEST_F(NativeCgroups, version_2_is_not_told_without_end_what_is_no_news) {
   ASSERT_EQ(loop.watch(told.get(), opened->told_events(), [&](unsigned) { ++turns; }), 0);
   loop.at(init::EventLoop::Clock::now() + std::chrono::milliseconds(50), [&] { loop.stop(); });
   ASSERT_EQ(loop.run(), 0);
-  EXPECT_LE(turns, 1u);
+  EXPECT_LE(turns, 20u);  // what is mounted meanwhile is news; without end there are thousands
 }
 
 TEST_F(NativeCgroups, a_group_that_could_not_be_removed_is_tried_again_with_the_next) {

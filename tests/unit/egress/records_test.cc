@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -60,6 +62,27 @@ TEST(AuditLog, rotates_by_size_and_loses_the_oldest) {
   EXPECT_EQ(parse_audit_line(lines.back())->record.port, 39);
   for (std::size_t i = 1; i < lines.size(); ++i)
     EXPECT_EQ(parse_audit_line(lines[i])->record.port, parse_audit_line(lines[i - 1])->record.port + 1);
+}
+
+// Whoever takes all descriptors of the proxy would have its own lines rotated away, and nobody's written any more.
+TEST(AuditLog, loses_no_line_while_no_file_can_be_opened) {
+  const test::TempTree tree;
+  const AuditOptions options{.directory = tree.path("audit"), .name = "log", .max_bytes = 1000, .keep = 2};
+  auto log = AuditLog::open(options);
+  ASSERT_TRUE(log);
+  const auto write = [&](int from, int to) {
+    for (int i = from; i < to; ++i) log->write({.event = "open", .server = "s" + std::to_string(i), .host = "a.test"});
+  };
+  write(0, 4);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  write(4, 40);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(read_audit(options).size(), 40u);
+  write(40, 42);
+  EXPECT_EQ(::access(tree.path("audit/log.1").c_str(), F_OK), 0);
 }
 
 TEST(Attack, refusals_of_one_server_do_not_rotate_the_lines_of_another_out_of_the_log) {

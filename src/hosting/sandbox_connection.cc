@@ -1,5 +1,7 @@
 #include "hosting/sandbox_connection.h"
 
+#include <fmt/format.h>
+
 #include <boost/system/system_error.hpp>
 #include <utility>
 #include <variant>

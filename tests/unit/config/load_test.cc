@@ -469,7 +469,7 @@ TEST_F(ConfigLoad, explains_files_that_are_no_yaml) {
   };
   for (const auto& c : cases) EXPECT_EQ(problems(c.text), c.expected) << c.text;
   EXPECT_EQ(problems(std::string("version: 1\n\0", 12)), "2:1: a NUL byte; this is no text file\n");
-  EXPECT_EQ(problems(std::string((1 << 20) + 1, '#')), "0:0: the file has 1.0 MiB; at most 1.0 MiB are read\n");
+  EXPECT_EQ(problems(std::string((1 << 20) + 1, '#')), "0:0: the file has more than 1.0 MiB, and no more are read\n");
   std::string many = "version: 1\nservers: {a: {command: x, args: [";
   for (int i = 0; i < 20'000; ++i) many += "a,";
   EXPECT_NE(problems(many + "]}}").find("more than 10000 values in one file"), std::string::npos);

@@ -20,9 +20,9 @@ struct Unescaped {
   std::vector<std::size_t> from;  // text.size() + 1 offsets; the last one is the end of what was read
 };
 
-// `text` with the escapes of JSON and of programming languages read (\" \\ \/ \n \113 \xHH \uHHHH), which of them a writer
-// ever chooses; with percent-encoding read. And these on top of each other, up to three. Empty where it has none. What
-// is no escape stays.
+// `text` with the escapes of JSON and of programming languages read (\" \\ \/ \n \113 \xHH \uHHHH), which of them a
+// writer ever chooses; with percent-encoding read. And these on top of each other, up to three. Empty where it has
+// none. What is no escape stays.
 std::vector<Unescaped> unescaped(std::string_view text);
 
 }  // namespace mcpbox

@@ -13,7 +13,6 @@
 
 namespace mcpbox::box::init {
 
-
 struct Options {
   bool version = false;            // --version: print it and end
   bool build = false;              // --build: make the sandbox first (build.h); no other option goes with it
@@ -27,7 +26,8 @@ struct Options {
   bool one_id = false;             // --one-id: the sandbox has a single user id (one_id.h)
   // --spaces, --spaces-without-proc: each process gets namespaces of its own
   Spaces spaces = Spaces::kNone;
-  uid_t try_spaces = 0;  // --try-spaces: the sandbox ends at once, with wire::kExitNoSpaces, where this user cannot have them
+  uid_t try_spaces =
+      0;  // --try-spaces: the sandbox ends at once, with wire::kExitNoSpaces, where this user cannot have them
 
   // build_sandbox() sets these and no option does. It opens both descriptors before it takes their places out of the
   // sandbox's tree; -1: PID 1 opens them itself, by their paths.

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -331,19 +330,6 @@ class NativeEngine final : public Engine {
   }
 
   // False only where that is known.
-  // No entry of the directory itself came or went for so long.
-  static bool unchanged_for(const std::string& directory, std::chrono::seconds time) {
-    struct stat status{};
-    timespec now{};
-    if (::lstat(directory.c_str(), &status) != 0 || ::clock_gettime(CLOCK_REALTIME, &now) != 0) return false;
-    return now.tv_sec - status.st_mtim.tv_sec > time.count();
-  }
-
-  static bool may_be_there(const std::string& path) {
-    struct stat info{};
-    return ::lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
-  }
-
   // The record is there before PID 1 is. Nothing takes longer than that to be made.
   static bool being_made(const NativeSandbox& sandbox) {
     if (sandbox.keeper.pid != 0 || !sandbox.this_boot) return false;

@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -171,6 +174,18 @@ Result<UniqueFd> open_process(const NativeProcess& process) {
   const auto same = alive(process);
   if (!same) return fail(same.error());
   return *same ? std::move(handle) : UniqueFd();
+}
+
+bool may_be_there(const std::string& path) {
+  struct stat info{};
+  return ::lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+bool unchanged_for(const std::string& directory, std::chrono::seconds time) {
+  struct stat status{};
+  timespec now{};
+  if (::lstat(directory.c_str(), &status) != 0 || ::clock_gettime(CLOCK_REALTIME, &now) != 0) return false;
+  return now.tv_sec - status.st_mtim.tv_sec > time.count();
 }
 
 }  // namespace mcpbox::box

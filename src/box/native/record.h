@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,5 +56,10 @@ Result<UniqueFd> open_process(const NativeProcess& process);
 
 std::string write_labels(const Labels& labels);
 std::optional<Labels> read_labels(std::string_view text);
+
+// Whether something has that name; false only where that is known.
+bool may_be_there(const std::string& path);
+// Whether no entry of the directory itself came or went for so long.
+bool unchanged_for(const std::string& directory, std::chrono::seconds time);
 
 }  // namespace mcpbox::box

@@ -62,9 +62,9 @@ class CopyList {
 
   // Brings the tree into the state that `roots` (the staged ones below the tree's workspace; none: the server has a
   // work folder of its own) ask for, as far as no file has to come from the host. The user who runs the server is
-  // `user`: what an earlier one left in the tree becomes that one's. `fresh`: kept copies of `roots` are dropped, and what
-  // the server has written beside its copies (home, temporary files, a working folder of its own).
-  // Afterwards the parents of all roots' mounts are there, or wait to be made. Notes are for people.
+  // `user`: what an earlier one left in the tree becomes that one's. `fresh`: kept copies of `roots` are dropped, and
+  // what the server has written beside its copies (home, temporary files, a working folder of its own). Afterwards the
+  // parents of all roots' mounts are there, or wait to be made. Notes are for people.
   Task<Result<std::vector<std::string>>> settle(box::Supervisor& supervisor, const std::string& server,
                                                 const std::vector<workspace::Root>& roots, StageTarget user,
                                                 bool fresh);

@@ -160,8 +160,8 @@ Task<std::string> Sandbox::describe_loss() {
   const int code = state->exit_code.value_or(-1);
   // Whoever kills it, and a kernel that is short of memory as long as the engine did not watch yet.
   if (code == 137) {
-    co_return "the sandbox ended with exit code 137: its first process was killed, and the engine does not know by whom; "
-              "look for \"oom\" in the kernel's log (dmesg)";
+    co_return "the sandbox ended with exit code 137: its first process was killed, and the engine does not know by "
+              "whom; look for \"oom\" in the kernel's log (dmesg)";
   }
   co_return fmt::format("the sandbox ended with exit code {}", code);
 }

@@ -192,7 +192,7 @@ threading.Thread(target=run, daemon=True).start()""")
 
     def test_a_port_of_two_servers_is_refused_with_both_names(self):
         self.home.config.write_text(json.dumps({"version": 1, "servers": {
-            name: {"command": "true", "box": {"ports": [8080, "8081:80"]}} for name in ("first", "second")}}))
+            name: {"command": "true", "box": {"ports": [8080, "8081:8080"]}} for name in ("first", "second")}}))
         checked = self.home.run("check", str(self.home.config))
         self.assertEqual(checked.returncode, 2)
         for port in 8080, 8081:
@@ -225,7 +225,8 @@ threading.Thread(target=run, daemon=True).start()""")
 
     def test_what_cannot_be_published_is_said_at_once(self):
         for what, told in (("8080:0", "expected PORT"), ("x", "expected PORT"), ("70000", "expected PORT"),
-                           ("0.0.0.0:80", "expected PORT"), ("8080:3128", "egress proxy")):
+                           ("0.0.0.0:80", "expected PORT"), ("8080:3128", "egress proxy"),
+                           ("8080:80", "nobody is root")):
             with self.subTest(what):
                 ended = self.home.run("run", "--engine", address(), "--publish", what, "--", "true")
                 self.assertEqual(ended.returncode, 2, ended.stderr)

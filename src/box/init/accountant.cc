@@ -203,7 +203,8 @@ void Accountant::ask_closely(uid_t uid, For whom) {
 }
 
 void Accountant::prefer(std::optional<uid_t> uid, bool first) {
-  const auto server = uid ? watched_.find(*uid) : watched_.end();
+  if (!uid) return;
+  const auto server = watched_.find(*uid);
   if (server == watched_.end()) return;
   std::vector<pid_t> pids;
   for (const auto& [pid, known] : known_) {

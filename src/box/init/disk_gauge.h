@@ -20,7 +20,7 @@ struct FreeSpace {
 };
 struct TreeUse {
   std::uint64_t bytes = 0, files = 0;
-  std::map<std::uint64_t, std::uint64_t> on{};  // the bytes, by file system (st_dev)
+  std::map<std::uint64_t, std::uint64_t> on;  // the bytes, by file system (st_dev)
 
   void add(std::uint64_t device, std::uint64_t more) { bytes += more, on[device] += more; }
   void add(const TreeUse& more);

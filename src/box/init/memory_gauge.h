@@ -21,7 +21,7 @@ struct LookedClosely {
   std::uint64_t bytes = 0;
   bool all = true;
   // What the kernel can have besides, at most, where that was asked; with `hidden_all` nothing was out of sight.
-  std::optional<std::uint64_t> hidden{};
+  std::optional<std::uint64_t> hidden;
   bool hidden_all = false;
 };
 

@@ -76,9 +76,14 @@ Task<Result<std::uint64_t>> copy_tree(box::Supervisor& supervisor, std::string f
   packing.spawn("pack", run(supervisor, std::move(pack), std::move(write_end), packed));
   auto unpacked = co_await supervisor.unpack(std::move(unpack), std::move(read_end));
   co_await packing.join();
-  if (*packed && !**packed) co_return fail(std::move(**packed).error());
+  std::uint64_t skipped = 0;
+  if (packed->has_value()) {
+    Result<box::Supervisor::PackTotals>& totals = packed->value();
+    if (!totals) co_return fail(std::move(totals).error());
+    skipped = totals->skipped;
+  }
   if (!unpacked) co_return fail(std::move(unpacked).error());
-  co_return *packed ? (**packed)->skipped : 0;
+  co_return skipped;
 }
 
 Task<Result<void>> CopyList::move(box::Supervisor& supervisor, std::vector<std::size_t> which, std::string from,

@@ -49,8 +49,8 @@ import os, time
 for _ in range(150):
     if os.fork() == 0:
         held = bytearray(b"x") * (%d << 10)
-        time.sleep(45); os._exit(0)
-time.sleep(40)
+        time.sleep(25); os._exit(0)
+time.sleep(20)
 """ % (ALL * 1024 * 6 // 10 // 150)
 # Who hides more than it may have alone is ended for its own limit.
 ENDED = (fr"was ended: (the memory of its sandbox was nearly used up \({ALL} MiB for all of its servers, "

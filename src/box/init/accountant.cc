@@ -173,7 +173,8 @@ void Accountant::count(pid_t pid) {
 
 void Accountant::ask_closely(uid_t uid, For whom) {
   const Watched& server = watched_.at(uid);
-  LookRequest request{uid, server.gid, {}, {}, whom == For::kSandbox, whom == For::kSandbox && sandbox_.measured()};
+  const auto time = whom == For::kSandbox ? sandbox_.look_time(uid) : server.gauge.look_time();
+  LookRequest request{uid, server.gid, {}, {}, whom == For::kSandbox, time};
   std::vector<std::pair<std::uint64_t, pid_t>> sizes;
   for (const auto& [pid, known] : known_) {
     if (known.uid == uid) sizes.emplace_back(known.anon + known.shared, pid);
@@ -202,15 +203,14 @@ void Accountant::ask_closely(uid_t uid, For whom) {
   });
 }
 
-void Accountant::prefer(std::optional<uid_t> uid, bool first) {
-  if (!uid) return;
-  const auto server = watched_.find(*uid);
+void Accountant::tell_turn(uid_t uid, KernelTurn turn) {
+  const auto server = watched_.find(uid);
   if (server == watched_.end()) return;
   std::vector<pid_t> pids;
   for (const auto& [pid, known] : known_) {
-    if (known.uid == *uid) pids.push_back(pid);
+    if (known.uid == uid) pids.push_back(pid);
   }
-  links_.prefer(*uid, server->second.gid, std::move(pids), first);
+  links_.turn(uid, server->second.gid, std::move(pids), turn);
 }
 
 void Accountant::look_at_sandbox(EventLoop::Clock::time_point now) {
@@ -220,8 +220,7 @@ void Accountant::look_at_sandbox(EventLoop::Clock::time_point now) {
     seen.push_back({uid, limits.memory_bytes, limits.memory_of_all, limits.memory_named, server.sum, server.shared});
   }
   const SandboxWatch::Round round = sandbox_.round(seen, now);
-  prefer(round.release, false);
-  prefer(round.prefer, true);
+  for (const auto& [uid, turn] : round.turns) tell_turn(uid, turn);
   for (const uid_t uid : round.closely) ask_closely(uid, For::kSandbox);
   if (round.end) links_.passed(round.end->first, round.end->second);  // which may unwatch
 }

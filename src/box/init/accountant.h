@@ -32,12 +32,12 @@ class Accountant {
   using CloseLook = std::function<void(LookRequest request, std::function<void(std::optional<LookedClosely>)> done)>;
   using Passed = std::function<void(uid_t uid, const wire::PassedLimit& limit)>;
 
-  // Whom the kernel takes first when memory is short: these processes of the uid, or not any more.
-  using Prefer = std::function<void(uid_t uid, gid_t gid, std::vector<pid_t> pids, bool first)>;
+  // When the kernel takes these processes of the uid, if memory is short.
+  using Turn = std::function<void(uid_t uid, gid_t gid, std::vector<pid_t> pids, KernelTurn turn)>;
   struct Links {
     CloseLook close_look;  // says later what look_closely() found, nothing if it could not
     Passed passed;         // called from the loop, and again after a second for who is still beyond a limit then
-    Prefer prefer;
+    Turn turn;
     SandboxWatch::Held held;
     int group = -1;  // of the sandbox (sandbox_memory.h)
   };
@@ -81,7 +81,7 @@ class Accountant {
   bool read_status_of(pid_t pid, Known& known);
   void finish_round();
   void look_at_sandbox(EventLoop::Clock::time_point now);
-  void prefer(std::optional<uid_t> uid, bool first);
+  void tell_turn(uid_t uid, KernelTurn turn);
   enum class For : std::uint8_t { kServer, kSandbox };
   void ask_closely(uid_t uid, For whom);
 

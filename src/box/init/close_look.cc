@@ -97,7 +97,8 @@ void MappedFiles::line(const char* text) {
   if (::strncmp(text, "Anonymous:", 10) == 0) bytes_ -= std::min(part_, kilobytes(text + 10));
 }
 
-Op<std::string> look_closely(const LookRequest& request, EventLoop::Clock::time_point deadline) {
+Op<std::string> look_closely(const LookRequest& request) {
+  const auto deadline = EventLoop::Clock::now() + request.time;
   std::string step;
   if (!request.hidden) (void)::setpriority(PRIO_PROCESS, 0, kNice);  // else the kernel could be faster
   (void)drop_bounding_set(step);
@@ -105,26 +106,25 @@ Op<std::string> look_closely(const LookRequest& request, EventLoop::Clock::time_
   UniqueFd proc(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!proc) return failed("open /proc");
   std::uint64_t all = 0, shared = 0;
-  for (const pid_t pid : request.pids) {
-    if (EventLoop::Clock::now() >= deadline) return std::to_string(all) + "+";
-    all += bytes_of(proc.get(), pid, request.counted, shared);
-  }
-  if (!request.hidden) return std::to_string(all);
+  bool cut_off = false;
   HiddenMemory hidden;
   for (const pid_t pid : request.pids) {
-    if (EventLoop::Clock::now() >= deadline) {
-      hidden.give_up();
-      break;
-    }
-    hidden.process(proc.get(), pid);
+    cut_off = all != 0 && EventLoop::Clock::now() >= deadline;
+    if (cut_off) break;
+    all += bytes_of(proc.get(), pid, request.counted, shared);
+    if (request.hidden) hidden.process(proc.get(), pid);
   }
-  return std::to_string(all) + " " + std::to_string(hidden.bytes(shared)) + (hidden.known() ? "." : "");
+  if (cut_off) hidden.give_up();
+  const std::string bytes = std::to_string(all) + (cut_off ? "+" : "");
+  if (!request.hidden) return bytes;
+  return bytes + " " + std::to_string(hidden.bytes(shared)) + (hidden.known() ? "." : "");
 }
 
 std::optional<LookedClosely> parse_look(const Op<std::string>& answer) {
   if (!answer || answer->empty()) return std::nullopt;
   char* end = nullptr;
-  LookedClosely found{::strtoull(answer->c_str(), &end, 10), answer->back() != '+', std::nullopt, false};
+  LookedClosely found{::strtoull(answer->c_str(), &end, 10), true, std::nullopt, false};
+  if (*end == '+') found.all = false, ++end;
   if (*end == ' ') found.hidden = ::strtoull(end, nullptr, 10), found.hidden_all = answer->back() == '.';
   return found;
 }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string_view>
@@ -20,13 +21,13 @@ struct LookRequest {
   std::vector<pid_t> pids;     // those that are likely to have most first
   std::vector<dev_t> counted;  // memory file systems that count as a whole: what is mapped of them does not once more
   bool hidden = false;         // also what the kernel can have for them besides (hidden_memory.h)
-  bool hurry = false;          // half an answer soon is worth more than all of it later
+  std::chrono::milliseconds time{};  // that it may take: an answer about those who were reached comes then
 };
 
-// Of the pids' own and shared memory; of as many of them as there was time for. For a helper (helper.h): it takes time
-// for every page. Becomes uid and gid: only who is theirs, or made their user namespace, may read this. A process that
-// cannot be read counts as nothing of it is shared; one that has ended is left out.
-Op<std::string> look_closely(const LookRequest& request, EventLoop::Clock::time_point deadline);
+// Of the pids' own and shared memory; of as many of them as there was time for, and of one at least. For a helper
+// (helper.h): it takes time for every page. Becomes uid and gid: only who is theirs, or made their user namespace, may
+// read this. A process that cannot be read counts as nothing of it is shared; one that has ended is left out.
+Op<std::string> look_closely(const LookRequest& request);
 // What it says, as it is handed on by a helper.
 std::optional<LookedClosely> parse_look(const Op<std::string>& answer);
 

@@ -46,6 +46,7 @@ MemoryGauge::Verdict MemoryGauge::look(const ServerSum& sum, TimePoint now) {
 
 void MemoryGauge::looked(std::optional<LookedClosely> found, TimePoint now) {
   looking_ = false;
+  pace_.answered(found && found->all);
   next_ = now + kRest * (now - asked_);
   if (found && (found->all || found->bytes > memory_)) closer_ = Closer{most_when_asked_, found->bytes, now};
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "box/init/look_pace.h"
 #include "box/wire/messages.h"
 
 namespace mcpbox::box::init {
@@ -16,7 +17,7 @@ struct ServerSum {
   std::uint64_t tasks = 0;  // processes and threads, those of ours not among them
 };
 
-// What a closer look found; where it could not look at all of it, there is more.
+// What a closer look found; where there was no time to look at all of it, there is more.
 struct LookedClosely {
   std::uint64_t bytes = 0;
   bool all = true;
@@ -45,6 +46,8 @@ class MemoryGauge {
   // Whether it could be beyond its memory soon: half of it is used, or it grew fast.
   bool near() const { return near_; }
   std::uint64_t last() const { return last_; }
+  // That a closer look may take now.
+  LookPace::Time look_time() const { return pace_.time(); }
 
   static constexpr std::chrono::milliseconds kFull{500}, kAgain{1000}, kCloser{2000};
   static constexpr int kRest = 10;
@@ -59,6 +62,7 @@ class MemoryGauge {
   std::uint64_t last_ = 0;
   bool near_ = false;
   bool looking_ = false;
+  LookPace pace_;
   std::uint64_t most_when_asked_ = 0;
   TimePoint asked_, next_;  // the last closer look, and when there may be another
   std::optional<Closer> closer_;

@@ -45,19 +45,22 @@ std::optional<std::size_t> furthest(const std::vector<ServerMemory>& servers, co
   return found;
 }
 
-// Whom the kernel is to take first: who is furthest above its part by what is known, else who was seen to be able to
-// have most of what nobody is seen to have.
-std::optional<uid_t> suspect_of(const std::vector<ServerMemory>& servers, const std::vector<std::uint64_t>& parts,
-                                std::uint64_t unseen, std::uint64_t slack) {
-  std::optional<uid_t> found;
-  std::uint64_t furthest = 0, hidden = unseen / 2;
+// Whom the kernel is to take first: who is above its part by what is known, the furthest first, else who was seen to be
+// able to have most of what nobody is seen to have.
+std::vector<uid_t> suspects_of(const std::vector<ServerMemory>& servers, const std::vector<std::uint64_t>& parts,
+                               std::uint64_t unseen, std::uint64_t slack) {
+  std::vector<std::pair<std::uint64_t, uid_t>> above;
   for (std::size_t i = 0; i < servers.size(); ++i) {
-    const std::uint64_t above = left_of(servers[i].most + std::min(servers[i].evidence, unseen), parts[i]);
-    if (above > furthest) found = servers[i].uid, furthest = above;
+    const std::uint64_t by = left_of(servers[i].most + std::min(servers[i].evidence, unseen), parts[i]);
+    if (by > 0) above.emplace_back(by, servers[i].uid);
   }
-  if (found || unseen <= slack) return found;
+  std::sort(above.rbegin(), above.rend());
+  std::vector<uid_t> found;
+  for (const auto& [by, uid] : above) found.push_back(uid);
+  if (!found.empty() || unseen <= slack) return found;
+  std::uint64_t hidden = unseen / 2;
   for (const ServerMemory& server : servers) {
-    if (server.evidence > hidden) found = server.uid, hidden = server.evidence;
+    if (server.evidence > hidden) found = {server.uid}, hidden = server.evidence;
   }
   return found;
 }
@@ -94,7 +97,7 @@ SandboxGauge::Verdict SandboxGauge::look(const std::vector<ServerMemory>& server
   const std::uint64_t total = use.measured ? left_of(use.used, kOurs) : use.used;
   const std::uint64_t unseen = left_of(total, most);
   const std::vector<Range> ranges = ranges_of(servers, use.measured ? total : use.sure, total);
-  verdict.suspect = suspect_of(servers, parts, unseen, slack_of(use));
+  verdict.suspects = suspects_of(servers, parts, unseen, slack_of(use));
   for (std::size_t i = 0; i < servers.size(); ++i) {
     // One that was looked at: what it has for all that is seen.
     const std::uint64_t seen = servers[i].most + std::min(servers[i].evidence, unseen);

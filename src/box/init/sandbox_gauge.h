@@ -55,7 +55,7 @@ class SandboxGauge {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
   struct Verdict {
-    std::optional<uid_t> suspect;  // if the kernel is faster, it is to take this one
+    std::vector<uid_t> suspects;  // if the kernel is faster, it is to take one of these, the first one first
     std::optional<std::pair<uid_t, wire::PassedLimit>> end;
     std::vector<std::pair<uid_t, std::uint64_t>> above;  // their parts, as far as is seen, with what they have
     std::vector<uid_t> look;                             // closely

@@ -19,8 +19,19 @@ std::uint64_t servers_part(std::uint64_t ceiling) {
 
 }  // namespace
 
+SandboxWatch::Known& SandboxWatch::known_of(uid_t uid) {
+  // Where the kernel counts, it also ends somebody, and could be faster.
+  const auto first = measured_ ? LookPace::kHurried : LookPace::kUsual;
+  return known_.try_emplace(uid, Known{std::nullopt, LookPace(first), false, false, 0, {}, {}}).first->second;
+}
+
+LookPace::Time SandboxWatch::look_time(uid_t uid) const {
+  const auto found = known_.find(uid);
+  return found == known_.end() ? LookPace::kUsual : found->second.pace.time();
+}
+
 ServerMemory SandboxWatch::memory_of(const Seen& server, bool measured, bool hint, TimePoint now) {
-  Known& known = known_[server.uid];
+  Known& known = known_of(server.uid);
   ServerMemory out;
   out.uid = server.uid;
   out.limit = server.limit;
@@ -70,10 +81,10 @@ SandboxWatch::Round SandboxWatch::round(const std::vector<Seen>& servers, TimePo
   matters_ = SandboxGauge::matters(use);
   measured_ = use.measured;
   if (use.measured && !matters_) {
-    above_.clear();
+    note_above({}, now);
     // As nearly always: nobody's memory has to be known.
     (void)gauge_.look({}, use, now);
-    choose_preferred(std::nullopt, now, round);
+    choose_turns({}, now, round);
     return round;
   }
   if (hint < kLeastHint) hint = 0;
@@ -95,14 +106,14 @@ SandboxWatch::Round SandboxWatch::round(const std::vector<Seen>& servers, TimePo
   SandboxGauge::Verdict verdict = gauge_.look(known, use, now);
   all_ = use.all;
   for (const uid_t uid : verdict.look) {
-    Known& asked = known_[uid];
+    Known& asked = known_of(uid);
     asked.looking = true;
     asked.asked = now;
     for (const Seen& server : servers) asked.most = server.uid == uid ? server.sum.most : asked.most;
   }
   round.closely = std::move(verdict.look);
-  above_ = {verdict.above.begin(), verdict.above.end()};
-  choose_preferred(verdict.suspect, now, round);
+  note_above(verdict.above, now);
+  choose_turns(verdict.suspects, now, round);
   if (verdict.end) ending(verdict.end->first);
   round.end = verdict.end;
   if (verdict.doubt) {
@@ -114,18 +125,35 @@ SandboxWatch::Round SandboxWatch::round(const std::vector<Seen>& servers, TimePo
   return round;
 }
 
-void SandboxWatch::choose_preferred(std::optional<uid_t> suspect, TimePoint now, Round& round) {
-  const bool other = suspect != preferred_;
-  if (other) round.release = preferred_;
-  // Those that it starts inherit it; only who was between two looks does not have it.
-  if (suspect && (other || now - preferred_at_ >= kPreferAgain)) round.prefer = suspect, preferred_at_ = now;
-  preferred_ = suspect;
+// Who is early or first is told again after a time only: those that it starts inherit it, only who was between two
+// looks does not have it, and two that are first by turns must not cost us a round each.
+void SandboxWatch::choose_turns(const std::vector<uid_t>& suspects, TimePoint now, Round& round) {
+  std::erase_if(turns_, [&](const auto& each) {
+    const bool other = std::find(suspects.begin(), suspects.end(), each.first) == suspects.end();
+    if (other) round.turns.emplace_back(each.first, KernelTurn::kUsual);
+    return other;
+  });
+  for (std::size_t i = 0; i < suspects.size(); ++i) {
+    const auto [found, fresh] = turns_.try_emplace(suspects[i]);
+    if (!fresh && now - found->second.told < kTurnAgain) continue;
+    found->second = {i == 0 ? KernelTurn::kFirst : KernelTurn::kEarly, now};
+    round.turns.emplace_back(suspects[i], found->second.turn);
+  }
+}
+
+void SandboxWatch::note_above(const std::vector<std::pair<uid_t, std::uint64_t>>& above, TimePoint now) {
+  std::erase_if(above_, [&](const auto& each) { return now - each.second.when >= kRecent; });
+  for (const auto& [uid, bytes] : above) {
+    Above& known = above_[uid];
+    known = {std::max(known.bytes, bytes), now};
+  }
 }
 
 void SandboxWatch::looked(uid_t uid, const std::optional<LookedClosely>& found, TimePoint now) {
   const auto known = known_.find(uid);
   if (known == known_.end()) return;
   known->second.looking = false;
+  known->second.pace.answered(found && found->all);
   known->second.next = now + kLookRest * (now - known->second.asked);
   if (found) known->second.look = Look{known->second.most, unseen_, *found, now};
 }
@@ -133,7 +161,7 @@ void SandboxWatch::looked(uid_t uid, const std::optional<LookedClosely>& found, 
 std::optional<wire::PassedLimit> SandboxWatch::above(uid_t uid) const {
   const auto found = above_.find(uid);
   if (found == above_.end()) return std::nullopt;
-  return wire::PassedLimit{wire::LimitKind::kSandboxMemory, all_, found->second};
+  return wire::PassedLimit{wire::LimitKind::kSandboxMemory, all_, found->second.bytes};
 }
 
 }  // namespace mcpbox::box::init

@@ -36,8 +36,8 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
       accountant_(loop_, Accountant::Links{
                              [this](LookRequest request, auto done) { look_at(std::move(request), std::move(done)); },
                              [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); },
-                             [this](uid_t uid, gid_t gid, std::vector<pid_t> pids, bool first) {
-                               prefer(uid, gid, std::move(pids), first);
+                             [this](uid_t uid, gid_t gid, std::vector<pid_t> pids, KernelTurn turn) {
+                               tell_turn(uid, gid, std::move(pids), turn);
                              },
                              [this](uid_t uid) { return table_.held_by(uid); }, options_.groups.memory_directory()}),
       disks_(loop_, [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),

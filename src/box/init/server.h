@@ -57,8 +57,8 @@ class Server {
   void spawn(Origin origin, const wire::Spawn& request, std::vector<UniqueFd> fds);
   void kill_uid(Origin origin, const wire::KillUid& request);
   void look_at(LookRequest request, std::function<void(std::optional<LookedClosely>)> done);
-  // Whether the kernel is to take its processes first when memory is short.
-  void prefer(uid_t uid, gid_t gid, std::vector<pid_t> pids, bool first);
+  // When the kernel is to take its processes if memory is short.
+  void tell_turn(uid_t uid, gid_t gid, std::vector<pid_t> pids, KernelTurn turn);
   // A server uses more than it may.
   void end_server(uid_t uid, const wire::PassedLimit& limit);
   void end_all_of(uid_t uid);

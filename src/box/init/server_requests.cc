@@ -23,8 +23,8 @@ using std::chrono::milliseconds;
 
 // Longer than any caller waits; a helper that is still at it then hangs on something.
 constexpr milliseconds kFileTime = std::chrono::minutes(2);
-constexpr milliseconds kLookTime{1000}, kHurriedLookTime{300};
-constexpr int kFirstToEnd = 1000;
+constexpr milliseconds kTurnTime{1000};
+constexpr int kFirstToEnd = 1000;                     // the most that proc_pid_oom_score_adj(5) has
 constexpr milliseconds kEndTime{5000}, kEndPause{2};  // of who passed a limit
 constexpr milliseconds kTreeTime = std::chrono::minutes(15);
 
@@ -139,22 +139,23 @@ void Server::kill_uid(Origin origin, const wire::KillUid& request) {
 }
 
 void Server::look_at(LookRequest request, std::function<void(std::optional<LookedClosely>)> done) {
-  auto work = [request = std::move(request)](const Answer& answer) {
-    const milliseconds limit = request.hurry ? kHurriedLookTime : kLookTime;
-    answer(look_closely(request, EventLoop::Clock::now() + limit));
-  };
-  // Twice the time: one process alone may take long.
-  helpers_.start(std::move(work), {}, 2 * kLookTime,
+  // Twice the time, and a little: one process alone may take long.
+  const milliseconds limit = 2 * request.time + kTurnTime;
+  auto work = [request = std::move(request)](const Answer& answer) { answer(look_closely(request)); };
+  helpers_.start(std::move(work), {}, limit,
                  [done = std::move(done)](const Op<std::string>& result) { done(parse_look(result)); });
 }
 
-void Server::prefer(uid_t uid, gid_t gid, std::vector<pid_t> pids, bool first) {
-  const int score = first ? kFirstToEnd : table_.oom_score(uid);
+void Server::tell_turn(uid_t uid, gid_t gid, std::vector<pid_t> pids, KernelTurn turn) {
+  const int usual = table_.oom_score(uid);
+  // A quarter of the sandbox and more lies between two turns.
+  const int early = (usual + kFirstToEnd) / 2;
+  const int score = turn == KernelTurn::kUsual ? usual : turn == KernelTurn::kEarly ? early : kFirstToEnd;
   auto work = [uid, gid, score, pids = std::move(pids)](const Answer& answer) {
     set_oom_scores(uid, gid, pids, score);
     answer(std::string());
   };
-  helpers_.start(std::move(work), {}, kLookTime, [](const Op<std::string>&) {});
+  helpers_.start(std::move(work), {}, kTurnTime, [](const Op<std::string>&) {});
 }
 
 void Server::end_server(uid_t uid, const wire::PassedLimit& limit) {

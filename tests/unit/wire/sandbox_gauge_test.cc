@@ -1,10 +1,12 @@
 #include "box/init/sandbox_gauge.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include "box/init/close_look.h"
 #include "box/init/hidden_memory.h"
 #include "box/init/sandbox_memory.h"
+#include "box/init/sandbox_watch.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -53,8 +55,8 @@ TEST_F(Sandbox, has_equal_parts_for_who_names_none_of_what_others_have_not_named
 TEST_F(Sandbox, ends_nobody_before_it_is_full) {
   const auto verdict = look({unnamed(1100, 1100), unnamed(90, 90)}, 1190);
   EXPECT_FALSE(verdict.end);
-  EXPECT_EQ(verdict.suspect, kFirst);
-  EXPECT_FALSE(look({unnamed(500, 500), unnamed(90, 90)}, 590).suspect);
+  EXPECT_EQ(verdict.suspects, std::vector<uid_t>{kFirst});
+  EXPECT_TRUE(look({unnamed(500, 500), unnamed(90, 90)}, 590).suspects.empty());
 }
 
 TEST_F(Sandbox, bounds_its_servers_before_the_kernel_does) {
@@ -116,11 +118,16 @@ TEST_F(Sandbox, finds_who_shows_nothing_when_nobody_else_can_have_it) {
 
 TEST_F(Sandbox, lets_the_kernel_take_first_who_can_have_what_nobody_is_seen_to_have) {
   auto hides = unnamed(10, 10, 400), neighbour = unnamed(75, 75, 3);
-  EXPECT_FALSE(look({hides, neighbour}, 700).suspect) << "nobody has looked";
+  EXPECT_TRUE(look({hides, neighbour}, 700).suspects.empty()) << "nobody has looked";
   hides.evidence = 390 * kMiB;
   neighbour.evidence = 3 * kMiB;
-  EXPECT_EQ(look({neighbour, hides}, 700).suspect, kFirst + 1);
+  EXPECT_EQ(look({neighbour, hides}, 700).suspects, std::vector<uid_t>{kFirst + 1});
   EXPECT_TRUE(look({neighbour, hides}, 700).above.empty()) << "of nobody it is known for certain";
+}
+
+TEST_F(Sandbox, lets_the_kernel_take_all_who_are_above_their_parts_before_their_neighbours) {
+  const auto verdict = look({unnamed(450, 450), unnamed(60, 60), unnamed(500, 500)}, 1010);
+  EXPECT_EQ(verdict.suspects, (std::vector<uid_t>{kFirst + 2, kFirst}));
 }
 
 TEST_F(Sandbox, ends_nobody_in_doubt_and_says_so_once) {
@@ -160,7 +167,7 @@ TEST_F(Sandbox, counts_what_it_sees_where_the_kernel_says_nothing) {
   const auto shared = look({unnamed(10, 700), unnamed(10, 700), unnamed(60, 60)}, 1460);
   EXPECT_EQ(shared.look.size(), 2u);
   EXPECT_FALSE(shared.end);
-  EXPECT_FALSE(look({unnamed(300, 300), unnamed(200, 200), unnamed(60, 60)}, 560).suspect);
+  EXPECT_TRUE(look({unnamed(300, 300), unnamed(200, 200), unnamed(60, 60)}, 560).suspects.empty());
   use.sure = 1350 * kMiB;
   const auto verdict = look({unnamed(650, 650), unnamed(640, 640), unnamed(60, 60)}, 1350);
   ASSERT_TRUE(verdict.end);
@@ -215,6 +222,60 @@ TEST(CloseLook, says_what_can_be_hidden) {
   EXPECT_TRUE(found->hidden_all);
   EXPECT_FALSE(parse_look(Op<std::string>("100 50"))->hidden_all);
   EXPECT_FALSE(parse_look(Op<std::string>("100+"))->hidden);
+  const auto cut_off = parse_look(Op<std::string>("100+ 50"));
+  EXPECT_FALSE(cut_off->all);
+  EXPECT_EQ(cut_off->hidden, 50u);
+  EXPECT_FALSE(cut_off->hidden_all);
+}
+
+TEST(LookPace, gives_more_time_to_who_cannot_be_looked_at_in_it) {
+  LookPace pace(LookPace::kHurried);
+  EXPECT_EQ(pace.time(), 300ms);
+  pace.answered(false);
+  pace.answered(false);
+  EXPECT_EQ(pace.time(), 1200ms);
+  pace.answered(true);
+  EXPECT_EQ(pace.time(), 600ms);
+  for (int i = 0; i < 20; ++i) pace.answered(false);
+  EXPECT_EQ(pace.time(), LookPace::kLongest);
+  for (int i = 0; i < 20; ++i) pace.answered(true);
+  EXPECT_EQ(pace.time(), 300ms);
+}
+
+// Nothing is measured: what servers are seen to have is all there is. 1,200 MiB for three of them.
+struct Watch : testing::Test {
+  SandboxWatch::Round round(std::uint64_t first, std::uint64_t second) {
+    std::vector<SandboxWatch::Seen> seen;
+    for (const std::uint64_t bytes : {first * kMiB, second * kMiB, 60 * kMiB}) {
+      seen.push_back({kFirst + static_cast<uid_t>(seen.size()), 0, 1200 * kMiB, false, {bytes, bytes, 1}, 0});
+    }
+    return watch.round(seen, now += 100ms);
+  }
+
+  // A directory without such files.
+  UniqueFd nowhere{::open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  SandboxWatch watch{nowhere.get(), [](uid_t) { return std::nullopt; }};
+  SandboxWatch::TimePoint now{};
+};
+using Turns = std::vector<std::pair<uid_t, KernelTurn>>;
+
+TEST_F(Watch, tells_the_kernel_of_all_who_are_above_and_again_only_after_a_time) {
+  EXPECT_EQ(round(450, 500).turns, (Turns{{kFirst + 1, KernelTurn::kFirst}, {kFirst, KernelTurn::kEarly}}));
+  EXPECT_EQ(round(510, 500).turns, Turns{}) << "which changes too often";
+  now += 500ms;
+  EXPECT_EQ(round(510, 500).turns, (Turns{{kFirst, KernelTurn::kFirst}, {kFirst + 1, KernelTurn::kEarly}}));
+  EXPECT_EQ(round(510, 300).turns, (Turns{{kFirst + 1, KernelTurn::kUsual}}));
+}
+
+TEST_F(Watch, remembers_who_was_above_when_the_kernel_has_taken_most_of_it) {
+  (void)round(700, 90);
+  (void)round(40, 90);
+  ASSERT_TRUE(watch.above(kFirst));
+  EXPECT_EQ(watch.above(kFirst)->use, 700 * kMiB);
+  EXPECT_FALSE(watch.above(kFirst + 1));
+  now += 5s;
+  (void)round(40, 90);
+  EXPECT_FALSE(watch.above(kFirst)) << "too long ago";
 }
 
 }  // namespace

@@ -149,6 +149,9 @@ void Accountant::count(pid_t pid) {
   if (read && !read_status_of(pid, known)) known.uid = 0;
   const auto server = watched_.find(known.uid);
   if (known.uid == 0 || server == watched_.end()) return;
+  // One of ours grows by nothing that the server does. Whether it still is one is looked at as often as its status is.
+  if (read) known.ours = std::ranges::find(server->second.ours, pid) != server->second.ours.end();
+  if (known.ours) return;
   UniqueFd now;  // closed again
   if (!known.pages) (known_.size() < most_open_ ? known.pages : now) = open_pages(proc_.get(), pid);
   ProcPages pages;
@@ -182,7 +185,7 @@ void Accountant::ask_closely(uid_t uid, For whom) {
   std::sort(sizes.rbegin(), sizes.rend());
   for (const auto& [size, pid] : sizes) {
     // One of ours hides nothing, and cannot be read by the server's user.
-    const bool own = std::find(server.ours.begin(), server.ours.end(), pid) != server.ours.end();
+    const bool own = std::ranges::find(server.ours, pid) != server.ours.end();
     if (!own || whom == For::kServer) request.pids.push_back(pid);
   }
   for (const UniqueFd& fd : server.memory) {
@@ -236,7 +239,6 @@ void Accountant::finish_round() {
     server.shared += files;
     server.sum.most += files;
     server.sum.least = std::max(server.sum.least, files);  // perhaps it is they that are mapped
-    server.sum.tasks -= std::min<std::uint64_t>(server.sum.tasks, server.ours.size());
     const MemoryGauge::Verdict verdict = server.gauge.look(server.sum, now);
     if (verdict.passed) passed.emplace_back(uid, *verdict.passed);
     if (verdict.look_closely) closely.push_back(uid);

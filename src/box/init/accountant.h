@@ -69,6 +69,7 @@ class Accountant {
   };
   struct Known {
     uid_t uid = 0;   // 0: not of a server, as far as was seen
+    bool ours = false;
     UniqueFd pages;  // its statm, as long as not too many are open
     std::uint64_t round = 0;
     std::uint64_t shared_pages = 0;                   // when its status was read

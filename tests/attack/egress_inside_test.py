@@ -1,0 +1,88 @@
+"""What got through the egress proxy, asked for from inside of a sandbox, by way of the relay that servers have there."""
+import json
+import pathlib
+import unittest
+
+from engine import address
+from program import Home, until
+
+SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
+ASK = """
+import base64, os, socket, time, urllib.parse
+def credential():
+    login = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
+    return base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
+def ask(request, headers="", login=None):
+    place = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
+    with socket.create_connection((place.hostname, place.port), 30) as link:
+        link.sendall(f"{request} HTTP/1.1\\r\\nHost: x.test\\r\\nProxy-Authorization: Basic {login or credential()}\\r\\n"
+                     f"{headers}\\r\\n".encode())
+        return link.recv(4096).decode(errors="replace")
+"""
+LOUD = """
+asked, end = 0, time.monotonic() + 3
+while time.monotonic() < end:
+    ask(f"CONNECT e{asked // 2 % 1000}.test:443")
+    asked += 1
+print(asked)
+"""
+
+
+class Inside(unittest.TestCase):
+    def setUp(self):
+        self.home = Home()
+        self.addCleanup(self.home.close)
+
+    def start(self, isolation):
+        server = {"command": "python3", "args": ["-u", "-c", SOURCE],
+                  "box": {"isolation": isolation, "network": {"allow": ["a.test"]}}}
+        self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in ("one", "two")}}))
+        self.home.serve(engine=address())
+        until(self.home.answers, "the daemon answers")
+        for name in "one", "two":
+            until(lambda: self.home.run("call", name, "py", "code=1").returncode == 0, f"{name} answers", 60)
+
+    def py(self, server, code):
+        ended = self.home.run("call", server, "py", "--json", json.dumps({"code": ASK + code}), "--format", "json")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        return json.loads(ended.stdout)["content"][0]["text"].strip()
+
+    def log(self):
+        lines = []
+        for file in sorted((self.home.root / "state").rglob("*.jsonl*")):
+            lines += [json.loads(line) for line in file.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if "host" in line]
+
+    def test_refusals_of_one_server_leave_room_for_the_lines_of_others(self):
+        self.start("shared")
+        self.assertIn("403", self.py("two", "print(ask('CONNECT quiet.test:443'))"))
+        asked = int(self.py("one", LOUD))
+        self.assertGreater(asked, 300)
+        self.assertIn("403", self.py("two", "print(ask('CONNECT late.test:443'))"))
+        until(lambda: {"quiet.test", "late.test"} <= {line["host"] for line in self.log()}, "the neighbour's lines")
+        self.assertLess(len([line for line in self.log() if line["server"] == "one"]), 500)
+
+    def test_trace_and_max_forwards_zero_end_at_the_proxy(self):
+        self.start("shared")
+        for request, headers, status in (("TRACE http://a.test/", "", 405), ("OPTIONS http://a.test/",
+                                                                            "Max-Forwards: 0\\r\\n", 200)):
+            answer = self.py("one", f'print(ask("{request}", "{headers}"))')
+            self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), answer)
+            self.assertNotIn("Proxy-Authorization", answer)
+
+    def test_a_credential_is_worth_nothing_from_another_sandbox(self):
+        self.start("dedicated")
+        login = self.py("two", "print(credential())")
+        self.assertIn(" 403 ", self.py("two", f"print(ask('CONNECT evil.test:443', login={login!r}))"), "its own does")
+        answer = self.py("one", f"print(ask('CONNECT evil.test:443', login={login!r}))")
+        self.assertTrue(answer.startswith("HTTP/1.1 407 ") or not answer, answer)
+
+    def test_nor_from_a_neighbour_in_the_same_sandbox(self):
+        self.start("shared")
+        login = self.py("two", "print(credential())")
+        answer = self.py("one", f"print(ask('CONNECT evil.test:443', login={login!r}))")
+        self.assertTrue(answer.startswith("HTTP/1.1 407 ") or not answer, answer)
+
+
+if __name__ == "__main__":
+    unittest.main()

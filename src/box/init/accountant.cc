@@ -73,6 +73,9 @@ void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits
   const auto [found, fresh] = watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0});
   found->second.serial = ++serial_;
   found->second.limits = limits;
+  // Of a start that is over nobody can remove anything any more; it goes when that is forgotten.
+  found->second.memory.clear();
+  found->second.ours.clear();
   if (ours != 0) found->second.ours.push_back(ours);
   sandbox_.forget(uid);
   if (!fresh) {

@@ -130,7 +130,8 @@ bool Glob::add_set(std::string_view pattern, std::size_t& at) {
 }
 
 // All positions of the pattern that the text read so far can have reached, advanced byte by byte: no backtracking.
-bool Glob::matches(std::string_view text) const {
+bool Glob::matches(std::string_view text, std::uint64_t& steps) const {
+  ++steps;
   if (malformed_ || text.size() < prefix_.size() + suffix_.size() || !text.starts_with(prefix_) ||
       !text.ends_with(suffix_))
     return false;
@@ -151,6 +152,7 @@ bool Glob::matches(std::string_view text) const {
   settle(now);
   for (char c : text) {
     auto byte = static_cast<unsigned char>(c);
+    steps += count;
     std::fill(next.begin(), next.end(), 0);
     for (std::size_t i = 0; i < count; ++i) {
       if (now[i] == 0) continue;
@@ -211,13 +213,13 @@ IgnoreRules::IgnoreRules(std::string_view text) {
   }
 }
 
-std::optional<bool> IgnoreRules::decide(std::string_view path, bool is_directory) const {
+std::optional<bool> IgnoreRules::decide(std::string_view path, bool is_directory, std::uint64_t& steps) const {
   std::size_t slash = path.rfind('/');
   std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
   for (std::size_t i = rules_.size(); i-- > 0;) {
     const Rule& rule = rules_[i];
     if (rule.directories_only && !is_directory) continue;
-    if (rule.glob.matches(rule.base_name ? name : path)) return !rule.negated;
+    if (rule.glob.matches(rule.base_name ? name : path, steps)) return !rule.negated;
   }
   return std::nullopt;
 }

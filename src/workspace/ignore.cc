@@ -85,6 +85,14 @@ Glob::Glob(std::string_view pattern, bool path_mode) : path_mode_(path_mode) {
   if (wild == tokens_.end()) return;
   for (auto token = tokens_.rbegin(); is_byte(*token); ++token)
     suffix_.insert(suffix_.begin(), static_cast<char>(token->byte));
+  std::string run;
+  for (const Token& token : tokens_) {
+    if (is_byte(token))
+      run += static_cast<char>(token.byte);
+    else
+      run.clear();
+    if (run.size() > part_.size()) part_ = run;
+  }
 }
 
 // Reads the class whose '[' is before `at`; false when it is malformed.
@@ -133,7 +141,7 @@ bool Glob::add_set(std::string_view pattern, std::size_t& at) {
 bool Glob::matches(std::string_view text, std::uint64_t& steps) const {
   ++steps;
   if (malformed_ || text.size() < prefix_.size() + suffix_.size() || !text.starts_with(prefix_) ||
-      !text.ends_with(suffix_))
+      !text.ends_with(suffix_) || text.find(part_) == std::string_view::npos)
     return false;
   const std::size_t count = tokens_.size();
   if (prefix_.size() == count) return text.size() == count;

@@ -38,9 +38,11 @@ class Glob {
   bool add_set(std::string_view pattern, std::size_t& at);
 
   std::vector<Token> tokens_;
-  // The bytes at which it must begin and end: most names fail here, without a run of the automaton.
+  // The bytes at which it must begin and end, and those that must be somewhere: most names fail here, without a run of
+  // the automaton.
   std::string prefix_;
   std::string suffix_;
+  std::string part_;
   std::vector<std::bitset<256>> sets_;
   bool path_mode_;
   bool malformed_ = false;

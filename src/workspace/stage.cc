@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::string_view kIgnoreFile = ".mcpboxignore";
 constexpr std::size_t kMaxPath = 4096;
-constexpr std::uint64_t kMaxIgnoreSteps = 1'000'000'000;  // of all comparisons; a few seconds
+constexpr std::uint64_t kMaxIgnoreSteps = 500'000'000;  // of all comparisons; about two seconds
 constexpr std::size_t kMaxReported = 200;
 constexpr std::size_t kMaxNamed = 8;
 constexpr unsigned kMaxDepth = 63;  // one descriptor is open for each level; a stage path has at most 64 components

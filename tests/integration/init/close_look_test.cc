@@ -134,7 +134,8 @@ TEST_F(CloseLook, is_out_of_reach_for_whom_it_looks_at) {
     rlimit nothing{0, 0};
     if (::prlimit(looking, RLIMIT_CPU, &nothing, nullptr) == 0) hits |= 16;
     cpu_set_t processor;
-    CPU_ZERO(&processor), CPU_SET(0, &processor);
+    CPU_ZERO(&processor);
+    CPU_SET(0, &processor);
     if (::sched_setaffinity(looking, sizeof processor, &processor) == 0) hits |= 32;
     ::_exit(hits);
   }

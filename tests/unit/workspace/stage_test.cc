@@ -445,7 +445,7 @@ TEST_F(Stage, gives_up_on_ignore_files_that_take_too_long) {
   for (int i = 0; i < 1500; ++i) text += slow + "/**/b\n";
   tree_.file("p/.mcpboxignore", text);
   const std::string name(200, 'a');
-  for (int i = 0; i < 100; ++i) tree_.file("p/" + name + std::to_string(i) + "/b" + name, "");
+  for (int i = 0; i < 100; ++i) tree_.file("p/" + name + std::to_string(i) + "/cb", "");
   const auto report = stage();
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code(), Code::kResourceExhausted);
@@ -457,7 +457,7 @@ TEST_F(Stage, takes_the_time_for_many_patterns_and_names) {
   for (int i = 0; i < 300; ++i) text += "*generated" + std::to_string(i) + "*\n**/build" + std::to_string(i) + "/**\n";
   tree_.file("p/.mcpboxignore", text);
   for (int i = 0; i < 1000; ++i) tree_.file("p/src/module" + std::to_string(i % 10) + "/file" + std::to_string(i), "");
-  ASSERT_THAT(stage(), ::mcpbox::test::succeeds());
+  EXPECT_TRUE(stage());
 }
 
 TEST_F(Stage, ends_when_told_to_stop) {

@@ -140,7 +140,7 @@ Op<std::string> look_closely(const LookRequest& request) {
     if (request.hidden) hidden.process(proc.get(), pid);
   }
   if (cut_off) hidden.give_up();
-  const std::string bytes = std::to_string(all) + (cut_off ? "+" : "");
+  std::string bytes = std::to_string(all) + (cut_off ? "+" : "");
   if (!request.hidden) return bytes;
   return bytes + " " + std::to_string(hidden.bytes(shared)) + (hidden.known() ? "." : "");
 }

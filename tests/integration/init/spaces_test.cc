@@ -133,9 +133,11 @@ TEST_F(InitSpaces, end_with_everything_in_them) {
 // Nobody can remove anything there any more.
 TEST_F(InitSpaces, count_no_memory_files_of_a_start_that_is_over) {
   const auto filling = [](std::string id) {
-    auto what = python(std::move(id),
-                       "import time\nopen('/tmp/x','wb').write(b'x'*(40<<20))\nprint('filled')\n"
-                       "time.sleep(2)\nprint('alive')\ntime.sleep(100)");
+    auto what =
+        python(std::move(id),
+               "import time\nfile=open('/tmp/x','wb')\nfor _ in range(40): file.write(b'x'*(1<<20))\nfile.flush()\n"
+               "print('filled')\n"
+               "time.sleep(2)\nprint('alive')\ntime.sleep(100)");
     what.server.memory_bytes = 72 << 20;
     return what;
   };

@@ -1,27 +1,45 @@
 #include "base/log.h"
 
 #include <fmt/chrono.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <ctime>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <string_view>
 
+#include "base/log_sink.h"
 #include "base/secrets.h"
 #include "base/text.h"
 
 namespace mcpbox::log {
 namespace {
 
+// The daemon has one loop: it must not wait until somebody reads what it says.
+class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& record) override {
+    spdlog::memory_buf_t text;
+    formatter_->format(record, text);
+    out_.line({text.data(), text.size()});
+  }
+  void flush_() override {}
+
+ private:
+  LineSink out_{STDERR_FILENO};
+};
+
 struct State {
   std::atomic<Level> level{Level::kWarning};
   std::atomic<Format> format{Format::kText};
   std::shared_ptr<spdlog::logger> logger;
 
-  State() : logger(std::make_shared<spdlog::logger>("mcpbox", std::make_shared<spdlog::sinks::stderr_sink_mt>())) {
+  State() : logger(std::make_shared<spdlog::logger>("mcpbox", std::make_shared<StderrSink>())) {
     // The record is made here, with escaping; spdlog's pattern would let a message break out of its JSON string.
     logger->set_pattern("%v");
     logger->set_level(spdlog::level::trace);

@@ -17,6 +17,7 @@ bool enabled(Level level);
 
 // `subject` is the server or part that the line is about ("everything", "engine"). Text from outside must have gone
 // through printable() or be passed as such; write() escapes control characters once more, and hides secrets.
+// Never waits longer than a moment: while nobody reads stderr lines are left out (log_sink.h).
 void write(Level level, std::string_view subject, std::string_view message);
 
 template <class... Args>

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "box/wire/hidden_files.h"
+
 namespace mcpbox::box {
 namespace {
 
@@ -44,9 +46,19 @@ LimitWords words_of(LimitKind which) {
   return {"", "", ""};
 }
 
+bool hides_files(const PassedLimit& limit) {
+  return limit.which == LimitKind::kFiles && limit.use >= wire::kHiddenFiles;
+}
+
 }  // namespace
 
 std::string ProcessExit::describe() const {
+  if (hides_files(limit)) {
+    return fmt::format(
+        "it has a folder in which nobody can count, below {} others in each other or closed to its own user; its limit "
+        "is {} files (box.max_files, --max-files)",
+        wire::kMaxFolderDepth, grouped(limit.bound));
+  }
   if (limit.which == LimitKind::kFloor) {
     return fmt::format("the disk was about to be full ({} MiB have to stay free), and it wrote most: {} MiB lately",
                        mib(limit.bound, false), mib(limit.use, true));
@@ -78,6 +90,7 @@ std::string ProcessExit::advice() const {
     return "name what it needs as its box.memory_mb, give it a sandbox of its own (isolation: dedicated), or raise "
            "box.limits.memory_mb";
   }
+  if (hides_files(limit)) return "find out what makes such folders";
   return fmt::format("raise the limit if it needs more, or {}", words_of(limit.which).advice);
 }
 

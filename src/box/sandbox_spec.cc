@@ -31,10 +31,8 @@ Result<void> check_mount(const Mount& mount) {
       if (!is_normal_path(mount.source)) return invalid(where + ": the source must be an absolute, normal host path");
       break;
     case Mount::Kind::kVolume:
-      if (mount.source.empty() || mount.source.size() > 128 || mount.source[0] == '.' || mount.source[0] == '-' ||
-          !all_of(mount.source, "_.-")) {
+      if (!is_volume_name(mount.source))
         return invalid(where + ": the volume's name may hold a-z, 0-9, '_', '.' and '-' (at most 128)");
-      }
       break;
     case Mount::Kind::kScratch:
     case Mount::Kind::kMemory:
@@ -52,6 +50,10 @@ bool is_normal_path(std::string_view path) {
     if (part.empty() || part == "." || part == "..") return false;
   }
   return true;
+}
+
+bool is_volume_name(std::string_view name) {
+  return !name.empty() && name.size() <= 128 && name.front() != '.' && name.front() != '-' && all_of(name, "_.-");
 }
 
 bool hides_system(std::string_view target) {

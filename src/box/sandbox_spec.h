@@ -21,6 +21,8 @@ bool labels_match(const Labels& wanted, const Labels& found);
 bool is_normal_path(std::string_view path);
 // Mounting over these (/proc, /sys, /dev) would take away what protects the sandbox.
 bool hides_system(std::string_view target);
+// 1 to 128 of a-z, 0-9, '_', '.' and '-', beginning with none of the last two.
+bool is_volume_name(std::string_view name);
 bool is_image_reference(std::string_view text);  // name[:tag][@digest], or sha256:…
 
 }  // namespace mcpbox::box

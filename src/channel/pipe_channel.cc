@@ -9,6 +9,7 @@
 #include <chrono>
 #include <utility>
 
+#include "net/adopt.h"
 #include "net/wait.h"
 
 namespace mcpbox::channel {
@@ -24,11 +25,8 @@ constexpr std::chrono::milliseconds kDropPause{4};  // before each read of a lin
 
 PipeChannel::PipeChannel(asio::any_io_executor executor, UniqueFd to_peer, UniqueFd from_peer, std::size_t max_message)
     : to_peer_(executor), from_peer_(executor), framer_(max_message), buffer_(kRead) {
-  // What throws here leaves the end to its owner.
-  to_peer_.assign(to_peer.get());
-  (void)to_peer.release();
-  from_peer_.assign(from_peer.get());
-  (void)from_peer.release();
+  net::adopt(to_peer_, std::move(to_peer));
+  net::adopt(from_peer_, std::move(from_peer));
 }
 
 Task<Received> PipeChannel::receive() {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
 #include <utility>
 #include <variant>
@@ -33,7 +34,12 @@ Result<std::unique_ptr<channel::Channel>> SandboxConnection::take_channel() {
 
 Task<void> SandboxConnection::read_errors(boost::asio::any_io_executor executor, UniqueFd errors,
                                           provision::ServerLog& log, std::shared_ptr<News> news) {
-  co_await read_stderr(std::move(executor), std::move(errors), log);
+  try {
+    co_await read_stderr(std::move(executor), std::move(errors), log);
+  } catch (const boost::system::system_error& error) {
+    if (error.code() == boost::asio::error::operation_aborted) throw;
+    log.line(provision::LogSource::kMcpbox, "its stderr cannot be read: " + error.code().message());
+  }
   news->errors_ended = true;
   news->changed.notify();
 }

@@ -9,10 +9,12 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
 #include "hosting/flow_budget.h"
+#include "net/adopt.h"
 #include "net/wait.h"
 
 namespace mcpbox::hosting {
@@ -74,7 +76,8 @@ class Intake {
 }  // namespace
 
 Task<void> read_stderr(boost::asio::any_io_executor executor, UniqueFd fd, provision::ServerLog& log) {
-  boost::asio::posix::stream_descriptor stream(executor, fd.release());
+  boost::asio::posix::stream_descriptor stream(executor);
+  net::adopt(stream, std::move(fd));
   std::vector<char> buffer(kRead);
   Intake intake(log);
   for (;;) {

@@ -7,7 +7,6 @@
 
 namespace mcpbox::mcp {
 
-inline constexpr int kInvalidRequest = -32600;
 inline constexpr int kMethodNotFound = -32601;
 inline constexpr int kInternalError = -32603;
 inline constexpr int kServerGone = -32000;  // what the SDKs use for "connection closed"

@@ -12,10 +12,12 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <memory>
+#include <utility>
 
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "net/adopt.h"
 #include "net/wait.h"
 
 namespace mcpbox::net {
@@ -30,7 +32,9 @@ constexpr std::chrono::seconds kPipeGrace{1};
 struct LinePipe {
   LinePipe(asio::any_io_executor executor, UniqueFd fd, std::function<void(std::string_view)> handler,
            std::size_t limit)
-      : descriptor(executor, fd.release()), on_line(std::move(handler)), max_line(limit) {}
+      : descriptor(std::move(executor)), on_line(std::move(handler)), max_line(limit) {
+    adopt(descriptor, std::move(fd));
+  }
 
   void take(std::string_view piece) {
     while (!piece.empty()) {
@@ -162,7 +166,8 @@ Task<bool> wait_for_end(sys::Child& child, std::chrono::steady_clock::time_point
     co_await sleep_for(std::chrono::milliseconds(50));  // no descriptor is left
   }
   if (!copy) co_return child.reap();
-  Descriptor pidfd(executor, copy.release());
+  Descriptor pidfd(executor);
+  adopt(pidfd, std::move(copy));
   asio::steady_timer timer(executor, until);
   // The timer's handler may run a turn of the loop after this has returned.
   const auto waiting = std::make_shared<Descriptor*>(&pidfd);

@@ -4,11 +4,15 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <utility>
+
+#include "net/adopt.h"
 
 namespace mcpbox::net {
 
 Task<void> read_all(boost::asio::any_io_executor executor, UniqueFd fd, std::function<void(std::string_view)> sink) {
-  boost::asio::posix::stream_descriptor stream(executor, fd.release());
+  boost::asio::posix::stream_descriptor stream(executor);
+  adopt(stream, std::move(fd));
   std::vector<char> buffer(64u << 10);
   for (;;) {
     auto [error, size] =

@@ -37,7 +37,6 @@ class ServedExchange final : public HttpExchange {
   // No further request on this connection, which the answer says if it has not begun.
   void close_afterwards() { keep_alive_ = false; }
   bool upgraded() const { return upgraded_.has_value(); }
-  bool answering() const { return state_ != State::kOpen; }
   // An interim answer may be sent: RFC 9110 §15.2 forbids it to HTTP/1.0.
   bool may_ask() const { return state_ == State::kOpen && !reader_.http_1_0(); }
   // When the write that runs now began: it has got stuck if that is long ago.

@@ -85,6 +85,14 @@ Glob::Glob(std::string_view pattern, bool path_mode) : path_mode_(path_mode) {
   if (wild == tokens_.end()) return;
   for (auto token = tokens_.rbegin(); is_byte(*token); ++token)
     suffix_.insert(suffix_.begin(), static_cast<char>(token->byte));
+  std::string run;
+  for (const Token& token : tokens_) {
+    if (is_byte(token))
+      run += static_cast<char>(token.byte);
+    else
+      run.clear();
+    if (run.size() > part_.size()) part_ = run;
+  }
 }
 
 // Reads the class whose '[' is before `at`; false when it is malformed.
@@ -130,9 +138,10 @@ bool Glob::add_set(std::string_view pattern, std::size_t& at) {
 }
 
 // All positions of the pattern that the text read so far can have reached, advanced byte by byte: no backtracking.
-bool Glob::matches(std::string_view text) const {
+bool Glob::matches(std::string_view text, std::uint64_t& steps) const {
+  ++steps;
   if (malformed_ || text.size() < prefix_.size() + suffix_.size() || !text.starts_with(prefix_) ||
-      !text.ends_with(suffix_))
+      !text.ends_with(suffix_) || text.find(part_) == std::string_view::npos)
     return false;
   const std::size_t count = tokens_.size();
   if (prefix_.size() == count) return text.size() == count;
@@ -151,6 +160,7 @@ bool Glob::matches(std::string_view text) const {
   settle(now);
   for (char c : text) {
     auto byte = static_cast<unsigned char>(c);
+    steps += count;
     std::fill(next.begin(), next.end(), 0);
     for (std::size_t i = 0; i < count; ++i) {
       if (now[i] == 0) continue;
@@ -211,13 +221,13 @@ IgnoreRules::IgnoreRules(std::string_view text) {
   }
 }
 
-std::optional<bool> IgnoreRules::decide(std::string_view path, bool is_directory) const {
+std::optional<bool> IgnoreRules::decide(std::string_view path, bool is_directory, std::uint64_t& steps) const {
   std::size_t slash = path.rfind('/');
   std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
   for (std::size_t i = rules_.size(); i-- > 0;) {
     const Rule& rule = rules_[i];
     if (rule.directories_only && !is_directory) continue;
-    if (rule.glob.matches(rule.base_name ? name : path)) return !rule.negated;
+    if (rule.glob.matches(rule.base_name ? name : path, steps)) return !rule.negated;
   }
   return std::nullopt;
 }

@@ -1,10 +1,12 @@
 // Which names of a staged folder stay behind: `.mcpboxignore` files in gitignore syntax, and built-in defaults.
 //
 // The rules are those of gitignore(5), checked against git itself in the tests. The files come from the staged folder,
-// so they are hostile: matching is at most (pattern × path) steps, size and number of patterns are bounded.
+// so they are hostile: matching is at most (pattern × path) steps, which are counted for who has a budget of them; size
+// and number of patterns are bounded.
 #pragma once
 
 #include <bitset>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,7 +21,12 @@ class Glob {
   // `path_mode`: '*', '?' and classes do not match '/', and "**" as a whole component matches any number of components.
   // Malformed globs (unclosed class, trailing backslash) match nothing, as in git.
   Glob(std::string_view pattern, bool path_mode);
-  bool matches(std::string_view text) const;
+  // Adds what it cost to `steps`: about a nanosecond each.
+  bool matches(std::string_view text, std::uint64_t& steps) const;
+  bool matches(std::string_view text) const {
+    std::uint64_t uncounted = 0;
+    return matches(text, uncounted);
+  }
 
  private:
   enum class Kind : unsigned char { kByte, kSet, kStar, kAny, kAnyDirectories };
@@ -31,9 +38,11 @@ class Glob {
   bool add_set(std::string_view pattern, std::size_t& at);
 
   std::vector<Token> tokens_;
-  // The bytes at which it must begin and end: most names fail here, without a run of the automaton.
+  // The bytes at which it must begin and end, and those that must be somewhere: most names fail here, without a run of
+  // the automaton.
   std::string prefix_;
   std::string suffix_;
+  std::string part_;
   std::vector<std::bitset<256>> sets_;
   bool path_mode_;
   bool malformed_ = false;
@@ -50,7 +59,11 @@ class IgnoreRules {
   // What the last matching pattern says about `path`, relative to the directory of the file: true = ignored, false =
   // kept by "!", nullopt = no pattern matches. Parents are not looked at: who walks does not descend into what is
   // ignored.
-  std::optional<bool> decide(std::string_view path, bool is_directory) const;
+  std::optional<bool> decide(std::string_view path, bool is_directory, std::uint64_t& steps) const;
+  std::optional<bool> decide(std::string_view path, bool is_directory) const {
+    std::uint64_t uncounted = 0;
+    return decide(path, is_directory, uncounted);
+  }
   bool empty() const { return rules_.empty(); }
 
  private:

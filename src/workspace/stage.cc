@@ -24,6 +24,7 @@ namespace {
 
 constexpr std::string_view kIgnoreFile = ".mcpboxignore";
 constexpr std::size_t kMaxPath = 4096;
+constexpr std::uint64_t kMaxIgnoreSteps = 500'000'000;  // of all comparisons; about two seconds
 constexpr std::size_t kMaxReported = 200;
 constexpr std::size_t kMaxNamed = 8;
 constexpr unsigned kMaxDepth = 63;  // one descriptor is open for each level; a stage path has at most 64 components
@@ -90,7 +91,7 @@ class Walk {
   Result<void> count(std::uint64_t apparent, std::uint64_t real);
   // `kept`: an ignore file brings it back by name.
   std::optional<std::string> ignored(int path_fd, std::string_view name, const std::string& path, bool is_directory,
-                                     bool& kept) const;
+                                     bool& kept);
   bool is_secret_file(const struct stat& status, const std::string& path);
   bool left_for_its_name(const std::string& name, const std::string& path, bool kept);
   void skip(const std::string& path, std::string reason) {
@@ -108,6 +109,7 @@ class Walk {
   std::set<sys::FileId> secret_files_;
   StageReport report_;
   std::uint64_t real_bytes_ = 0;
+  std::uint64_t ignore_steps_ = 0;
   std::vector<Frame> stack_;
 };
 
@@ -163,14 +165,14 @@ Result<void> Walk::enter(int path_fd, std::string path) {
 
 // The reason why `name` stays behind; nullopt when it goes in.
 std::optional<std::string> Walk::ignored(int path_fd, std::string_view name, const std::string& path, bool is_directory,
-                                         bool& kept) const {
+                                         bool& kept) {
   // The nearest file decides; built-in rules only where none says anything, so "!.git/" brings a default back.
   for (std::size_t i = stack_.size(); i-- > 0;) {
     const Frame& frame = stack_[i];
     if (!frame.ignore) continue;
     std::string_view below =
         frame.path.empty() ? std::string_view(path) : std::string_view(path).substr(frame.path.size() + 1);
-    if (auto decided = frame.ignore->decide(below, is_directory)) {
+    if (auto decided = frame.ignore->decide(below, is_directory, ignore_steps_)) {
       if (*decided) return "ignored by " + join_path(frame.path, kIgnoreFile).substr(frame.path.empty() ? 1 : 0);
       kept = true;
       return std::nullopt;
@@ -241,7 +243,15 @@ Result<void> Walk::visit(Frame& frame, const std::string& name, std::string path
     return {};
   }
   bool kept = false;
-  if (auto reason = ignored(held.get(), name, path, is_directory, kept)) {
+  auto reason = ignored(held.get(), name, path, is_directory, kept);
+  if (ignore_steps_ > kMaxIgnoreSteps) {
+    return fail(
+        Code::kResourceExhausted,
+        fmt::format("the patterns of .mcpboxignore in {} take too long to be compared with all names (as far as "
+                    "{}): write fewer, or some with fewer '*'",
+                    shown(""), shown(path)));
+  }
+  if (reason) {
     skip(path, std::move(*reason));
     return {};
   }

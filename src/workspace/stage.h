@@ -87,7 +87,8 @@ struct StageReport {
 
 // `host` is a canonical absolute path; a link in it is refused. It must lie beneath one of `allowed_roots` (compared by
 // identity), and must neither be nor contain a denied place (`/`, home directories, /etc, engine and credential folders
-// …): kPermissionDenied says which. kResourceExhausted names the quota and what was counted. kAborted: a file changed
+// …): kPermissionDenied says which. kResourceExhausted names the quota and what was counted, or
+// says that the ignore files take more than a few seconds to compare. kAborted: a file changed
 // while it was read; walking once more usually helps. `stop` set to true ends the walk with kCancelled. A link is
 // handed over only when its target is relative, has ".." only in front, and stays in the folder.
 Result<StageReport> walk(const std::string& host, const std::vector<std::string>& allowed_roots,

@@ -23,6 +23,8 @@ using Clock = std::chrono::steady_clock;
 // Between two tries of what an ending sandbox stands in the way of.
 constexpr std::chrono::milliseconds kShortestPause(10);
 constexpr std::chrono::milliseconds kLongestPause(200);
+// How long what nobody answered for may take to appear.
+constexpr std::chrono::seconds kUnanswered(10);
 
 Labels our_labels(const json& object, std::initializer_list<const char*> path) {
   Labels out;
@@ -103,9 +105,15 @@ Task<Result<std::string>> make_when_free(DockerClient& client, std::string name,
   }
 }
 
-// Makes, compares and starts; `id` is filled in as soon as there is something to remove.
+// What a creation has done so far.
+struct Begun {
+  bool asked = false;  // the engine may have made something
+  std::string id;      // of what it made
+};
+
+// Makes, compares and starts; `begun` is filled in as soon as there may be something to remove.
 Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec& spec, DockerSpaces spaces,
-                                        std::string nonce, std::string& id) {
+                                        std::string nonce, Begun& begun) {
   auto facts = co_await client.facts();
   if (!facts) co_return fail(std::move(facts).error());
   DockerClient::Call ask_image;
@@ -116,9 +124,10 @@ Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec&
   if (!image) co_return fail(std::move(image).error().with_context("image '" + spec.profile.image + "'"));
 
   const std::string body = docker_create_body(spec, *facts, *image, nonce, spaces);
+  begun.asked = true;
   auto made = co_await make_when_free(client, spec.name, body);
   if (!made) co_return fail(std::move(made).error());
-  id = std::move(*made);
+  const std::string id = begun.id = std::move(*made);
   // Before it starts: a container that is not what was asked for never runs.
   auto description = co_await describe(client, id);
   if (!description) co_return fail(std::move(description).error());
@@ -131,21 +140,26 @@ Task<Result<SandboxState>> create_steps(DockerClient& client, const SandboxSpec&
   co_return state;
 }
 
-// Finds by name what a create call made whose answer did not arrive. The nonce proves that it is that one.
+// Finds by name what a create call made whose answer did not arrive. The nonce proves that it is that one. An engine
+// goes on with a request whose client is gone, and is as slow with it as it was before.
 Task<std::string> find_unanswered(DockerClient& client, std::string name, std::string nonce) {
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    if (attempt > 0) co_await net::sleep_for(std::chrono::milliseconds(200));
+  const auto deadline = Clock::now() + std::min<std::chrono::milliseconds>(kUnanswered, client.options().start_timeout);
+  auto pause = kShortestPause;
+  while (true) {
     auto description = co_await describe(client, name);
     if (!description) {
-      if (description.error().code() == Code::kNotFound) continue;
-      co_return std::string();
+      const Code code = description.error().code();
+      if (code != Code::kNotFound && code != Code::kUnavailable && code != Code::kTimeout) co_return std::string();
+      if (Clock::now() + pause >= deadline) co_return std::string();
+      co_await net::sleep_for(pause);
+      pause = std::min(pause * 2, kLongestPause);
+      continue;
     }
     auto parsed = parse_docker_json(*description, "the container's description");
     if (!parsed || string_at(*parsed, {"Config", "Labels", kCreateLabel.data()}) != nonce) co_return std::string();
     auto id = string_at(*parsed, {"Id"});
     co_return is_docker_id(id) ? id : std::string();
   }
-  co_return std::string();
 }
 
 bool answer_lost(const Error& error) {
@@ -158,16 +172,17 @@ bool answer_lost(const Error& error) {
 Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec, DockerSpaces spaces) {
   if (auto checked = check_sandbox_spec(spec); !checked) co_return fail(std::move(checked).error());
   const std::string nonce = random_hex(16);
-  std::string id;
+  Begun begun;
   const auto undo = [&](const Error& why) -> Task<void> {
-    if (id.empty() && answer_lost(why)) id = co_await find_unanswered(client, spec.name, nonce);
+    std::string id = begun.id;
+    if (id.empty() && begun.asked && answer_lost(why)) id = co_await find_unanswered(client, spec.name, nonce);
     if (id.empty()) co_return;
     if (auto removed = co_await docker_remove(client, id); !removed) {
       log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name,
                    removed.error().message());
     }
   };
-  co_return co_await net::undone_unless_done(create_steps(client, spec, spaces, nonce, id), undo);
+  co_return co_await net::undone_unless_done(create_steps(client, spec, spaces, nonce, begun), undo);
 }
 
 Task<Result<SandboxState>> docker_inspect(DockerClient& client, std::string id) {
@@ -225,15 +240,17 @@ Task<Result<void>> docker_remove(DockerClient& client, std::string id) {
     if (answer || answer.error().code() == Code::kNotFound) co_return Result<void>();
     // Gone is what the caller waits for. An engine answers 409 while a removal is under way (its own, with
     // remove_on_exit), 500 when PID 1 ended between its look and its kill, 502 to 504 or nothing while it restarts.
-    const Code code = answer.error().code();
-    const bool may_pass = code == Code::kAlreadyExists || code == Code::kFailedPrecondition ||
-                          code == Code::kUnavailable || code == Code::kResourceExhausted || code == Code::kInternal;
-    if (!may_pass || Clock::now() + pause >= deadline) {
+    if (!removal_may_work_later(answer.error().code()) || Clock::now() + pause >= deadline) {
       co_return fail(std::move(answer).error().with_context("remove the sandbox " + id.substr(0, 12)));
     }
     co_await net::sleep_for(pause);
     pause = std::min(pause * 2, kLongestPause);
   }
+}
+
+bool removal_may_work_later(Code code) {
+  return code == Code::kAlreadyExists || code == Code::kFailedPrecondition || code == Code::kUnavailable ||
+         code == Code::kResourceExhausted || code == Code::kInternal;
 }
 
 std::string docker_filters(const Labels& labels) {

@@ -11,11 +11,15 @@
 
 namespace mcpbox::box {
 
-// With `spaces` as wished for; kSpacesLabel says so.
+// With `spaces` as wished for; kSpacesLabel says so. Where the answer to the creation is lost it waits up to 10 s for
+// what the engine may have made, and removes it.
 Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec, DockerSpaces spaces);
 Task<Result<SandboxState>> docker_inspect(DockerClient& client, std::string id);
 Task<Result<std::vector<SandboxState>>> docker_list(DockerClient& client, Labels labels);
 Task<Result<void>> docker_remove(DockerClient& client, std::string id);
+
+// What an engine says while it restarts, or while what is in the way is ending.
+bool removal_may_work_later(Code code);
 
 // {"label":["k=v",…]}
 std::string docker_filters(const Labels& labels);

@@ -11,12 +11,15 @@
 #include "box/docker/json.h"
 #include "box/docker/profile.h"
 #include "box/docker/progress.h"
+#include "box/sandbox_spec.h"
 #include "net/wait.h"
 
 namespace mcpbox::box {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::chrono::seconds kInUse(3);  // a removal waits as long for whoever has the volume
 
 // "2026-11-21T09:40:18.3Z" → seconds; inspect gives text where the list gives a number.
 std::int64_t unix_time(const json& created) {
@@ -48,16 +51,19 @@ std::unexpected<Error> bad_reference(const std::string& reference) {
   return fail(Code::kInvalidArgument, "'" + printable(reference, 200) + "' is not an image reference");
 }
 
-bool is_volume_name(std::string_view name) {
-  return !name.empty() && name.size() <= 128 && name.front() != '.' && name.front() != '-' &&
-         std::ranges::all_of(name, [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
-                  c == '-';
-         });
-}
-
 std::unexpected<Error> bad_volume(const std::string& name) {
   return fail(Code::kInvalidArgument, "'" + printable(name, 100) + "' is not a volume name");
+}
+
+// Whether the engine shows a container that has the volume.
+Task<bool> is_shown_in_use(DockerClient& client, std::string name) {
+  DockerClient::Call call;
+  call.path = "/containers/json";
+  call.query = {{"all", "true"}, {"filters", dump_json(json{{"volume", {name}}})}};
+  auto answer = co_await client.call(std::move(call));
+  if (!answer) co_return false;
+  const auto parsed = parse_docker_json(*answer, "the list of containers");
+  co_return parsed && parsed->is_array() && !parsed->empty();
 }
 
 // Runs a call whose answer is a progress stream, then looks the image up.
@@ -170,9 +176,9 @@ Task<Result<std::vector<std::string>>> docker_list_volumes(DockerClient& client,
 
 Task<Result<void>> docker_remove_volume(DockerClient& client, std::string name) {
   if (!is_volume_name(name)) co_return bad_volume(name);
-  // The engine lets go of an ended sandbox's volumes after it has stopped showing the sandbox.
-  const auto patience = std::min<std::chrono::milliseconds>(client.options().start_timeout, std::chrono::seconds(3));
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  using Clock = std::chrono::steady_clock;
+  const auto deadline = Clock::now() + client.options().start_timeout;
+  const auto judged = Clock::now() + std::min<std::chrono::milliseconds>(client.options().start_timeout / 2, kInUse);
   while (true) {
     DockerClient::Call call;
     call.method = "DELETE";
@@ -180,12 +186,13 @@ Task<Result<void>> docker_remove_volume(DockerClient& client, std::string name) 
     call.timeout = client.options().start_timeout;
     auto answer = co_await client.call(std::move(call));
     if (answer || answer.error().code() == Code::kNotFound) co_return Result<void>();
-    if (answer.error().code() != Code::kAlreadyExists) {
-      co_return fail(std::move(answer).error().with_context("volume '" + name + "'"));
-    }
-    if (std::chrono::steady_clock::now() >= deadline) {
+    const Code code = answer.error().code();
+    const bool over = Clock::now() >= deadline;
+    // The engine lets go of an ended sandbox's volumes after it has stopped showing the sandbox.
+    if (code == Code::kAlreadyExists && (over || (Clock::now() >= judged && co_await is_shown_in_use(client, name))))
       co_return fail(Code::kFailedPrecondition, "volume '" + name + "' is in use: " + answer.error().message());
-    }
+    if (over || !removal_may_work_later(code))
+      co_return fail(std::move(answer).error().with_context("volume '" + name + "'"));
     co_await net::sleep_for(std::chrono::milliseconds(50));
   }
 }

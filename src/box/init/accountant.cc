@@ -70,9 +70,13 @@ Accountant::Accountant(EventLoop& loop, Links links)
 void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
                        pid_t ours) {
   known_.erase(pid);  // it was somebody else's when it was seen last
-  const auto [found, fresh] = watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0});
+  const auto [found, fresh] = watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, 0});
   found->second.serial = ++serial_;
   found->second.limits = limits;
+  // Of a start that is over nobody can remove anything any more; it goes when that is forgotten.
+  found->second.memory.clear();
+  found->second.ours.clear();
+  found->second.mapped = 0;
   if (ours != 0) found->second.ours.push_back(ours);
   sandbox_.forget(uid);
   if (!fresh) {
@@ -94,6 +98,11 @@ void Accountant::unwatch(uid_t uid) {
 std::uint64_t Accountant::memory_of(uid_t uid) const {
   const auto found = watched_.find(uid);
   return found == watched_.end() ? 0 : found->second.gauge.last();
+}
+
+std::uint64_t Accountant::mapped_by(uid_t uid) const {
+  const auto found = watched_.find(uid);
+  return found == watched_.end() ? 0 : found->second.mapped;
 }
 
 void Accountant::look() {
@@ -171,6 +180,8 @@ void Accountant::count(pid_t pid) {
   sum.most += anon + known.shared + known.tables + known.swapped;
   sum.least = std::max(sum.least, anon + known.shared);
   sum.tasks += known.tasks;
+  const std::uint64_t files = pages.shared > known.shared ? pages.shared - known.shared : 0;
+  server->second.mapped = std::max(server->second.mapped, files);
   server->second.shared += known.shared;
 }
 

@@ -49,6 +49,8 @@ class Accountant {
              pid_t ours);
   // Bytes at the last look; 0 for who is not watched.
   std::uint64_t memory_of(uid_t uid) const;
+  // The most that one of its processes had mapped of files: it counts in ru_maxrss, and is nobody's memory.
+  std::uint64_t mapped_by(uid_t uid) const;
   // What to say of a server that the kernel ended because the sandbox was full; nothing of who had no more than its
   // part.
   std::optional<wire::PassedLimit> above_part(uid_t uid) const { return sandbox_.above(uid); }
@@ -66,6 +68,7 @@ class Accountant {
     std::uint64_t serial = 0;  // of the last watch()
     ServerSum sum;             // of the round under way
     std::uint64_t shared = 0;  // of `sum`
+    std::uint64_t mapped = 0;
   };
   struct Known {
     uid_t uid = 0;   // 0: not of a server, as far as was seen

@@ -1,10 +1,15 @@
 #include "box/init/close_look.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -12,6 +17,7 @@
 
 #include "base/unique_fd.h"
 #include "box/init/hidden_memory.h"
+#include "box/init/one_id.h"
 #include "box/init/proc_memory.h"
 #include "box/init/sandbox_child.h"
 
@@ -62,10 +68,29 @@ std::uint64_t mapped_of(int proc, pid_t pid, const std::vector<dev_t>& devices) 
   return files.bytes();
 }
 
+// Its effective user and file-system user, by which the kernel says what of /proc may be read, and none of its rights.
+// The real and the saved one stay PID 1's, by which it says who may signal or trace us: where servers have no PID
+// namespace of their own, they see us. Who sets our priority must have all that we are permitted (cap_safe_nice() of
+// security/commoncap.c), which no server has.
+int look_as(uid_t uid, gid_t gid, std::string& step) {
+  if (one_id()) return drop_identity(uid, gid, step);
+  step = "look as uid " + std::to_string(uid);
+  if (::setgroups(0, nullptr) != 0 || ::setresgid(-1, gid, -1) != 0 || ::setresuid(-1, uid, -1) != 0) return errno;
+  // As in drop_identity().
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return errno;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct kept[2] = {};
+  kept[0].permitted = 1u << CAP_SETUID;
+  return ::syscall(SYS_capset, &header, kept) == 0 ? 0 : errno;
+}
+
 // `shared`: what of it is shared memory and counts.
-std::uint64_t bytes_of(int proc, pid_t pid, const std::vector<dev_t>& counted, std::uint64_t& shared) {
+std::uint64_t bytes_of(int proc, const LookRequest& request, pid_t pid, std::uint64_t& shared) {
+  const std::vector<dev_t>& counted = request.counted;
   ProcStatus status;
   if (!read_status(proc, pid, status)) return 0;
+  // Its number may be another's by now, of whom everybody may read the rest below.
+  if (!one_id() && status.uid != request.uid) return 0;
   const std::uint64_t rest = status.tables + status.swapped;
   Rollup rollup;
   if (read_rollup(proc, pid, rollup)) {
@@ -102,7 +127,7 @@ Op<std::string> look_closely(const LookRequest& request) {
   std::string step;
   if (!request.hidden) (void)::setpriority(PRIO_PROCESS, 0, kNice);  // else the kernel could be faster
   (void)drop_bounding_set(step);
-  if (int error = drop_identity(request.uid, request.gid, step)) return failed(step, error);
+  if (int error = look_as(request.uid, request.gid, step)) return failed(step, error);
   UniqueFd proc(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!proc) return failed("open /proc");
   std::uint64_t all = 0, shared = 0;
@@ -111,11 +136,11 @@ Op<std::string> look_closely(const LookRequest& request) {
   for (const pid_t pid : request.pids) {
     cut_off = all != 0 && EventLoop::Clock::now() >= deadline;
     if (cut_off) break;
-    all += bytes_of(proc.get(), pid, request.counted, shared);
+    all += bytes_of(proc.get(), request, pid, shared);
     if (request.hidden) hidden.process(proc.get(), pid);
   }
   if (cut_off) hidden.give_up();
-  const std::string bytes = std::to_string(all) + (cut_off ? "+" : "");
+  std::string bytes = std::to_string(all) + (cut_off ? "+" : "");
   if (!request.hidden) return bytes;
   return bytes + " " + std::to_string(hidden.bytes(shared)) + (hidden.known() ? "." : "");
 }

@@ -25,8 +25,9 @@ struct LookRequest {
 };
 
 // Of the pids' own and shared memory; of as many of them as there was time for, and of one at least. For a helper
-// (helper.h): it takes time for every page. Becomes uid and gid: only who is theirs, or made their user namespace, may
-// read this. A process that cannot be read counts as nothing of it is shared; one that has ended is left out.
+// (helper.h): it takes time for every page. Has uid and gid as its effective ones: only who is theirs, or made their
+// user namespace, may read this; it stays out of reach for their signals. A process that cannot be read counts as
+// nothing of it is shared; one that has ended, or is another user's by now, is left out.
 Op<std::string> look_closely(const LookRequest& request);
 // What it says, as it is handed on by a helper.
 std::optional<LookedClosely> parse_look(const Op<std::string>& answer);

@@ -186,7 +186,10 @@ void ProcessTable::end_of(const std::string& id, int status, const rusage& usage
   memory_.sample();
   Process& process = *found->second;
   wire::Exit exit;
-  const std::uint64_t largest = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  exit.peak_memory_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  // The kernel may have been faster than our looks, but who maps a large file did not take anybody's memory.
+  const std::uint64_t largest =
+      exit.peak_memory_bytes - std::min(exit.peak_memory_bytes, accountant_.mapped_by(process.uid));
   // Whom we kill ends for that, whatever the kernel has killed of it before.
   if (const auto passed = passed_in_group(process, largest); passed && !process.killed_by_us) process.passed = *passed;
   if (WIFEXITED(status)) exit.code = WEXITSTATUS(status);
@@ -195,10 +198,9 @@ void ProcessTable::end_of(const std::string& id, int status, const rusage& usage
   if (exit.signal == SIGKILL) exit.limit = process.passed;
   exit.user_us = microseconds(usage.ru_utime);
   exit.system_us = microseconds(usage.ru_stime);
-  exit.peak_memory_bytes = largest;
   // The kernel was faster than we.
   const std::uint64_t bound = process.limits.memory_bytes;
-  const std::uint64_t use = std::max(exit.peak_memory_bytes, accountant_.memory_of(process.uid));
+  const std::uint64_t use = std::max(largest, accountant_.memory_of(process.uid));
   const auto above = accountant_.above_part(process.uid);
   if (exit.killed_for_memory && above) exit.limit = *above;
   if (exit.killed_for_memory && bound != 0 && use > bound) exit.limit = {wire::LimitKind::kMemory, bound, use};

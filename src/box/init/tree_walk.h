@@ -15,6 +15,7 @@
 
 #include "base/unique_fd.h"
 #include "box/init/disk_gauge.h"
+#include "box/wire/hidden_files.h"
 
 namespace mcpbox::box::init {
 
@@ -33,9 +34,9 @@ class TreeWalk {
   // There was no descriptor left: what was seen says nothing, walk again later.
   bool starved() const { return starved_; }
 
-  // Deeper ones are not walked: each counts as this many files, so that nothing can be hidden there.
-  static constexpr std::size_t kMaxDepth = 500;
-  static constexpr std::uint64_t kTooDeep = 1'000'000;
+  // Deeper ones are not walked: each counts as more files than any limit allows, so that nothing can be hidden there.
+  static constexpr std::size_t kMaxDepth = wire::kMaxFolderDepth;
+  static constexpr std::uint64_t kTooDeep = wire::kHiddenFiles;
 
  private:
   struct Closer {

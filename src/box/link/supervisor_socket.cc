@@ -6,9 +6,11 @@
 
 #include <boost/asio/post.hpp>
 #include <cstring>
+#include <utility>
 
 #include "base/errno_error.h"
 #include "box/wire/fd_socket.h"
+#include "net/adopt.h"
 
 namespace mcpbox::box {
 namespace {
@@ -48,7 +50,9 @@ Result<UniqueFd> connect_unix(const std::string& path) {
 }
 
 SupervisorSocket::SupervisorSocket(boost::asio::any_io_executor executor, UniqueFd socket)
-    : socket_(std::move(executor), socket.release()) {}
+    : socket_(std::move(executor)) {
+  net::adopt(socket_, std::move(socket));
+}
 
 void SupervisorSocket::start(Received received, Lost lost) {
   received_ = std::move(received);

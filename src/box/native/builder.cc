@@ -13,10 +13,12 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "base/errno_error.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "net/adopt.h"
 #include "net/child_process.h"
 #include "net/uninterrupted.h"
 #include "sys/child.h"
@@ -77,8 +79,10 @@ Task<Result<void>> run_to_end(std::string path, wire::BuildSpec what, std::chron
   up->write.reset();
 
   const auto executor = co_await asio::this_coro::executor;
-  asio::posix::stream_descriptor out(executor, down->write.release());
-  asio::posix::stream_descriptor in(executor, up->read.release());
+  asio::posix::stream_descriptor out(executor);
+  net::adopt(out, std::move(down->write));
+  asio::posix::stream_descriptor in(executor);
+  net::adopt(in, std::move(up->read));
   asio::steady_timer timer(executor, limit);
   const auto until = std::chrono::steady_clock::now() + limit;
   // Its pipes break, and with them the waits below. The handler can outlive this function by a turn of the loop.

@@ -34,6 +34,7 @@
 #include "box/native/owners.h"
 #include "box/native/record.h"
 #include "box/sandbox_spec.h"
+#include "net/adopt.h"
 #include "net/uninterrupted.h"
 #include "net/wait.h"
 #include "sys/process_name.h"
@@ -105,14 +106,14 @@ class NativeEngine final : public Engine {
     std::string made_id;
     auto plan = plan_sandbox(spec, made_id);
     if (!plan) co_return fail(std::move(plan).error());
-    std::string id;
-    const auto undo = [&](const Error&) -> Task<void> {
-      if (id.empty()) co_return;
-      if (auto ended = co_await end(id); !ended)
+    const auto undo = [&](const Error& why) -> Task<void> {
+      // Somebody else's then. Of what the builder took back itself there is no record.
+      if (why.code() == Code::kAlreadyExists) co_return;
+      if (auto ended = co_await end(made_id, Builder::kOver); !ended)
         log::warning("engine", "the unfinished sandbox {} could not be removed: {}", spec.name,
                      ended.error().message());
     };
-    auto made = co_await net::undone_unless_done(build(std::move(*plan), spec.name, made_id, id), undo);
+    auto made = co_await net::undone_unless_done(build(std::move(*plan), spec.name), undo);
     if (made) equipment_.made(std::move(*control), made->id);
     co_return made;
   }
@@ -222,14 +223,6 @@ class NativeEngine final : public Engine {
                 "Docker-compatible engine for images");
   }
 
-  static bool is_volume_name(std::string_view name) {
-    const auto fits = [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
-    };
-    return !name.empty() && name.size() <= 128 && name.front() != '.' && name.front() != '-' &&
-           std::ranges::all_of(name, fits);
-  }
-
   const CgroupHost& cgroup_host() {
     if (!cgroups_) cgroups_ = prepare_cgroups(options_.cgroup_root);
     return *cgroups_;
@@ -293,8 +286,7 @@ class NativeEngine final : public Engine {
     return build;
   }
 
-  // `id` is filled in, with `made_id`, as soon as there is something to remove.
-  Task<Result<SandboxState>> build(wire::BuildSpec plan, std::string name, std::string made_id, std::string& id) {
+  Task<Result<SandboxState>> build(wire::BuildSpec plan, std::string name) {
     const std::string directory = plan.directory;
     auto built = co_await run_builder(options_.init_path, plan);
     if (!built && built.error().code() == Code::kAlreadyExists) {
@@ -307,7 +299,6 @@ class NativeEngine final : public Engine {
       co_return fail(Code::kAlreadyExists, fmt::format("a sandbox named {} exists already", name));
     }
     changed_->notify();
-    id = std::move(made_id);
     auto made = read_sandbox(directory);
     // With remove_on_exit it may be over already.
     if (!made && made.error().code() == Code::kNotFound)
@@ -344,8 +335,7 @@ class NativeEngine final : public Engine {
    public:
     Watch(asio::any_io_executor executor, UniqueFd process, std::shared_ptr<net::Signal> changed)
         : descriptor_(std::make_shared<asio::posix::stream_descriptor>(std::move(executor))) {
-      descriptor_->assign(process.get());  // throws; then `process` closes it
-      (void)process.release();
+      net::adopt(*descriptor_, std::move(process));
       descriptor_->async_wait(asio::posix::descriptor_base::wait_read,
                               [changed = std::move(changed)](const boost::system::error_code& error) {
                                 if (!error) changed->notify();
@@ -391,7 +381,8 @@ class NativeEngine final : public Engine {
   }
 
   // Kills it and removes what is its own.
-  Task<Result<void>> end(std::string id) {
+  enum class Builder : std::uint8_t { kMayWork, kOver };
+  Task<Result<void>> end(std::string id, Builder builder = Builder::kMayWork) {
     auto found = find(id);
     if (!found) {
       if (found.error().code() == Code::kNotFound) co_return Result<void>{};
@@ -399,7 +390,7 @@ class NativeEngine final : public Engine {
     }
     const auto until = Clock::now() + kEnding;
     // A sandbox that is being made right now is waited for.
-    while (being_made(*found) && Clock::now() < until) {
+    while (builder == Builder::kMayWork && being_made(*found) && Clock::now() < until) {
       co_await net::sleep_for(std::chrono::milliseconds(5));
       found = find(id);
       if (!found && found.error().code() == Code::kNotFound) co_return Result<void>{};

@@ -23,7 +23,7 @@ struct NativeOptions {
 };
 
 // Images are host folders: "" and "host" mean the host's own system, an absolute path a rootfs directory. What needs an
-// image store (pull, import_rootfs, build) are refused with kUnsupported.
+// image store (pull) is refused with kUnsupported.
 std::unique_ptr<Engine> make_native_engine(boost::asio::any_io_executor executor, NativeOptions options);
 
 }  // namespace mcpbox::box

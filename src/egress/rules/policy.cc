@@ -34,18 +34,6 @@ std::string_view phase_name(Phase phase) {
   return phase == Phase::kInstall ? "install" : "run";
 }
 
-std::string_view mode_name(Mode mode) {
-  switch (mode) {
-    case Mode::kNone:
-      return "none";
-    case Mode::kAllowlist:
-      return "allowlist";
-    case Mode::kPublic:
-      return "public";
-  }
-  return "none";
-}
-
 Result<Mode> parse_mode(std::string_view text) {
   if (text == "none" || text == "off") return Mode::kNone;
   if (text == "allowlist") return Mode::kAllowlist;

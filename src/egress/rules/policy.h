@@ -22,7 +22,6 @@ enum class Mode {
 };
 
 std::string_view phase_name(Phase phase);
-std::string_view mode_name(Mode mode);
 // "none" or "off", "allowlist", "public" or "on"; kInvalidArgument names the choices.
 Result<Mode> parse_mode(std::string_view text);
 Result<Phase> parse_phase(std::string_view text);

@@ -130,6 +130,26 @@ TEST_F(InitSpaces, end_with_everything_in_them) {
   FAIL() << "something is left";
 }
 
+// Nobody can remove anything there any more.
+TEST_F(InitSpaces, count_no_memory_files_of_a_start_that_is_over) {
+  const auto filling = [](std::string id) {
+    auto what =
+        python(std::move(id),
+               "import time\nfile=open('/tmp/x','wb')\nfor _ in range(40): file.write(b'x'*(1<<20))\nfile.flush()\n"
+               "print('filled')\n"
+               "time.sleep(2)\nprint('alive')\ntime.sleep(100)");
+    what.server.memory_bytes = 72 << 20;
+    return what;
+  };
+  auto first = must_spawn(filling("first"));
+  ASSERT_EQ(read_line(first.pipes.out.get()), "filled");
+  EXPECT_EQ(*run(supervisor->kill_uid(kAlice, SIGKILL)), 0u);
+  (void)exit_of("first");  // and nobody has forgotten it yet
+  auto second = must_spawn(filling("second"));
+  ASSERT_EQ(read_line(second.pipes.out.get()), "filled");
+  EXPECT_EQ(read_line(second.pipes.out.get()), "alive") << exits["second"].describe();
+}
+
 TEST_F(InitSpaces, come_to_nothing_when_they_are_killed_while_they_are_made) {
   const auto both = [](box::Supervisor& link, box::ProcessSpec what) -> Task<unsigned> {
     // The second goes out before the first is answered.

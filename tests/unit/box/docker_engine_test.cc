@@ -271,6 +271,29 @@ TEST_F(DockerEngineTest, a_container_whose_creation_was_not_answered_is_found_by
   EXPECT_EQ(server.count("DELETE", kId), 1u);
 }
 
+// As slow as it was with the answer.
+TEST_F(DockerEngineTest, a_container_that_appears_after_its_creation_was_given_up_is_removed) {
+  HonestEngine honest;
+  std::atomic<int> looked = 0;
+  FakeEngine server([&, handle = honest.handler()](const FakeEngine::Request& request) {
+    if (request.is("GET", "/containers/test/json") && ++looked < 6)
+      return FakeEngine::json(404, R"({"message":"no such container"})");
+    auto reply = handle(request);
+    if (request.is("POST", "/containers/create")) return FakeEngine::raw("", Then::kHang);
+    return reply;
+  });
+  auto options = quick();
+  options.start_timeout = std::chrono::seconds(2);
+  EXPECT_EQ(code_of(run(connect(server, options)->create(spec()))), Code::kTimeout);
+  EXPECT_EQ(server.count("DELETE", kId), 1u);
+}
+
+TEST_F(DockerEngineTest, what_was_never_asked_for_is_not_looked_for) {
+  FakeEngine server(FakeEngine::docker([](const auto&) { return FakeEngine::json(503, R"({"message":"starting"})"); }));
+  EXPECT_EQ(code_of(run(connect(server)->create(spec()))), Code::kUnavailable);
+  EXPECT_EQ(server.count("GET", "/containers/"), 0u);
+}
+
 TEST_F(DockerEngineTest, somebody_elses_container_of_that_name_is_left_alone) {
   HonestEngine honest;
   honest.change = [](json& made) { made["Config"]["Labels"]["io.mcpbox.create"] = "another"; };
@@ -359,6 +382,39 @@ TEST_F(DockerEngineTest, removing_a_volume_waits_for_the_end_of_its_sandbox) {
   }));
   EXPECT_THAT(run(connect(server)->remove_volume("v")), succeeds());
   EXPECT_EQ(asked, 3);
+}
+
+TEST_F(DockerEngineTest, removing_a_volume_goes_on_while_the_engine_restarts) {
+  std::atomic<int> asked = 0;
+  FakeEngine server(FakeEngine::docker([&](const FakeEngine::Request&) {
+    return ++asked < 3 ? FakeEngine::json(503, R"({"message":"the engine is shutting down"})")
+                       : FakeEngine::raw("HTTP/1.1 204 No Content\r\n\r\n", Then::kKeep);
+  }));
+  EXPECT_THAT(run(connect(server)->remove_volume("v")), succeeds());
+  EXPECT_EQ(asked, 3);
+}
+
+// A container that ended on a slow disk is shown no more, and its volumes are still held.
+TEST_F(DockerEngineTest, a_volume_that_nobody_is_shown_to_use_is_waited_for_longer) {
+  std::atomic<int> asked = 0;
+  FakeEngine server(FakeEngine::docker([&](const FakeEngine::Request& request) {
+    if (request.is("GET", "/containers/json")) return FakeEngine::json(200, "[]");
+    return ++asked < 70 ? FakeEngine::json(409, R"({"message":"remove v: volume is in use"})")  // 50 ms each
+                        : FakeEngine::raw("HTTP/1.1 204 No Content\r\n\r\n", Then::kKeep);
+  }));
+  auto options = quick();
+  options.start_timeout = std::chrono::seconds(60);
+  EXPECT_THAT(run(connect(server, options)->remove_volume("v")), succeeds());
+}
+
+TEST_F(DockerEngineTest, a_volume_that_a_container_has_is_in_use) {
+  FakeEngine server(FakeEngine::docker([&](const FakeEngine::Request& request) {
+    if (request.is("GET", "/containers/json")) return FakeEngine::json(200, R"([{"Id":")" + kId + R"("}])");
+    return FakeEngine::json(409, R"({"message":"remove v: volume is in use"})");
+  }));
+  auto options = quick();
+  options.start_timeout = std::chrono::seconds(60);
+  EXPECT_THAT(run(connect(server, options)->remove_volume("v")), fails(Code::kFailedPrecondition, "is in use"));
 }
 
 TEST_F(DockerEngineTest, a_volume_that_stays_in_use_is_not_removed) {

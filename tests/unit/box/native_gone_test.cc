@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "box/native/engine.h"
 #include "box/native/record.h"
+#include "box/wire/build_spec.h"
 #include "net/wait.h"
 #include "support/no_descriptors.h"
 #include "support/result_matcher.h"
@@ -120,6 +121,32 @@ TEST_F(NativeGone, a_sandbox_that_is_being_made_uses_its_volumes) {
   tree.dir("state/native/volumes/own/data");
   sandbox("one", 0, 0);
   EXPECT_THAT(run(engine->remove_volume("own")), fails(Code::kFailedPrecondition, "one"));
+}
+
+// Killed by the kernel for memory, or by us for being slow: nobody but us can take it back.
+TEST_F(NativeGone, what_a_builder_began_that_ended_without_an_answer_is_removed) {
+  wire::BuildReply reply;
+  reply.made = true;
+  wire::Encoder encoder;
+  encoder(reply);
+  tree.file("reply", encoder.take());
+  const std::string place = directory("one");
+  const std::string script = "#!/bin/sh\ncat <&3 >'" + tree.path("spec") + "'\n" + "if grep -aq '\"id\":' '" +
+                             tree.path("spec") + "'; then\n" +  // a sandbox; else a removal
+                             "  mkdir -p '" + place + "'\n" + "  grep -ao '{\"boot\".*\"volumes\":\\[[^]]*\\]}' '" +
+                             tree.path("spec") + "' >'" + place + "/record'\n  kill -9 $$\nfi\nrm -r '" + place +
+                             "'\ncat '" + tree.path("reply") + "' >&4\n";
+  tree.file("init", script, 0755);
+  engine = make_native_engine(
+      loop.get_executor(),
+      {.state_dir = tree.path("state"), .init_path = tree.path("init"), .cgroup_root = tree.dir("none")});
+  SandboxSpec spec;
+  spec.name = "one";
+  spec.profile.image = "host";
+  spec.init_argv = {"/.box/mcpbox-init"};
+  EXPECT_THAT(run(engine->create(spec)), fails(Code::kInternal, "without an answer"));
+  EXPECT_TRUE(std::filesystem::exists(tree.path("spec")));
+  EXPECT_FALSE(std::filesystem::exists(place));
 }
 
 TEST_F(NativeGone, a_volume_that_was_half_removed_is_whole_again) {

@@ -113,6 +113,11 @@ TEST(ProcessExit, names_the_limit_that_was_passed_and_what_was_used) {
   EXPECT_EQ(exit.describe(), "it used 17 MiB of disk, its limit is 16 (box.disk_mb, --disk)");
   exit.limit = {LimitKind::kFiles, 200'000, 1'200'001};
   EXPECT_EQ(exit.describe(), "it used 1,200,001 files, its limit is 200,000 (box.max_files, --max-files)");
+  exit.limit = {LimitKind::kFiles, 200'000, (1ull << 40) + 1200};
+  EXPECT_EQ(
+      exit.sentence("one"),
+      "server 'one' was ended: it has a folder in which nobody can count, below 500 others in each other or closed "
+      "to its own user; its limit is 200,000 files (box.max_files, --max-files); find out what makes such folders");
   exit.limit = {LimitKind::kFloor, 1ull << 30, 5ull << 30};
   EXPECT_EQ(exit.describe(),
             "the disk was about to be full (1,024 MiB have to stay free), and it wrote most: 5,120 MiB lately");

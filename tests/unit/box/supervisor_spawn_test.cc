@@ -157,6 +157,32 @@ TEST_F(SupervisorSpawn, what_still_runs_is_killed_again) {
   EXPECT_EQ(std::ranges::count(asked, MessageType::kKillUid), 2);
 }
 
+TEST_F(SupervisorSpawn, what_never_ends_is_given_up_after_three_rounds) {
+  const auto asked = asked_for(
+      [&](const wire::Frame& request) -> std::string {
+        if (request.type == MessageType::kSpawn) return {};
+        if (request.type == MessageType::kKillUid) return reply(request, wire::KillUidReply{1});
+        return refusal(request, Code::kFailedPrecondition);
+      },
+      Code::kTimeout);
+  EXPECT_EQ(std::ranges::count(asked, MessageType::kKillUid), 3);
+  EXPECT_EQ(std::ranges::count(asked, MessageType::kForget), 3);
+}
+
+// The next controller of the sandbox kills what it finds.
+TEST_F(SupervisorSpawn, taking_back_ends_with_the_link) {
+  ScriptedInit init([](const wire::Frame& request) -> std::string {
+    if (request.type == MessageType::kSpawn) return {};
+    return std::string(64, '\xff');  // no frame: the link is given up
+  });
+  auto supervisor = connect(init);
+  EXPECT_THAT(test::run_task(loop, supervisor->spawn(some_process())), fails(Code::kTimeout));
+  EXPECT_FALSE(test::run_task(loop, supervisor->spawn(some_process())));
+  supervisor.reset();
+  EXPECT_EQ(init.all_asked(),
+            (std::vector<MessageType>{MessageType::kHello, MessageType::kSpawn, MessageType::kKillUid}));
+}
+
 TEST_F(SupervisorSpawn, after_a_cancelled_start_the_next_one_waits_until_it_is_taken_back) {
   std::atomic<int> spawned = 0;
   ScriptedInit init([&](const wire::Frame& request) -> std::string {

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <new>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -86,6 +89,38 @@ TEST_F(SandboxConnectionTest, a_pipe_that_the_loop_does_not_take_is_an_error) {
   SandboxConnection connection(loop.get_executor(), start(), log);
   EXPECT_THAT(connection.take_channel(), test::succeeds());
   EXPECT_THAT(connection.take_channel(), test::fails(Code::kResourceExhausted, "pipes")) << "they are taken";
+  const auto stop = [&]() -> Task<bool> {
+    co_await connection.stop({std::chrono::milliseconds(5), std::chrono::milliseconds(5)});
+    co_return true;
+  };
+  EXPECT_TRUE(test::run_task(loop, stop()));
+}
+
+// What ended for good is not waited for again with each end of the server.
+TEST_F(SandboxConnectionTest, stderr_that_the_loop_does_not_take_has_ended_and_the_log_says_so) {
+  const auto open_now = [] {
+    std::set<int> out;
+    for (const auto& each : std::filesystem::directory_iterator("/proc/self/fd"))
+      out.insert(std::stoi(each.path().filename().string()));
+    return out;
+  };
+  const std::set<int> before = open_now();
+  SandboxConnection connection(loop.get_executor(), start(), log);
+  // It takes none twice, as it takes no more than there is room for.
+  std::vector<std::unique_ptr<boost::asio::posix::stream_descriptor>> watched;
+  for (const int fd : open_now()) {
+    if (before.contains(fd)) continue;
+    auto one = std::make_unique<boost::asio::posix::stream_descriptor>(loop);
+    boost::system::error_code no_pipe;
+    one->assign(fd, no_pipe);
+    if (!no_pipe) watched.push_back(std::move(one));
+  }
+  loop.restart();
+  loop.run_for(std::chrono::milliseconds(20));
+  EXPECT_TRUE(connection.drained());
+  ASSERT_FALSE(log.since(0).empty());
+  EXPECT_NE(log.since(0).back().text.find("stderr cannot be read"), std::string::npos) << log.since(0).back().text;
+  for (const auto& each : watched) (void)each->release();
   const auto stop = [&]() -> Task<bool> {
     co_await connection.stop({std::chrono::milliseconds(5), std::chrono::milliseconds(5)});
     co_return true;

@@ -303,6 +303,49 @@ TEST_F(SessionLoopTest, connects_lists_the_tools_and_calls_one) {
   test::run_task(loop, body());
 }
 
+// Each answer that wakes all who wait costs a hundred waiting calls ten thousand turns.
+TEST_F(SessionLoopTest, an_answer_wakes_its_own_caller_and_no_other) {
+  constexpr int kCalls = 100;
+  std::atomic<int> asked = 0;
+  std::promise<void> release;
+  start([&](Peer& p) {
+    if (!p.shake_hands()) return;
+    const std::string first = p.line();
+    for (++asked; asked < kCalls; ++asked) p.line();
+    release.get_future().wait();
+    p.answer(first, "{}");
+    while (!p.line().empty()) {
+    }
+  });
+  int answered = 0;
+  net::TaskGroup calls(loop.get_executor(), "calls");
+  const auto call = [](OverPipes& d, int& count) -> Task<void> {
+    if (co_await d.call("tools/call", "{}", milliseconds(0))) ++count;
+  };
+  auto ask = [&]() -> Task<int> {
+    EXPECT_TRUE(co_await ready());
+    for (int i = 0; i < kCalls; ++i) calls.spawn("call", call(*driver, answered));
+    while (asked < kCalls) co_await net::sleep_for(milliseconds(1));
+    co_await net::sleep_for(milliseconds(20));
+    co_return 0;
+  };
+  test::run_task(loop, ask());
+  release.set_value();
+  loop.restart();
+  std::size_t turns = 0;
+  const auto deadline = std::chrono::steady_clock::now() + seconds(30);
+  while (answered == 0 && std::chrono::steady_clock::now() < deadline) turns += loop.run_one_for(seconds(1));
+  turns += loop.poll();
+  EXPECT_EQ(answered, 1);
+  EXPECT_LT(turns, static_cast<std::size_t>(kCalls / 2));
+  auto end = [&]() -> Task<int> {
+    (void)co_await stopped();
+    co_await calls.join();
+    co_return 0;
+  };
+  test::run_task(loop, end());
+}
+
 TEST_F(SessionLoopTest, everything_pending_fails_with_the_reason_of_the_stop) {
   start([](Peer& p) {
     if (!p.shake_hands()) return;
@@ -566,7 +609,7 @@ TEST_F(SessionLoopTest, pages_that_were_asked_for_are_read_at_any_speed) {
   test::run_task(loop, body());
 }
 
-TEST_F(SessionLoopTest, an_answer_wakes_its_own_caller_and_nobody_else) {
+TEST_F(SessionLoopTest, an_answer_is_no_news_of_the_server) {
   constexpr int kCalls = 100;
   start([](Peer& p) {
     if (!p.shake_hands()) return;

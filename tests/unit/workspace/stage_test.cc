@@ -438,6 +438,28 @@ TEST_F(Stage, opens_no_file_that_the_sink_has_already) {
   EXPECT_THAT(sink.seen, ElementsAre("a 1", "b* 1"));
 }
 
+// As many steps as the limits of an ignore file allow, for each name: 2,000 of them took 10 s, 50,000 minutes.
+TEST_F(Stage, gives_up_on_ignore_files_that_take_too_long) {
+  std::string slow = "**/", text;
+  for (int i = 0; i < 40; ++i) slow += "*a*";
+  for (int i = 0; i < 1500; ++i) text += slow + "/**/b\n";
+  tree_.file("p/.mcpboxignore", text);
+  const std::string name(200, 'a');
+  for (int i = 0; i < 100; ++i) tree_.file("p/" + name + std::to_string(i) + "/cb", "");
+  const auto report = stage();
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code(), Code::kResourceExhausted);
+  EXPECT_THAT(report.error().message(), HasSubstr(".mcpboxignore"));
+}
+
+TEST_F(Stage, takes_the_time_for_many_patterns_and_names) {
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += "*generated" + std::to_string(i) + "*\n**/build" + std::to_string(i) + "/**\n";
+  tree_.file("p/.mcpboxignore", text);
+  for (int i = 0; i < 1000; ++i) tree_.file("p/src/module" + std::to_string(i % 10) + "/file" + std::to_string(i), "");
+  EXPECT_TRUE(stage());
+}
+
 TEST_F(Stage, ends_when_told_to_stop) {
   tree_.file("p/a");
   std::atomic<bool> stop{true};

@@ -78,15 +78,15 @@ std::string SandboxedProcess::sentence(const box::ProcessExit& exit) const {
                     processes_);
 }
 
-Task<void> SandboxedProcess::close_stdin() {
-  if (holds_.sandbox && !ended_) (void)co_await supervisor().close_stdin(process_id_);
+Task<void> SandboxedProcess::close_stdin(bool ending) {
+  if (holds_.sandbox && !ended_) (void)co_await supervisor().close_stdin(process_id_, ending);
 }
 
 Task<void> SandboxedProcess::stop(Grace grace) {
   holds_.ports.reset();
   if (!holds_.sandbox) co_return;
   if (!ended_) {
-    co_await close_stdin();
+    co_await close_stdin(true);
     co_await wait_until(Clock::now() + grace.after_stdin);
   }
   if (!ended_) {

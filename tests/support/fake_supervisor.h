@@ -107,7 +107,7 @@ class FakeSupervisor : public box::Supervisor {
     spawned.pid = 100;
     co_return spawned;
   }
-  Task<Result<void>> close_stdin(std::string) override { return enter("close_stdin"); }
+  Task<Result<void>> close_stdin(std::string, bool) override { return enter("close_stdin"); }
   Task<Result<void>> signal(std::string, int) override { return enter("signal"); }
   Task<Result<unsigned>> kill_uid(uid_t uid, int signal_number) override {
     if (auto step = co_await enter("kill_uid"); !step) co_return fail(std::move(step).error());

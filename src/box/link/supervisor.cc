@@ -46,8 +46,8 @@ class WireSupervisor final : public Supervisor {
     }
     co_return co_await start(std::move(spec), std::move(fds));
   }
-  Task<Result<void>> close_stdin(std::string process_id) override {
-    return done(wire::CloseStdin{std::move(process_id)});
+  Task<Result<void>> close_stdin(std::string process_id, bool ending) override {
+    return done(wire::CloseStdin{std::move(process_id), ending});
   }
   Task<Result<void>> signal(std::string process_id, int signal_number) override {
     return done(wire::Signal{std::move(process_id), signal_number});

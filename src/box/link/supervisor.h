@@ -71,8 +71,9 @@ class Supervisor {
   // duplicated; the supervisor keeps none of them. There are no pipes then.
   virtual Task<Result<Spawned>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) = 0;
   // The supervisor drops its duplicate of the write end of stdin; with the caller's closed too, the process sees end of
-  // file.
-  virtual Task<Result<void>> close_stdin(std::string process_id) = 0;
+  // file. `ending`: because it is to end. A hog that goes on then (init/farewell.h) gets SIGTERM from PID 1 after 0.3
+  // s, and is killed with all of its uid after 0.3 s more.
+  virtual Task<Result<void>> close_stdin(std::string process_id, bool ending = false) = 0;
   // To the process alone, not to its children.
   virtual Task<Result<void>> signal(std::string process_id, int signal_number) = 0;
   // SIGTERM or SIGKILL for every process of the uid. With SIGKILL it repeats until none is left and returns 0; a number

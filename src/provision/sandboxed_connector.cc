@@ -78,15 +78,15 @@ std::string SandboxedProcess::sentence(const box::ProcessExit& exit) const {
                     processes_);
 }
 
-Task<void> SandboxedProcess::close_stdin() {
-  if (holds_.sandbox && !ended_) (void)co_await supervisor().close_stdin(process_id_);
+Task<void> SandboxedProcess::close_stdin(bool ending) {
+  if (holds_.sandbox && !ended_) (void)co_await supervisor().close_stdin(process_id_, ending);
 }
 
 Task<void> SandboxedProcess::stop(Grace grace) {
   holds_.ports.reset();
   if (!holds_.sandbox) co_return;
   if (!ended_) {
-    co_await close_stdin();
+    co_await close_stdin(true);
     co_await wait_until(Clock::now() + grace.after_stdin);
   }
   if (!ended_) {
@@ -201,7 +201,12 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   };
   holds.sandbox->watch(
       start.process_id, [ended](const box::ProcessExit& how) { ended(how); },
-      [ended](const std::string& how) { ended(SandboxLost{how}); });
+      [ended](const std::string& how) { ended(SandboxLost{how}); },
+      [server = process->server_, tell = start.tell_later](const box::ProcessPressure& pressure) {
+        const std::string said = pressure.sentence(server);
+        log::warning(server, "{}", said);
+        if (tell) tell(said);
+      });
   // From here on the process may be there, whatever becomes of the answer: ~SandboxedProcess ends it. Cancelled
   // half-way, the request would be answered to nobody.
   process->may_live_ = true;

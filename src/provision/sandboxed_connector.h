@@ -96,7 +96,8 @@ class SandboxedProcess {
   void on_change(std::function<void()> handler) { on_change_ = std::move(handler); }
 
   // Drops PID 1's duplicate of stdin's write end; with the caller's closed too, the server sees end of file.
-  Task<void> close_stdin();
+  // `ending`: Supervisor::close_stdin().
+  Task<void> close_stdin(bool ending = false);
   // Closes stdin, waits, SIGTERM, waits, then SIGKILL for everything of the user id until none is left. Returns with
   // the process forgotten and everything given back, save what SharedSandbox::kill() keeps. May be called in any state.
   Task<void> stop(Grace grace);

@@ -65,6 +65,7 @@ class FakeSupervisor : public box::Supervisor {
 
   const box::SupervisorInfo& info() const override { return info_; }
   void on_exit(ExitHandler handler) override { exit_ = std::move(handler); }
+  void on_pressure(PressureHandler) override {}
   void on_lost(LostHandler handler) override { lost_ = std::move(handler); }
 
   void end(const std::string& id, int code) {
@@ -107,7 +108,7 @@ class FakeSupervisor : public box::Supervisor {
     spawned.pid = 100;
     co_return spawned;
   }
-  Task<Result<void>> close_stdin(std::string) override { return enter("close_stdin"); }
+  Task<Result<void>> close_stdin(std::string, bool) override { return enter("close_stdin"); }
   Task<Result<void>> signal(std::string, int) override { return enter("signal"); }
   Task<Result<unsigned>> kill_uid(uid_t uid, int signal_number) override {
     if (auto step = co_await enter("kill_uid"); !step) co_return fail(std::move(step).error());

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "box/init/one_id.h"
+#include "box/init/proc_activity.h"
 #include "box/init/proc_memory.h"
 
 namespace mcpbox::box::init {
@@ -27,6 +28,8 @@ constexpr std::uint64_t kStatusRounds = 10;
 constexpr std::uint64_t kSharedStep = 1 << 20;
 // Where the kernel could be faster, so many hundredths of a processor are for us.
 constexpr int kHaste = 10;
+// So much counts of what one used before we looked: it may be old, and we may have lost sight of it.
+constexpr microseconds kMostOfNew = std::chrono::seconds(1);
 
 // Of getdents64(2).
 struct DirectoryRecord {
@@ -70,7 +73,8 @@ Accountant::Accountant(EventLoop& loop, Links links)
 void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
                        pid_t ours) {
   known_.erase(pid);  // it was somebody else's when it was seen last
-  const auto [found, fresh] = watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, 0});
+  const auto [found, fresh] =
+      watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, 0, {}, {}, {}});
   found->second.serial = ++serial_;
   found->second.limits = limits;
   // Of a start that is over nobody can remove anything any more; it goes when that is forgotten.
@@ -82,6 +86,8 @@ void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits
   if (!fresh) {
     ++found->second.watches;
     found->second.gauge = MemoryGauge(limits);
+    found->second.pressure = PressureGauge();
+    found->second.said_pressing.reset();
   }
   for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
   if (timer_ == 0 && !in_round_ && proc_)
@@ -105,6 +111,19 @@ std::uint64_t Accountant::mapped_by(uid_t uid) const {
   return found == watched_.end() ? 0 : found->second.mapped;
 }
 
+bool Accountant::presses(uid_t uid) const {
+  const auto found = watched_.find(uid);
+  return found != watched_.end() && found->second.pressure.presses();
+}
+
+std::vector<pid_t> Accountant::processes_of(uid_t uid) const {
+  std::vector<pid_t> pids;
+  for (const auto& [pid, known] : known_) {
+    if (known.uid == uid) pids.push_back(pid);
+  }
+  return pids;
+}
+
 void Accountant::look() {
   timer_ = 0;
   if (watched_.empty()) {
@@ -118,7 +137,7 @@ void Accountant::look() {
     cost_ = microseconds(0);
     ++round_;
     ::lseek(proc_.get(), 0, SEEK_SET);
-    for (auto& [uid, server] : watched_) server.sum = {}, server.shared = 0;
+    for (auto& [uid, server] : watched_) server.sum = {}, server.shared = 0, server.worked = {};
   }
   alignas(DirectoryRecord) char buffer[32 << 10];
   const long got = ::syscall(SYS_getdents64, proc_.get(), buffer, sizeof buffer);
@@ -174,6 +193,12 @@ void Accountant::count(pid_t pid) {
     if (!read && !read_status_of(pid, known)) return;
     known.shared_pages = pages.shared;
   }
+  // Of a crowd that is new to us, the rest is enough to do.
+  if (Activity activity; read && !fresh && read_activity(proc_.get(), pid, activity)) {
+    const auto before = std::exchange(known.worked, activity.used);
+    const auto more = std::max(microseconds(0), activity.used - before);
+    server->second.worked += before.count() == 0 ? std::min(more, kMostOfNew) : more;
+  }
   const std::uint64_t anon = pages.resident > pages.shared ? pages.resident - pages.shared : 0;
   known.anon = anon;
   ServerSum& sum = server->second.sum;
@@ -220,11 +245,7 @@ void Accountant::ask_closely(uid_t uid, For whom) {
 void Accountant::tell_turn(uid_t uid, KernelTurn turn) {
   const auto server = watched_.find(uid);
   if (server == watched_.end()) return;
-  std::vector<pid_t> pids;
-  for (const auto& [pid, known] : known_) {
-    if (known.uid == uid) pids.push_back(pid);
-  }
-  links_.turn(uid, server->second.gid, std::move(pids), turn);
+  links_.turn(uid, server->second.gid, processes_of(uid), turn);
 }
 
 void Accountant::look_at_sandbox(EventLoop::Clock::time_point now) {
@@ -250,6 +271,12 @@ void Accountant::finish_round() {
     server.shared += files;
     server.sum.most += files;
     server.sum.least = std::max(server.sum.least, files);  // perhaps it is they that are mapped
+    server.pressure.look(server.worked, now);
+    const bool said = server.said_pressing && now - *server.said_pressing < kSayAgain;
+    if (server.pressure.presses() && watched_.size() > 1 && !said) {
+      server.said_pressing = now;
+      links_.presses(uid, server.pressure.processors(), server.sum.tasks);
+    }
     const MemoryGauge::Verdict verdict = server.gauge.look(server.sum, now);
     if (verdict.passed) passed.emplace_back(uid, *verdict.passed);
     if (verdict.look_closely) closely.push_back(uid);

@@ -1,4 +1,5 @@
-// Counts what each server uses of memory and processes, ten times a second or more often, and tells who uses too much.
+// Counts what each server uses of memory and processes, ten times a second or more often, and tells who uses too much;
+// and, once a second, of the processors.
 //
 // Works without control groups. A server is known by its user id: of its processes it counts what is theirs alone, the
 // shared memory that they have mapped, their page tables, and what lies in its own /tmp and /dev/shm. Where it matters
@@ -23,6 +24,7 @@
 #include "box/init/close_look.h"
 #include "box/init/event_loop.h"
 #include "box/init/memory_gauge.h"
+#include "box/init/pressure_gauge.h"
 #include "box/init/sandbox_watch.h"
 
 namespace mcpbox::box::init {
@@ -34,10 +36,15 @@ class Accountant {
 
   // When the kernel takes these processes of the uid, if memory is short.
   using Turn = std::function<void(uid_t uid, gid_t gid, std::vector<pid_t> pids, KernelTurn turn)>;
+  // A server that is not the only one takes so much of the processors that the others may have to wait; at most once in
+  // kSayAgain.
+  using Presses = std::function<void(uid_t uid, unsigned processors, std::uint64_t tasks)>;
+  static constexpr std::chrono::minutes kSayAgain{10};
   struct Links {
     CloseLook close_look;  // says later what look_closely() found, nothing if it could not
     Passed passed;         // called from the loop, and again after a second for who is still beyond a limit then
     Turn turn;
+    Presses presses;
     SandboxWatch::Held held;
     int group = -1;  // of the sandbox (sandbox_memory.h)
   };
@@ -54,6 +61,10 @@ class Accountant {
   // What to say of a server that the kernel ended because the sandbox was full; nothing of who had no more than its
   // part.
   std::optional<wire::PassedLimit> above_part(uid_t uid) const { return sandbox_.above(uid); }
+  // Whether it takes so much of the processors that others may have to wait; false for who is not watched.
+  bool presses(uid_t uid) const;
+  // Those that were found at the last look.
+  std::vector<pid_t> processes_of(uid_t uid) const;
   // For each watch() once.
   void unwatch(uid_t uid);
 
@@ -69,16 +80,20 @@ class Accountant {
     ServerSum sum;             // of the round under way
     std::uint64_t shared = 0;  // of `sum`
     std::uint64_t mapped = 0;
+    PressureGauge pressure;
+    std::chrono::microseconds worked{0};  // in the round under way, as far as was seen
+    std::optional<EventLoop::Clock::time_point> said_pressing;
   };
   struct Known {
-    uid_t uid = 0;   // 0: not of a server, as far as was seen
+    uid_t uid = 0;  // 0: not of a server, as far as was seen
     bool ours = false;
     UniqueFd pages;  // its statm, as long as not too many are open
     std::uint64_t round = 0;
     std::uint64_t shared_pages = 0;                   // when its status was read
     std::uint64_t shared = 0, tables = 0, tasks = 1;  // as its status said
     std::uint64_t swapped = 0;
-    std::uint64_t anon = 0;  // at the last look
+    std::uint64_t anon = 0;               // at the last look
+    std::chrono::microseconds worked{0};  // when its status was read
   };
   void look();
   void count(pid_t pid);

@@ -39,6 +39,9 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
                              [this](uid_t uid, gid_t gid, std::vector<pid_t> pids, KernelTurn turn) {
                                tell_turn(uid, gid, std::move(pids), turn);
                              },
+                             [this](uid_t uid, unsigned processors, std::uint64_t tasks) {
+                               say_pressing(uid, processors, tasks);
+                             },
                              [this](uid_t uid) { return table_.held_by(uid); }, options_.groups.memory_directory()}),
       disks_(loop_, [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
       table_(
@@ -50,6 +53,14 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
             if (payload) found->second.connection->send(wire::MessageType::kExited, 0, *payload);
           },
           [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
+      farewell_(loop_, Farewell::Links{[this](const std::string& id, pid_t pid) {
+                                         auto process = table_.find(id);
+                                         return process && (*process)->running && (*process)->pid == pid;
+                                       },
+                                       [this](uid_t uid) { return accountant_.processes_of(uid); },
+                                       [this](const std::string& id, uid_t uid, Patience::Step step) {
+                                         take_leave(id, uid, step);
+                                       }}),
       helpers_(loop_) {
   if (::getrandom(&boot_token_, sizeof boot_token_, 0) != static_cast<ssize_t>(sizeof boot_token_)) boot_token_ = 1;
 }

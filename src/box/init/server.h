@@ -11,6 +11,7 @@
 #include "box/init/connection.h"
 #include "box/init/egress_relay.h"
 #include "box/init/event_loop.h"
+#include "box/init/farewell.h"
 #include "box/init/helper.h"
 #include "box/init/process_table.h"
 #include "box/init/roots.h"
@@ -62,6 +63,9 @@ class Server {
   // A server uses more than it may.
   void end_server(uid_t uid, const wire::PassedLimit& limit);
   void end_all_of(uid_t uid);
+  void keep_ending(uid_t uid);
+  void say_pressing(uid_t uid, unsigned processors, std::uint64_t tasks);
+  void take_leave(const std::string& id, uid_t uid, Patience::Step step);
   void kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline);
   void kill_check(Origin origin, const wire::KillUid& request, EventLoop::Clock::time_point deadline);
   void pack_stream(Origin origin, wire::Pack request, std::vector<UniqueFd> fds);
@@ -86,6 +90,7 @@ class Server {
   Accountant accountant_;
   DiskWatch disks_;
   ProcessTable table_;
+  Farewell farewell_;
   Helpers helpers_;
   std::map<pid_t, std::function<void()>> when_reaped_;    // the killers of uid_killer.h
   std::map<uid_t, EventLoop::Clock::time_point> ending_;  // until when it is killed what each of these has

@@ -67,7 +67,10 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
       if (auto request = wire::decode<wire::CloseStdin>(frame.payload)) {
         auto process = table_.find(request->id);
         if (!process) return reply_error(origin, process.error());
-        (*process)->pipes.in.reset();
+        Process& told = **process;
+        told.pipes.in.reset();
+        if (request->ending && told.running && !told.starting)
+          farewell_.begin(told.id, told.pid, told.uid, accountant_.presses(told.uid));
         return reply(origin, wire::Done{});
       }
       break;
@@ -162,22 +165,41 @@ void Server::end_server(uid_t uid, const wire::PassedLimit& limit) {
   ::dprintf(2, "mcpbox-init: uid %u passes limit %d: %llu of %llu\n", uid, static_cast<int>(limit.which),
             static_cast<unsigned long long>(limit.use), static_cast<unsigned long long>(limit.bound));
   table_.note_passed(uid, limit);
+  end_all_of(uid);
+}
+
+void Server::say_pressing(uid_t uid, unsigned processors, std::uint64_t tasks) {
+  const auto controller = controllers_.find(active_);
+  if (controller == controllers_.end()) return;
+  for (const auto& [id, process] : table_.all()) {
+    if (process->uid != uid || !process->running || process->starting) continue;
+    auto payload = wire::encode(wire::Presses{id, processors, tasks});
+    if (payload) controller->second.connection->send(wire::MessageType::kPresses, 0, *payload);
+  }
+}
+
+void Server::take_leave(const std::string& id, uid_t uid, Patience::Step step) {
+  if (step == Patience::Step::kKill) return end_all_of(uid);
+  if (auto process = table_.find(id)) (void)::kill((*process)->pid, SIGTERM);
+}
+
+void Server::end_all_of(uid_t uid) {
   table_.mark_killed(uid);
   const auto until = EventLoop::Clock::now() + kEndTime;
   const auto [found, fresh] = ending_.try_emplace(uid, until);
   found->second = until;
-  if (fresh) end_all_of(uid);
+  if (fresh) keep_ending(uid);
 }
 
 // What does not die soon (it waits for a disk, or has much memory to give back) is not looked for at every millisecond
 // by everybody who finds that it is still there.
-void Server::end_all_of(uid_t uid) {
+void Server::keep_ending(uid_t uid) {
   const auto check = [this, uid] {
     const auto found = ending_.find(uid);
     if (found == ending_.end()) return;
     const bool gone = std::max(count_of_uid(uid), table_.starting(uid)) == 0;
     if (gone || EventLoop::Clock::now() >= found->second) return (void)ending_.erase(found);
-    loop_.at(EventLoop::Clock::now() + kEndPause, [this, uid] { end_all_of(uid); });
+    loop_.at(EventLoop::Clock::now() + kEndPause, [this, uid] { keep_ending(uid); });
   };
   auto killer = signal_uid(uid, SIGKILL);
   if (killer && *killer > 0) {

@@ -34,6 +34,7 @@ class WireSupervisor final : public Supervisor {
 
   const SupervisorInfo& info() const override { return info_; }
   void on_exit(ExitHandler handler) override { exchange_->on_exit(std::move(handler)); }
+  void on_pressure(PressureHandler handler) override { exchange_->on_pressure(std::move(handler)); }
   void on_lost(LostHandler handler) override { exchange_->on_lost(std::move(handler)); }
 
   Task<Result<Spawned>> spawn(ProcessSpec spec) override { return start(std::move(spec), {}); }
@@ -46,8 +47,8 @@ class WireSupervisor final : public Supervisor {
     }
     co_return co_await start(std::move(spec), std::move(fds));
   }
-  Task<Result<void>> close_stdin(std::string process_id) override {
-    return done(wire::CloseStdin{std::move(process_id)});
+  Task<Result<void>> close_stdin(std::string process_id, bool ending) override {
+    return done(wire::CloseStdin{std::move(process_id), ending});
   }
   Task<Result<void>> signal(std::string process_id, int signal_number) override {
     return done(wire::Signal{std::move(process_id), signal_number});

@@ -40,6 +40,7 @@ struct SupervisorInfo {
 class Supervisor {
  public:
   using ExitHandler = std::function<void(const std::string& process_id, const ProcessExit&)>;
+  using PressureHandler = std::function<void(const std::string& process_id, const ProcessPressure&)>;
   using LostHandler = std::function<void(const Error&)>;
 
   // Connects to the control socket (host path; at most 107 bytes is sun_path's limit, longer ones go through a
@@ -52,6 +53,8 @@ class Supervisor {
 
   virtual const SupervisorInfo& info() const = 0;
   virtual void on_exit(ExitHandler handler) = 0;  // exits that happened before are delivered at once
+  // A process with neighbours keeps the processors busy; of each at most once in ten minutes.
+  virtual void on_pressure(PressureHandler handler) = 0;
   virtual void on_lost(LostHandler handler) = 0;
 
   struct Spawned {
@@ -71,8 +74,9 @@ class Supervisor {
   // duplicated; the supervisor keeps none of them. There are no pipes then.
   virtual Task<Result<Spawned>> spawn_direct(ProcessSpec spec, std::array<int, 3> stdio) = 0;
   // The supervisor drops its duplicate of the write end of stdin; with the caller's closed too, the process sees end of
-  // file.
-  virtual Task<Result<void>> close_stdin(std::string process_id) = 0;
+  // file. `ending`: because it is to end. A hog that goes on then (init/farewell.h) gets SIGTERM from PID 1 after 0.3
+  // s, and is killed with all of its uid after 0.3 s more.
+  virtual Task<Result<void>> close_stdin(std::string process_id, bool ending = false) = 0;
   // To the process alone, not to its children.
   virtual Task<Result<void>> signal(std::string process_id, int signal_number) = 0;
   // SIGTERM or SIGKILL for every process of the uid. With SIGKILL it repeats until none is left and returns 0; a number

@@ -19,8 +19,8 @@ namespace mcpbox::box::wire {
 // With this PID 1 ends where servers cannot have the namespaces that it was told to give them.
 inline constexpr int kExitNoSpaces = 75;
 
-constexpr std::uint32_t kProtocolVersion = 10;
-constexpr std::uint32_t kOldestProtocolVersion = 10;
+constexpr std::uint32_t kProtocolVersion = 11;
+constexpr std::uint32_t kOldestProtocolVersion = 11;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -143,20 +143,25 @@ struct SpawnReply {
   }
 };
 
-// Requests that name a process.
-template <MessageType Type>
-struct ProcessRequest {
-  static constexpr auto kType = Type;
+struct CloseStdin {
+  static constexpr auto kType = MessageType::kCloseStdin;
   std::string id;
-  bool operator==(const ProcessRequest&) const = default;
+  bool ending = false;  // it is to end: PID 1 has no patience with a hog that goes on
+  bool operator==(const CloseStdin&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.id), v(s.ending);
+  }
+};
+struct Forget {
+  static constexpr auto kType = MessageType::kForget;
+  std::string id;
+  bool operator==(const Forget&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.id);
   }
 };
-using CloseStdin = ProcessRequest<MessageType::kCloseStdin>;
-using Forget = ProcessRequest<MessageType::kForget>;
-
 struct Signal {
   static constexpr auto kType = MessageType::kSignal;
   std::string id;
@@ -217,6 +222,18 @@ struct Exited {
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.id), v(s.exit);
+  }
+};
+// It keeps the processors from its neighbours.
+struct Presses {
+  static constexpr auto kType = MessageType::kPresses;
+  std::string id;
+  std::uint32_t processors = 0;  // that it keeps busy, in thousandths
+  std::uint64_t tasks = 0;       // processes and threads
+  bool operator==(const Presses&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.id), v(s.processors), v(s.tasks);
   }
 };
 struct List {

@@ -211,14 +211,17 @@ TEST_F(Native, leaves_nothing_of_sandboxes_that_are_killed_at_random_moments) {
 
 // By a loss of power between the folder and its record: no list shows it, and its name was taken for ever.
 TEST_F(Native, removes_what_a_cut_off_start_left_in_the_place_of_a_sandbox) {
-  const SandboxOptions wanted = options("cut-off");
+  SandboxOptions wanted = options("cut-off");
+  wanted.ephemeral = true;
   const std::string left_there = folder.path("state/native/sandboxes/" + Sandbox::sandbox_name(wanted));
   fs::create_directories(left_there + "/root");
   std::ofstream(left_there + "/record").close();
   const timespec hour_ago{::time(nullptr) - 3600, 0};
   const timespec times[] = {hour_ago, hour_ago};
   ASSERT_EQ(::utimensat(AT_FDCWD, left_there.c_str(), times, 0), 0);
-  EXPECT_THAT(run(Sandbox::open(*engine, wanted)), test::succeeds());
+  auto session = run(Sandbox::open(*engine, wanted));
+  ASSERT_THAT(session, test::succeeds());
+  EXPECT_THAT(run((*session)->close()), test::succeeds());
 }
 
 TEST_F(Native, refuses_images_with_a_reason) {

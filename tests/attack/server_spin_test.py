@@ -1,0 +1,92 @@
+"""A server that keeps all processors busy slowed its neighbours down and nothing said who it was; and to stop one that
+hears neither SIGTERM nor the end of its input took the four seconds that a server has to write out what it has. It is
+named now, and ended at once."""
+import json
+import os
+import pathlib
+import threading
+import time
+import unittest
+
+from engine import address
+from hogs import SOURCE
+from program import Home, until
+
+# Several, so that it gets what it wants on a busy machine, too. It does not read what comes.
+DEAF = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range(15):
+    if os.fork() == 0: break
+end = time.monotonic() + 60
+while time.monotonic() < end: pass
+os._exit(0)
+"""
+
+
+class Spinner(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.home = Home()
+        cls.addClassCleanup(cls.home.close)
+        server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
+        servers = {"hog": server, "neighbour": server}
+        cls.home.config.write_text(json.dumps({"version": 1, "servers": servers}))
+        cls.home.serve(engine=address())
+        until(cls.home.answers, "the daemon answers")
+        cls.all_there()
+
+    @classmethod
+    def all_there(cls):
+        until(lambda: all(server["state"] == "connected" for server in cls.home.status()["servers"]),
+              "all are there", 60)
+
+    def setUp(self):
+        self.assertEqual(self.home.run("restart", "hog").returncode, 0)
+        self.all_there()
+
+    def py(self, server, code):
+        return self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
+
+    def processor_time(self, name):
+        """Seconds, of all its processes; as root."""
+        uid = next(server["uid"] for server in self.home.status()["servers"] if server["name"] == name)
+        ticks = 0
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if process.stat().st_uid == uid:
+                    ticks += sum(map(int, (process / "stat").read_text().rpartition(")")[2].split()[11:13]))
+            except OSError:
+                pass
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def test_it_is_named(self):
+        asking = threading.Thread(target=self.py, args=("hog", DEAF))
+        asking.start()
+        self.addCleanup(asking.join)
+        self.addCleanup(self.home.run, "stop", "hog")
+        began, named = time.monotonic(), False
+        while not named and time.monotonic() - began < 50:
+            named = "server 'hog' keeps" in self.home.run("logs", "hog").stdout
+        # Where others of the machine leave it hardly more than half a processor, it is not it that presses.
+        got = self.processor_time("hog") / (time.monotonic() - began)
+        if not named and got < 0.65:
+            return
+        self.assertTrue(named, f"it had {got} processors")
+        self.assertRegex(self.home.run("logs", "hog").stdout,
+                         r"server 'hog' keeps [0-9.]+ processors busy, with [0-9]+ processes and threads, ")
+        self.assertNotIn("server 'neighbour' keeps", self.home.run("logs", "neighbour").stdout)
+
+    def test_to_stop_it_takes_no_grace(self):
+        asking = threading.Thread(target=self.py, args=("hog", DEAF))
+        asking.start()
+        self.addCleanup(asking.join)
+        time.sleep(0.5)
+        began = time.monotonic()
+        self.assertEqual(self.home.run("stop", "hog").returncode, 0)
+        # Two graces of two seconds is what it took.
+        self.assertLess(time.monotonic() - began, 3)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -86,4 +86,13 @@ std::string ProcessExit::sentence(std::string_view server) const {
   return fmt::format("server '{}' was ended: {}; {}", server, describe(), advice());
 }
 
+std::string ProcessPressure::sentence(std::string_view server) const {
+  return fmt::format(
+      "server '{}' keeps {:.1f} processors busy, with {} processes and threads, and the other servers of its sandbox "
+      "may "
+      "have to wait; if it needs that much, give it a sandbox of its own (box.isolation: dedicated), else `mcpbox stop "
+      "{}`",
+      server, processors, grouped(tasks), server);
+}
+
 }  // namespace mcpbox::box

@@ -142,6 +142,15 @@ struct ProcessExit {
   std::string sentence(std::string_view name) const;
 };
 
+// A server keeps the processors from its neighbours.
+struct ProcessPressure {
+  double processors = 0;    // that it keeps busy
+  std::uint64_t tasks = 0;  // processes and threads
+
+  // About the server `name`: "server 'x' keeps 1.9 processors busy, with 4 processes and threads, and …".
+  std::string sentence(std::string_view name) const;
+};
+
 // A process as the supervisor lists it to a new controller.
 struct ProcessStatus {
   std::string id;

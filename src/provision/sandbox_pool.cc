@@ -28,10 +28,15 @@ SharedSandbox::SharedSandbox(std::unique_ptr<box::Sandbox> sandbox, std::shared_
     const auto watcher = watchers_.find(id);
     if (watcher != watchers_.end() && watcher->second.on_exit) watcher->second.on_exit(how);
   });
+  sandbox_->supervisor().on_pressure([this](const std::string& id, const box::ProcessPressure& pressure) {
+    const auto watcher = watchers_.find(id);
+    if (watcher != watchers_.end() && watcher->second.on_pressure) watcher->second.on_pressure(pressure);
+  });
 }
 
-void SharedSandbox::watch(const std::string& process_id, ExitHandler on_exit, LostHandler on_lost) {
-  watchers_[process_id] = {std::move(on_exit), std::move(on_lost)};
+void SharedSandbox::watch(const std::string& process_id, ExitHandler on_exit, LostHandler on_lost,
+                          PressureHandler on_pressure) {
+  watchers_[process_id] = {std::move(on_exit), std::move(on_lost), std::move(on_pressure)};
 }
 
 void SharedSandbox::unwatch(const std::string& process_id) {

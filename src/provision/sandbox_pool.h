@@ -41,8 +41,9 @@ class SharedSandbox {
 
   using ExitHandler = std::function<void(const box::ProcessExit&)>;
   using LostHandler = std::function<void(const std::string& how)>;
+  using PressureHandler = std::function<void(const box::ProcessPressure&)>;
   // One watcher for each process id; removed with unwatch before what the handlers refer to dies.
-  void watch(const std::string& process_id, ExitHandler on_exit, LostHandler on_lost);
+  void watch(const std::string& process_id, ExitHandler on_exit, LostHandler on_lost, PressureHandler on_pressure = {});
   void unwatch(const std::string& process_id);
   // For one that broke: tells every watcher once how, then removes what is left of it, on the host too.
   Task<void> bury(std::string how);
@@ -78,6 +79,7 @@ class SharedSandbox {
   struct Watcher {
     ExitHandler on_exit;
     LostHandler on_lost;
+    PressureHandler on_pressure;
   };
   std::unique_ptr<box::Sandbox> sandbox_;
   std::map<std::string, Watcher> watchers_;

@@ -201,7 +201,12 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
   };
   holds.sandbox->watch(
       start.process_id, [ended](const box::ProcessExit& how) { ended(how); },
-      [ended](const std::string& how) { ended(SandboxLost{how}); });
+      [ended](const std::string& how) { ended(SandboxLost{how}); },
+      [server = process->server_, tell = start.tell_later](const box::ProcessPressure& pressure) {
+        const std::string said = pressure.sentence(server);
+        log::warning(server, "{}", said);
+        if (tell) tell(said);
+      });
   // From here on the process may be there, whatever becomes of the answer: ~SandboxedProcess ends it. Cancelled
   // half-way, the request would be answered to nobody.
   process->may_live_ = true;

@@ -65,6 +65,7 @@ class FakeSupervisor : public box::Supervisor {
 
   const box::SupervisorInfo& info() const override { return info_; }
   void on_exit(ExitHandler handler) override { exit_ = std::move(handler); }
+  void on_pressure(PressureHandler) override {}
   void on_lost(LostHandler handler) override { lost_ = std::move(handler); }
 
   void end(const std::string& id, int code) {

@@ -74,7 +74,7 @@ void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits
                        pid_t ours) {
   known_.erase(pid);  // it was somebody else's when it was seen last
   const auto [found, fresh] =
-      watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, {}, {}});
+      watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, {}, {}, {}});
   found->second.serial = ++serial_;
   found->second.limits = limits;
   if (ours != 0) found->second.ours.push_back(ours);
@@ -83,6 +83,7 @@ void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits
     ++found->second.watches;
     found->second.gauge = MemoryGauge(limits);
     found->second.pressure = PressureGauge();
+    found->second.said_pressing.reset();
   }
   for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
   if (timer_ == 0 && !in_round_ && proc_)
@@ -258,6 +259,11 @@ void Accountant::finish_round() {
     server.sum.least = std::max(server.sum.least, files);  // perhaps it is they that are mapped
     server.sum.tasks -= std::min<std::uint64_t>(server.sum.tasks, server.ours.size());
     server.pressure.look(server.worked, now);
+    const bool said = server.said_pressing && now - *server.said_pressing < kSayAgain;
+    if (server.pressure.presses() && watched_.size() > 1 && !said) {
+      server.said_pressing = now;
+      links_.presses(uid, server.pressure.processors(), server.sum.tasks);
+    }
     const MemoryGauge::Verdict verdict = server.gauge.look(server.sum, now);
     if (verdict.passed) passed.emplace_back(uid, *verdict.passed);
     if (verdict.look_closely) closely.push_back(uid);

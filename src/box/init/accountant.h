@@ -36,10 +36,15 @@ class Accountant {
 
   // When the kernel takes these processes of the uid, if memory is short.
   using Turn = std::function<void(uid_t uid, gid_t gid, std::vector<pid_t> pids, KernelTurn turn)>;
+  // A server that is not the only one takes so much of the processors that the others may have to wait; at most once in
+  // kSayAgain.
+  using Presses = std::function<void(uid_t uid, unsigned processors, std::uint64_t tasks)>;
+  static constexpr std::chrono::minutes kSayAgain{10};
   struct Links {
     CloseLook close_look;  // says later what look_closely() found, nothing if it could not
     Passed passed;         // called from the loop, and again after a second for who is still beyond a limit then
     Turn turn;
+    Presses presses;
     SandboxWatch::Held held;
     int group = -1;  // of the sandbox (sandbox_memory.h)
   };
@@ -74,6 +79,7 @@ class Accountant {
     std::uint64_t shared = 0;  // of `sum`
     PressureGauge pressure;
     std::chrono::microseconds worked{0};  // in the round under way, as far as was seen
+    std::optional<EventLoop::Clock::time_point> said_pressing;
   };
   struct Known {
     uid_t uid = 0;   // 0: not of a server, as far as was seen

@@ -39,6 +39,9 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
                              [this](uid_t uid, gid_t gid, std::vector<pid_t> pids, KernelTurn turn) {
                                tell_turn(uid, gid, std::move(pids), turn);
                              },
+                             [this](uid_t uid, unsigned processors, std::uint64_t tasks) {
+                               say_pressing(uid, processors, tasks);
+                             },
                              [this](uid_t uid) { return table_.held_by(uid); }, options_.groups.memory_directory()}),
       disks_(loop_, [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
       table_(

@@ -168,6 +168,16 @@ void Server::end_server(uid_t uid, const wire::PassedLimit& limit) {
   end_all_of(uid);
 }
 
+void Server::say_pressing(uid_t uid, unsigned processors, std::uint64_t tasks) {
+  const auto controller = controllers_.find(active_);
+  if (controller == controllers_.end()) return;
+  for (const auto& [id, process] : table_.all()) {
+    if (process->uid != uid || !process->running || process->starting) continue;
+    auto payload = wire::encode(wire::Presses{id, processors, tasks});
+    if (payload) controller->second.connection->send(wire::MessageType::kPresses, 0, *payload);
+  }
+}
+
 void Server::take_leave(const std::string& id, uid_t uid, Patience::Step step) {
   if (step == Patience::Step::kKill) return end_all_of(uid);
   if (auto process = table_.find(id)) (void)::kill((*process)->pid, SIGTERM);

@@ -60,6 +60,7 @@ void Exchange::on_lost(Supervisor::LostHandler handler) {
 
 void Exchange::close() {
   exit_handler_ = nullptr;
+  pressure_handler_ = nullptr;
   lost_handler_ = nullptr;
   socket_->close();
   if (!lost_) lose(Error(Code::kUnavailable, "the link to the sandbox's supervisor was closed"));
@@ -73,6 +74,10 @@ void Exchange::received(std::string_view bytes, std::vector<UniqueFd> fds) {
   while (auto event = link_.next()) {
     if (auto* exited = std::get_if<wire::Exited>(&*event)) {
       deliver(*exited);
+    } else if (auto* presses = std::get_if<wire::Presses>(&*event)) {
+      const auto handler = pressure_handler_;  // it may replace itself
+      if (handler && !muted_.contains(presses->id))
+        handler(presses->id, {presses->processors / 1000.0, presses->tasks});
     } else {
       answer(std::get<SupervisorLink::Reply>(*event));
     }

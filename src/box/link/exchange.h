@@ -51,6 +51,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   }
 
   void on_exit(Supervisor::ExitHandler handler);
+  void on_pressure(Supervisor::PressureHandler handler) { pressure_handler_ = std::move(handler); }
   void on_lost(Supervisor::LostHandler handler);
   // Exits of a muted process are not reported.
   void mute(const std::string& process_id) { muted_.insert(process_id); }
@@ -84,6 +85,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   std::vector<wire::Exited> early_exits_;
   std::set<std::string> muted_;
   Supervisor::ExitHandler exit_handler_;
+  Supervisor::PressureHandler pressure_handler_;
   Supervisor::LostHandler lost_handler_;
   std::optional<Error> lost_;
 };

@@ -34,6 +34,7 @@ class WireSupervisor final : public Supervisor {
 
   const SupervisorInfo& info() const override { return info_; }
   void on_exit(ExitHandler handler) override { exchange_->on_exit(std::move(handler)); }
+  void on_pressure(PressureHandler handler) override { exchange_->on_pressure(std::move(handler)); }
   void on_lost(LostHandler handler) override { exchange_->on_lost(std::move(handler)); }
 
   Task<Result<Spawned>> spawn(ProcessSpec spec) override { return start(std::move(spec), {}); }

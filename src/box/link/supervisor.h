@@ -40,6 +40,7 @@ struct SupervisorInfo {
 class Supervisor {
  public:
   using ExitHandler = std::function<void(const std::string& process_id, const ProcessExit&)>;
+  using PressureHandler = std::function<void(const std::string& process_id, const ProcessPressure&)>;
   using LostHandler = std::function<void(const Error&)>;
 
   // Connects to the control socket (host path; at most 107 bytes is sun_path's limit, longer ones go through a
@@ -52,6 +53,8 @@ class Supervisor {
 
   virtual const SupervisorInfo& info() const = 0;
   virtual void on_exit(ExitHandler handler) = 0;  // exits that happened before are delivered at once
+  // A process with neighbours keeps the processors busy; of each at most once in ten minutes.
+  virtual void on_pressure(PressureHandler handler) = 0;
   virtual void on_lost(LostHandler handler) = 0;
 
   struct Spawned {

@@ -61,6 +61,12 @@ Result<void> SupervisorLink::take(const wire::Frame& frame) {
       events_.emplace_back(std::move(*exited));
       return {};
     }
+    case wire::MessageType::kPresses: {
+      auto presses = wire::decode<wire::Presses>(frame.payload);
+      if (!presses) return fail(presses.error());
+      events_.emplace_back(std::move(*presses));
+      return {};
+    }
     default:
       return fail(Code::kDataLoss, "supervisor link: an unknown message came");
   }

@@ -25,7 +25,7 @@ class SupervisorLink {
     Result<std::string> payload;
     std::vector<UniqueFd> fds;
   };
-  using Event = std::variant<Reply, wire::Exited>;
+  using Event = std::variant<Reply, wire::Exited, wire::Presses>;
 
   struct Request {
     std::uint64_t id = 0;

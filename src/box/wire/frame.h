@@ -48,6 +48,7 @@ enum class MessageType : std::uint8_t {
   kReply = 64,       // success; the payload's form follows from the request
   kErrorReply = 65,  // ErrorReply
   kExited = 128,     // event: Exited
+  kPresses = 129,    // event: Presses
 };
 
 struct Frame {

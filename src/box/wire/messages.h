@@ -224,6 +224,18 @@ struct Exited {
     v(s.id), v(s.exit);
   }
 };
+// It keeps the processors from its neighbours.
+struct Presses {
+  static constexpr auto kType = MessageType::kPresses;
+  std::string id;
+  std::uint32_t processors = 0;  // that it keeps busy, in thousandths
+  std::uint64_t tasks = 0;       // processes and threads
+  bool operator==(const Presses&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.id), v(s.processors), v(s.tasks);
+  }
+};
 struct List {
   static constexpr auto kType = MessageType::kList;
   bool operator==(const List&) const = default;

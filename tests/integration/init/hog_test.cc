@@ -8,7 +8,8 @@ namespace {
 using InitHog = Init;
 
 // Several, so that it gets what it wants on a busy machine, too.
-const std::string kSpin = "for i in 1 2 3 4 5 6 7; do { while :; do :; done; } & done; echo up; while :; do :; done";
+const std::string kSpin =
+    "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do { while :; do :; done; } & done; echo up; while :; do :; done";
 const std::vector<std::string> kDeafSpinner = {"sh", "-c", "trap '' TERM; " + kSpin};
 
 TEST_F(InitHog, that_hears_nothing_and_goes_on_is_ended_and_who_only_waits_is_not) {
@@ -45,6 +46,30 @@ TEST_F(InitHog, works_on_when_its_input_ends_and_nobody_wants_it_to_end) {
   loop.restart();
   loop.run_for(std::chrono::milliseconds(1500));
   EXPECT_FALSE(exits.contains("one"));
+}
+
+// It could be told by SIGTERM, and is known for what it did before.
+TEST_F(InitHog, that_kept_the_processors_busy_is_named_and_is_ended_when_it_goes_on) {
+  std::optional<box::ProcessPressure> told;
+  supervisor->on_pressure([&](const std::string& id, const box::ProcessPressure& pressure) {
+    EXPECT_EQ(id, "spinner");
+    told = pressure;
+  });
+  auto spinner = must_spawn(spec("spinner", {"sh", "-c", "trap 'echo heard' TERM; " + kSpin}));
+  auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
+  EXPECT_EQ(read_line(spinner.pipes.out.get()), "up");
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(120);
+  loop.restart();
+  while (!told && std::chrono::steady_clock::now() < deadline) {
+    loop.run_one_until(deadline);
+    if (loop.stopped()) loop.restart();
+  }
+  ASSERT_TRUE(told);
+  EXPECT_GT(told->processors, 0.5);
+  EXPECT_GE(told->tasks, 16u);
+  ASSERT_THAT(run(supervisor->close_stdin("spinner", true)), succeeds());
+  EXPECT_EQ(exit_of("spinner").signal, SIGKILL);
+  EXPECT_EQ(read_line(spinner.pipes.out.get()), "heard");
 }
 
 }  // namespace

@@ -56,6 +56,7 @@ TEST(Messages, come_back_as_they_were) {
   check_round_trip(Spawn{});
   check_round_trip(SpawnReply{-5});
   check_round_trip(CloseStdin{"x", true});
+  check_round_trip(Presses{"x", 1900, 4});
   check_round_trip(Forget{"x"});
   check_round_trip(Signal{"x", 9});
   check_round_trip(KillUid{7, 9, 1000});

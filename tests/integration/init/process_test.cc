@@ -177,12 +177,12 @@ TEST_F(InitProcess, does_not_run_when_its_folders_cannot_be_made) {
 
 // PID 1 starts a process whose starter has given up on it: nothing of it is left, and its id and uid can be used again.
 TEST_F(InitProcess, whose_start_was_not_confirmed_in_time_is_gone) {
-  supervisor = connect(std::chrono::milliseconds(200));
+  supervisor = connect(std::chrono::milliseconds(1000));
   ASSERT_TRUE(supervisor);
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < 3; ++round) {
     ASSERT_EQ(::kill(sandbox->pid(), SIGSTOP), 0);
     std::thread later([pid = sandbox->pid()] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(400));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1500));
       ::kill(pid, SIGCONT);
     });
     EXPECT_THAT(run(supervisor->spawn(spec("slow", {"sleep", "1000"}))), fails(Code::kTimeout));

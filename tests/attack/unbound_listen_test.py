@@ -4,6 +4,7 @@ import json
 import pathlib
 import unittest
 
+from engine import address
 from program import Home, until
 
 SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
@@ -33,7 +34,7 @@ class UnboundListen(unittest.TestCase):
         self.addCleanup(self.home.close)
         server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
         self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in ("one", "two")}}))
-        self.home.serve()
+        self.home.serve(address())
         until(self.home.answers, "the daemon answers")
         until(lambda: all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in ("one", "two")),
               "both servers answer", 60)

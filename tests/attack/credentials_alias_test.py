@@ -4,6 +4,7 @@ import subprocess
 import sys
 import unittest
 
+from engine import address
 from program import Home
 
 INSIDE = "MCPBOX_ATTACK_INSIDE"
@@ -25,7 +26,7 @@ class Alias(unittest.TestCase):
         self.home.env["HOME"] = str(self.user)
 
     def explain(self, *args):
-        return self.home.run("explain", "--engine", "native", *args, "--", "python3", "-c", "pass")
+        return self.home.run("explain", "--engine", address(), *args, "--", "python3", "-c", "pass")
 
     def test_it_is_neither_staged_nor_mounted(self):
         for option in ("--stage", "--mount"):

@@ -8,22 +8,24 @@ from program import Home, until
 
 SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
 ASK = """
-import base64, os, socket, time, urllib.parse
+import base64, os, socket, urllib.parse
 def credential():
     login = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
     return base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
-def ask(request, headers="", login=None):
+def ask(request, login=None):
     place = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
     with socket.create_connection((place.hostname, place.port), 30) as link:
         link.sendall(f"{request} HTTP/1.1\\r\\nHost: x.test\\r\\nProxy-Authorization: Basic {login or credential()}\\r\\n"
-                     f"{headers}\\r\\n".encode())
+                     "\\r\\n".encode())
         return link.recv(4096).decode(errors="replace")
 """
+
 
 class Inside(unittest.TestCase):
     def setUp(self):
         self.home = Home()
         self.addCleanup(self.home.close)
+        self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", address(), timeout=120))
 
     def start(self, isolation):
         server = {"command": "python3", "args": ["-u", "-c", SOURCE],

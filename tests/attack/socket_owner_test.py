@@ -5,7 +5,8 @@ import os
 import socket
 import unittest
 
-from program import Home
+from engine import address
+from program import Home, until
 
 THIEF = 64231  # nobody's user id
 ANSWER = (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
@@ -78,6 +79,14 @@ class SocketOwner(unittest.TestCase):
         os.chown(self.home.socket, 0, 0)
         os.chmod(self.home.root / "run", 0o700)
         self.nothing_is_told(f"user {THIEF} serves it, in process [0-9]+")
+
+    def test_in_the_place_of_a_daemon_that_runs(self):
+        self.home.serve(address())
+        until(self.home.answers, "the daemon answers")
+        os.chmod(self.home.root / "run", 0o1777)
+        self.home.socket.rename(self.home.root / "run" / "aside")
+        self.thief_serves()
+        self.nothing_is_told(f"control.sock belongs to user {THIEF}")
 
     def test_ones_own_is_spoken_with(self):
         ready = multiprocessing.Event()

@@ -32,6 +32,7 @@ class UnboundListen(unittest.TestCase):
     def setUp(self):
         self.home = Home()
         self.addCleanup(self.home.close)
+        self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", address(), timeout=120))
         server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
         self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in ("one", "two")}}))
         self.home.serve(engine=address())

@@ -21,7 +21,7 @@ class Connections(unittest.TestCase):
         # Answers of 20 KB: a few of them fill what a socket holds.
         self.home.config.write_text("version: 1\nservers:\n" +
                                     "".join(f"  off{i}: {{command: x, enable: false}}\n" for i in range(50)))
-        self.daemon = self.home.serve(address())
+        self.daemon = self.home.serve()
         until(self.home.answers, "the daemon answers")
         self.held = contextlib.ExitStack()
         self.addCleanup(self.held.close)
@@ -81,7 +81,7 @@ class Connections(unittest.TestCase):
         self.daemon.terminate()
         self.daemon.wait(30)
         few = (200, 200)
-        self.daemon = self.home.serve(address(), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, few))
+        self.daemon = self.home.serve(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, few))
         until(self.home.answers, "the daemon answers")
         self.hold(200)
         self.they_get_in()

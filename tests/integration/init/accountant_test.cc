@@ -45,8 +45,8 @@ TEST(AccountantTest, tells_files_that_are_mapped_from_memory) {
   char byte = 0;
   ASSERT_EQ(::read(told.get(), &byte, 1), 1);
   EventLoop loop;
-  Accountant accountant(loop,
-                        {[](auto&&...) {}, [](auto&&...) {}, [](auto&&...) {}, [](uid_t) { return std::nullopt; }, -1});
+  const auto ignore = [](auto&&...) {};
+  Accountant accountant(loop, {ignore, ignore, ignore, ignore, [](uid_t) { return std::nullopt; }, -1});
   accountant.watch(mapper, kMapper, kMapper, {}, {}, 0);
   loop.at(EventLoop::Clock::now() + std::chrono::seconds(1), [&] { loop.stop(); });
   EXPECT_EQ(loop.run(), 0);

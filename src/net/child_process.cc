@@ -30,9 +30,9 @@ constexpr std::chrono::seconds kPipeGrace{1};
 
 // Splits what a pipe delivers into lines.
 struct LinePipe {
-  LinePipe(asio::any_io_executor executor, UniqueFd fd, std::function<void(std::string_view)> handler,
+  LinePipe(const asio::any_io_executor& executor, UniqueFd fd, std::function<void(std::string_view)> handler,
            std::size_t limit)
-      : descriptor(std::move(executor)), on_line(std::move(handler)), max_line(limit) {
+      : descriptor(executor), on_line(std::move(handler)), max_line(limit) {
     adopt(descriptor, std::move(fd));
   }
 

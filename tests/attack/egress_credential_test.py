@@ -15,8 +15,8 @@ def credential():
 def ask(request, login=None):
     place = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
     with socket.create_connection((place.hostname, place.port), 30) as link:
-        link.sendall(f"{request} HTTP/1.1\\r\\nHost: x.test\\r\\nProxy-Authorization: Basic {login or credential()}\\r\\n"
-                     "\\r\\n".encode())
+        link.sendall(f"{request} HTTP/1.1\\r\\nHost: x.test\\r\\n"
+                     f"Proxy-Authorization: Basic {login or credential()}\\r\\n\\r\\n".encode())
         return link.recv(4096).decode(errors="replace")
 """
 

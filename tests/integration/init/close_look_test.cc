@@ -90,9 +90,12 @@ TEST_F(CloseLook, counts_what_is_shared_once_and_a_neighbours_process_not_at_all
   const auto server = [&] { touch(), become(kServer); };
   const pid_t one = child(server), two = child(server);
   const pid_t neighbour = child([&] { touch(), become(kNeighbour); });
+  // What a process of this program has in any case, which a sanitizer makes more.
+  const auto nothing = [] { become(kServer); };
+  const std::uint64_t others = look(request({child(nothing), child(nothing)}));
   // Of three who share it each has a third.
   EXPECT_GT(look(request({one, two})), 40 * kMiB);
-  EXPECT_LT(look(request({one, two})), 60 * kMiB);
+  EXPECT_LT(look(request({one, two})), others + 60 * kMiB);
   EXPECT_EQ(look(request({neighbour})), 0u);
   ::munmap(shared, 64 * kMiB);
 }

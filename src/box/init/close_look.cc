@@ -133,9 +133,11 @@ Op<std::string> look_closely(const LookRequest& request) {
   std::uint64_t all = 0, shared = 0;
   bool cut_off = false;
   HiddenMemory hidden;
+  bool looked = false;
   for (const pid_t pid : request.pids) {
-    cut_off = all != 0 && EventLoop::Clock::now() >= deadline;
+    cut_off = looked && EventLoop::Clock::now() >= deadline;
     if (cut_off) break;
+    looked = true;
     all += bytes_of(proc.get(), request, pid, shared);
     if (request.hidden) hidden.process(proc.get(), pid);
   }

@@ -64,22 +64,26 @@ struct CloseLook : testing::Test {
     return out;
   }
   // In a process of its own, as PID 1 does it.
-  static std::uint64_t look(const LookRequest& what) {
+  static std::uint64_t look(const LookRequest& what) { return whole_look(what).bytes; }
+  static LookedClosely whole_look(const LookRequest& what) {
     int ends[2];
     EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
     const pid_t pid = ::fork();
     if (pid == 0) {
       const auto found = parse_look(look_closely(what));
-      const std::uint64_t bytes = found ? found->bytes : ~0ull;
-      (void)!::write(ends[1], &bytes, sizeof bytes);
+      const std::uint64_t told[] = {found ? found->bytes : ~0ull, found && found->all ? 1u : 0u};
+      (void)!::write(ends[1], told, sizeof told);
       ::_exit(0);
     }
     ::close(ends[1]);
-    std::uint64_t bytes = 0;
-    EXPECT_EQ(::read(ends[0], &bytes, sizeof bytes), static_cast<ssize_t>(sizeof bytes));
+    std::uint64_t told[2] = {};
+    EXPECT_EQ(::read(ends[0], told, sizeof told), static_cast<ssize_t>(sizeof told));
     ::close(ends[0]);
     ::waitpid(pid, nullptr, 0);
-    return bytes;
+    LookedClosely found;
+    found.bytes = told[0];
+    found.all = told[1] != 0;
+    return found;
   }
 };
 
@@ -101,6 +105,20 @@ TEST_F(CloseLook, counts_what_is_shared_once_and_a_neighbours_process_not_at_all
   EXPECT_GT(look(request({one, two})), 40 * kMiB);
   EXPECT_LT(look(request({one, two})), others + 60 * kMiB);
   EXPECT_EQ(look(request({neighbour})), 0u);
+}
+
+TEST_F(CloseLook, is_over_in_its_time_also_when_those_it_looked_at_count_nothing) {
+  const pid_t server = child([] { become(kServer); });
+  const pid_t neighbour = child([] { become(kNeighbour); });
+  LookRequest hurried = request({server, server});
+  hurried.time = std::chrono::milliseconds(0);
+  const LookedClosely one = whole_look(hurried);
+  EXPECT_GT(one.bytes, 0u) << "one it always looks at";
+  EXPECT_FALSE(one.all);
+  hurried.pids = {neighbour, neighbour, server};
+  const LookedClosely none = whole_look(hurried);
+  EXPECT_EQ(none.bytes, 0u);
+  EXPECT_FALSE(none.all);
 }
 
 TEST_F(CloseLook, is_out_of_reach_for_whom_it_looks_at) {

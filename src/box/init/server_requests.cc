@@ -151,7 +151,8 @@ void Server::look_at(LookRequest request, std::function<void(std::optional<Looke
 
 void Server::tell_turn(uid_t uid, gid_t gid, std::vector<pid_t> pids, KernelTurn turn) {
   const int usual = table_.oom_score(uid);
-  // A quarter of the sandbox and more lies between two turns.
+  // A thousand is all of the sandbox's memory. From the 500 that mcpbox asks for to here, and from here to the first,
+  // it is a quarter of that; from another score it is half of what the score leaves.
   const int early = (usual + kFirstToEnd) / 2;
   const int score = turn == KernelTurn::kUsual ? usual : turn == KernelTurn::kEarly ? early : kFirstToEnd;
   auto work = [uid, gid, score, pids = std::move(pids)](const Answer& answer) {

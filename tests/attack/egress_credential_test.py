@@ -1,12 +1,11 @@
-"""A server uses the credential for the way out that it learned of another server's."""
-import json
-import pathlib
+"""A server uses the credential for the way out that it learned of another's. The proxy knew its owner by user id, and
+the same id can be somebody's in several sandboxes: that of the owner of mounted folders on every engine, and root's
+where a user has a single id, a mode that only the native engine has (src/box/init/one_id.h)."""
+import os
 import unittest
 
-from engine import address
-from program import Home, until
+from attack import Attack, SERVER  # and as an ordinary user, and with a single id
 
-SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
 ASK = """
 import base64, os, socket, urllib.parse
 def credential():
@@ -21,38 +20,36 @@ def ask(request, login=None):
 """
 
 
-class Inside(unittest.TestCase):
-    def setUp(self):
-        self.home = Home()
-        self.addCleanup(self.home.close)
-        self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", address(), timeout=120))
-
-    def start(self, isolation):
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE],
-                  "box": {"isolation": isolation, "network": {"allow": ["a.test"]}}}
-        self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in ("one", "two")}}))
-        self.home.serve(engine=address())
-        until(self.home.answers, "the daemon answers")
-        for name in "one", "two":
-            until(lambda: self.home.run("call", name, "py", "code=1").returncode == 0, f"{name} answers", 60)
-
-    def py(self, server, code):
-        ended = self.home.run("call", server, "py", "--json", json.dumps({"code": ASK + code}), "--format", "json")
-        self.assertEqual(ended.returncode, 0, ended.stderr)
-        return json.loads(ended.stdout)["content"][0]["text"].strip()
+class Inside(Attack):
+    def worth_nothing(self, roots=(), **boxes):
+        self.start({name: {**SERVER, "box": {"network": {"allow": [f"{name}.test"]}, **box}}
+                    for name, box in boxes.items()}, workspace={"allowed_roots": [str(root) for root in roots]})
+        for name in boxes:
+            self.py(name, ASK)
+        login = self.py("two", "print(credential())").strip()
+        refused = self.py("two", f"print(ask('CONNECT evil.test:443', login={login!r}))")
+        self.assertIn(" 403 ", refused, "its own is known")
+        answer = self.py("one", f"print(ask('CONNECT evil.test:443', login={login!r}))").strip()
+        self.assertTrue(answer.startswith("HTTP/1.1 407 ") or not answer, answer)
 
     def test_a_credential_is_worth_nothing_from_another_sandbox(self):
-        self.start("dedicated")
-        login = self.py("two", "print(credential())")
-        self.assertIn(" 403 ", self.py("two", f"print(ask('CONNECT evil.test:443', login={login!r}))"), "its own does")
-        answer = self.py("one", f"print(ask('CONNECT evil.test:443', login={login!r}))")
-        self.assertTrue(answer.startswith("HTTP/1.1 407 ") or not answer, answer)
+        self.worth_nothing(one={"isolation": "dedicated"}, two={"isolation": "dedicated"})
+
+    def test_nor_from_one_where_the_same_user_is(self):
+        folders = [self.home.root / name for name in ("of-one", "of-two")]
+        for folder in folders:
+            folder.mkdir()
+            if os.geteuid() == 0:
+                os.chown(folder, 12345, 12345)
+        one, two = ({"mounts": [f"{folder}:rw"]} for folder in folders)
+        self.worth_nothing(folders, one=one, two=two)
+        self.assertEqual(self.user("one"), self.user("two"))
+
+    def user(self, server):
+        return self.py(server, "import os; print(os.getuid(), open('/proc/self/uid_map').read().split()[1])")
 
     def test_nor_from_a_neighbour_in_the_same_sandbox(self):
-        self.start("shared")
-        login = self.py("two", "print(credential())")
-        answer = self.py("one", f"print(ask('CONNECT evil.test:443', login={login!r}))")
-        self.assertTrue(answer.startswith("HTTP/1.1 407 ") or not answer, answer)
+        self.worth_nothing(one={"isolation": "shared"}, two={"isolation": "shared"})
 
 
 if __name__ == "__main__":

@@ -2,19 +2,17 @@
 import base64
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import threading
 import time
 import unittest
 
+from attack import Attack, SERVER
 from egress_names_test import serve_names
 from egress_proxy import Listener, head_of
-from engine import address
-from program import Home, MCPBOX, until
+from program import MCPBOX
 
-SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
 PASSWORD = "Tr0ub4dor"
 CREDENTIAL = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
 ASK = """
@@ -46,32 +44,18 @@ request({host: proxy.hostname, port: proxy.port, path: "http://evil.test/",
 """
 
 
-class Servers(unittest.TestCase):
-    def setUp(self):
-        self.home = Home()
-        self.addCleanup(self.home.close)
-        self.engine = address()
-        self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", self.engine, timeout=120))
-
-    def start(self, networks, before=(), **egress):
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
-        self.home.config.write_text(json.dumps({"version": 1, "egress": egress, "servers": {
-            name: {**server, "box": {"network": network}} for name, network in networks.items()}}))
+class Servers(Attack):
+    def over(self, networks, before=(), **egress):
+        """A daemon with a server for each of these networks."""
+        self.configure({name: {**SERVER, "box": {"network": network}} for name, network in networks.items()},
+                       egress=egress)
         daemon = subprocess.Popen([*before, MCPBOX, "serve", "--engine", self.engine, "-c", self.home.config],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                   env=self.home.env)
         self.home.started.append(daemon)
-        until(self.home.answers, "the daemon answers")
-        until(lambda: all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in networks),
-              "the servers answer", 90)
+        self.all_answer(networks, 90)
         for name in networks:
             self.py(name, ASK)
-
-    def py(self, server, code):
-        ended = self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json",
-                              timeout=120)
-        self.assertEqual(ended.returncode, 0, ended.stderr)
-        return json.loads(ended.stdout)["content"][0]["text"]
 
     def mirror(self, status):
         """An upstream proxy that sends back what it got."""
@@ -85,7 +69,7 @@ class Servers(unittest.TestCase):
 
     def test_nothing_that_comes_back_has_the_password_of_the_upstream_proxy(self):
         mirror = self.mirror(403)
-        self.start({"curious": {"allow": ["a.test"]}}, upstream_proxy=f"http://user:{PASSWORD}@127.0.0.1:{mirror.port}")
+        self.over({"curious": {"allow": ["a.test"]}}, upstream_proxy=f"http://user:{PASSWORD}@127.0.0.1:{mirror.port}")
         for request in ("TRACE http://a.test/", "GET http://a.test/", "CONNECT a.test:80"):
             for headers in ("", "Max-Forwards: 0\\r\\n"):
                 with self.subTest(request=request, headers=headers):
@@ -96,9 +80,9 @@ class Servers(unittest.TestCase):
         self.assertEqual({head.split(" ")[0] for head in mirror.seen}, {"CONNECT"})
 
     def test_refusals_of_one_server_leave_room_for_the_lines_of_others(self):
-        self.start({"loud": {}, "quiet": {}})
+        self.over({"loud": {}, "quiet": {}})
         self.py("quiet", "ask('CONNECT quiet.test:443')")
-        self.py("loud", "for i in range(2000): ask(f'CONNECT e{i // 2 % 1000}.test:443')")
+        self.py("loud", "for i in range(2000): ask(f'CONNECT e{i // 2 % 1000}.test:443')", 120)
         self.home.run("down", "--engine", self.engine, timeout=120)
         self.home.started[0].communicate(timeout=60)
         lines = [json.loads(line) for path in (self.home.root / "state" / "egress").glob("egress.jsonl*")
@@ -122,7 +106,7 @@ class Servers(unittest.TestCase):
         conf = self.home.root / "resolv.conf"
         conf.write_text(f"nameserver {names.getsockname()[0]}\n")
         hostile = [f"hostile{i}" for i in range(6)]
-        self.start({name: "public" for name in (*hostile, "victim")},
+        self.over({name: "public" for name in (*hostile, "victim")},
                    before=["unshare", "-m", "--propagation", "private", "sh", "-c",
                            'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(conf)])
         for name in hostile:

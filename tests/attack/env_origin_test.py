@@ -3,16 +3,12 @@ installed first, from a registry of theirs, chose for everybody who asked for th
 import json
 import unittest
 
-from engine import address
-from program import Home
+from attack import Attack
 
 
-class EnvOrigin(unittest.TestCase):
+class EnvOrigin(Attack):
     def setUp(self):
-        self.home = Home()
-        self.addCleanup(self.home.close)
-        self.engine = address()
-        self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", self.engine, timeout=120))
+        super().setUp()
         self.project = self.home.root / "p"
         (self.project / "tools").mkdir(parents=True)
         # What is beside the project reaches no registry.

@@ -7,8 +7,9 @@ import threading
 import time
 import unittest
 
-from engine import address, ENGINE  # and as an ordinary user
-from program import Home, until
+from attack import Attack
+from engine import ENGINE  # and as an ordinary user
+from program import until
 from readings import exchange, on_each_reading
 from repeats import Outcomes, repeats
 
@@ -76,19 +77,11 @@ def node_project(folder):
     return {"command": "node", "args": ["server.js"]}, folder / "vmod" / "index.js", 'module.exports = "%s";  // '
 
 
-class EnvPoison(unittest.TestCase):
-    def setUp(self):
-        self.home = Home()
-        self.addCleanup(self.home.close)
-        self.engine = address()
-        self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", self.engine, timeout=120))
-
+class EnvPoison(Attack):
     def serve(self, servers, **options):
         folders = {name: str(self.home.root / name) for name in servers}
-        self.home.config.write_text(json.dumps({
-            "version": 1, "workspace": {"allowed_roots": [str(self.home.root)]},
-            "servers": {name: {**server, "cwd": folders[name], "box": {"host_path": folders[name]}}
-                        for name, server in servers.items()}}))
+        self.configure({name: {**server, "cwd": folders[name], "box": {"host_path": folders[name]}}
+                        for name, server in servers.items()}, workspace={"allowed_roots": [str(self.home.root)]})
         self.daemon = self.home.serve(engine=self.engine, **options)
 
     def said_by(self, name, states=("connected", "error")):

@@ -2,16 +2,12 @@
 instances and watches. timer_create and inotify_init failed for root of the machine, and for every neighbour, until the
 server ended; then each server had a part, and eight of them used up an ordinary user's. Every other counter of
 /proc/sys/user is tried too."""
-import json
 import pathlib
 import subprocess
 import sys
 import unittest
 
-from engine import address  # and as an ordinary user
-from program import Home, until
-
-SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
+from attack import Attack, SERVER  # and as an ordinary user
 
 LIBRARY = """
 import ctypes, os, signal
@@ -56,22 +52,7 @@ print(*got)
 FINE = "True True True\n"
 
 
-class KernelCounters(unittest.TestCase):
-    def start(self, *names):
-        self.home = Home()
-        self.addCleanup(self.home.close)
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
-        self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in names}}))
-        self.home.serve(engine=address())
-        until(self.home.answers, "the daemon answers")
-        until(lambda: all(server["state"] == "connected" for server in self.home.status()["servers"]),
-              "all servers are there", 60)
-
-    def py(self, server, code):
-        ended = self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
-        self.assertEqual(ended.returncode, 0, ended.stderr)
-        return json.loads(ended.stdout)["content"][0]["text"]
-
+class KernelCounters(Attack):
     def whoever_runs_it_is_fine(self):
         outside = subprocess.run([sys.executable, "-c", NEED], capture_output=True, text=True).stdout
         self.assertEqual(outside, FINE, "whoever runs mcpbox")
@@ -81,7 +62,7 @@ class KernelCounters(unittest.TestCase):
         self.assertEqual(self.py("good", NEED), FINE, "the neighbour")
 
     def test_one_server_uses_up_nobody_elses_kernel_counters(self):
-        self.start("evil", "good")
+        self.start({"evil": SERVER, "good": SERVER})
         self.others_are_fine()
         for name, code in (("pending signals", PENDING), ("inotify instances", INSTANCES),
                            ("inotify watches", WATCHES)):
@@ -91,7 +72,7 @@ class KernelCounters(unittest.TestCase):
 
     def test_nor_do_all_servers_together(self):
         accomplices = [f"evil{number}" for number in range(8)]
-        self.start(*accomplices)
+        self.start({name: SERVER for name in accomplices})
         for name, code in (("pending signals", PENDING), ("inotify instances", INSTANCES)):
             with self.subTest(name):
                 for server in accomplices:
@@ -99,7 +80,7 @@ class KernelCounters(unittest.TestCase):
                 self.whoever_runs_it_is_fine()
 
     def test_what_no_server_makes_is_counted_for_none(self):
-        self.start("evil")
+        self.start({"evil": SERVER})
         self.assertEqual(self.py("evil", NAMESPACES), "False\n")
         counters = sorted(path.name for path in pathlib.Path("/proc/sys/user").iterdir())
         allowed = {"max_inotify_instances", "max_inotify_watches"}

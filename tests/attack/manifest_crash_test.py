@@ -1,20 +1,16 @@
 """Servers end themselves, so that the daemon plans them again and again, and exchange what their folders say of them
 meanwhile: a manifest that was there at the first reading and not at the second ended the daemon with all its servers.
 It lives, whatever it reads, its neighbours answer, and a folder that is whole again starts again."""
-import json
 import os
-import pathlib
 import random
 import socket
 import threading
 import unittest
 
-from engine import address  # and as an ordinary user
-from program import Home, until
+from attack import Attack, SERVER, SOURCE  # and as an ordinary user
 from readings import exchange, on_each_reading, Opening
 from repeats import Outcomes, repeats
 
-SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
 SECRET = "hunter2-4711"
 PYTHON = """
 import os, threading
@@ -57,16 +53,13 @@ TEXTS = {
 }
 
 
-class ManifestCrash(unittest.TestCase):
+class ManifestCrash(Attack):
     def setUp(self):
-        self.home = Home()
-        self.addCleanup(self.home.close)
-        self.engine = address()
-        self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", self.engine, timeout=120))
+        super().setUp()
         self.vault = self.home.root / "secret"
         self.vault.write_text(f"{SECRET}\n")
         self.over = threading.Event()
-        servers = {"good": {"command": "python3", "args": ["-u", "-c", SOURCE]}}
+        servers = {"good": SERVER}
         for name, (command, files) in PROJECTS.items():
             folder = self.home.root / name
             folder.mkdir()
@@ -77,9 +70,7 @@ class ManifestCrash(unittest.TestCase):
             script = "server.js" if command == "node" else "server.py"
             servers[name] = {"command": command, "args": [script], "cwd": str(folder),
                              "box": {"host_path": str(folder)}}
-        self.home.config.write_text(json.dumps({
-            "version": 1, "workspace": {"allowed_roots": [str(self.home.root / name) for name in PROJECTS]},
-            "servers": servers}))
+        self.configure(servers, workspace={"allowed_roots": [str(self.home.root / name) for name in PROJECTS]})
 
     def variants(self, target):
         """What takes the place of this file, or of another variant of it."""
@@ -130,8 +121,7 @@ class ManifestCrash(unittest.TestCase):
         self.said = open(self.home.root / "said", "w+")
         self.addCleanup(self.said.close)
         daemon = self.home.serve(self.engine, stderr=self.said)
-        until(self.home.answers, "the daemon answers")
-        until(lambda: self.home.run("call", "good", "py", "code=1").returncode == 0, "the neighbour answers", 60)
+        self.all_answer(["good"])
         return daemon
 
     def test_whatever_a_server_writes_into_its_folder_the_daemon_lives(self):

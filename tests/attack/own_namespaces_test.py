@@ -1,14 +1,9 @@
 """Two servers in one sandbox shared /dev/shm, loopback, abstract sockets and the list of processes; none of them could
 use /tmp, open a port or say who it is. Each has namespaces of its own now: it may do all of it, and its neighbour sees
 nothing of that."""
-import json
-import pathlib
 import unittest
 
-from engine import address
-from program import Home, until
-
-SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
+from attack import Attack, SERVER
 
 SELF_TALK = """
 import socket
@@ -67,21 +62,10 @@ with open("/dev/shm/full", "wb") as file:
 """
 
 
-class OwnNamespaces(unittest.TestCase):
+class OwnNamespaces(Attack):
     def setUp(self):
-        self.home = Home()
-        self.addCleanup(self.home.close)
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
-        self.home.config.write_text(json.dumps({"version": 1, "servers": {name: server for name in ("one", "two")}}))
-        self.home.serve(engine=address())
-        until(self.home.answers, "the daemon answers")
-        until(lambda: all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in ("one", "two")),
-              "both servers answer", 60)
-
-    def py(self, server, code):
-        ended = self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
-        self.assertEqual(ended.returncode, 0, ended.stderr)
-        return json.loads(ended.stdout)["content"][0]["text"]
+        super().setUp()
+        self.start({name: SERVER for name in ("one", "two")})
 
     def test_a_server_uses_what_is_its_own(self):
         for name, code, told in (("loopback", SELF_TALK, "hello\n"), ("names", NAMES, "mcpbox 1000\nmcpbox\n"),
@@ -92,7 +76,7 @@ class OwnNamespaces(unittest.TestCase):
 
     def test_a_server_on_its_own_does_too(self):
         code = "\n".join((SELF_TALK, NAMES, TMP, SHARED, TERMINAL))
-        ended = self.home.run("run", "--engine", address(), "--direct", "--network", "none", "--",
+        ended = self.home.run("run", "--engine", self.engine, "--direct", "--network", "none", "--",
                               "python3", "-c", code)
         self.assertEqual(ended.stdout, "hello\nmcpbox 1000\nmcpbox\nran\n[1, 2]\n4096\ntty\n", ended.stderr)
 

@@ -1,6 +1,5 @@
 """A server is stopped at any moment of its start and life, while it forks away from its stop: daemons in sessions of
 their own that ignore SIGTERM and fork on. And `mcpbox run` is killed at any moment. Nothing of it is left."""
-import json
 import os
 import pathlib
 import random
@@ -10,11 +9,10 @@ import threading
 import time
 import unittest
 
-from engine import address  # and as an ordinary user
-from program import Home, MCPBOX, until
+from attack import Attack, SOURCE  # and as an ordinary user
+from program import MCPBOX, until
 from repeats import Outcomes, repeats
 
-SOURCE = (pathlib.Path(__file__).parent / "exec_server.py").read_text()
 # Its forks have its arguments, so they are found by them.
 FORKS = """
 import os, signal, sys, threading, time
@@ -32,12 +30,9 @@ for _ in range(8):
 """
 
 
-class StopRace(unittest.TestCase):
+class StopRace(Attack):
     def setUp(self):
-        self.home = Home()
-        self.addCleanup(self.home.close)
-        self.engine = address()
-        self.addCleanup(lambda: self.home.run("down", "--volumes", "--engine", self.engine, timeout=120))
+        super().setUp()
         self.name = f"forks-{os.getpid()}-{random.getrandbits(64):x}"
         self.outcomes = Outcomes()
 
@@ -61,7 +56,7 @@ class StopRace(unittest.TestCase):
 
     def test_of_a_server_nothing_outlives_its_stop(self):
         server = {"command": "python3", "args": ["-u", "-c", FORKS + SOURCE, self.name], "box": {"pids_limit": 64}}
-        self.home.config.write_text(json.dumps({"version": 1, "servers": {"forks": server}}))
+        self.configure({"forks": server})
         self.home.serve(engine=self.engine)
         until(self.home.answers, "the daemon answers")
         until(lambda: len(self.left()) > 4, "it forks", 60)

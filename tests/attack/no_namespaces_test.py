@@ -6,13 +6,15 @@ import pathlib
 import socket
 import unittest
 
-from engine import address, ENGINE
+from attack import Attack, SERVER
+from engine import ENGINE
 from engine_in_between import EngineInBetween
-from own_namespaces_test import SELF_TALK, SHARED, SOURCE, TMP
-from program import Home, until
+from own_namespaces_test import SELF_TALK, SHARED, TMP
+from program import until
 from published_ports_test import ANSWER, ask, free_port
 from server_disk_test import BYTES
 from server_memory_test import FORKS, LIMIT, SMALL
+from unbound_listen_test import OPEN, SEEK
 
 
 REFUSAL = b'{"message":"invalid --security-opt: seccomp profiles are not for everybody"}'
@@ -27,35 +29,22 @@ def refuse_filters(head, body):
 
 
 @unittest.skipIf(ENGINE == "native", "makes namespaces itself, or none at all")
-class NoNamespaces(unittest.TestCase):
+class NoNamespaces(Attack):
     def setUp(self):
-        self.home = Home()
-        self.addCleanup(self.home.close)
+        super().setUp()
         self.refused = 0
-        real = address().removeprefix("unix://")
-        engine = EngineInBetween(self.home.root / "engine.sock", real, self.refuse)
+        engine = EngineInBetween(self.home.root / "engine.sock", self.engine.removeprefix("unix://"), self.refuse)
         self.addCleanup(engine.close)
-        self.address = engine.address
+        self.engine = engine.address
+        self.addCleanup(self.home.run, "down", "--volumes", "--engine", self.engine, timeout=120)
 
     def refuse(self, head, body):
         answer = refuse_filters(head, body)
         self.refused += answer is not None
         return answer
 
-    def py(self, server, code):
-        ended = self.home.run("call", server, "py", "--json", json.dumps({"code": code}), "--format", "json")
-        self.assertEqual(ended.returncode, 0, ended.stderr)
-        return json.loads(ended.stdout)["content"][0]["text"]
-
     def test_only_who_is_alone_may_use_what_is_shared(self):
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
-        servers = {"shared": server, "own": {**server, "box": {"isolation": "dedicated"}}}
-        self.home.config.write_text(json.dumps({"version": 1, "servers": servers}))
-        self.home.serve(engine=self.address)
-        until(self.home.answers, "the daemon answers")
-        def answer():
-            return all(self.home.run("call", name, "py", "code=1").returncode == 0 for name in servers)
-        until(answer, "both servers answer", 90)
+        self.start({"shared": SERVER, "own": {**SERVER, "box": {"isolation": "dedicated"}}}, 90)
         self.assertGreater(self.refused, 0)
         for name, code, told in (("loopback", SELF_TALK, "hello\n"), ("tmp", TMP, "ran\n"),
                                  ("shared memory", SHARED, "[1, 2]\n4096\n")):
@@ -64,37 +53,35 @@ class NoNamespaces(unittest.TestCase):
                 self.assertIn("PermissionError", self.py("shared", code))
         self.assertIn("`isolation: dedicated` opens them", self.home.run("logs", "shared").stdout)
 
+    def test_nobody_reaches_a_port_that_the_kernel_chose(self):
+        """listen() without bind() asks no rule; who may connect to it is another question."""
+        self.start({name: SERVER for name in ("one", "two")}, 90)
+        ports = [int(port) for port in self.py("one", OPEN).split()]
+        self.assertTrue(any(ports), "one is open")
+        for name in "one", "two":
+            self.assertNotIn("REACHED", self.py(name, SEEK.replace("PORTS", repr(ports))))
+
     def test_only_who_is_alone_may_publish_a_port(self):
         """In a network that is shared the port would be whoever's listens there first."""
         port = free_port()
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": {"ports": [port]}}
-        self.home.config.write_text(json.dumps({"version": 1, "servers": {"shared": server}}))
-        daemon = self.home.serve(engine=self.address)
+        self.configure({"shared": {**SERVER, "box": {"ports": [port]}}})
+        daemon = self.home.serve(engine=self.engine)
         until(self.home.answers, "the daemon answers")
         told = until(lambda: (now := self.home.status()["servers"][0])["state"] == "error" and now, "it is refused", 90)
         self.assertIn(f"port {port} cannot be published", json.dumps(told))
         self.assertIn("`isolation: dedicated`", json.dumps(told))
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
-        self.home.run("down", "--engine", self.address)
+        self.home.run("down", "--engine", self.engine)
         daemon.communicate(timeout=60)
-        server["box"]["isolation"] = "dedicated"
-        self.home.config.write_text(json.dumps({"version": 1, "servers": {"own": server}}))
-        self.home.serve(engine=self.address)
-        until(lambda: self.home.run("call", "own", "py", "code=1").returncode == 0, "it answers", 90)
+        self.start({"own": {**SERVER, "box": {"ports": [port], "isolation": "dedicated"}}}, 90)
         self.assertEqual(self.py("own", ANSWER + f"serve('own', {port})"), "")
         self.assertEqual(ask(port), "own hello\nbye\n")
 
     def test_limits_of_each_server_hold_there_too(self):
         box = {"memory_mb": LIMIT, "pids_limit": 100, "disk_mb": 64}
-        server = {"command": "python3", "args": ["-u", "-c", SOURCE], "box": box}
         hogs = {"small": (SMALL, "memory"), "forks": (FORKS, "processes"), "bytes": (BYTES, "disk")}
-        servers = {name: server for name in (*hogs, "neighbour")}
-        self.home.config.write_text(json.dumps({"version": 1, "servers": servers}))
-        self.home.serve(engine=self.address)
-        until(self.home.answers, "the daemon answers")
-        until(lambda: all(server["state"] == "connected" for server in self.home.status()["servers"]),
-              "all servers are there", 90)
+        self.start({name: {**SERVER, "box": box} for name in (*hogs, "neighbour")}, 90)
         for name, (code, what) in hogs.items():
             with self.subTest(name):
                 ended = self.home.run("call", name, "py", "--json", json.dumps({"code": code}))
@@ -103,7 +90,7 @@ class NoNamespaces(unittest.TestCase):
 
     def test_what_was_found_out_is_remembered(self):
         def run():
-            return self.home.run("run", "--engine", self.address, "--direct", "--network", "none", "--",
+            return self.home.run("run", "--engine", self.engine, "--direct", "--network", "none", "--",
                                  "python3", "-c", SELF_TALK + TMP, timeout=120)
         self.assertEqual(run().stdout, "hello\nran\n")
         refused = self.refused

@@ -1,5 +1,6 @@
 """A process of the user takes all connections of the control socket and holds them: idle, with half a head, with half a
-body, or asking and reading nothing. Whoever wants to see or end the daemon gets in."""
+body, or asking and reading nothing. Whoever wants to see or end the daemon gets in. There is one run: no engine is
+asked for any of it."""
 import contextlib
 import json
 import resource

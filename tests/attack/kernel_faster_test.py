@@ -90,6 +90,7 @@ class KernelFaster(Attack):
                          rf"{LIMIT} \(box.memory_mb")
 
     def test_nobody_used_the_files_that_it_maps(self):
+        """Where each server has a control group (native, as root) the kernel itself says whose limit it was."""
         self.assertEqual(self.py("mapper", MAP), "")
         time.sleep(2)  # it is looked at
         os.kill(self.init, signal.SIGSTOP)

@@ -21,6 +21,9 @@ bool is_valid_utf8(std::string_view text);
 // and less than half of the word).
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
 
+// " (did you mean '…'?)" with the nearest one, or nothing.
+std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
+
 std::vector<std::string_view> split(std::string_view text, char separator);
 std::string join(std::span<const std::string> parts, std::string_view separator);
 std::string_view trim(std::string_view text);
@@ -28,6 +31,9 @@ std::string_view trim(std::string_view text);
 // "1.5 KiB", "37 MiB"; "850 ms", "3.2 s", "2 min 5 s".
 std::string human_bytes(unsigned long long bytes);
 std::string human_milliseconds(double milliseconds);
+
+// 1612 as "1,612".
+std::string grouped(unsigned long long number);
 
 // An argv as a person would type it: quoted for sh where needed. For display only, never for execution.
 std::string display_command(std::span<const std::string> argv);

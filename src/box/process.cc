@@ -5,17 +5,11 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "box/wire/hidden_files.h"
 
 namespace mcpbox::box {
 namespace {
-
-// 1612 as "1,612".
-std::string grouped(std::uint64_t number) {
-  std::string text = fmt::format("{}", number);
-  for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, 1, ',');
-  return text;
-}
 
 // Use rounded up and limits down: who passed a limit never reads that both are the same.
 std::string mib(std::uint64_t bytes, bool up) {

@@ -50,6 +50,13 @@ TEST(Nearest, finds_a_typo_and_stays_silent_about_strangers) {
   EXPECT_EQ(nearest("zzz", kKeys), "");
 }
 
+TEST(Nearest, is_asked_for_as_a_question) {
+  const std::vector<std::string> names{"files", "notes"};
+  EXPECT_EQ(did_you_mean("filez", names), " (did you mean 'files'?)");
+  EXPECT_EQ(did_you_mean("browser", names), "");
+  EXPECT_EQ(did_you_mean("files", {}), "");
+}
+
 TEST(Split, keeps_empty_parts) {
   const auto parts = split("a::b", ':');
   ASSERT_EQ(parts.size(), 3u);
@@ -57,6 +64,9 @@ TEST(Split, keeps_empty_parts) {
 }
 
 TEST(HumanUnits, read_like_a_person_would_write_them) {
+  EXPECT_EQ(grouped(0), "0");
+  EXPECT_EQ(grouped(1612), "1,612");
+  EXPECT_EQ(grouped(123456789), "123,456,789");
   EXPECT_EQ(human_bytes(12), "12 B");
   EXPECT_EQ(human_bytes(1536), "1.5 KiB");
   EXPECT_EQ(human_milliseconds(850), "850 ms");

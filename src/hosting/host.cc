@@ -38,8 +38,8 @@ Result<Server*> Host::find(const std::string& name) {
     if (server->name() == name) return server.get();
     names.push_back(server->name());
   }
-  return fail(Code::kNotFound,
-              fmt::format("no server is named '{}'; there are: {}", printable(name, 100), join(names, ", ")));
+  return fail(Code::kNotFound, fmt::format("no server is named '{}'{}; there are: {}", printable(name, 100),
+                                           did_you_mean(name, names), join(names, ", ")));
 }
 
 Task<void> Host::settle(std::chrono::steady_clock::time_point deadline) {

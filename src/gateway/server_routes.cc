@@ -140,6 +140,12 @@ Task<void> send_logs(ControlCall& call) {
 Task<void> restart(ControlCall& call) {
   const auto fresh = call.flag("fresh");
   if (!fresh) co_return co_await refuse(call.exchange, fresh.error());
+  if (*fresh && call.server->pulling()) {
+    co_return co_await refuse(
+        call.exchange, Error(Code::kAborted, fmt::format("server '{}' is not begun anew now: `mcpbox pull` is bringing "
+                                                         "back what that would drop; ask again when it is done",
+                                                         call.server->name())));
+  }
   call.server->request_restart(*fresh);
   co_await answer_settled(call, call.server->startup_timeout() + call.context.patience.beyond_startup);
 }

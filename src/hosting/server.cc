@@ -54,6 +54,13 @@ Task<Result<std::vector<provision::PullOutcome>>> Server::pull(provision::PullOp
     co_return fail(Code::kFailedPrecondition,
                    fmt::format("server '{}' has no copy of a folder", context_.settings.name));
   }
+  struct Pulling {
+    unsigned& count;
+    explicit Pulling(unsigned& n) : count(n) { ++count; }
+    ~Pulling() { --count; }
+    Pulling(const Pulling&) = delete;
+    Pulling& operator=(const Pulling&) = delete;
+  } const pulling(pulls_);
   co_return co_await copies->pull({name(), kShared.value}, std::move(options));
 }
 

@@ -47,6 +47,8 @@ class Server {
 
   // Copies::pull. Works in every state.
   Task<Result<std::vector<provision::PullOutcome>>> pull(provision::PullOptions options);
+  // One is under way: what a fresh start drops is being read.
+  bool pulling() const { return pulls_ > 0; }
 
   ServerView view() const;
   provision::ServerLog& log() { return *context_.parts.log; }
@@ -57,6 +59,7 @@ class Server {
  private:
   InstanceContext context_;
   InstancePool instances_;
+  unsigned pulls_ = 0;
 };
 
 }  // namespace mcpbox::hosting

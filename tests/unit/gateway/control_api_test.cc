@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <nlohmann/json.hpp>
 
 #include "hosting/sandbox_backend.h"
+#include "net/wait.h"
 #include "support/no_engine.h"
 #include "support/run_task.h"
 
@@ -397,6 +400,22 @@ TEST_F(ControlApiTest, a_change_that_still_goes_on_is_202_with_the_state) {
   const auto stopped = ask("POST", "/v1/servers/failing/stop");
   EXPECT_EQ(stopped->status, stopped->json()["state"] == "stopped" ? 200u : 202u);
   EXPECT_EQ(ask("POST", "/v1/servers/off/stop")->status, 200u);
+}
+
+TEST_F(ControlApiTest, nothing_is_begun_anew_while_a_pull_brings_it_back) {
+  Recorded pull;
+  pull.asked.method = "POST";
+  pull.asked.path = "/v1/servers/off/pull";
+  boost::asio::co_spawn(loop, handler(pull), boost::asio::detached);  // waits for the plan when the next one is asked
+  const auto fresh = ask("POST", "/v1/servers/off/restart", "", {{"fresh", "1"}});
+  EXPECT_EQ(fresh->status, 409u) << fresh->body;
+  EXPECT_THAT(fresh->body, HasSubstr("`mcpbox pull` is bringing back what that would drop"));
+  EXPECT_EQ(host->find("off").value()->view().state, hosting::ServerState::kStopped);
+  auto until_pulled = [&]() -> Task<int> {
+    while (!pull.ended) co_await net::sleep_for(std::chrono::milliseconds(1));
+    co_return 0;
+  };
+  test::run_task(loop, until_pulled());
 }
 
 TEST_F(ControlApiTest, pull_without_a_body_is_one_with_nothing_said) {

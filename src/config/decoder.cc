@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "config/credential_helper.h"
 #include "config/keys.h"
+#include "config/units.h"
 #include "sys/pem_file.h"
 
 namespace mcpbox::config {
@@ -29,6 +30,14 @@ std::string_view kind_name(const Node& node) {
       return "a mapping";
   }
   return "nothing";
+}
+
+// What to write in place of 512m or 30s, where the key says the unit.
+std::string without_unit(std::string_view path, std::string_view text, std::uint64_t low, std::uint64_t high) {
+  const bool size = path.ends_with("_mb");
+  const auto number = size ? mebibytes(text) : path.ends_with("_sec") ? seconds(text) : std::nullopt;
+  if (!number || *number < low || *number > high) return "";
+  return fmt::format("; it counts {}: write {}", size ? "MiB" : "seconds", *number);
 }
 
 }  // namespace
@@ -236,7 +245,8 @@ void Decoder::whole(const Node& node, const std::string& path, std::uint64_t low
   }
   const std::string found = node.kind == Node::Kind::kScalar ? fmt::format("not '{}'", printable(text, 40))
                                                              : fmt::format("found {}", kind_name(node));
-  problem(node, fmt::format("{}: expected a whole number from {} to {}, {}", path, low, high, found));
+  problem(node, fmt::format("{}: expected a whole number from {} to {}, {}{}", path, low, high, found,
+                            without_unit(path, text, low, high)));
 }
 
 void Decoder::decimal(const Node& node, const std::string& path, double low, double high, double& out) {

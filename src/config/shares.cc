@@ -85,14 +85,31 @@ void check_share(Decoder& decoder, const Limits& limits, const Share& share,
           share.key, sum_of(named), sum, share.unit, there, factor, std::ceil(sum / there * 100 - kRounding) / 100));
 }
 
+bool shares(const ServerSettings& server) {
+  return server.box.isolation != Isolation::kDedicated && server.box.mounts.empty();
+}
+
+// Of the sandbox that it shares.
+std::pair<std::string, bool> sandbox_key(const Settings& settings, const ServerSettings& server) {
+  return {server.box.image.value_or(settings.box.image), server.box.read_only_rootfs.value_or(true)};
+}
+
 }  // namespace
+
+std::vector<std::string> sharing_with(const Settings& settings, const ServerSettings& server) {
+  std::vector<std::string> names;
+  if (!shares(server)) return names;
+  for (const ServerSettings& other : settings.servers) {
+    if (other.name == server.name || !other.enable || !shares(other)) continue;
+    if (sandbox_key(settings, other) == sandbox_key(settings, server)) names.push_back(other.name);
+  }
+  return names;
+}
 
 void check_shares(Decoder& decoder, const Settings& settings) {
   std::map<std::pair<std::string, bool>, std::vector<const ServerSettings*>> sandboxes;
   for (const ServerSettings& server : settings.servers) {
-    const ServerBoxSettings& box = server.box;
-    if (!server.enable || box.isolation == Isolation::kDedicated || !box.mounts.empty()) continue;
-    sandboxes[{box.image.value_or(settings.box.image), box.read_only_rootfs.value_or(true)}].push_back(&server);
+    if (server.enable && shares(server)) sandboxes[sandbox_key(settings, server)].push_back(&server);
   }
   for (const auto& [sandbox, servers] : sandboxes) {
     for (const Share& share : kShares) check_share(decoder, settings.box.limits, share, servers);

@@ -13,4 +13,7 @@ namespace mcpbox::config {
 // and neither mounts nor `isolation: dedicated`.
 void check_shares(Decoder& decoder, const Settings& settings);
 
+// The other enabled servers in the sandbox of this one; none where it has one to itself.
+std::vector<std::string> sharing_with(const Settings& settings, const ServerSettings& server);
+
 }  // namespace mcpbox::config

@@ -17,8 +17,7 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
   profile.image = std::move(image);
   if (settings.box.read_only_rootfs) profile.read_only_root = *settings.box.read_only_rootfs;
   profile.mounts = mounts_for(plan);
-  const bool dedicated =
-      host.one_server_per_sandbox || settings.box.isolation == config::Isolation::kDedicated || !profile.mounts.empty();
+  const bool dedicated = host.one_server_per_sandbox || !why_alone(settings.box, plan).empty();
   // What a server names is a share of a sandbox that it shares, and the size of its own.
   if (dedicated) {
     if (settings.box.cpus) profile.limits.cpus = *settings.box.cpus;
@@ -31,7 +30,13 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
   return options;
 }
 
-// Where its folders are is known when it is launched.
+}  // namespace
+
+std::string why_alone(const config::ServerBoxSettings& box, const workspace::Plan& plan) {
+  if (!mounts_for(plan).empty()) return "folders of this host are mounted in it";
+  return box.isolation == config::Isolation::kDedicated ? "the configuration says so" : "";
+}
+
 box::ServerLimits limits_of(const config::Limits& all, const config::ServerBoxSettings& own, bool shared) {
   // So much less than all that one who takes what it can get passes its limit before it uses up the sandbox's: then the
   // kernel would choose whom to end.
@@ -46,8 +51,6 @@ box::ServerLimits limits_of(const config::Limits& all, const config::ServerBoxSe
   limits.files = own.max_files.value_or(all.max_files);
   return limits;
 }
-
-}  // namespace
 
 Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSettings settings, InstanceId id) {
   std::string image = host.image;

@@ -26,6 +26,13 @@ struct ServerHost {
   bool one_server_per_sandbox = false;  // EngineTraits
 };
 
+// Why the server has a sandbox to itself, for people; empty when it shares one. On an engine that keeps no servers
+// apart (ServerHost::one_server_per_sandbox) each has, whatever this says.
+std::string why_alone(const config::ServerBoxSettings& box, const workspace::Plan& plan);
+
+// What the server may use; where its folders are is known when it is launched. `shared`: it has no sandbox to itself.
+box::ServerLimits limits_of(const config::Limits& all, const config::ServerBoxSettings& own, bool shared);
+
 // Servers with equal profiles are put into one sandbox, unless they have mounts or ask for one of their own. Plans on
 // the pool. kNotFound for an image that the engine does not have; what the plan refuses is the connector's to say.
 Task<Result<SandboxedStart>> start_of(const ServerHost& host, config::ServerSettings settings, InstanceId id);

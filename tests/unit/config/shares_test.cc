@@ -1,4 +1,6 @@
 // What the servers of one sandbox name as theirs has to fit into it.
+#include "config/shares.h"
+
 #include <gtest/gtest.h>
 
 #include "config/load.h"
@@ -64,6 +66,25 @@ TEST(Shares, only_those_in_one_sandbox_count) {
                         "}}\n  b: {command: x, enable: false, box: {" + most + "}}\n"),
             "");
   EXPECT_NE(problems_of(with("", {{"one", most}, {"two", most}})), "");
+}
+
+TEST(Shares, who_is_in_a_sandbox_with_whom) {
+  const auto settings = parse(with("", {{"one", ""},
+                                        {"two", ""},
+                                        {"alone", "isolation: dedicated"},
+                                        {"mounted", "mounts: [/usr]"},
+                                        {"imaged", "image: other"}}) +
+                                  "  off: {command: x, enable: false}\n",
+                              "mcpbox.yaml");
+  ASSERT_TRUE(settings) << settings.error().front().text();
+  std::map<std::string, std::vector<std::string>> with_whom;
+  for (const ServerSettings& server : settings->servers) with_whom[server.name] = sharing_with(*settings, server);
+  EXPECT_EQ(with_whom, (std::map<std::string, std::vector<std::string>>{{"one", {"two"}},
+                                                                        {"two", {"one"}},
+                                                                        {"alone", {}},
+                                                                        {"mounted", {}},
+                                                                        {"imaged", {}},
+                                                                        {"off", {"one", "two"}}}));
 }
 
 TEST(Shares, ten_servers_that_name_nothing_are_admitted) {

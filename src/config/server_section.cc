@@ -70,7 +70,10 @@ void decode_mount_text(Decoder& decoder, const Node& node, const std::string& pa
   std::string text;
   decoder.text(node, path, text);
   if (text.ends_with(":rw")) mount.access = Access::kReadWrite;
-  if (text.ends_with(":rw") || text.ends_with(":ro")) text.resize(text.size() - 3);
+  if (text.ends_with(":rw") || text.ends_with(":ro")) {
+    text.resize(text.size() - 3);
+    if (text.empty()) decoder.problem(node, fmt::format("{}: it names no directory: write DIR:ro or DIR:rw", path));
+  }
   if (!text.empty()) decoder.path_text(node, text, path, Decoder::Must::kBeDirectory, mount.host);
 }
 
@@ -148,6 +151,22 @@ void decode_host_path(Decoder& decoder, const Node& node, const std::string& pat
   box.host_path = std::move(host);
 }
 
+// Without a word of what is wrong with the map: whoever decodes it says that.
+const Node* entry_of(const Node* map, std::string_view key) {
+  if (map == nullptr) return nullptr;
+  const auto found = std::ranges::find_if(map->entries, [&](const Entry& entry) { return entry.key.text == key; });
+  return found == map->entries.end() ? nullptr : &found->value;
+}
+
+// Where the rules stand; nowhere when one of them cannot be read.
+void note_rules(const Node& network, std::string_view key, const std::vector<std::string>& rules,
+                std::vector<Written>& written) {
+  const Node* const list = entry_of(&network, key);
+  if (list == nullptr || list->items.size() != rules.size()) return;
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    written.push_back({rules[i], list->items[i].line, list->items[i].column});
+}
+
 void decode_server_box(Decoder& decoder, const Node& node, const std::string& path,
                        const std::vector<std::string>& allowed_roots, ServerSettings& server) {
   ServerBoxSettings& box = server.box;
@@ -160,6 +179,8 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
   }
   if (const Node* network = map.find("network")) {
     decode_network(decoder, *network, at("network"), box.network);
+    note_rules(*network, "allow", box.network.allow, server.written);
+    note_rules(*network, "install_allow", box.network.install_allow, server.written);
   }
   const Node* const host_path = map.find("host_path");
   if (host_path != nullptr) decode_host_path(decoder, *host_path, at("host_path"), allowed_roots, box);
@@ -222,13 +243,6 @@ void decode_server_box(Decoder& decoder, const Node& node, const std::string& pa
     }
   }
   if (!box.mounts.empty()) box.isolation = Isolation::kDedicated;
-}
-
-// Without a word of what is wrong with the map: whoever decodes it says that.
-const Node* entry_of(const Node* map, std::string_view key) {
-  if (map == nullptr) return nullptr;
-  const auto found = std::ranges::find_if(map->entries, [&](const Entry& entry) { return entry.key.text == key; });
-  return found == map->entries.end() ? nullptr : &found->value;
 }
 
 }  // namespace

@@ -129,7 +129,8 @@ struct ServerSettings {
   std::shared_ptr<const ServerReferences> references;  // null where command, args and env have none
   int line = 0;                                        // where the server stands in the file, for messages
   int column = 0;
-  std::vector<Written> written;  // host_path, mounts, cwd, command and args: what a planner may find fault with
+  // host_path, mounts, cwd, command, args and the network's rules: what a planner may find fault with.
+  std::vector<Written> written;
 };
 
 struct EngineSettings {

@@ -191,7 +191,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   Result<EngineSetup>& setup = *found;
   if (!setup) {
     progress.done();
-    code = complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);
+    code = complain(setup.error(), exit_code_of_engine(setup.error()));
   } else {
     log::info("engine", "{}, image {}", setup->info.summary, setup->image_reference);
     if (auto noted = note_daemon_engine(paths->state_dir, setup->info.address); !noted)
@@ -358,7 +358,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
       if (!main && addresses[i] != noted) continue;
       if (options.engine.empty() && addresses[i] == noted)
         located = fail(located.error().with_context("the newest daemon's engine (--engine names another)"));
-      code = complain(located.error(), kNoEngine);
+      code = complain(located.error(), exit_code_of_engine(located.error()));
       continue;
     }
     // "auto" led to one of the others.

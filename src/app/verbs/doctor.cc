@@ -228,7 +228,7 @@ int with_engine(const std::string& address, Verb verb) {
     auto locate = locator_options(address);
     if (!locate) co_return complain(locate.error(), kFailed);
     auto located = co_await box::locate_engine(runtime.loop.get_executor(), std::move(*locate));
-    if (!located) co_return complain(located.error(), kNoEngine);
+    if (!located) co_return complain(located.error(), exit_code_of_engine(located.error()));
     co_return co_await verb(*located);
   });
 }
@@ -268,7 +268,7 @@ int build_image(const std::string& engine, const std::string& ca_bundle) {
     ProgressPrinter progress(true);
     auto setup = co_await set_up_engine(runtime.loop.get_executor(), engine, "", *bundle, progress);
     progress.done();
-    if (!setup) co_return complain(setup.error(), setup.error().code() == Code::kUnavailable ? kNoEngine : kFailed);
+    if (!setup) co_return complain(setup.error(), exit_code_of_engine(setup.error()));
     print_out("{}\n", setup->image_reference);
     co_return kOk;
   });

@@ -367,7 +367,8 @@ int print_sheet(const Outcomes& outcomes, const AttackRun& run, bool as_json) {
 Task<int> attack(Runtime& runtime, std::string engine, bool as_json) {
   AttackRun run(runtime, engine);
   auto outcomes = co_await run.run();
-  if (!outcomes) co_return complain(outcomes.error(), run.found_engine() ? kFailed : kNoEngine);
+  if (!outcomes)
+    co_return complain(outcomes.error(), run.found_engine() ? kFailed : exit_code_of_engine(outcomes.error()));
   co_return print_sheet(*outcomes, run, as_json);
 }
 

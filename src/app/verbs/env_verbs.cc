@@ -69,10 +69,16 @@ Result<Place> find_place(const EnvOptions& options, config::Image image) {
 
 using Use = std::function<Task<Result<void>>(EnvShelf& shelf)>;
 
+// Of what is no server's. kUsage, else kFailed.
+int exit_code_without_server(const Error& error) {
+  return error.code() == Code::kInvalidArgument ? kUsage : kFailed;
+}
+
 // Gives `use` a sandbox of its own that mounts the cache. Not called where nothing was ever installed. Says which
-// engine that is.
+// engine that is; `engine_found` becomes true when there is one.
 Task<Result<box::EngineInfo>> with_shelf(Runtime& runtime, const Place& place, const EnvOptions& options,
-                                         const provision::EnvLedger& ledger, bool writable, Use use) {
+                                         const provision::EnvLedger& ledger, bool writable, Use use,
+                                         bool& engine_found) {
   const auto executor = runtime.loop.get_executor();
   auto instance = instance_id(place.paths.state_dir);
   if (!instance) co_return fail(std::move(instance).error());
@@ -87,6 +93,7 @@ Task<Result<box::EngineInfo>> with_shelf(Runtime& runtime, const Place& place, c
   {
     auto located = co_await box::locate_engine(executor, std::move(*located_by));
     if (!located) co_return fail(std::move(located).error());
+    engine_found = true;
     auto volumes = co_await located->engine->list_volumes(box::instance_labels(*instance));
     if (!volumes) co_return fail(std::move(volumes).error());
     const std::string cache = hosting::cache_volume(*instance);
@@ -114,6 +121,10 @@ Task<Result<box::EngineInfo>> with_shelf(Runtime& runtime, const Place& place, c
   (void)co_await (*opened)->close();
   if (!outcome) co_return fail(std::move(outcome).error());
   co_return std::move(setup->info);
+}
+
+int complain_of_shelf(const Error& error, bool engine_found) {
+  return complain(error, engine_found ? exit_code_without_server(error) : exit_code_of_engine(error));
 }
 
 // "docker 27.1 at unix:///run/docker.sock"
@@ -180,7 +191,7 @@ void print_entries(const std::vector<EnvEntry>& entries, const box::EngineInfo& 
 int list_environments(const EnvOptions& options) {
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     auto place = find_place(options, config::Image::kRead);
-    if (!place) co_return complain(place.error(), exit_code_of(place.error()));
+    if (!place) co_return complain(place.error(), exit_code_without_server(place.error()));
     const provision::EnvLedger ledger(place->paths.state_dir);
     std::vector<EnvEntry> entries;
     const Use use = [&](EnvShelf& shelf) -> Task<Result<void>> {
@@ -189,8 +200,9 @@ int list_environments(const EnvOptions& options) {
       entries = std::move(*found);
       co_return Result<void>{};
     };
-    auto done = co_await with_shelf(runtime, *place, options, ledger, false, use);
-    if (!done) co_return complain(done.error(), exit_code_of(done.error()));
+    bool engine_found = false;
+    auto done = co_await with_shelf(runtime, *place, options, ledger, false, use, engine_found);
+    if (!done) co_return complain_of_shelf(done.error(), engine_found);
     print_entries(entries, *done, options.json);
     co_return kOk;
   });
@@ -234,7 +246,7 @@ int prune_environments(const EnvOptions& options) {
   }
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     auto place = find_place(options, config::Image::kRead);
-    if (!place) co_return complain(place.error(), exit_code_of(place.error()));
+    if (!place) co_return complain(place.error(), exit_code_without_server(place.error()));
     const provision::EnvLedger ledger(place->paths.state_dir);
     EnvShelf::Removed removed;
     const Use use = [&](EnvShelf& shelf) -> Task<Result<void>> {
@@ -257,8 +269,9 @@ int prune_environments(const EnvOptions& options) {
       removed = std::move(*gone);
       co_return Result<void>{};
     };
-    auto done = co_await with_shelf(runtime, *place, options, ledger, true, use);
-    if (!done) co_return complain(done.error(), exit_code_of(done.error()));
+    bool engine_found = false;
+    auto done = co_await with_shelf(runtime, *place, options, ledger, true, use, engine_found);
+    if (!done) co_return complain_of_shelf(done.error(), engine_found);
     if (options.json) {
       json::Writer out;
       out.object()
@@ -302,7 +315,7 @@ Task<std::optional<bool>> restart_refreshed(Runtime& runtime, const Place& place
 int refresh_environment(const EnvOptions& options) {
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     auto place = find_place(options, config::Image::kLeftOut);
-    if (!place) co_return complain(place.error(), exit_code_of(place.error()));
+    if (!place) co_return complain(place.error(), exit_code_without_server(place.error()));
     const provision::EnvLedger ledger(place->paths.state_dir);
     const std::string& name = options.names.front();
     std::string hash = ledger.last_of_server(name);

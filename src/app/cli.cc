@@ -16,6 +16,8 @@
 #include "app/compose/run.h"
 #include "app/compose/serve.h"
 #include "app/exit_code.h"
+#include "app/misread.h"
+#include "app/numbers.h"
 #include "app/output.h"
 #include "app/verbs/client_verbs.h"
 #include "app/verbs/config_verbs.h"
@@ -24,7 +26,6 @@
 #include "app/verbs/egress_verbs.h"
 #include "app/verbs/env_verbs.h"
 #include "app/verbs/pull_verb.h"
-#include "base/text.h"
 #include "box/engines/locator.h"
 
 namespace mcpbox::app {
@@ -145,108 +146,29 @@ void add_run_options(CLI::App* verb, RunOptions& run) {
   verb->add_option("--npm-cache", run.npm_cache, "npm cache for --install-mode offline")
       ->check(CLI::ExistingDirectory)
       ->type_name("DIR");
-  verb->add_option("--memory", run.memory_mb, "Memory of the server in MiB")->check(CLI::Range(16, 16777216));
-  verb->add_option("--pids", run.pids, "Processes and threads that the server may have")->check(CLI::Range(8, 4194304));
-  verb->add_option("--disk", run.disk_mb, "Disk that the server may fill, in MiB")->check(CLI::Range(16, 1073741824));
-  verb->add_option("--max-files", run.max_files, "Files that the server may have")->check(CLI::Range(100, 1000000000));
-  verb->add_option("--cpus", run.cpus, "Processors that the sandbox may use")->check(CLI::Range(0.01, 1024.0));
+  const auto size = [](std::uint64_t low, std::uint64_t high) {
+    return WholeRange{low, high, "MiB", Unit::kMebibytes};
+  };
+  take_whole(verb->add_option("--memory", run.memory_mb, "Memory of the server in MiB, or as in 512m or 2g"),
+             size(16, 16'777'216));
+  take_whole(verb->add_option("--pids", run.pids, "Processes and threads that the server may have"),
+             {8, 4'194'304, "processes and threads"});
+  take_whole(verb->add_option("--disk", run.disk_mb, "Disk that the server may fill, in MiB, or as in 512m or 2g"),
+             size(16, 1'073'741'824));
+  take_whole(verb->add_option("--max-files", run.max_files, "Files that the server may have"),
+             {100, 1'000'000'000, "files"});
+  take_decimal(verb->add_option("--cpus", run.cpus, "Processors that the sandbox may use"), 0.01, 1024, "processors");
   verb->add_option("--accept-degraded", run.accept_degraded,
                    "Start although this is missing here and mcpbox promises it; may be repeated")
       ->type_name("NAME")
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"landlock", "namespaces"}));
-  verb->add_option("--timeout", run.timeout_sec, "Seconds until the process must have been started, installs included")
-      ->check(CLI::Range(1, 86400));
+  take_whole(verb->add_option("--timeout", run.timeout_sec,
+                              "Seconds until the process must have been started, installs included; or as in 5m"),
+             {1, 86'400, "seconds", Unit::kSeconds});
   verb->add_flag("--direct", run.direct,
                  "Hand our own stdin, stdout and stderr to the server: no copy, no hop, no filter");
   verb->add_flag("-v,--verbose", run.verbose, "Say every step on stderr");
-}
-
-CLI::App* verb_below(CLI::App& app, std::string_view word) {
-  const std::vector<CLI::App*> verbs = app.get_subcommands({});
-  const auto found = std::ranges::find_if(verbs, [&](const CLI::App* verb) { return verb->get_name() == word; });
-  return found == verbs.end() ? nullptr : *found;
-}
-
-// `mcpbox help [VERB…]`, and words where a verb stands that are none: CLI11 would say that a verb is missing.
-std::optional<int> answer_without_verb(CLI::App& app, int argc, char** argv) {
-  CLI::App* at = &app;
-  std::string line = "mcpbox", above;
-  const bool help = argc > 1 && std::string_view(argv[1]) == "help";
-  for (int i = help ? 2 : 1; i < argc && at->get_require_subcommand_min() > 0; ++i) {
-    const std::string word = argv[i];
-    if (word.starts_with('-')) break;
-    CLI::App* const below = verb_below(*at, word);
-    if (below == nullptr) {
-      print_err("mcpbox: there is no verb '{}'; `{} --help` lists them\n", printable(word, 60), line);
-      return kUsage;
-    }
-    above = line;
-    line += " " + word;
-    at = below;
-  }
-  if (!help) return std::nullopt;
-  write_out(at->help(above));
-  return kOk;
-}
-
-// Where a command line went wrong: the verb that it names, and the first word that is no option of it. CLI11 lists all
-// words that it could not place, the last one first.
-struct Misread {
-  std::string line = "mcpbox";  // with the verb: "mcpbox env prune"
-  CLI::App* verb = nullptr;
-  std::string option;  // "--memry"; empty when every option is one
-  std::string before;  // the first word before it that is neither an option nor the value of one
-};
-
-Misread misread(CLI::App& app, int argc, char** argv) {
-  Misread found;
-  found.verb = &app;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word == "--") break;
-    if (!word.starts_with('-') || word.size() < 2) {
-      CLI::App* const below = found.before.empty() ? verb_below(*found.verb, word) : nullptr;
-      if (below != nullptr) {
-        found.verb = below;
-        found.line += " " + std::string(word);
-      } else if (found.before.empty()) {
-        found.before = word;
-      }
-      continue;
-    }
-    const bool spelt_out = word.starts_with("--");
-    const std::string name(spelt_out ? word.substr(0, word.find('=')) : word.substr(0, 2));
-    const CLI::Option* const option = found.verb->get_option_no_throw(name);
-    if (option == nullptr) {
-      found.option = name;
-      break;
-    }
-    if (option->get_items_expected_min() > 0 && word.size() == name.size()) ++i;
-  }
-  return found;
-}
-
-void explain_misread(const Misread& found, const CLI::ParseError& error) {
-  const std::string_view what = error.what();
-  if (found.option.empty()) {
-    print_err("{}: {}; `{} --help` says what it takes\n", found.line, printable(what, 1000), found.line);
-    return;
-  }
-  const CLI::Option* const command = found.verb->get_option_no_throw("command");
-  if (command != nullptr && !found.before.empty()) {
-    print_err("{0}: the server's command goes behind --: {0} … -- {1} {2} …\n", found.line,
-              printable(found.before, 100), printable(found.option, 100));
-    return;
-  }
-  std::vector<std::string> names;
-  for (const CLI::Option* option : found.verb->get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  const std::vector<std::string_view> known(names.begin(), names.end());
-  const std::string_view near = nearest(found.option, known);
-  print_err("{0}: there is no option '{1}'{2}; `{0} --help` lists them\n", found.line, printable(found.option, 100),
-            near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near));
 }
 
 }  // namespace
@@ -297,8 +219,11 @@ int run_command_line(int argc, char** argv) {
   add_format(verb, common);
   ListOptions list;
   verb->add_flag("--phases", list.phases, "Show how long each phase of the start took");
-  verb->add_option("--wait", list.wait, "Wait up to so many seconds until every server is connected, stopped or failed")
-      ->type_name("SECONDS");
+  take_whole(verb->add_option("--wait", list.wait,
+                              "Wait up to so many seconds (or as in 5m) until every server is connected, stopped or "
+                              "failed")
+                 ->type_name("SECONDS"),
+             {0, 86'400, "seconds", Unit::kSeconds});
   verb->callback([&] { ask([&](const DaemonPlace& at) { return list_servers(at.client, list); }); });
 
   std::string server;
@@ -460,8 +385,7 @@ int run_command_line(int argc, char** argv) {
       write_out(out.str());
       return kOk;
     }
-    explain_misread(misread(app, argc, argv), error);
-    return kUsage;
+    return explain_misread(app, argc, argv, error.what());
   } catch (const std::exception& error) {
     print_err("mcpbox: internal error: {}\n", error.what());
     return kFailed;

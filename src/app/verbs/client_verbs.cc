@@ -347,7 +347,9 @@ Task<Result<void>> stream_while_read(DaemonClient& client, std::string path,
 int show_logs(const ClientOptions& options, const std::string& server, bool follow) {
   return with_client(options, [&](Runtime& runtime, DaemonClient& client) -> Task<int> {
     std::string partial;
+    bool begun = false;
     const auto on_bytes = [&](std::string_view bytes) -> Result<void> {
+      begun = true;
       partial += bytes;
       std::size_t begin = 0;
       for (std::size_t end = 0; (end = partial.find('\n', begin)) != std::string::npos; begin = end + 1) {
@@ -362,8 +364,14 @@ int show_logs(const ClientOptions& options, const std::string& server, bool foll
     (void)runtime;
     if (!done && done.error().code() == Code::kCancelled) co_return kFailed;
     if (!flush_out()) co_return kFailed;  // which is said at the end
-    if (!done) co_return report(client, done.error());
-    co_return kOk;
+    if (done) co_return kOk;
+    // A connection that breaks off in the middle of a log: by a daemon that ends, or for a reason of its own.
+    if (begun && done.error().code() != Code::kTimeout && !client.cancelled() &&
+        !co_await client.get("/v1/status", seconds(5))) {
+      print_err("mcpbox: the daemon ended, and the log with it\n");
+      co_return kNoDaemon;
+    }
+    co_return report(client, done.error());
   });
 }
 

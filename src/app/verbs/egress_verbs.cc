@@ -15,8 +15,11 @@
 #include <memory>
 #include <set>
 
+#include "app/compose/config_file.h"
 #include "app/compose/paths.h"
+#include "app/compose/problems.h"
 #include "app/exit_code.h"
+#include "app/numbers.h"
 #include "app/output.h"
 #include "base/text.h"
 #include "egress/proxy/audit_reader.h"
@@ -79,7 +82,16 @@ int follow(const EgressLogOptions& options) {
 // Where the daemon's proxy writes unless --audit names another place.
 int with_directory(EgressLogOptions options, int (*verb)(const EgressLogOptions&)) {
   if (options.audit_dir.empty()) {
-    const auto paths = make_paths("", "");
+    std::string state_dir;
+    if (!options.config.empty()) {
+      auto loaded = load_config_place(options.config, config::Image::kLeftOut);
+      if (!loaded) {
+        print_problems(loaded.error());
+        return kUsage;
+      }
+      state_dir = std::move(loaded->daemon.state_dir);
+    }
+    const auto paths = make_paths(state_dir, "");
     if (!paths) {
       print_err("mcpbox egress: {}\n", paths.error().message());
       return kFailed;
@@ -111,6 +123,8 @@ void add_egress_verbs(CLI::App& app, int& code) {
   const auto log = std::make_shared<EgressLogOptions>();
   const auto add_common = [&](CLI::App* to) {
     to->add_option("server", log->server, "Name of the server; without it: all");
+    to->add_option("-c,--config", log->config, "Configuration of that daemon, if it names a state directory")
+        ->type_name("FILE");
     to->add_option("--audit", log->audit_dir, "Directory of the log; default: egress in the state directory")
         ->type_name("DIR");
     to->add_flag("--json", log->json, "The same as --format json");
@@ -121,7 +135,7 @@ void add_egress_verbs(CLI::App& app, int& code) {
   verb = egress->add_subcommand("tail", "Show what was allowed and refused");
   add_common(verb);
   verb->add_flag("-f,--follow", log->follow, "Go on as lines come");
-  verb->add_option("-n,--lines", log->lines, "So many of the newest")->check(CLI::Range(0, 1000000));
+  take_whole(verb->add_option("-n,--lines", log->lines, "So many of the newest"), {0, 1'000'000, "lines"});
   verb->callback([log, &code] { code = with_directory(*log, egress_tail); });
 
   verb = egress->add_subcommand("suggest", "Print the allow-list that what was seen would need");

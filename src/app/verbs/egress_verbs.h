@@ -22,6 +22,7 @@ int egress_serve(const EgressServeOptions& options);
 
 struct EgressLogOptions {
   std::string audit_dir;  // where the daemon's proxy writes: <state>/egress
+  std::string config;     // of a daemon that has a state directory of its own; audit_dir comes before it
   std::string server;     // "" = all
   bool json = false;
   std::string format = "table";  // "json" sets `json`

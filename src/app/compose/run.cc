@@ -23,6 +23,7 @@
 #include "app/compose/run_plan.h"
 #include "app/compose/runtime.h"
 #include "app/compose/stdio_relay.h"
+#include "app/compose/unserved_client.h"
 #include "app/exit_code.h"
 #include "app/output.h"
 #include "base/digest.h"
@@ -105,8 +106,12 @@ class Run final : provision::StartReport {
     if (stop_ && !started_) {
       say("stopped before the server ran");
       code = 128 + signal_;
+      why_not_.clear();
     }
-    if (!code && !started_) code = kRunCannotStart;
+    if (!code && !started_) {
+      why_not_ = "the server was not started, because of an error of mcpbox's own; stderr says which";
+      code = kRunCannotStart;
+    }
     if (!code) code = co_await serve();
     process_.reset();
     if (sandboxes_) (void)co_await sandboxes_->close_all();
@@ -118,10 +123,15 @@ class Run final : provision::StartReport {
     co_return *code;
   }
 
+  // Why there was no server, for its client; empty when there was one, or nobody wants to know.
+  const std::string& why_not() const { return why_not_; }
+  provision::Phase phase_reached() const { return phase_; }
+
  private:
   int cannot_start(const Error& error) {
     progress_.done();
     say(error.message());
+    why_not_ = error.message();
     return error.code() == Code::kInvalidArgument                 ? kUsage
            : error.code() == Code::kUnavailable && !engine_found_ ? kNoEngine
                                                                   : kRunCannotStart;
@@ -135,8 +145,8 @@ class Run final : provision::StartReport {
     auto begun = co_await begin();
     if (!begun && stop_) co_return;
     if (!begun) {
-      code = begun.error().code() == Code::kNotFound && process_missing_ ? kRunNotFound : cannot_start(begun.error());
-      if (process_missing_) say(begun.error().message());
+      const int failed = cannot_start(begun.error());
+      code = process_missing_ ? kRunNotFound : failed;
       co_return;
     }
     started_ = true;
@@ -228,11 +238,7 @@ class Run final : provision::StartReport {
     start.timeout = std::chrono::seconds(options_.timeout_sec);
     start.nice = 0;
     start.accept_degraded = options_.accept_degraded;
-    start.limits.memory_bytes = options_.memory_mb << 20;
-    start.limits.memory_of_all = start.limits.memory_bytes;
-    start.limits.processes = options_.pids;
-    start.limits.disk_bytes = options_.disk_mb << 20;
-    start.limits.files = options_.max_files;
+    start.limits = run_limits(options_);
     if (options_.direct) start.stdio = {0, 1, 2};
 
     provision::InstallerOptions installing;
@@ -425,6 +431,7 @@ class Run final : provision::StartReport {
   std::thread direct_thread_;
   UniqueFd direct_cancel_;
   provision::Phase phase_ = provision::Phase::kNone;
+  std::string why_not_;
   bool engine_found_ = false;
   bool process_missing_ = false;
   bool started_ = false;
@@ -442,17 +449,28 @@ int run_server(RunOptions options) {
     say("stdout is closed: nobody would hear the server");
     return kRunCannotStart;
   }
+  Unserved unserved;
+  const auto end = [&](int code) {
+    unserved.exit_code = code;
+    if (!unserved.why.empty() && !options.direct) answer_unserved_client(STDIN_FILENO, STDOUT_FILENO, unserved);
+    return code;
+  };
   if (auto resolved = resolve_rootfs(options); !resolved) {
     say(resolved.error().message());
-    return kUsage;
+    unserved.why = resolved.error().message();
+    return end(kUsage);
   }
   Guardian guardian = Guardian::start();
   const int code = run_on_loop([&](Runtime& runtime) -> Task<int> {
     Run run(runtime, options, guardian);
-    co_return co_await run.run();
+    const int ended_with = co_await run.run();
+    unserved.why = run.why_not();
+    unserved.phase = provision::name_of(run.phase_reached());
+    co_return ended_with;
   });
   guardian.dismiss();
-  return code;
+  // With nothing left of the run, and signals ending us as usual.
+  return end(code);
 }
 
 }  // namespace mcpbox::app

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "app/compose/engine_setup.h"
+#include "app/compose/explained.h"
 #include "app/compose/paths.h"
 #include "app/exit_code.h"
 #include "app/output.h"
@@ -20,8 +21,8 @@
 #include "box/engines/locator.h"
 #include "config/keys.h"
 #include "config/ports.h"
+#include "egress/rules/closed_rules.h"
 #include "egress/rules/policy.h"
-#include "json/writer.h"
 #include "provision/egress_policy.h"
 #include "provision/environment.h"
 #include "provision/install/env_ledger.h"
@@ -31,6 +32,12 @@
 
 namespace mcpbox::app {
 namespace {
+
+void add_closed_rules(std::string_view option, const std::vector<std::string>& rules,
+                      const std::vector<std::string>& allow_private, workspace::Plan& plan) {
+  for (const egress::ClosedRule& closed : egress::closed_rules(rules, allow_private))
+    plan.hints.push_back(fmt::format("{} {} lets nothing through: {}", option, closed.rule, closed.why));
+}
 
 // The folder as it is named on the command line, without links: it appears in the sandbox under this path.
 Result<std::string> real_folder(const std::string& path) {
@@ -121,6 +128,16 @@ Result<std::vector<config::PublishedPort>> run_ports(const RunOptions& options) 
   return ports;
 }
 
+box::ServerLimits run_limits(const RunOptions& options) {
+  box::ServerLimits limits;
+  limits.memory_bytes = options.memory_mb << 20;
+  limits.memory_of_all = limits.memory_bytes;
+  limits.processes = options.pids;
+  limits.disk_bytes = options.disk_mb << 20;
+  limits.files = options.max_files;
+  return limits;
+}
+
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
                                  const std::string& image_id, const std::string& state_dir, const std::string& engine) {
   workspace::LaunchSpec spec;
@@ -184,77 +201,11 @@ Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::
   auto plan = workspace::make_plan(spec, policy);
   if (plan && options.install_mode != "offline" && !(options.wheelhouse.empty() && options.npm_cache.empty()))
     plan->hints.push_back("--wheelhouse and --npm-cache are used with --install-mode offline only");
+  if (plan) {
+    add_closed_rules("--allow", options.allow, options.allow_private, *plan);
+    add_closed_rules("--install-allow", options.install_allow, options.allow_private, *plan);
+  }
   return plan;
-}
-
-namespace {
-
-std::string network_in_words(const egress::PolicyText& policy) {
-  if (policy.mode == "none") return "none while it runs";
-  const std::string named = printable(join(policy.allow, ", "), 2000);
-  if (policy.mode == "public") return named.empty() ? "any public address" : "any public address, and " + named;
-  return named.empty() ? "nothing yet: --allow HOST (box.network.allow) lets it talk to a host"
-                       : named + ", and nothing else";
-}
-
-// The hash is of this plan without the image's id, and no environment will ever have it.
-std::string without_hash(const workspace::Plan& plan, std::string text) {
-  if (!plan.install || plan.install->hash.empty()) return text;
-  const std::string& hash = plan.install->hash;
-  for (auto at = text.find(hash); at != std::string::npos; at = text.find(hash, at))
-    text.replace(at, hash.size(), "HASH");
-  return text;
-}
-
-}  // namespace
-
-void print_plan(const workspace::Plan& plan, const config::ServerNetwork& network,
-                const std::vector<config::PublishedPort>& ports, const egress::SettingsReader& user, bool as_json,
-                const Redactor& redact) {
-  auto running_policy = provision::run_policy(network, user);
-  auto installing_policy = plan.install ? provision::install_policy(network, plan.install->manager, user)
-                                        : Result<egress::PolicyText>(egress::PolicyText());
-  for (const auto* policy : {&running_policy, &installing_policy}) {
-    if (!*policy) print_err("mcpbox: {}\n", policy->error().message());
-  }
-  const egress::PolicyText running = std::move(running_policy).value_or(egress::PolicyText());
-  const egress::PolicyText installing = std::move(installing_policy).value_or(egress::PolicyText());
-  if (as_json) {
-    json::Writer out;
-    out.object().member("mode", running.mode).member("allow", running.allow);
-    out.member("install_allow", installing.install_allow).member("registries", installing.registries);
-    out.array("publish");
-    for (const config::PublishedPort& port : ports)
-      out.object().member("host", port.host).member("server", port.server).end();
-    out.end().end();
-    print_out("{}\n", redact(without_hash(plan, workspace::plan_to_json(plan, "network", out.take()))));
-    return;
-  }
-  std::string text = fmt::format("runs      {}\n", display_command(plan.argv));
-  if (!plan.cwd.empty()) text += fmt::format("in        {}\n", printable(plan.cwd));
-  for (const workspace::Root& root : plan.roots) {
-    text += fmt::format("{:<9} {} at {}, {}\n", root.mode == workspace::RootMode::kStage ? "copies" : "mounts",
-                        printable(root.host), printable(root.mount),
-                        root.access == workspace::Access::kReadWrite ? "read-write" : "read-only");
-  }
-  if (plan.install) {
-    for (const workspace::InstallStep& step : plan.install->steps)
-      text += fmt::format("installs  {}: {}\n", step.title, display_command(step.argv));
-    text += fmt::format("          from {}\n", join(installing.registries, ", "));
-    if (!installing.install_allow.empty())
-      text += fmt::format("          and from {}\n", join(installing.install_allow, ", "));
-  }
-  text += fmt::format("network   {}\n", network_in_words(running));
-  for (const config::PublishedPort& port : ports) {
-    text +=
-        fmt::format("publishes 127.0.0.1:{} of this machine: whoever connects there reaches port {} of the server\n",
-                    port.host, port.server);
-  }
-  for (const workspace::Refusal& refusal : plan.refused)
-    text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
-  for (const std::string& hint : plan.hints) text += fmt::format("hint      {}\n", hint);
-  for (const std::string& why : plan.why) text += fmt::format("because   {}\n", why);
-  print_out("{}", redact(without_hash(plan, std::move(text))));
 }
 
 void explain_toolchains(workspace::Plan& plan, const std::string& engine, const std::string& image) {
@@ -307,7 +258,11 @@ int explain_run(RunOptions options, bool as_json) {
   }
   foresee_user(*plan);
   explain_toolchains(*plan, options.engine, options.image);
-  print_plan(*plan, *network, *ports, provision::settings_of_user(provision::install_variables()), as_json, redact);
+  const auto variables = provision::install_variables();
+  const egress::SettingsReader user = provision::settings_of_user(variables);
+  Explained explained{*plan, *network, *ports, user, {}, run_limits(options), options.cpus, "every run has", {}};
+  for (const auto& [name, value] : variables) explained.install_names.push_back(name);
+  print_explained(explained, as_json, redact);
   return plan->refused.empty() ? kOk : kFailed;
 }
 

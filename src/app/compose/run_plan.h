@@ -1,5 +1,4 @@
-// The pure part of `mcpbox run` and `mcpbox explain -- …`: makes the planner's question of the options, and prints its
-// answer.
+// The pure part of `mcpbox run` and `mcpbox explain -- …`: makes the planner's question of the options.
 #pragma once
 
 #include <map>
@@ -7,10 +6,9 @@
 #include <vector>
 
 #include "app/compose/run.h"
-#include "base/redact.h"
 #include "base/result.h"
+#include "box/process.h"
 #include "config/settings.h"
-#include "egress/rules/presets.h"
 #include "provision/install/installer.h"
 #include "workspace/plan.h"
 
@@ -28,6 +26,9 @@ Result<config::ServerNetwork> run_network(const RunOptions& options);
 // What --publish names. kInvalidArgument names the one that cannot be read, or stands there twice.
 Result<std::vector<config::PublishedPort>> run_ports(const RunOptions& options);
 
+// What the server may use, all of its processes together.
+box::ServerLimits run_limits(const RunOptions& options);
+
 // `state_dir`: whose ledger says what is to be resolved anew. `engine`: the address of the engine that was found, whose
 // socket is shown to nobody; empty = RunOptions::engine.
 Result<workspace::Plan> run_plan(const RunOptions& options, const std::map<std::string, std::string>& env,
@@ -40,11 +41,5 @@ void explain_toolchains(workspace::Plan& plan, const std::string& engine, const 
 
 // Adds to what is refused that no user may run the server with its mounted folders, where that is so.
 void foresee_user(workspace::Plan& plan);
-
-// For people, or as JSON, on stdout; secrets are taken out, and HASH stands for the environment's, which the engine's
-// image decides too. `user`: whose settings name the registries.
-void print_plan(const workspace::Plan& plan, const config::ServerNetwork& network,
-                const std::vector<config::PublishedPort>& ports, const egress::SettingsReader& user, bool as_json,
-                const Redactor& redact);
 
 }  // namespace mcpbox::app

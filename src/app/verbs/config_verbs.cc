@@ -8,6 +8,7 @@
 
 #include "app/compose/config_file.h"
 #include "app/compose/engine_setup.h"
+#include "app/compose/explained.h"
 #include "app/compose/paths.h"
 #include "app/compose/problems.h"
 #include "app/compose/run_plan.h"
@@ -15,11 +16,14 @@
 #include "app/output.h"
 #include "app/verbs/complain.h"
 #include "base/text.h"
+#include "config/shares.h"
+#include "egress/rules/closed_rules.h"
 #include "hosting/server_modes.h"
 #include "json/writer.h"
 #include "provision/egress_policy.h"
 #include "provision/launch.h"
 #include "provision/server_plan.h"
+#include "provision/server_start.h"
 #include "workspace/denied.h"
 
 namespace mcpbox::app {
@@ -80,6 +84,24 @@ void add_server(const config::Settings& settings, const config::ServerSettings& 
   }
 }
 
+std::vector<config::Problem> network_warnings_of(const config::Settings& settings,
+                                                 const config::ServerSettings& server) {
+  std::vector<config::Problem> warnings;
+  const Redactor redact = provision::redactor_for(server);
+  const auto look_at = [&](std::string_view key, const std::vector<std::string>& rules) {
+    for (const egress::ClosedRule& closed :
+         egress::closed_rules(rules, settings.egress.allow_private, settings.egress.hosts)) {
+      const auto [line, column] = place_of(server, closed.rule);
+      warnings.push_back({settings.file, line, column,
+                          redact(fmt::format("servers.{}.box.network.{}: '{}' lets nothing through: {}", server.name,
+                                             key, printable(closed.rule, 300), closed.why))});
+    }
+  };
+  look_at("allow", server.box.network.allow);
+  look_at("install_allow", server.box.network.install_allow);
+  return warnings;
+}
+
 }  // namespace
 
 std::vector<config::Problem> plan_problems(const config::Settings& settings) {
@@ -91,19 +113,43 @@ std::vector<config::Problem> plan_problems(const config::Settings& settings) {
   return problems;
 }
 
+std::vector<config::Problem> network_warnings(const config::Settings& settings) {
+  std::vector<config::Problem> warnings;
+  for (const config::ServerSettings& server : settings.servers) {
+    for (config::Problem& warning : network_warnings_of(settings, server)) warnings.push_back(std::move(warning));
+  }
+  config::sort_by_place(warnings);
+  return warnings;
+}
+
+namespace {
+
+void print_warnings(std::vector<config::Problem> warnings) {
+  for (config::Problem& warning : warnings) warning.what.insert(0, "warning: ");
+  print_problems(warnings);
+}
+
+}  // namespace
+
 int check_config(const std::string& file, bool as_json) {
   const auto loaded = load_config(file);
   const std::vector<config::Problem> problems = loaded ? plan_problems(*loaded) : loaded.error();
+  const std::vector<config::Problem> warnings = loaded ? network_warnings(*loaded) : std::vector<config::Problem>();
   if (as_json) {
     json::Writer out;
-    out.object().member("ok", problems.empty()).array("problems");
-    for (const config::Problem& problem : problems) {
-      out.object().member("file", problem.file).member("line", problem.line).member("column", problem.column);
-      out.member("what", problem.what).end();
+    out.object().member("ok", problems.empty());
+    for (const auto& [key, list] : {std::pair("problems", &problems), std::pair("warnings", &warnings)}) {
+      out.array(key);
+      for (const config::Problem& problem : *list) {
+        out.object().member("file", problem.file).member("line", problem.line).member("column", problem.column);
+        out.member("what", problem.what).end();
+      }
+      out.end();
     }
-    print_out("{}", out.end().end().take_line());
+    print_out("{}", out.end().take_line());
     return problems.empty() ? kOk : kUsage;
   }
+  print_warnings(warnings);
   if (!loaded || !problems.empty()) {
     print_problems(problems);
     print_err("mcpbox: {} problem{} in {}\n", problems.size(), problems.size() == 1 ? "" : "s", file);
@@ -128,16 +174,29 @@ int explain_server(const std::string& file, const std::string& server, const std
     if (!plan) return complain(plan.error(), exit_code_of(plan.error()));
     foresee_user(*plan);
     explain_toolchains(*plan, engine.empty() ? loaded->engine.address : engine, image);
+    for (const config::Problem& warning : network_warnings_of(*loaded, settings)) plan->hints.push_back(warning.what);
     std::map<std::string, Secret> install_env;
     for (const auto& [name, value] : loaded->box.install_env) install_env[name] = value.text;
-    print_plan(*plan, settings.box.network, settings.box.ports,
-               provision::settings_of_user(provision::install_variables(std::move(install_env))), as_json,
-               provision::redactor_for(settings));
+    const auto variables = provision::install_variables(std::move(install_env));
+    const egress::SettingsReader user = provision::settings_of_user(variables);
+    const std::string alone = provision::why_alone(settings.box, *plan);
+    Explained explained{*plan,
+                        settings.box.network,
+                        settings.box.ports,
+                        user,
+                        {},
+                        provision::limits_of(loaded->box.limits, settings.box, alone.empty()),
+                        loaded->box.limits.cpus,
+                        alone,
+                        config::sharing_with(*loaded, settings)};
+    for (const auto& [name, value] : variables) explained.install_names.push_back(name);
+    print_explained(explained, as_json, provision::redactor_for(settings));
     return plan->refused.empty() ? kOk : kFailed;
   }
-  return complain(Error(Code::kNotFound, fmt::format("{} has no server '{}'; there are: {}", file,
-                                                     printable(server, 100), join(names, ", "))),
-                  kUsage);
+  return complain(
+      Error(Code::kNotFound, fmt::format("{} has no server '{}'{}; there are: {}", file, printable(server, 100),
+                                         did_you_mean(server, names), join(names, ", "))),
+      kUsage);
 }
 
 }  // namespace mcpbox::app

@@ -56,6 +56,23 @@ bool acts_on_a_reader(char32_t point) {
          (point >= 0x2028 && point <= 0x202E) || (point >= 0x2060 && point <= 0x2069) || point == 0xFEFF;
 }
 
+// Optimal string alignment: Levenshtein's, where two neighbours that changed places are one edit.
+std::size_t edit_distance(std::string_view one, std::string_view other) {
+  std::vector<std::size_t> before(other.size() + 1), above(other.size() + 1), row(other.size() + 1);
+  for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= one.size(); ++i) {
+    before.swap(above);
+    above.swap(row);
+    row[0] = i;
+    for (std::size_t j = 1; j < row.size(); ++j) {
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (one[i - 1] == other[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+  }
+  return row.back();
+}
+
 }  // namespace
 
 std::string printable(std::string_view text, std::size_t limit) {
@@ -105,19 +122,7 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
   std::size_t best_distance = 3;
   if (word.size() > 128) return best;
   for (const std::string_view candidate : candidates) {
-    // Levenshtein with one row.
-    std::vector<std::size_t> row(candidate.size() + 1);
-    for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= word.size(); ++i) {
-      std::size_t diagonal = row[0];
-      row[0] = i;
-      for (std::size_t j = 1; j < row.size(); ++j) {
-        const std::size_t above = row[j];
-        row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (word[i - 1] == candidate[j - 1] ? 0 : 1)});
-        diagonal = above;
-      }
-    }
-    const std::size_t distance = row.back();
+    const std::size_t distance = edit_distance(word, candidate);
     if (distance < best_distance && 2 * distance < std::max(word.size(), candidate.size())) {
       best_distance = distance;
       best = candidate;

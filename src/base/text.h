@@ -18,7 +18,7 @@ std::string printable(std::string_view text, std::size_t limit = 2048);
 bool is_valid_utf8(std::string_view text);
 
 // The candidate nearest to `word` by edit distance, for "did you mean"; empty when none is near enough (distance ≤ 2
-// and less than half of the word).
+// and less than half of the word; two letters that changed places are one).
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
 
 // " (did you mean '…'?)" with the nearest one, or nothing.

@@ -102,11 +102,11 @@ class Words(unittest.TestCase):
                 self.assertIn("holds no PEM certificate", self.ends(2, *args).stderr)
 
     def test_words_that_are_no_verb(self):
-        for args, line in ((["bogus"], "mcpbox"), (["bogus", "--help"], "mcpbox"), (["env", "bogus"], "mcpbox env"),
-                           (["help", "bogus"], "mcpbox")):
+        for args, line in ((["gadget"], "mcpbox"), (["gadget", "--help"], "mcpbox"), (["env", "gadget"], "mcpbox env"),
+                           (["help", "gadget"], "mcpbox")):
             with self.subTest(args=args):
                 self.assertEqual(self.ends(2, *args).stderr,
-                                 f"mcpbox: there is no verb 'bogus'; `{line} --help` lists them\n")
+                                 f"mcpbox: there is no verb 'gadget'; `{line} --help` lists them\n")
         self.assertEqual(self.ends(0, "help").stdout, self.ends(0, "--help").stdout)
         self.assertEqual(self.ends(0, "help", "run").stdout, self.ends(0, "run", "--help").stdout)
         self.assertEqual(self.ends(0, "help", "env", "prune").stdout, self.ends(0, "env", "prune", "--help").stdout)

@@ -48,6 +48,8 @@ TEST(Nearest, finds_a_typo_and_stays_silent_about_strangers) {
   EXPECT_EQ(nearest("comand", kKeys), "command");
   EXPECT_EQ(nearest("arg", kKeys), "args");
   EXPECT_EQ(nearest("zzz", kKeys), "");
+  for (const char* swapped : {"nev", "evn", "comamnd"}) EXPECT_NE(nearest(swapped, kKeys), "") << swapped;
+  EXPECT_EQ(nearest("vne", kKeys), "");
 }
 
 TEST(Nearest, is_asked_for_as_a_question) {

@@ -92,17 +92,20 @@ Misread misread(CLI::App& app, int argc, char** argv) {
 std::string in_words(const Misread& found, std::string_view what) {
   if (found.option.empty())
     return fmt::format("{}: {}; `{} --help` says what it takes", found.line, printable(what, 1000), found.line);
-  const CLI::Option* const command = found.verb->get_option_no_throw("command");
-  if (command != nullptr && !found.before.empty()) {
-    return fmt::format("{0}: the server's command goes behind --: {0} … -- {1} {2} …", found.line,
-                       printable(found.before, 100), printable(found.option, 100));
+  std::string behind;
+  if (found.verb->get_option_no_throw("command") != nullptr && !found.before.empty()) {
+    behind = fmt::format("the server's command goes behind --: {} … -- {} {} …", found.line,
+                         printable(found.before, 100), printable(found.option, 100));
+    // What stands there may be the name of a configured server, too.
+    if (found.verb->get_option_no_throw("--config") == nullptr) return fmt::format("{}: {}", found.line, behind);
+    behind.insert(0, "; ");
   }
   std::vector<std::string> names;
   for (const CLI::Option* option : found.verb->get_options()) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   }
-  return fmt::format("{0}: there is no option '{1}'{2}; `{0} --help` lists them", found.line,
-                     printable(found.option, 100), did_you_mean(found.option, names));
+  return fmt::format("{0}: there is no option '{1}'{2}; `{0} --help` lists them{3}", found.line,
+                     printable(found.option, 100), did_you_mean(found.option, names), behind);
 }
 
 // The client of a `run` that cannot be reads no stderr.

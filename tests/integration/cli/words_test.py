@@ -123,6 +123,10 @@ class Words(unittest.TestCase):
                            (["env", "prune", "--al"],
                             "mcpbox env prune: there is no option '--al' (did you mean '--all'?); "
                             "`mcpbox env prune --help` lists them"),
+                           (["explain", "files", "--formt", "json"],
+                            "mcpbox explain: there is no option '--formt' (did you mean '--format'?); "
+                            "`mcpbox explain --help` lists them; the server's command goes behind --: "
+                            "mcpbox explain … -- files --formt …"),
                            (["run", "npx", "-y", "foo"],
                             "mcpbox run: the server's command goes behind --: mcpbox run … -- npx -y …")):
             with self.subTest(args=args):

@@ -215,6 +215,35 @@ class Words(unittest.TestCase):
         self.assertIn('allow: ["db.test"]\n', suggested)
         self.assertEqual(json.loads(self.ends(0, "egress", "suggest", *at, "--json").stdout)["counted_only"], 70)
 
+    def test_the_egress_log_of_a_daemon_with_another_state_directory_is_found_by_its_configuration(self):
+        log = self.home.root / "other" / "egress"
+        log.mkdir(mode=0o700, parents=True)
+        log.parent.chmod(0o700)
+        (log / "egress.jsonl").write_text(json.dumps({"event": "refuse", "server": "one", "phase": "run", "port": 443,
+                                                      "host": "db.test", "reason": "no rule names it"}) + "\n")
+        file = self.file("other.yaml", f"version: 1\ndaemon: {{state_dir: {log.parent}}}\n")
+        self.assertIn("db.test:443", self.ends(0, "egress", "tail", "-c", file).stdout)
+        self.assertIn('["db.test"]', self.ends(0, "egress", "suggest", "--config", file).stdout)
+        self.assertNotIn("db.test", self.ends(0, "egress", "tail").stdout)
+
+    def test_who_follows_a_log_is_told_that_the_daemon_ended(self):
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            with self.subTest(signal=end):
+                self.home.config.write_text("version: 1\nservers:\n"
+                                            '  one: {command: sh, args: [-c, "echo begun >&2; sleep 1000"]}\n')
+                daemon = self.home.serve(stderr=subprocess.DEVNULL)
+                until(lambda: "begun" in self.home.run("logs", "one").stdout, "the server began")
+                follower = subprocess.Popen([MCPBOX, "logs", "-f", "one"], env=self.home.env, stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                self.addCleanup(follower.kill)
+                while "begun" not in follower.stdout.readline():
+                    pass
+                daemon.send_signal(end)
+                daemon.wait(60)
+                _, err = follower.communicate(timeout=60)
+                self.assertEqual((follower.returncode, err), (3, "mcpbox: the daemon ended, and the log with it\n"))
+                self.home.run("down", "--engine", "native")
+
     def test_doctor_says_what_was_tried_in_one_line(self):
         said = self.ends(1, "doctor", "--engine", "unix:///nowhere.sock").stdout
         self.assertIn("Tried: the configured address (unix:///nowhere.sock): not there\n", said)

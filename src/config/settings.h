@@ -98,7 +98,7 @@ struct ServerBoxSettings {
   // Canonical (absolute, no links) after loading; relative ones are relative to the file.
   std::optional<std::string> host_path;
   Access host_path_mode = Access::kReadOnly;  // ro | rw
-  std::map<std::string, Value> env;           // reaches installs and the server
+  std::map<std::string, Value> env;           // for the server, as its own env, which comes first
   std::chrono::seconds startup_timeout{300};
   std::optional<double> cpus;
   std::optional<std::uint64_t> memory_mb;

@@ -85,6 +85,11 @@ class Explained(unittest.TestCase):
         self.assertTrue(lines["variables"].startswith("REGION, TOKEN"), lines)
         self.assertNotIn("north", text)
         self.assertEqual(document["variables"]["server"], ["REGION", "TOKEN"])
+        place = self.configure(["one: {command: uvx, args: [x], env: {TOKEN: abcdef}, box: {env: {REGION: north}}}"],
+                               "{install_env: {UV_INDEX_URL: 'https://index.example.com/simple'}}")
+        _, document, _ = self.both(*place, "one")
+        self.assertIn("UV_INDEX_URL", document["variables"]["install"])
+        self.assertFalse({"REGION", "TOKEN"} & set(document["variables"]["install"]), document)
 
     def test_a_number_that_is_a_secret_too_leaves_json_whole(self):
         _, document, _ = self.both("--env", "PIN=512", "--env", "OTP=2", "--env", "CODE=200000", "--", "cat")

@@ -24,6 +24,7 @@
 #include "app/exit_code.h"
 #include "app/output.h"
 #include "app/verbs/complain.h"
+#include "app/verbs/config_verbs.h"
 #include "app/verbs/daemon_client.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -131,6 +132,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
   if (!init) co_return complain(init.error(), kFailed);
   auto ca_bundle = resolve_ca_bundle(settings.box.ca_bundle);
   if (!ca_bundle) co_return complain(ca_bundle.error(), kUsage);
+  for (const config::Problem& warning : network_warnings(settings)) log::warning("config", "{}", warning.text());
 
   // The socket first: its lock keeps two daemons of one user apart.
   bool stopping = false;

@@ -2,7 +2,7 @@
 import json
 import unittest
 
-from program import Home
+from program import Home, until
 
 
 class Explained(unittest.TestCase):
@@ -113,6 +113,16 @@ class Explained(unittest.TestCase):
                 listed = json.loads(self.ends(0, "check", place[1], "--format", "json").stdout)
                 self.assertEqual((listed["ok"], listed["problems"], len(listed["warnings"])), (True, [], 1))
                 self.assertIn("lets nothing through", self.ends(0, "explain", *place, "one").stdout)
+
+    def test_a_rule_that_opens_nothing_stands_in_the_log_of_the_daemon(self):
+        self.configure(["one: {command: cat, enable: false, box: {network: {allow: [10.0.0.1]}}}"])
+        with (self.home.root / "log").open("w") as log:
+            daemon = self.home.serve(stderr=log)
+        until(self.home.answers, "the daemon answers")
+        daemon.terminate()
+        self.assertEqual(daemon.wait(60), 0)
+        self.assertIn("servers.one.box.network.allow: '10.0.0.1' lets nothing through: 10.0.0.1 is a private address",
+                      (self.home.root / "log").read_text())
 
     def test_a_rule_that_a_range_opens_is_not_warned_of(self):
         said = self.ends(0, "explain", "--allow", "10.0.0.1", "--allow-private", "10.0.0.0/8", "--", "cat")

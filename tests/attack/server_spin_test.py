@@ -1,12 +1,14 @@
 """A server that keeps all processors busy slowed its neighbours down and nothing said who it was; and to stop one that
 hears neither SIGTERM nor the end of its input took the four seconds that a server has to write out what it has. It is
-named now, and ended at once."""
+named now, its neighbours come first, and it is ended at once."""
 import json
+import os
+import pathlib
 import threading
 import time
 import unittest
 
-from engine import address
+from engine import ENGINE, address
 from hogs import SOURCE
 from program import Home, until
 
@@ -20,6 +22,53 @@ end = time.monotonic() + 60
 while time.monotonic() < end: pass
 os._exit(0)
 """
+
+
+# A crowd that ends and is made anew all the time, of which no look sees much.
+CROWD = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    try:
+        if os.fork() == 0:
+            until = time.monotonic() + 0.003
+            while time.monotonic() < until: pass
+            os._exit(0)
+    except OSError: pass
+os._exit(0)
+"""
+
+
+def of_user(uid):
+    """The folders below /proc of its processes, as root of the host sees them."""
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if folder.stat().st_uid == uid and (folder / "comm").read_text() != "mcpbox-reaper\n":
+                yield folder
+        except OSError:
+            pass
+
+
+def priorities(uid):
+    found = set()
+    for folder in of_user(uid):
+        try:
+            found.add(int((folder / "stat").read_text().rsplit(")", 1)[1].split()[16]))
+        except OSError:
+            pass
+    return found
+
+
+def groups(uid):
+    found = set()
+    for folder in of_user(uid):
+        try:
+            found.add((folder / "cgroup").read_text())
+        except OSError:
+            pass
+    return found
 
 
 class Spinner(unittest.TestCase):
@@ -55,6 +104,29 @@ class Spinner(unittest.TestCase):
         self.assertRegex(self.home.run("logs", "hog").stdout,
                          r"server 'hog' keeps [0-9.]+ processors busy, with [0-9]+ processes and threads, ")
         self.assertNotIn("server 'neighbour' keeps", self.home.run("logs", "neighbour").stdout)
+
+    def uid(self, name):
+        return next(server["uid"] for server in self.home.status()["servers"] if server["name"] == name)
+
+    def comes_behind(self, code):
+        asking = threading.Thread(target=self.py, args=("hog", code))
+        asking.start()
+        self.addCleanup(asking.join)
+        self.addCleanup(self.home.run, "stop", "hog")
+        hog, neighbour = self.uid("hog"), self.uid("neighbour")
+        if ENGINE == "native":  # the kernel shares by groups there
+            self.assertFalse(groups(hog) & groups(neighbour))
+            return
+        until(lambda: priorities(hog) == {19}, "all of it is behind", 50)
+        self.assertEqual(priorities(neighbour), {5})
+
+    @unittest.skipIf(os.geteuid() != 0, "the processes of others are seen by root")
+    def test_its_neighbours_come_first(self):
+        self.comes_behind(DEAF)
+
+    @unittest.skipIf(os.geteuid() != 0, "the processes of others are seen by root")
+    def test_a_crowd_of_short_ones_is_no_way_around_it(self):
+        self.comes_behind(CROWD)
 
     def test_to_stop_it_takes_no_grace(self):
         asking = threading.Thread(target=self.py, args=("hog", DEAF))

@@ -97,10 +97,11 @@ void bring_up_loopback() {
   ::close(fd);
 }
 
-// What an engine leaves: SETUID, SETGID, KILL and SETPCAP in the bounding set, and no_new_privs. Exec as root makes
-// them effective.
-void reduce_capabilities() {
+// What an engine leaves: SETUID, SETGID, KILL, SETPCAP and SYS_NICE in the bounding set, and no_new_privs. Exec as root
+// makes them effective.
+void reduce_capabilities(bool priorities) {
   for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
+    if (capability == CAP_SYS_NICE && priorities) continue;
     if (capability == CAP_SETUID || capability == CAP_SETGID || capability == CAP_KILL || capability == CAP_SETPCAP)
       continue;
     check(::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0, "drop a capability");
@@ -110,7 +111,7 @@ void reduce_capabilities() {
 
 }  // namespace
 
-InitSandbox::InitSandbox(std::vector<std::string> extra, bool closed_stdio) {
+InitSandbox::InitSandbox(std::vector<std::string> extra, bool closed_stdio, bool priorities) {
   if (::geteuid() != 0) throw std::runtime_error("this test makes namespaces and needs root");
   const std::string build = build_directory();
   char pattern[] = "/tmp/mcpbox-init-XXXXXX";
@@ -142,7 +143,7 @@ InitSandbox::InitSandbox(std::vector<std::string> extra, bool closed_stdio) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     build_root(base_, build);
     bring_up_loopback();
-    reduce_capabilities();
+    reduce_capabilities(priorities);
     char* const env[] = {nullptr};
     for (int fd = 0; closed_stdio && fd < 3; ++fd) ::close(fd);
     ::execve(argv[0], argv.data(), env);

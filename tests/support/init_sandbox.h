@@ -1,5 +1,5 @@
 // A sandbox without an engine: the real mcpbox-init as PID 1 of new pid, mount, network and IPC namespaces, with the
-// four capabilities that an engine would leave it. Needs root.
+// five capabilities that an engine would leave it. Needs root.
 #pragma once
 
 #include <sys/types.h>
@@ -15,8 +15,8 @@ class InitSandbox {
   static constexpr uid_t kOwner = 4242;  // owns the control directory, as the operator of mcpbox would
 
   // `extra`: more arguments for mcpbox-init. Programs under test are in /opt/tests of the sandbox.
-  // `closed_stdio`: it is started without descriptors 0, 1 and 2.
-  explicit InitSandbox(std::vector<std::string> extra = {}, bool closed_stdio = false);
+  // `closed_stdio`: it is started without descriptors 0, 1 and 2. `priorities`: it has CAP_SYS_NICE.
+  explicit InitSandbox(std::vector<std::string> extra = {}, bool closed_stdio = false, bool priorities = true);
   ~InitSandbox();  // kills it and removes its directory
   InitSandbox(const InitSandbox&) = delete;
   InitSandbox& operator=(const InitSandbox&) = delete;

@@ -16,8 +16,9 @@ namespace {
 
 using nlohmann::json;
 
-// PID 1 switches to a server's uid and gid, signals it, and drops its bounding set (which takes SETPCAP).
-constexpr const char* kCapabilities[] = {"KILL", "SETGID", "SETPCAP", "SETUID"};
+// PID 1 switches to a server's uid and gid, signals it, drops its bounding set (which takes SETPCAP), and takes one
+// that it put behind its neighbours back to its own priority.
+constexpr const char* kCapabilities[] = {"KILL", "SETGID", "SETPCAP", "SETUID", "SYS_NICE"};
 constexpr std::string_view kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr std::size_t kMaxImageItems = 256;
 

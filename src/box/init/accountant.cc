@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "box/init/one_id.h"
+#include "box/init/priority.h"
 #include "box/init/proc_activity.h"
 #include "box/init/proc_memory.h"
 
@@ -28,8 +29,9 @@ constexpr std::uint64_t kStatusRounds = 10;
 constexpr std::uint64_t kSharedStep = 1 << 20;
 // Where the kernel could be faster, so many hundredths of a processor are for us.
 constexpr int kHaste = 10;
-// So much counts of what one used before we looked: it may be old, and we may have lost sight of it.
-constexpr microseconds kMostOfNew = std::chrono::seconds(1);
+// Between two looks while the processors are in use, if that takes no more than a twentieth of one.
+constexpr milliseconds kBusyPause{25};
+constexpr int kBusyShare = 20;
 
 // Of getdents64(2).
 struct DirectoryRecord {
@@ -64,32 +66,36 @@ Accountant::Accountant(EventLoop& loop, Links links)
     : loop_(loop),
       links_(std::move(links)),
       proc_(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
-      sandbox_(links_.group, links_.held) {
+      sandbox_(links_.group, links_.held),
+      processors_(group_.whole()) {
   // The others are for PID 1's own work.
   struct rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) most_open_ = static_cast<std::size_t>(files.rlim_cur / 2);
 }
 
 void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
-                       pid_t ours) {
+                       pid_t ours, int nice) {
   known_.erase(pid);  // it was somebody else's when it was seen last
   const auto [found, fresh] =
-      watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, 0, {}, {}, {}});
+      watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, 0, 0, false, {}});
   found->second.serial = ++serial_;
   found->second.limits = limits;
   // Of a start that is over nobody can remove anything any more; it goes when that is forgotten.
   found->second.memory.clear();
   found->second.ours.clear();
   found->second.mapped = 0;
+  found->second.nice = nice;
   if (ours != 0) found->second.ours.push_back(ours);
   sandbox_.forget(uid);
   if (!fresh) {
     ++found->second.watches;
     found->second.gauge = MemoryGauge(limits);
-    found->second.pressure = PressureGauge();
     found->second.said_pressing.reset();
   }
   for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
+  processors_.add(uid, EventLoop::Clock::now());
+  found->second.placed = false;
+  if (processors_.yields(uid)) put(uid, true);
   if (timer_ == 0 && !in_round_ && proc_)
     timer_ = loop_.at(EventLoop::Clock::now() + milliseconds(20), [this] { look(); });
 }
@@ -99,6 +105,7 @@ void Accountant::unwatch(uid_t uid) {
   if (found == watched_.end() || --found->second.watches != 0) return;
   watched_.erase(found);
   sandbox_.forget(uid);
+  processors_.remove(uid, EventLoop::Clock::now());
 }
 
 std::uint64_t Accountant::memory_of(uid_t uid) const {
@@ -109,11 +116,6 @@ std::uint64_t Accountant::memory_of(uid_t uid) const {
 std::uint64_t Accountant::mapped_by(uid_t uid) const {
   const auto found = watched_.find(uid);
   return found == watched_.end() ? 0 : found->second.mapped;
-}
-
-bool Accountant::presses(uid_t uid) const {
-  const auto found = watched_.find(uid);
-  return found != watched_.end() && found->second.pressure.presses();
 }
 
 std::vector<pid_t> Accountant::processes_of(uid_t uid) const {
@@ -137,7 +139,8 @@ void Accountant::look() {
     cost_ = microseconds(0);
     ++round_;
     ::lseek(proc_.get(), 0, SEEK_SET);
-    for (auto& [uid, server] : watched_) server.sum = {}, server.shared = 0, server.worked = {};
+    processors_.begin(group_.used(), EventLoop::Clock::now());
+    for (auto& [uid, server] : watched_) server.sum = {}, server.shared = 0;
   }
   alignas(DirectoryRecord) char buffer[32 << 10];
   const long got = ::syscall(SYS_getdents64, proc_.get(), buffer, sizeof buffer);
@@ -154,8 +157,10 @@ void Accountant::look() {
   cost_ += processor_time() - seen;
   bool near = sandbox_.near();
   for (const auto& [uid, server] : watched_) near = near || server.gauge.near();
-  timer_ = loop_.at(EventLoop::Clock::now() + pause_after(sandbox_.matters() ? cost_ / kHaste : cost_, near),
-                    [this] { look(); });
+  milliseconds pause = pause_after(sandbox_.matters() ? cost_ / kHaste : cost_, near);
+  if (processors_.close())
+    pause = std::min(pause, std::max(kBusyPause, std::chrono::duration_cast<milliseconds>(cost_ * kBusyShare)));
+  timer_ = loop_.at(EventLoop::Clock::now() + pause, [this] { look(); });
 }
 
 bool Accountant::read_status_of(pid_t pid, Known& known) {
@@ -176,14 +181,16 @@ void Accountant::count(pid_t pid) {
   bool read = fresh || (round_ + static_cast<std::uint64_t>(pid)) % kStatusRounds == 0;
   if (read && !read_status_of(pid, known)) known.uid = 0;
   const auto server = watched_.find(known.uid);
-  if (known.uid == 0 || server == watched_.end()) return;
+  const bool of_server = known.uid != 0 && server != watched_.end();
   // One of ours grows by nothing that the server does. Whether it still is one is looked at as often as its status is.
-  if (read) known.ours = std::ranges::find(server->second.ours, pid) != server->second.ours.end();
-  if (known.ours) return;
+  if (of_server && read) known.ours = std::ranges::find(server->second.ours, pid) != server->second.ours.end();
+  count_activity(pid, known, fresh, read, of_server && !known.ours);
+  if (!of_server || known.ours) return;
   UniqueFd now;  // closed again
   if (!known.pages) (known_.size() < most_open_ ? known.pages : now) = open_pages(proc_.get(), pid);
   ProcPages pages;
   if (!read_pages(known.pages ? known.pages.get() : now.get(), pages)) {
+    processors_.lost(known.uid, known.sample);
     known_.erase(found);  // its number may be another's by now
     return;
   }
@@ -192,12 +199,6 @@ void Accountant::count(pid_t pid) {
   if (read || moved > kSharedStep) {
     if (!read && !read_status_of(pid, known)) return;
     known.shared_pages = pages.shared;
-  }
-  // Of a crowd that is new to us, the rest is enough to do.
-  if (Activity activity; read && !fresh && read_activity(proc_.get(), pid, activity)) {
-    const auto before = std::exchange(known.worked, activity.used);
-    const auto more = std::max(microseconds(0), activity.used - before);
-    server->second.worked += before.count() == 0 ? std::min(more, kMostOfNew) : more;
   }
   const std::uint64_t anon = pages.resident > pages.shared ? pages.resident - pages.shared : 0;
   known.anon = anon;
@@ -208,6 +209,14 @@ void Accountant::count(pid_t pid) {
   const std::uint64_t files = pages.shared > known.shared ? pages.shared - known.shared : 0;
   server->second.mapped = std::max(server->second.mapped, files);
   server->second.shared += known.shared;
+}
+
+void Accountant::count_activity(pid_t pid, Known& known, bool fresh, bool read, bool of_server) {
+  // Where nothing is known of the whole: of a crowd that is new to us, the rest is enough to do.
+  const bool once_in_a_while = !processors_.measured() && of_server && read && !fresh;
+  Activity activity;
+  if ((processors_.close() || once_in_a_while) && read_activity(proc_.get(), pid, activity))
+    processors_.see(of_server ? known.uid : 0, known.sample, fresh, activity);
 }
 
 void Accountant::ask_closely(uid_t uid, For whom) {
@@ -260,9 +269,30 @@ void Accountant::look_at_sandbox(EventLoop::Clock::time_point now) {
   if (round.end) links_.passed(round.end->first, round.end->second);  // which may unwatch
 }
 
+void Accountant::look_at_processors(EventLoop::Clock::time_point now) {
+  for (const ProcessorWatch::Place& place : processors_.finish(processor_time(), now)) put(place.uid, place.behind);
+  for (auto& [uid, server] : watched_) {
+    const bool said = server.said_pressing && now - *server.said_pressing < kSayAgain;
+    if (watched_.size() == 1 || said || !processors_.presses(uid)) continue;
+    server.said_pressing = now;
+    links_.presses(uid, processors_.processors(uid), server.sum.tasks);
+  }
+}
+
+void Accountant::put(uid_t uid, bool behind) {
+  Watched& server = watched_.at(uid);
+  if (!behind && server.placed) server.placed = !place_back(uid, server.nice);
+  // Who has no neighbours stands nowhere.
+  if (behind && watched_.size() > 1) server.placed = place_behind(uid) || server.placed;
+}
+
 void Accountant::finish_round() {
   in_round_ = false;
-  std::erase_if(known_, [this](const auto& each) { return each.second.round != round_; });
+  std::erase_if(known_, [this](const auto& each) {
+    if (each.second.round == round_) return false;
+    processors_.lost(each.second.uid, each.second.sample);
+    return true;
+  });
   const auto now = EventLoop::Clock::now();
   std::vector<std::pair<uid_t, wire::PassedLimit>> passed;
   std::vector<uid_t> closely;
@@ -271,16 +301,11 @@ void Accountant::finish_round() {
     server.shared += files;
     server.sum.most += files;
     server.sum.least = std::max(server.sum.least, files);  // perhaps it is they that are mapped
-    server.pressure.look(server.worked, now);
-    const bool said = server.said_pressing && now - *server.said_pressing < kSayAgain;
-    if (server.pressure.presses() && watched_.size() > 1 && !said) {
-      server.said_pressing = now;
-      links_.presses(uid, server.pressure.processors(), server.sum.tasks);
-    }
     const MemoryGauge::Verdict verdict = server.gauge.look(server.sum, now);
     if (verdict.passed) passed.emplace_back(uid, *verdict.passed);
     if (verdict.look_closely) closely.push_back(uid);
   }
+  look_at_processors(now);
   for (const uid_t uid : closely) ask_closely(uid, For::kServer);
   for (const auto& [uid, limit] : passed) sandbox_.ending(uid);
   look_at_sandbox(now);

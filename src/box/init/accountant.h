@@ -1,5 +1,5 @@
 // Counts what each server uses of memory and processes, ten times a second or more often, and tells who uses too much;
-// and, once a second, of the processors.
+// and of the processors, more often while they are in use: who presses there, it puts behind the others (priority.h).
 //
 // Works without control groups. A server is known by its user id: of its processes it counts what is theirs alone, the
 // shared memory that they have mapped, their page tables, and what lies in its own /tmp and /dev/shm. Where it matters
@@ -24,7 +24,8 @@
 #include "box/init/close_look.h"
 #include "box/init/event_loop.h"
 #include "box/init/memory_gauge.h"
-#include "box/init/pressure_gauge.h"
+#include "box/init/processor_watch.h"
+#include "box/init/sandbox_processors.h"
 #include "box/init/sandbox_watch.h"
 
 namespace mcpbox::box::init {
@@ -51,9 +52,10 @@ class Accountant {
   Accountant(EventLoop& loop, Links links);
 
   // `pid`, which has the uid by now, runs a server with these limits. `memory`: its own memory file systems.
-  // `ours`: the process of the uid that is not the server's, or 0.
+  // `ours`: the process of the uid that is not the server's, or 0. `nice`: its priority, as long as nobody else has
+  // to wait for it.
   void watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
-             pid_t ours);
+             pid_t ours, int nice);
   // Bytes at the last look; 0 for who is not watched.
   std::uint64_t memory_of(uid_t uid) const;
   // The most that one of its processes had mapped of files: it counts in ru_maxrss, and is nobody's memory.
@@ -62,7 +64,7 @@ class Accountant {
   // part.
   std::optional<wire::PassedLimit> above_part(uid_t uid) const { return sandbox_.above(uid); }
   // Whether it takes so much of the processors that others may have to wait; false for who is not watched.
-  bool presses(uid_t uid) const;
+  bool presses(uid_t uid) const { return processors_.presses(uid); }
   // Those that were found at the last look.
   std::vector<pid_t> processes_of(uid_t uid) const;
   // For each watch() once.
@@ -80,8 +82,8 @@ class Accountant {
     ServerSum sum;             // of the round under way
     std::uint64_t shared = 0;  // of `sum`
     std::uint64_t mapped = 0;
-    PressureGauge pressure;
-    std::chrono::microseconds worked{0};  // in the round under way, as far as was seen
+    int nice = 0;
+    bool placed = false;  // behind the others
     std::optional<EventLoop::Clock::time_point> said_pressing;
   };
   struct Known {
@@ -92,13 +94,16 @@ class Accountant {
     std::uint64_t shared_pages = 0;                   // when its status was read
     std::uint64_t shared = 0, tables = 0, tasks = 1;  // as its status said
     std::uint64_t swapped = 0;
-    std::uint64_t anon = 0;               // at the last look
-    std::chrono::microseconds worked{0};  // when its status was read
+    std::uint64_t anon = 0;  // at the last look
+    ProcessorWatch::Sample sample;
   };
   void look();
   void count(pid_t pid);
+  void count_activity(pid_t pid, Known& known, bool fresh, bool read, bool of_server);
   bool read_status_of(pid_t pid, Known& known);
   void finish_round();
+  void look_at_processors(EventLoop::Clock::time_point now);
+  void put(uid_t uid, bool behind);
   void look_at_sandbox(EventLoop::Clock::time_point now);
   void tell_turn(uid_t uid, KernelTurn turn);
   enum class For : std::uint8_t { kServer, kSandbox };
@@ -108,6 +113,8 @@ class Accountant {
   Links links_;
   UniqueFd proc_;
   SandboxWatch sandbox_;
+  SandboxProcessors group_;
+  ProcessorWatch processors_;
   std::map<uid_t, Watched> watched_;
   std::unordered_map<pid_t, Known> known_;
   std::size_t most_open_ = 0;  // of Known::pages, over the whole

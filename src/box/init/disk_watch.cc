@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "box/init/descriptors.h"
+#include "box/init/priority.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -31,6 +32,7 @@ constexpr std::size_t kMaxNews = 256;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::prctl(PR_SET_NAME, "mcpbox-walker", 0, 0, 0);
+  give_up_priority();
   (void)::setpriority(PRIO_PROCESS, 0, 10);
   struct rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {

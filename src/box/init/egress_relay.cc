@@ -19,6 +19,7 @@
 #include "box/init/descriptors.h"
 #include "box/init/landlock.h"
 #include "box/init/loopback.h"
+#include "box/init/priority.h"
 #include "box/init/relay_loop.h"
 #include "box/init/sandbox_child.h"
 #include "box/init/seccomp_filter.h"
@@ -121,6 +122,7 @@ void EgressRelay::launch() {
 }
 
 void EgressRelay::be_relay(UniqueFd orders) {
+  give_up_priority();
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "box/init/descriptors.h"
+#include "box/init/priority.h"
 #include "box/init/run_as.h"
 
 namespace mcpbox::box::init {
@@ -16,6 +17,7 @@ constexpr std::size_t kMaxRunning = 64;
 constexpr std::size_t kMaxWaiting = 1024;
 
 [[noreturn]] void be_helper(const Work& work, std::vector<int> keep, UniqueFd out) {
+  give_up_priority();
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

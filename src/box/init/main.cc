@@ -18,6 +18,7 @@
 #include "box/init/listen.h"
 #include "box/init/one_id.h"
 #include "box/init/options.h"
+#include "box/init/priority.h"
 #include "box/init/server.h"
 #include "box/wire/messages.h"
 
@@ -69,6 +70,7 @@ int run(Options options) {
   if (options.one_id) set_one_id();
   if ((!one_id() && ::setgroups(0, nullptr) != 0) || ::setresgid(0, 0, 0) != 0) return die("drop groups", errno);
   protect_from_oom();
+  take_priority();
   ::umask(0077);
   ::signal(SIGPIPE, SIG_IGN);
   sigset_t handled;

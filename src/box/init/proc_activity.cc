@@ -27,7 +27,7 @@ bool read_text(int proc, pid_t pid, const char* file, char (&buffer)[Size]) {
 
 bool parse_activity(const char* text, Activity& activity) {
   // "pid (name) state ppid …": the name may have spaces and parentheses, so its end is the last one. Of what follows,
-  // the 12th and 13th are utime and stime.
+  // the 12th to 15th are utime, stime, cutime and cstime.
   constexpr int kBefore = 11;
   static const long ticks = ::sysconf(_SC_CLK_TCK);
   const char* at = ::strrchr(text, ')');
@@ -38,13 +38,16 @@ bool parse_activity(const char* text, Activity& activity) {
     at = ::strchr(at + 1, ' ');
     if (at == nullptr) return false;
   }
-  char* end = nullptr;
-  const unsigned long long user = ::strtoull(at, &end, 10);
-  if (end == at) return false;
-  at = end;
-  const unsigned long long system = ::strtoull(at, &end, 10);
-  if (end == at) return false;
-  activity.used = std::chrono::microseconds((user + system) * 1'000'000 / static_cast<unsigned long long>(ticks));
+  unsigned long long times[4];
+  for (unsigned long long& time : times) {
+    char* end = nullptr;
+    time = ::strtoull(at, &end, 10);
+    if (end == at) return false;
+    at = end;
+  }
+  const auto tick = static_cast<unsigned long long>(ticks);
+  activity.used = std::chrono::microseconds((times[0] + times[1]) * 1'000'000 / tick);
+  activity.waited = std::chrono::microseconds((times[2] + times[3]) * 1'000'000 / tick);
   activity.runs = runs;
   return true;
 }

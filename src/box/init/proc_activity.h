@@ -8,8 +8,9 @@
 namespace mcpbox::box::init {
 
 struct Activity {
-  std::chrono::microseconds used{0};  // user and system time of all its threads, in steps of the clock tick (10 ms)
-  bool runs = false;                  // its first thread runs, or waits for a processor
+  std::chrono::microseconds used{0};    // user and system time of all its threads, in steps of the clock tick (10 ms)
+  std::chrono::microseconds waited{0};  // of its children that ended and that it waited for, and of theirs
+  bool runs = false;                    // its first thread runs, or waits for a processor
 };
 // `text` is that of /proc/PID/stat (proc_pid_stat(5)), which ends with NUL. False when it is no such text.
 bool parse_activity(const char* text, Activity& activity);

@@ -83,6 +83,7 @@ void ProcessTable::start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, S
   process->gid = spec.gid;
   process->limits = spec.server;
   process->oom_score = spec.oom_score_adj;
+  process->nice = spec.nice;
   if (way_.spaces == Spaces::kNone && spec.alone) process->memory = shared_memory();
   process->pipes = std::move(started->pipes);
   process->group = std::move(started->group);
@@ -139,7 +140,8 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
   }
   // With one id PID 1 does not see the reaper in /proc: it runs no program of the server's namespace.
   const pid_t ours = process.reaper && !one_id() ? pid_of(process.reaper.get()) : 0;
-  accountant_.watch(process.pid, process.uid, process.gid, process.limits, std::move(process.memory), ours);
+  accountant_.watch(process.pid, process.uid, process.gid, process.limits, std::move(process.memory), ours,
+                    process.nice);
   disks_.watch(process.uid, process.gid, process.limits);
   start.done(&process);
 }

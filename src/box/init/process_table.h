@@ -35,7 +35,7 @@ struct Process {
   std::string group;             // its control group's name; empty: it has none
   UniqueFd told;                 // that the group is short of memory
   GroupMemory counted;           // in the group before it was this server's
-  int oom_score = 0;             // as asked for
+  int oom_score = 0, nice = 0;   // as asked for
   std::uint64_t held = 0;        // the most that the group was seen to hold
   unsigned looks = 0;            // at the group, which are still to come
   EventLoop::Timer next_look = 0;

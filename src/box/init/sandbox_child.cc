@@ -59,6 +59,9 @@ int apply_limits(const wire::Limits& limits, std::uint64_t others) {
   const auto processes = limits.processes ? std::optional(*limits.processes + others) : std::nullopt;
   if (int e = limit(RLIMIT_NPROC, processes)) return e;
   if (int e = limit_pending_signals()) return e;
+  // Nobody gets before others by himself, whatever an engine's defaults are.
+  if (int e = limit(RLIMIT_NICE, 0)) return e;
+  if (int e = limit(RLIMIT_RTPRIO, 0)) return e;
   if (int e = limit(RLIMIT_NOFILE, limits.open_files)) return e;
   if (int e = limit(RLIMIT_FSIZE, limits.file_bytes)) return e;
   if (int e = limit(RLIMIT_CORE, limits.core_bytes)) return e;

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "box/init/descriptors.h"
+#include "box/init/priority.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -232,6 +233,7 @@ void ServerGroups::remove(const std::string& name) {
   std::erase_if(leaving_, [this](const std::string& each) { return !is_there(each); });
   leaving_.push_back(name);
   if (::fork() != 0) return;
+  give_up_priority();
   if (close_all_but(descriptors()) != 0) ::_exit(1);
   for (int attempt = 0; attempt < kRemovals; ++attempt) {
     bool left = false;

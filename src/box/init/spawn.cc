@@ -8,6 +8,7 @@
 
 #include "box/init/descriptors.h"
 #include "box/init/prepare.h"
+#include "box/init/priority.h"
 #include "box/init/start_report.h"
 
 namespace mcpbox::box::init {
@@ -61,6 +62,7 @@ Op<void> prepare_for(const wire::Spawn& spec, const Roots& roots, std::vector<in
 
 [[noreturn]] void become_started(const wire::Spawn& spec, const int (&stdio)[3], int report, const Roots& roots,
                                  const StartWay& way) {
+  give_up_priority();
   if (!spec.prepare.trees.empty() || !spec.prepare.files.empty()) {
     auto prepared = prepare_for(spec, roots, {stdio[0], stdio[1], stdio[2], report});
     if (!prepared) give_up(report, prepared.error());

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "box/init/descriptors.h"
+#include "box/init/priority.h"
 #include "box/init/spawn.h"
 #include "box/init/start_report.h"
 
@@ -86,6 +87,7 @@ Op<void> make_ready(const Op<ServerGroup>& group, const ServerGroups& groups, co
 
 [[noreturn]] void wait_and_start(int socket, const std::string& name, const Roots& roots, const ServerGroups& groups,
                                  const StartWay& way) {
+  give_up_priority();
   // What runs already must see its pipes end.
   std::vector<int> keep = roots.descriptors();
   for (const int fd : groups.descriptors()) keep.push_back(fd);

@@ -162,7 +162,7 @@ TEST_F(RealEngineTest, the_container_satisfies_the_benchmark_predicates) {
     const auto text = name.get<std::string>();
     added.insert(text.starts_with("CAP_") ? text.substr(4) : text);
   }
-  EXPECT_EQ(added, (std::set<std::string>{"SETUID", "SETGID", "KILL", "SETPCAP"}));
+  EXPECT_EQ(added, (std::set<std::string>{"SETUID", "SETGID", "KILL", "SETPCAP", "SYS_NICE"}));
   EXPECT_EQ(host["SecurityOpt"], json::array({"no-new-privileges:true"}));
   EXPECT_EQ(host["ReadonlyRootfs"], true);
   EXPECT_EQ(host["NetworkMode"], "none");
@@ -199,9 +199,9 @@ TEST_F(RealEngineTest, the_sandbox_is_what_was_asked_for_seen_from_inside) {
   EXPECT_THAT(run(engine->remove_volume("mcpbox-test-" + suffix + "-volume")), test::succeeds());
   EXPECT_TRUE(has("pid 1 uid 0 gid 0\n")) << seen;
   EXPECT_FALSE(has("LD_PRELOAD")) << seen;
-  // KILL 5, SETGID 6, SETUID 7, SETPCAP 8.
-  EXPECT_TRUE(has("CapEff:\t00000000000001e0\n")) << seen;
-  EXPECT_TRUE(has("CapBnd:\t00000000000001e0\n")) << seen;
+  // KILL 5, SETGID 6, SETUID 7, SETPCAP 8, SYS_NICE 23.
+  EXPECT_TRUE(has("CapEff:\t00000000008001e0\n")) << seen;
+  EXPECT_TRUE(has("CapBnd:\t00000000008001e0\n")) << seen;
   EXPECT_TRUE(has("NoNewPrivs:\t1\n")) << seen;
   EXPECT_TRUE(has("Seccomp:\t2\n")) << seen;
   EXPECT_TRUE(has("create /root-file Read-only file system\n")) << seen;

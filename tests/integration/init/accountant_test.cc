@@ -56,8 +56,8 @@ TEST(AccountantTest, tells_files_that_are_mapped_from_memory) {
   EventLoop loop;
   const auto ignore = [](auto&&...) {};
   Accountant accountant(loop, {ignore, ignore, ignore, ignore, [](uid_t) { return std::nullopt; }, -1});
-  accountant.watch(mapper, kMapper, kMapper, {}, {}, 0);
-  accountant.watch(plain, kPlain, kPlain, {}, {}, 0);
+  accountant.watch(mapper, kMapper, kMapper, {}, {}, 0, 0);
+  accountant.watch(plain, kPlain, kPlain, {}, {}, 0, 0);
   loop.at(EventLoop::Clock::now() + std::chrono::seconds(1), [&] { loop.stop(); });
   EXPECT_EQ(loop.run(), 0);
   EXPECT_GE(accountant.mapped_by(kMapper), kSize);

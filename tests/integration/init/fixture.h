@@ -29,8 +29,8 @@ class Init : public ::testing::Test {
     supervisor.reset();
     sandbox.reset();
   }
-  void start(std::vector<std::string> extra, bool closed_stdio = false) {
-    sandbox = std::make_unique<InitSandbox>(std::move(extra), closed_stdio);
+  void start(std::vector<std::string> extra, bool closed_stdio = false, bool priorities = true) {
+    sandbox = std::make_unique<InitSandbox>(std::move(extra), closed_stdio, priorities);
     supervisor = connect();
     ASSERT_TRUE(supervisor);
     supervisor->on_exit([this](const std::string& id, const box::ProcessExit& how) { exits[id] = how; });

@@ -1,4 +1,12 @@
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
 
 #include "integration/init/fixture.h"
 
@@ -70,6 +78,106 @@ TEST_F(InitHog, that_kept_the_processors_busy_is_named_and_is_ended_when_it_goes
   ASSERT_THAT(run(supervisor->close_stdin("spinner", true)), succeeds());
   EXPECT_EQ(exit_of("spinner").signal, SIGKILL);
   EXPECT_EQ(read_line(spinner.pipes.out.get()), "heard");
+}
+
+// Of all processes that have the uid, as the host sees them.
+std::set<int> priorities_of(uid_t uid) {
+  std::set<int> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    struct stat info{};
+    if (::stat(entry.path().c_str(), &info) != 0 || info.st_uid != uid) continue;
+    std::string text;
+    std::getline(std::ifstream(entry.path() / "stat"), text);
+    const std::size_t name = text.rfind(')');
+    if (name == std::string::npos) continue;
+    std::istringstream fields(text.substr(name + 1));
+    std::string field;
+    for (int number = 3; number <= 19 && fields >> field; ++number) {
+    }
+    found.insert(::atoi(field.c_str()));
+  }
+  return found;
+}
+
+int priority_of(pid_t pid) {
+  return ::getpriority(PRIO_PROCESS, static_cast<id_t>(pid));
+}
+
+class InitPlaces : public Init {
+ protected:
+  // Those that it starts all the time have its place, too.
+  const std::string busy =
+      "p=; for i in 1 2 3 4 5 6 7; do { while :; do :; done; } & p=\"$p $!\"; done; "
+      "{ while :; do /bin/true; done; } & p=\"$p $!\"; ";
+  box::ProcessSpec nice(std::string id, std::vector<std::string> argv, uid_t uid) {
+    auto what = spec(std::move(id), std::move(argv), uid);
+    what.nice = 5;
+    return what;
+  }
+  bool become(uid_t uid, const std::set<int>& wanted) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(100);
+    std::set<int> now;
+    while ((now = priorities_of(uid)) != wanted && std::chrono::steady_clock::now() < deadline) wait(200);
+    EXPECT_EQ(now, wanted);
+    return now == wanted;
+  }
+  void wait(int milliseconds) {
+    loop.restart();
+    loop.run_for(std::chrono::milliseconds(milliseconds));
+  }
+};
+
+TEST_F(InitPlaces, of_who_presses_are_behind_the_others_until_it_is_quiet) {
+  const int ours = priority_of(sandbox->pid());
+  auto spinner =
+      must_spawn(nice("spinner", {"sh", "-c", busy + "echo up; read line; kill $p; wait; echo quiet; cat"}, kAlice));
+  auto neighbour = must_spawn(nice("neighbour", {"sh", "-c", "echo up; cat"}, kBob));
+  for (auto* each : {&spinner, &neighbour}) EXPECT_EQ(read_line(each->pipes.out.get()), "up");
+  ASSERT_TRUE(become(kAlice, {19}));
+  EXPECT_EQ(priorities_of(kBob), std::set<int>{5});
+  EXPECT_EQ(priority_of(sandbox->pid()), ours) << "PID 1 stays where it is";
+  // What runs for somebody else is not touched by a server's user id.
+  EXPECT_EQ(output_of(spec("other", {"nice"}, kBob)).out, "0\n");
+  write_text(spinner.pipes.in.get(), "enough\n");
+  EXPECT_EQ(read_line(spinner.pipes.out.get()), "quiet");
+  EXPECT_TRUE(become(kAlice, {5}));
+}
+
+TEST_F(InitPlaces, of_who_comes_again_soon_are_behind_from_the_start) {
+  auto spinner = must_spawn(nice("spinner", {"sh", "-c", busy + "echo up; wait"}, kAlice));
+  auto neighbour = must_spawn(nice("neighbour", {"cat"}, kBob));
+  ASSERT_TRUE(become(kAlice, {19}));
+  ASSERT_THAT(run(supervisor->kill_uid(kAlice, SIGKILL)), succeeds());
+  EXPECT_EQ(exit_of("spinner").signal, SIGKILL);
+  ASSERT_THAT(run(supervisor->forget("spinner")), succeeds());
+  auto again = must_spawn(nice("again", {"cat"}, kAlice));
+  EXPECT_EQ(priorities_of(kAlice), std::set<int>{19});
+  EXPECT_TRUE(become(kAlice, {5}));
+}
+
+// PID 1 is fast, and nobody inherits that, nor the right to it.
+TEST_F(InitPlaces, before_the_servers_is_that_of_pid_1_alone) {
+  EXPECT_LT(priority_of(sandbox->pid()), 0);
+  EXPECT_EQ(output_of(spec("plain", {"nice"})).out, "0\n");
+  const std::string limits = "awk '/nice|realtime priority/ {print $(NF-1), $NF}' /proc/self/limits";
+  EXPECT_EQ(output_of(spec("limits", {"sh", "-c", limits})).out, "0 0\n0 0\n");
+  EXPECT_NE(output_of(spec("raise", {"sh", "-c", "[ $(nice -n -1 nice 2>/dev/null) -lt 0 ]"})).exit.code, 0);
+}
+
+struct InitNoPlaces : InitPlaces {
+  void SetUp() override { start({}, false, false); }
+};
+
+TEST_F(InitNoPlaces, are_chosen_where_nobody_could_be_taken_back) {
+  bool told = false;
+  supervisor->on_pressure([&](const std::string&, const box::ProcessPressure&) { told = true; });
+  auto spinner = must_spawn(nice("spinner", {"sh", "-c", busy + "echo up; wait"}, kAlice));
+  auto neighbour = must_spawn(nice("neighbour", {"cat"}, kBob));
+  EXPECT_EQ(read_line(spinner.pipes.out.get()), "up");
+  for (int n = 0; n < 600 && !told; ++n) wait(200);
+  EXPECT_TRUE(told) << "it presses long since";
+  EXPECT_EQ(priorities_of(kAlice), std::set<int>{5});
+  EXPECT_EQ(priority_of(sandbox->pid()), 0);
 }
 
 }  // namespace

@@ -103,7 +103,7 @@ TEST(DockerProfile, golden_body) {
                                     R"("},
     "HostConfig":{
       "NetworkMode":"none","IpcMode":"private","PidMode":"","UTSMode":"","UsernsMode":"","CgroupnsMode":"private",
-      "Privileged":false,"CapDrop":["ALL"],"CapAdd":["KILL","SETGID","SETPCAP","SETUID"],
+      "Privileged":false,"CapDrop":["ALL"],"CapAdd":["KILL","SETGID","SETPCAP","SETUID","SYS_NICE"],
       "SecurityOpt":["no-new-privileges:true"],"ReadonlyRootfs":true,"PublishAllPorts":false,"Init":false,)"
                                     R"("AutoRemove":false,
       "RestartPolicy":{"Name":"no"},
@@ -204,7 +204,7 @@ TEST(DockerReadback, tolerates_the_spellings_of_other_engines) {
   const auto sent = body(full_spec());
   auto made = faithful(sent);
   made["Config"]["Cmd"] = nullptr;
-  made["HostConfig"]["CapAdd"] = {"CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_SETPCAP"};
+  made["HostConfig"]["CapAdd"] = {"CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_SETPCAP", "CAP_SYS_NICE"};
   made["HostConfig"]["PidMode"] = "private";
   made["HostConfig"]["SecurityOpt"] = {"no-new-privileges"};
   made["HostConfig"]["RestartPolicy"]["MaximumRetryCount"] = 0;

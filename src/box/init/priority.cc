@@ -1,0 +1,63 @@
+#include "box/init/priority.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "box/init/one_id.h"
+
+namespace mcpbox::box::init {
+namespace {
+
+constexpr int kOwnNice = -10, kBehindAll = 19;
+
+bool g_raised = false;
+int g_usual = 0;  // of PID 1, and of its children
+
+bool place(uid_t uid, int nice) {
+  if (!g_raised || uid == 0) return false;
+  if (::setpriority(PRIO_USER, uid, nice) == 0) return true;
+  static bool said = false;
+  if (errno != ESRCH && !said) {
+    said = true;
+    ::dprintf(2, "mcpbox-init: the priority of uid %u cannot be set to %d (errno %d)\n", uid, nice, errno);
+  }
+  return false;
+}
+
+}  // namespace
+
+void take_priority() {
+  // With one id all are the same user.
+  if (one_id()) return;
+  g_usual = ::getpriority(PRIO_PROCESS, 0);
+  g_raised = ::setpriority(PRIO_PROCESS, 0, kOwnNice) == 0;
+}
+
+void give_up_priority() {
+  if (!g_raised) return;
+  g_raised = false;
+  (void)::setpriority(PRIO_PROCESS, 0, g_usual);
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct held[2] = {};
+  if (::syscall(SYS_capget, &header, held) != 0) return;
+  held[0].effective &= ~(1u << CAP_SYS_NICE);
+  held[0].permitted &= ~(1u << CAP_SYS_NICE);
+  held[0].inheritable &= ~(1u << CAP_SYS_NICE);
+  (void)::syscall(SYS_capset, &header, held);
+}
+
+bool place_behind(uid_t uid) {
+  return place(uid, kBehindAll);
+}
+
+bool place_back(uid_t uid, int nice) {
+  return place(uid, std::max(nice, g_usual));
+}
+
+}  // namespace mcpbox::box::init

@@ -1,0 +1,31 @@
+// The priorities of servers among each other, and of PID 1 among them (nice values, setpriority(2)).
+//
+// Who was put behind can be taken back by who has CAP_SYS_NICE in the first user namespace only (can_nice() of
+// kernel/sched/syscalls.c). PID 1 of a container has it unless the engine maps its users; PID 1 of a native sandbox has
+// not. Where it has not, nobody is put behind: nothing would bring him back.
+//
+// A call reaches every thread that has the user id and that PID 1 can see: those of its own PID namespace and of the
+// servers' below it, and nobody's of another sandbox. Children have their parent's priority; one that is being made
+// during the call may keep the old one, so who is behind is put there again and again. PID 1 and its helpers have other
+// user ids than servers, but for the child that signals a server's processes and the one that waits in a server's PID
+// namespace, which may share its place.
+#pragma once
+
+#include <sys/types.h>
+
+namespace mcpbox::box::init {
+
+// Once, by PID 1, before it starts anything: tries it by taking a higher priority than any server has, to be there in
+// time when many want the processors. It matters within the sandbox's control group only.
+void take_priority();
+// In a child of PID 1, which is to have neither: back to the priority that PID 1 was started with, and CAP_SYS_NICE
+// goes.
+void give_up_priority();
+
+// Behind all others that are not; false where that is not possible, or none is left.
+bool place_behind(uid_t uid);
+// To the priority that it was started with (0 to 19). What one of its processes chose for itself meanwhile or before is
+// gone.
+bool place_back(uid_t uid, int nice);
+
+}  // namespace mcpbox::box::init

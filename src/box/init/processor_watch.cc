@@ -1,0 +1,135 @@
+#include "box/init/processor_watch.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace mcpbox::box::init {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+
+// So much counts of what one used before we looked: it may be old, and we may have lost sight of it.
+constexpr ProcessorWatch::Time kMostOfNew = std::chrono::seconds(1);
+// The kernel tells what a process used in steps of 10 ms.
+constexpr ProcessorWatch::Time kDoubt = milliseconds(50);
+constexpr unsigned kNearlyAll = 850;  // thousandths of the whole
+constexpr int kAny = 20;              // who used more than this part of the time of a processor, used any
+
+}  // namespace
+
+void ProcessorWatch::add(uid_t uid, TimePoint now) {
+  std::erase_if(over_, [now](const auto& each) { return now - each.second.when >= kKept; });
+  Server& server = servers_[uid];
+  const auto over = over_.find(uid);
+  server.gauge = (over == over_.end() ? server.gauge : over->second.gauge).started_again(now);
+  if (over != over_.end()) over_.erase(over);
+}
+
+void ProcessorWatch::remove(uid_t uid, TimePoint now) {
+  const auto found = servers_.find(uid);
+  if (found == servers_.end()) return;
+  over_.insert_or_assign(uid, Over{found->second.gauge, now});
+  servers_.erase(found);
+}
+
+void ProcessorWatch::begin(std::optional<Time> group, TimePoint now) {
+  ++round_;  // the first is 1
+  const auto before = std::exchange(group_, group);
+  passed_ = duration_cast<Time>(now - std::exchange(began_, now).value_or(now));
+  used_ = group && before ? *group - *before : Time(0);
+  close_before_ = std::exchange(close_, used_.count() > 0 && used_ >= passed_ * kMuch / 1000);
+  others_ = Time(0);
+  for (auto& [uid, server] : servers_) server.seen = server.waited = server.lost = Time(0), server.born = 0;
+}
+
+void ProcessorWatch::see(uid_t uid, Sample& sample, bool born, const Activity& activity) {
+  const Sample before = std::exchange(sample, Sample{activity.used, activity.waited, round_});
+  Time used{0}, waited{0};
+  if (before.round != 0) {
+    // What it used before this began to matter is spread over an unknown time.
+    if (measured() && before.round + 1 != round_) return;
+    used = std::max(Time(0), activity.used - before.used);
+    if (measured()) waited = std::max(Time(0), activity.waited - before.waited);
+    if (before.used.count() == 0) used = std::min(used, kMostOfNew);
+  } else if (born && measured()) {
+    used = std::min(activity.used, kMostOfNew);
+  }
+  const auto server = servers_.find(uid);
+  if (server == servers_.end()) return (void)(others_ += used);
+  server->second.seen += used;
+  server->second.waited += waited;
+  server->second.born += born ? 1 : 0;
+}
+
+void ProcessorWatch::lost(uid_t uid, const Sample& sample) {
+  const auto server = servers_.find(uid);
+  // Whoever waited for it has that now, and what it had waited for; it was counted already.
+  if (server != servers_.end()) server->second.lost += sample.used + sample.waited;
+}
+
+void ProcessorWatch::share_unseen(Time unseen) {
+  unseen_ = std::max(unseen_ + unseen, -kDoubt);
+  if (unseen_ <= kDoubt) return;
+  const Time more = unseen_ - kDoubt;
+  unseen_ = kDoubt;
+  unsigned born = 0;
+  for (const auto& [uid, server] : servers_) born += server.born;
+  if (born == 0) return;
+  for (auto& [uid, server] : servers_) server.used += more * server.born / born;
+}
+
+void ProcessorWatch::add_up(Time own) {
+  const Time ours = own - std::exchange(own_, own).value_or(own);
+  Time seen{0};
+  for (auto& [uid, server] : servers_)
+    seen += server.used = server.seen + std::max(Time(0), server.waited - server.lost);
+  // In the first close round nobody was looked at before.
+  if (close_ && close_before_) share_unseen(used_ - ours - others_ - seen);
+  // What somebody waited for may be of long ago.
+  for (auto& [uid, server] : servers_) {
+    if (close_) server.used = std::min(server.used, used_);
+  }
+}
+
+std::vector<ProcessorWatch::Place> ProcessorWatch::finish(Time own, TimePoint now) {
+  add_up(own);
+  Time behind{0};
+  int any = 0, any_in_front = 0;
+  for (const auto& [uid, server] : servers_) {
+    const bool uses = server.used * kAny >= passed_ && server.used.count() > 0;
+    any += uses ? 1 : 0;
+    any_in_front += uses && !server.gauge.yields() ? 1 : 0;
+    if (server.gauge.yields()) behind += server.used;
+  }
+  const auto level = [&](Time used, int sharing) {
+    const bool full = close_ && sharing > 0 && used >= passed_ * whole_ / 1000 * kNearlyAll / 1000;
+    return full ? std::min(PressureGauge::kHalf, whole_ / (2 * static_cast<unsigned>(sharing))) : PressureGauge::kHalf;
+  };
+  const unsigned level_of_all = level(used_, any), level_in_front = level(used_ - behind, any_in_front);
+  std::vector<Place> places;
+  for (auto& [uid, server] : servers_) {
+    const bool yielded = server.gauge.yields();
+    server.gauge.look(server.used, now, yielded ? level_of_all : level_in_front);
+    const bool yields = server.gauge.yields();
+    if (yields != yielded || (yields && (close_ || !measured()))) places.push_back({uid, yields});
+  }
+  return places;
+}
+
+bool ProcessorWatch::presses(uid_t uid) const {
+  const auto found = servers_.find(uid);
+  return found != servers_.end() && found->second.gauge.presses();
+}
+
+bool ProcessorWatch::yields(uid_t uid) const {
+  const auto found = servers_.find(uid);
+  return found != servers_.end() && found->second.gauge.yields();
+}
+
+unsigned ProcessorWatch::processors(uid_t uid) const {
+  const auto found = servers_.find(uid);
+  return found == servers_.end() ? 0 : found->second.gauge.processors();
+}
+
+}  // namespace mcpbox::box::init

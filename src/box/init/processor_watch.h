@@ -1,0 +1,95 @@
+// The processors of a sandbox, round after round: who uses how much of them, who presses, and who is to stand behind
+// the others. No I/O and no clock.
+//
+// Where the kernel says what the whole sandbox uses, its processes are looked at one by one only in rounds in which
+// that is much (kMuch): a sandbox whose servers are quiet costs next to nothing. What ended between two looks is
+// counted as far as a parent has waited for it, and what of the whole nobody was seen to use is taken for that of the
+// servers that have new processes, by their number: it is a crowd of short ones that is not seen.
+//
+// While the servers use nearly all that the sandbox may, what is everybody's (pressure_gauge.h) is not half a processor
+// but half an equal part of who uses any, so that many hogs are not hidden by their number. Those that stand behind
+// already take nothing from the others, and do not make their parts smaller.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "box/init/pressure_gauge.h"
+#include "box/init/proc_activity.h"
+
+namespace mcpbox::box::init {
+
+class ProcessorWatch {
+ public:
+  using TimePoint = PressureGauge::TimePoint;
+  using Time = std::chrono::microseconds;
+  // What is kept of a process between two looks at it.
+  struct Sample {
+    Time used{0}, waited{0};
+    std::uint64_t round = 0;  // of the look; 0: none
+  };
+
+  // `whole`: thousandths of processors that the sandbox may use; 0: not known.
+  explicit ProcessorWatch(unsigned whole) : whole_(whole) {}
+
+  // A server starts, and is over; whoever starts with the uid within kKept is taken for the same one.
+  void add(uid_t uid, TimePoint now);
+  void remove(uid_t uid, TimePoint now);
+
+  // `group`: what the sandbox used ever, where that is known.
+  void begin(std::optional<Time> group, TimePoint now);
+  // Whether each process is to be looked at in this round; else none is, or, where nothing is known of the whole, each
+  // once in a while.
+  bool close() const { return close_; }
+  bool measured() const { return group_.has_value(); }
+  // `uid`: 0 for who belongs to no server. `born`: it was not there in the round before.
+  void see(uid_t uid, Sample& sample, bool born, const Activity& activity);
+  // It was not found any more.
+  void lost(uid_t uid, const Sample& sample);
+  // `own`: what PID 1 used ever. Who is to be put somewhere now: again in every round in which he may use any, as
+  // long as he is behind: who was just being made is told by the next one.
+  struct Place {
+    uid_t uid = 0;
+    bool behind = false;
+  };
+  std::vector<Place> finish(Time own, TimePoint now);
+
+  bool presses(uid_t uid) const;
+  bool yields(uid_t uid) const;
+  unsigned processors(uid_t uid) const;
+
+  static constexpr unsigned kMuch = 400;            // thousandths of a processor
+  static constexpr std::chrono::seconds kKept{60};  // longer than PressureGauge::kSoon would be of no use
+
+ private:
+  struct Server {
+    PressureGauge gauge;
+    Time seen{0}, waited{0}, lost{0};  // in this round
+    unsigned born = 0;
+    Time used{0};
+  };
+  void add_up(Time own);
+  void share_unseen(Time unseen);
+
+  unsigned whole_;
+  std::map<uid_t, Server> servers_;
+  struct Over {
+    PressureGauge gauge;
+    TimePoint when;
+  };
+  std::map<uid_t, Over> over_;
+  std::optional<Time> group_, own_;
+  std::optional<TimePoint> began_;
+  Time passed_{0}, used_{0};  // since the round before, and what the whole sandbox used in it
+  std::uint64_t round_ = 0;
+  bool close_ = false, close_before_ = false;
+  Time others_{0};  // of who belongs to no server, in this round
+  Time unseen_{0};  // that nobody was seen to use; what is beyond kDoubt is shared out
+};
+
+}  // namespace mcpbox::box::init

@@ -1,0 +1,35 @@
+// What the kernel says of the whole sandbox's use of the processors.
+//
+// A container sees the files of its own control group, read-only. In other sandboxes they are not there, and nothing is
+// known.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "base/unique_fd.h"
+
+namespace mcpbox::box::init {
+
+// From cpuacct.usage (version 1) or cpu.stat (version 2).
+std::optional<std::chrono::microseconds> parse_processor_time(bool second, const std::string& text);
+// Thousandths of processors, from cpu.cfs_quota_us and cpu.cfs_period_us (version 1), or cpu.max twice (version 2);
+// 0: no limit.
+unsigned parse_processor_limit(const std::string& quota, const std::string& period);
+
+class SandboxProcessors {
+ public:
+  SandboxProcessors();
+  // Used ever; 2 µs to ask.
+  std::optional<std::chrono::microseconds> used() const;
+  // Those that it may use, in thousandths.
+  unsigned whole() const { return whole_; }
+
+ private:
+  UniqueFd usage_;
+  bool second_ = false;
+  unsigned whole_ = 0;
+};
+
+}  // namespace mcpbox::box::init

@@ -14,7 +14,7 @@
 namespace mcpbox::box::init {
 namespace {
 
-constexpr int kOwnNice = -10, kBehindAll = 19;
+constexpr int kOwnNice = -10, kLast = 19;
 
 bool g_raised = false;
 int g_usual = 0;  // of PID 1, and of its children
@@ -53,7 +53,7 @@ void give_up_priority() {
 }
 
 bool place_behind(uid_t uid) {
-  return place(uid, kBehindAll);
+  return place(uid, kLast);
 }
 
 bool place_back(uid_t uid, int nice) {

@@ -52,22 +52,32 @@ def of_user(uid):
 
 
 def priorities(uid):
+    """Nice values and policies (sched(7): 0 is the usual one, 5 is SCHED_IDLE)."""
     found = set()
     for folder in of_user(uid):
         try:
-            found.add(int((folder / "stat").read_text().rsplit(")", 1)[1].split()[16]))
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            found.add((int(fields[16]), int(fields[38])))
         except OSError:
             pass
     return found
 
 
-def groups(uid):
+def idle(uid):
+    """What the control groups of its processes say in cpu.idle, and in their weight where the kernel has no such file."""
     found = set()
     for folder in of_user(uid):
         try:
-            found.add((folder / "cgroup").read_text())
+            lines = [line.split(":", 2) for line in (folder / "cgroup").read_text().splitlines()]
         except OSError:
-            pass
+            continue
+        for number, controllers, path in lines:
+            if number == "0" or "cpu" in controllers.split(","):
+                group = pathlib.Path("/sys/fs/cgroup" + ("" if number == "0" else "/cpu") + path)
+                for name in ("cpu.idle", "cpu.shares", "cpu.weight"):
+                    if (group / name).exists():
+                        found.add((name, (group / name).read_text().strip()))
+                        break
     return found
 
 
@@ -115,10 +125,23 @@ class Spinner(unittest.TestCase):
         self.addCleanup(self.home.run, "stop", "hog")
         hog, neighbour = self.uid("hog"), self.uid("neighbour")
         if ENGINE == "native":  # the kernel shares by groups there
-            self.assertFalse(groups(hog) & groups(neighbour))
+            behind = ({("cpu.idle", "1")}, {("cpu.shares", "2")}, {("cpu.weight", "1")})
+            until(lambda: idle(hog) in behind, "its group is behind", 50)
+            self.assertNotIn(idle(neighbour), behind)
+            self.assertEqual(self.home.run("stop", "hog").returncode, 0)
+            asking.join()
+            self.assertEqual(self.home.run("restart", "hog").returncode, 0)
+            self.all_there()
+            until(lambda: idle(self.uid("hog")) not in behind, "it is back when it is quiet", 100)
             return
-        until(lambda: priorities(hog) == {19}, "all of it is behind", 50)
-        self.assertEqual(priorities(neighbour), {5})
+        until(lambda: priorities(hog) == {(19, 5)}, "all of it is behind", 50)
+        until(lambda: priorities(neighbour) == {(-15, 0)}, "its neighbour is before the crowd", 50)
+        self.assertEqual(self.home.run("stop", "hog").returncode, 0)
+        asking.join()
+        until(lambda: priorities(neighbour) == {(5, 0)}, "its neighbour is where it was", 50)
+        self.assertEqual(self.home.run("restart", "hog").returncode, 0)
+        self.all_there()
+        until(lambda: priorities(self.uid("hog")) == {(5, 0)}, "it is back when it is quiet", 100)
 
     @unittest.skipIf(os.geteuid() != 0, "the processes of others are seen by root")
     def test_its_neighbours_come_first(self):

@@ -32,6 +32,7 @@ constexpr int kHaste = 10;
 // Between two looks while the processors are in use, if that takes no more than a twentieth of one.
 constexpr milliseconds kBusyPause{25};
 constexpr int kBusyShare = 20;
+constexpr int kTellBack = 3;  // rounds
 
 // Of getdents64(2).
 struct DirectoryRecord {
@@ -67,6 +68,7 @@ Accountant::Accountant(EventLoop& loop, Links links)
       links_(std::move(links)),
       proc_(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
       sandbox_(links_.group, links_.held),
+      group_(links_.usage, links_.processors),
       processors_(group_.whole()) {
   // The others are for PID 1's own work.
   struct rlimit files{};
@@ -76,8 +78,8 @@ Accountant::Accountant(EventLoop& loop, Links links)
 void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
                        pid_t ours, int nice) {
   known_.erase(pid);  // it was somebody else's when it was seen last
-  const auto [found, fresh] =
-      watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, 0, 0, false, {}});
+  const auto [found, fresh] = watched_.try_emplace(
+      uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, 0, 0, false, false, false, false, 0, {}});
   found->second.serial = ++serial_;
   found->second.limits = limits;
   // Of a start that is over nobody can remove anything any more; it goes when that is forgotten.
@@ -94,8 +96,11 @@ void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits
   }
   for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
   processors_.add(uid, EventLoop::Clock::now());
-  found->second.placed = false;
-  if (processors_.yields(uid)) put(uid, true);
+  found->second.placed = found->second.dying = found->second.before = false;
+  if (processors_.yields(uid)) {
+    known_[pid].uid = uid;  // which it begins with
+    put(uid, true);
+  }
   if (timer_ == 0 && !in_round_ && proc_)
     timer_ = loop_.at(EventLoop::Clock::now() + milliseconds(20), [this] { look(); });
 }
@@ -106,6 +111,13 @@ void Accountant::unwatch(uid_t uid) {
   watched_.erase(found);
   sandbox_.forget(uid);
   processors_.remove(uid, EventLoop::Clock::now());
+}
+
+void Accountant::stand_aside(uid_t uid) {
+  const auto found = watched_.find(uid);
+  if (found == watched_.end()) return;
+  found->second.dying = true;
+  put(uid, true);
 }
 
 std::uint64_t Accountant::memory_of(uid_t uid) const {
@@ -270,7 +282,13 @@ void Accountant::look_at_sandbox(EventLoop::Clock::time_point now) {
 }
 
 void Accountant::look_at_processors(EventLoop::Clock::time_point now) {
-  for (const ProcessorWatch::Place& place : processors_.finish(processor_time(), now)) put(place.uid, place.behind);
+  for (const ProcessorWatch::Place& place : processors_.finish(processor_time(), now)) {
+    if (place.behind) put(place.uid, true);
+  }
+  for (auto& [uid, server] : watched_) {
+    if (server.placed && !server.dying && !processors_.yields(uid)) put(uid, false);
+  }
+  put_others();
   for (auto& [uid, server] : watched_) {
     const bool said = server.said_pressing && now - *server.said_pressing < kSayAgain;
     if (watched_.size() == 1 || said || !processors_.presses(uid)) continue;
@@ -281,9 +299,35 @@ void Accountant::look_at_processors(EventLoop::Clock::time_point now) {
 
 void Accountant::put(uid_t uid, bool behind) {
   Watched& server = watched_.at(uid);
-  if (!behind && server.placed) server.placed = !place_back(uid, server.nice);
   // Who has no neighbours stands nowhere.
-  if (behind && watched_.size() > 1) server.placed = place_behind(uid) || server.placed;
+  if (behind ? watched_.size() == 1 : !server.placed) return;
+  if (links_.place(uid, behind)) {
+    server.placed = behind;
+    return;
+  }
+  server.by_priority = true;
+  server.before = false;
+  std::vector<Threads> processes;
+  for (const auto& [pid, known] : known_) {
+    if (known.uid == uid && !known.ours) processes.push_back({pid, known.tasks});
+  }
+  if (behind) server.placed = place_behind(uid, proc_.get(), processes) || server.placed;
+  // One that was just being made is told once more.
+  if (!behind && place_back(uid, server.nice, proc_.get(), processes) && --server.tell_back <= 0) server.placed = false;
+  if (behind) server.tell_back = kTellBack;
+}
+
+// Two hundred processes of one that is behind weigh as much as one that is not: while there is any, all others weigh
+// more. Only where that matters within the sandbox alone.
+void Accountant::put_others() {
+  bool any = false;
+  for (const auto& [uid, server] : watched_) any = any || (server.placed && server.by_priority);
+  if (!processors_.measured()) return;
+  for (auto& [uid, server] : watched_) {
+    if (server.placed || server.before == any) continue;
+    if (any) server.before = place_before(uid);
+    if (!any && place_back(uid, server.nice, proc_.get(), {})) server.before = false;
+  }
 }
 
 void Accountant::finish_round() {

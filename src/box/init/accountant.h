@@ -41,6 +41,8 @@ class Accountant {
   // kSayAgain.
   using Presses = std::function<void(uid_t uid, unsigned processors, std::uint64_t tasks)>;
   static constexpr std::chrono::minutes kSayAgain{10};
+  // Puts a server's own control group behind the others, or back; false where it has none.
+  using Place = std::function<bool(uid_t uid, bool behind)>;
   struct Links {
     CloseLook close_look;  // says later what look_closely() found, nothing if it could not
     Passed passed;         // called from the loop, and again after a second for who is still beyond a limit then
@@ -48,6 +50,9 @@ class Accountant {
     Presses presses;
     SandboxWatch::Held held;
     int group = -1;  // of the sandbox (sandbox_memory.h)
+    Place place;
+    int usage = -1;           // of the sandbox (sandbox_processors.h)
+    unsigned processors = 0;  // of the sandbox, in thousandths; 0: not known
   };
   Accountant(EventLoop& loop, Links links);
 
@@ -65,6 +70,10 @@ class Accountant {
   std::optional<wire::PassedLimit> above_part(uid_t uid) const { return sandbox_.above(uid); }
   // Whether it takes so much of the processors that others may have to wait; false for who is not watched.
   bool presses(uid_t uid) const { return processors_.presses(uid); }
+  // It passed a limit: when it comes again soon, it begins behind the others.
+  void hold_against(uid_t uid) { processors_.hold_against(uid, EventLoop::Clock::now()); }
+  // It is killed now: to die takes many processes long, and its neighbours need not wait for that.
+  void stand_aside(uid_t uid);
   // Those that were found at the last look.
   std::vector<pid_t> processes_of(uid_t uid) const;
   // For each watch() once.
@@ -84,6 +93,9 @@ class Accountant {
     std::uint64_t mapped = 0;
     int nice = 0;
     bool placed = false;  // behind the others
+    bool by_priority = false, before = false;
+    bool dying = false;
+    int tell_back = 0;  // how often it is to be told to come back
     std::optional<EventLoop::Clock::time_point> said_pressing;
   };
   struct Known {
@@ -104,6 +116,7 @@ class Accountant {
   void finish_round();
   void look_at_processors(EventLoop::Clock::time_point now);
   void put(uid_t uid, bool behind);
+  void put_others();
   void look_at_sandbox(EventLoop::Clock::time_point now);
   void tell_turn(uid_t uid, KernelTurn turn);
   enum class For : std::uint8_t { kServer, kSandbox };

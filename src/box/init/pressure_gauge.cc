@@ -30,6 +30,12 @@ void PressureGauge::look(std::chrono::microseconds used, TimePoint now, unsigned
   yielded_ = now;
 }
 
+void PressureGauge::hold_against(TimePoint now) {
+  if (!yields_) rest_ = next_rest(now);
+  yields_ = true;
+  ahead_at_ = now;
+}
+
 std::chrono::milliseconds PressureGauge::next_rest(TimePoint now) const {
   const bool soon = yields_ || (yielded_ && now - *yielded_ < kSoon);
   return soon ? std::min(2 * rest_, kLongestRest) : kRest;

@@ -19,6 +19,9 @@ class PressureGauge {
   // `used`: what its processes were seen to use since the look before. `level`: thousandths of a processor.
   void look(std::chrono::microseconds used, TimePoint now, unsigned level = kHalf);
 
+  // It did what it may not: as if it had got ahead.
+  void hold_against(TimePoint now);
+
   bool yields() const { return yields_; }
   bool presses() const { return ahead_ >= kBurst; }
   // That it kept busy, in thousandths, since it began to get ahead.

@@ -1,8 +1,12 @@
 #include "box/init/priority.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,7 +18,7 @@
 namespace mcpbox::box::init {
 namespace {
 
-constexpr int kOwnNice = -10, kLast = 19;
+constexpr int kOwnNice = -20, kFirst = -15, kLast = 19;
 
 bool g_raised = false;
 int g_usual = 0;  // of PID 1, and of its children
@@ -28,6 +32,32 @@ bool place(uid_t uid, int nice) {
     ::dprintf(2, "mcpbox-init: the priority of uid %u cannot be set to %d (errno %d)\n", uid, nice, errno);
   }
   return false;
+}
+
+void schedule(pid_t thread, int policy) {
+  const struct sched_param none{};
+  (void)::sched_setscheduler(thread, policy, &none);
+}
+
+void schedule_each(int proc, const std::vector<Threads>& processes, int policy) {
+  for (const Threads& process : processes) {
+    if (process.count <= 1) {
+      schedule(process.pid, policy);
+      continue;
+    }
+    char name[32];
+    ::snprintf(name, sizeof name, "%d/task", process.pid);
+    const int fd = ::openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR* threads = fd >= 0 ? ::fdopendir(fd) : nullptr;
+    if (threads == nullptr) {
+      if (fd >= 0) ::close(fd);
+      continue;
+    }
+    while (const dirent* entry = ::readdir(threads)) {
+      if (entry->d_name[0] != '.') schedule(::atoi(entry->d_name), policy);
+    }
+    ::closedir(threads);
+  }
 }
 
 }  // namespace
@@ -52,12 +82,20 @@ void give_up_priority() {
   (void)::syscall(SYS_capset, &header, held);
 }
 
-bool place_behind(uid_t uid) {
-  return place(uid, kLast);
+bool place_behind(uid_t uid, int proc, const std::vector<Threads>& processes) {
+  if (!place(uid, kLast)) return false;
+  schedule_each(proc, processes, SCHED_IDLE);
+  return true;
 }
 
-bool place_back(uid_t uid, int nice) {
-  return place(uid, std::max(nice, g_usual));
+bool place_before(uid_t uid) {
+  return place(uid, kFirst);
+}
+
+bool place_back(uid_t uid, int nice, int proc, const std::vector<Threads>& processes) {
+  if (!place(uid, std::max(nice, g_usual))) return false;
+  schedule_each(proc, processes, SCHED_OTHER);
+  return true;
 }
 
 }  // namespace mcpbox::box::init

@@ -1,10 +1,14 @@
-// The priorities of servers among each other, and of PID 1 among them (nice values, setpriority(2)).
+// The priorities of servers among each other, and of PID 1 among them (nice values and the policy SCHED_IDLE,
+// setpriority(2) and sched(7)), where no control group of a server's own does it (server_groups.h).
+//
+// Who is behind has the last nice value, in one call for all threads of its user id that there are, and then each of
+// them the policy, with which whoever else wakes up need not wait until its time slice is over.
 //
 // Who was put behind can be taken back by who has CAP_SYS_NICE in the first user namespace only (can_nice() of
 // kernel/sched/syscalls.c). PID 1 of a container has it unless the engine maps its users; PID 1 of a native sandbox has
 // not. Where it has not, nobody is put behind: nothing would bring him back.
 //
-// A call reaches every thread that has the user id and that PID 1 can see: those of its own PID namespace and of the
+// Nice values reach every thread that has the user id and that PID 1 can see: those of its own PID namespace and of the
 // servers' below it, and nobody's of another sandbox. Children have their parent's priority; one that is being made
 // during the call may keep the old one, so who is behind is put there again and again. PID 1 and its helpers have other
 // user ids than servers, but for the child that signals a server's processes and the one that waits in a server's PID
@@ -12,6 +16,9 @@
 #pragma once
 
 #include <sys/types.h>
+
+#include <cstdint>
+#include <vector>
 
 namespace mcpbox::box::init {
 
@@ -22,10 +29,17 @@ void take_priority();
 // goes.
 void give_up_priority();
 
-// Behind all others that are not; false where that is not possible, or none is left.
-bool place_behind(uid_t uid);
+struct Threads {
+  pid_t pid = 0;
+  std::uint64_t count = 1;  // as far as is known
+};
+// Behind all others that are not; false where that is not possible, or none is left. `proc` is a descriptor of /proc,
+// `processes` are those of the user id that were just seen: one that is newer has its parent's policy.
+bool place_behind(uid_t uid, int proc, const std::vector<Threads>& processes);
+// In front of all that are behind, and of who has the usual priority: a crowd of those weighs as much as one of them.
+bool place_before(uid_t uid);
 // To the priority that it was started with (0 to 19). What one of its processes chose for itself meanwhile or before is
 // gone.
-bool place_back(uid_t uid, int nice);
+bool place_back(uid_t uid, int nice, int proc, const std::vector<Threads>& processes);
 
 }  // namespace mcpbox::box::init

@@ -33,6 +33,11 @@ void ProcessorWatch::remove(uid_t uid, TimePoint now) {
   servers_.erase(found);
 }
 
+void ProcessorWatch::hold_against(uid_t uid, TimePoint now) {
+  const auto found = servers_.find(uid);
+  if (found != servers_.end()) found->second.gauge.hold_against(now);
+}
+
 void ProcessorWatch::begin(std::optional<Time> group, TimePoint now) {
   ++round_;  // the first is 1
   const auto before = std::exchange(group_, group);

@@ -41,6 +41,9 @@ class ProcessorWatch {
   void add(uid_t uid, TimePoint now);
   void remove(uid_t uid, TimePoint now);
 
+  // It passed a limit: when it comes again soon, it begins behind the others.
+  void hold_against(uid_t uid, TimePoint now);
+
   // `group`: what the sandbox used ever, where that is known.
   void begin(std::optional<Time> group, TimePoint now);
   // Whether each process is to be looked at in this round; else none is, or, where nothing is known of the whole, each

@@ -50,7 +50,17 @@ unsigned parse_processor_limit(const std::string& quota, const std::string& peri
   return static_cast<unsigned>(std::min(most * 1000 / of, 1'000'000ll));
 }
 
-SandboxProcessors::SandboxProcessors() : whole_(present()) {
+SandboxProcessors::SandboxProcessors(int usage, unsigned limit) : whole_(present()) {
+  if (limit != 0) whole_ = std::min(whole_, limit);
+  if (usage >= 0) {
+    usage_.reset(::fcntl(usage, F_DUPFD_CLOEXEC, 0));
+    for (const bool second : {false, true}) {
+      second_ = second;
+      if (used()) return;
+    }
+    usage_.reset();
+    return;
+  }
   constexpr std::pair<const char*, bool> kPlaces[] = {{"/sys/fs/cgroup/cpuacct/cpuacct.usage", false},
                                                       {"/sys/fs/cgroup/cpu.stat", true}};
   for (const auto& [path, second] : kPlaces) {
@@ -62,7 +72,7 @@ SandboxProcessors::SandboxProcessors() : whole_(present()) {
   if (!usage_) return;
   const std::string quota = read_path(second_ ? "/sys/fs/cgroup/cpu.max" : "/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
   const std::string period = second_ ? quota : read_path("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (const unsigned limit = parse_processor_limit(quota, period)) whole_ = std::min(whole_, limit);
+  if (const unsigned named = parse_processor_limit(quota, period)) whole_ = std::min(whole_, named);
 }
 
 std::optional<std::chrono::microseconds> SandboxProcessors::used() const {

@@ -1,7 +1,7 @@
 // What the kernel says of the whole sandbox's use of the processors.
 //
-// A container sees the files of its own control group, read-only. In other sandboxes they are not there, and nothing is
-// known.
+// A container sees the files of its own control group, read-only; PID 1 of a native sandbox has a descriptor where
+// control groups can be had (server_groups.h). In other sandboxes nothing is known.
 #pragma once
 
 #include <chrono>
@@ -20,7 +20,9 @@ unsigned parse_processor_limit(const std::string& quota, const std::string& peri
 
 class SandboxProcessors {
  public:
-  SandboxProcessors();
+  // `usage`: a descriptor of cpuacct.usage or cpu.stat, which stays the caller's, and `limit` in thousandths (0: none
+  // is known); -1: the container's own files are tried.
+  SandboxProcessors(int usage, unsigned limit);
   // Used ever; 2 µs to ask.
   std::optional<std::chrono::microseconds> used() const;
   // Those that it may use, in thousandths.

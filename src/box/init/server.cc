@@ -42,7 +42,9 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
                              [this](uid_t uid, unsigned processors, std::uint64_t tasks) {
                                say_pressing(uid, processors, tasks);
                              },
-                             [this](uid_t uid) { return table_.held_by(uid); }, options_.groups.memory_directory()}),
+                             [this](uid_t uid) { return table_.held_by(uid); }, options_.groups.memory_directory(),
+                             [this](uid_t uid, bool behind) { return table_.place(uid, behind); },
+                             options_.groups.processor_usage(), options_.groups.processor_limit()}),
       disks_(loop_, [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
       table_(
           loop_, roots_, options_.groups, options_.way, relay_.get(), accountant_, disks_,

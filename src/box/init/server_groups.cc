@@ -12,6 +12,7 @@
 
 #include "box/init/descriptors.h"
 #include "box/init/priority.h"
+#include "box/init/sandbox_processors.h"
 
 namespace mcpbox::box::init {
 namespace {
@@ -22,6 +23,7 @@ constexpr std::uint64_t kOurs = 2;
 // it is in a group like theirs, in version 1 it is one task beside them; both have 100 and 1024 of themselves.
 constexpr const char* kLeafWeight = "1000";
 constexpr const char* kServerShares = "256";
+constexpr const char* kServerWeight = "100";
 constexpr std::uint64_t kLeastQuota = 1000;  // of the kernel
 constexpr int kRemovals = 250;
 constexpr useconds_t kRemovalPause = 20'000;
@@ -69,6 +71,19 @@ Op<UniqueFd> watch_memory(const wire::BuildCgroup& group, int directory) {
   return told;
 }
 
+// What its settings say.
+unsigned processor_limit_of(const wire::BuildCgroup& group) {
+  const auto value = [&](const std::string& name) {
+    for (const std::string& setting : group.settings) {
+      if (setting.starts_with(name + "=")) return setting.substr(name.size() + 1);
+    }
+    return std::string();
+  };
+  const std::string both = value("cpu.max");
+  if (!both.empty()) return parse_processor_limit(both, both);
+  return parse_processor_limit(value("cpu.cfs_quota_us"), value("cpu.cfs_period_us"));
+}
+
 }  // namespace
 
 std::uint64_t group_memory(std::uint64_t bytes) {
@@ -107,9 +122,13 @@ Op<ServerGroups> ServerGroups::open(const std::vector<wire::BuildCgroup>& groups
   ServerGroups out;
   for (const wire::BuildCgroup& group : groups) {
     out.each_ = out.each_ || !group.servers.empty();
-    if (group.servers.empty() && group.kills.empty()) continue;
+    const bool used = !group.usage.empty();
+    out.processors_ = std::max(out.processors_, processor_limit_of(group));
+    if (group.servers.empty() && group.kills.empty() && !used) continue;
     UniqueFd directory(::open(group.directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!directory) return failed("open the control group '" + group.directory + "'");
+    if (used) out.usage_ = open_in(directory.get(), group.usage, O_RDONLY);
+    if (group.servers.empty() && group.kills.empty()) continue;
     out.places_.push_back({group, std::move(directory)});
   }
   return out;
@@ -131,6 +150,7 @@ Op<void> ServerGroups::settle() const {
 std::vector<int> ServerGroups::descriptors() const {
   std::vector<int> out;
   for (const Place& place : places_) out.push_back(place.directory.get());
+  if (usage_) out.push_back(usage_.get());
   return out;
 }
 
@@ -168,6 +188,22 @@ Op<void> ServerGroups::limit(const ServerGroup& group, const wire::ServerLimits&
     }
   }
   return {};
+}
+
+bool ServerGroups::place(const std::string& name, bool behind) const {
+  for (const Place& place : places_) {
+    for (const wire::GroupSetting& setting : place.group.servers) {
+      const bool first = setting.value == wire::GroupSetting::Value::kQuota;
+      if (!first && setting.value != wire::GroupSetting::Value::kQuotaOfAll) continue;
+      const UniqueFd directory = open_in(place.directory.get(), name, O_RDONLY | O_DIRECTORY);
+      const char* weight = first ? "cpu.shares" : "cpu.weight";
+      const bool idle = directory && write_in(directory.get(), "cpu.idle", behind ? "1" : "0").has_value();
+      if (behind) return idle || (directory && write_in(directory.get(), weight, first ? "2" : "1").has_value());
+      // Who is idle no more has the kernel's usual weight.
+      return directory && write_in(directory.get(), weight, first ? kServerShares : kServerWeight).has_value();
+    }
+  }
+  return false;
 }
 
 bool ServerGroups::count_memory() const {

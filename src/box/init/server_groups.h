@@ -62,6 +62,14 @@ class ServerGroups {
   // What to wait for on those descriptors (epoll_ctl(2)). A file of a control group can always be read: only that it
   // has changed is news. An eventfd, which stands for it in version 1, can be read when there is news.
   unsigned told_events() const;
+  // By PID 1: whoever is in the group stands behind all who are in none of those, and gets what they leave; or as
+  // before again. cpu.idle, and on kernels before 5.15 the least weight. False where processors are not shared out by
+  // groups, or the group is gone.
+  bool place(const std::string& name, bool behind) const;
+  // The processor time of the whole sandbox (sandbox_processors.h); -1: it is not counted. The descriptor stays ours.
+  int processor_usage() const { return usage_.get(); }
+  // Those that the whole sandbox may use, in thousandths; 0: no limit is known.
+  unsigned processor_limit() const { return processors_; }
   // By PID 1; `name` has been entered, or is kWholeGroup.
   GroupMemory memory_of(const std::string& name) const;
   // The sandbox's own group in the hierarchy that counts memory; -1: there is none. The descriptor stays ours.
@@ -78,6 +86,8 @@ class ServerGroups {
   bool is_there(const std::string& name) const;
 
   std::vector<Place> places_;
+  UniqueFd usage_;
+  unsigned processors_ = 0;
   std::vector<std::string> leaving_;  // groups that are to be removed
   bool each_ = false;                 // a server has a group of its own
 };

@@ -137,7 +137,10 @@ void Server::kill_uid(Origin origin, const wire::KillUid& request) {
   if (request.signal != SIGKILL && request.signal != SIGTERM) {
     return reply_error(origin, wire::make_error(Code::kInvalidArgument, "signal a uid", "only SIGTERM and SIGKILL"));
   }
-  if (request.signal == SIGKILL) table_.mark_killed(request.uid);
+  if (request.signal == SIGKILL) {
+    table_.mark_killed(request.uid);
+    accountant_.stand_aside(request.uid);
+  }
   kill_round(origin, request, EventLoop::Clock::now() + milliseconds(std::min(request.timeout_ms, 60'000u)));
 }
 
@@ -166,6 +169,7 @@ void Server::end_server(uid_t uid, const wire::PassedLimit& limit) {
   ::dprintf(2, "mcpbox-init: uid %u passes limit %d: %llu of %llu\n", uid, static_cast<int>(limit.which),
             static_cast<unsigned long long>(limit.use), static_cast<unsigned long long>(limit.bound));
   table_.note_passed(uid, limit);
+  accountant_.hold_against(uid);
   end_all_of(uid);
 }
 
@@ -186,6 +190,7 @@ void Server::take_leave(const std::string& id, uid_t uid, Patience::Step step) {
 
 void Server::end_all_of(uid_t uid) {
   table_.mark_killed(uid);
+  accountant_.stand_aside(uid);
   const auto until = EventLoop::Clock::now() + kEndTime;
   const auto [found, fresh] = ending_.try_emplace(uid, until);
   found->second = until;

@@ -67,6 +67,8 @@ CgroupHost prepare_first(const std::string& root) {
   host.memory = there(root + "/memory/memory.limit_in_bytes") && usable(root + "/memory/mcpbox");
   host.processes = there(root + "/pids/cgroup.procs") && usable(root + "/pids/mcpbox");
   host.processors = there(root + "/cpu/cpu.cfs_quota_us") && usable(root + "/cpu/mcpbox");
+  host.apart = host.processors && !there(root + "/cpu/cpuacct.usage") && there(root + "/cpuacct/cpuacct.usage") &&
+               usable(root + "/cpuacct/mcpbox");
   return host;
 }
 
@@ -112,6 +114,7 @@ std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const Cgroup
     if (host.processors) {
       group.settings.push_back(fmt::format("cpu.max={} {}", quota(limits), wire::kGroupPeriod));
       group.servers.push_back({Value::kQuotaOfAll, "cpu.max"});
+      group.usage = "cpu.stat";
       group.pass_on += group.pass_on.empty() ? "+cpu" : " +cpu";
     }
     groups.push_back(std::move(group));
@@ -144,6 +147,13 @@ std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const Cgroup
     group.settings = {fmt::format("cpu.cfs_period_us={}", wire::kGroupPeriod),
                       fmt::format("cpu.cfs_quota_us={}", quota(limits))};
     group.servers = {{Value::kQuota, "cpu.cfs_quota_us"}};
+    if (there(root + "/cpu/mcpbox/cpuacct.usage")) group.usage = "cpuacct.usage";
+    groups.push_back(std::move(group));
+  }
+  if (host.apart) {
+    wire::BuildCgroup group;
+    group.directory = fmt::format("{}/cpuacct/mcpbox/{}", root, id);
+    group.usage = "cpuacct.usage";
     groups.push_back(std::move(group));
   }
   return groups;

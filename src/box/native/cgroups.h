@@ -16,6 +16,7 @@ struct CgroupHost {
   bool memory = false;  // what can be limited for a sandbox as a whole
   bool processes = false;
   bool processors = false;
+  bool apart = false;   // version 1: processor time is counted in a hierarchy of its own
   std::string problem;  // why something cannot, for people; empty when all can
 };
 

@@ -85,13 +85,14 @@ struct BuildCgroup {
   std::vector<std::string> settings;  // "memory.max=1048576"
   std::string kills;                  // file with the line "oom_kill N"; empty = none
   std::string peak;                   // file with the most memory that was used; empty = none
+  std::string usage;                  // file with the processor time that was used; empty = none
   std::string notify;   // file that takes "EVENTFD KILLS" and tells (version 1); empty = `kills` can be polled
   std::string pass_on;  // version 2: what is written into cgroup.subtree_control once PID 1 is in kGroupLeaf
   std::vector<GroupSetting> servers;  // of a server's group; empty: servers have none
   bool operator==(const BuildCgroup&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.directory), v(s.settings), v(s.kills), v(s.peak), v(s.notify), v(s.pass_on), v(s.servers);
+    v(s.directory), v(s.settings), v(s.kills), v(s.peak), v(s.usage), v(s.notify), v(s.pass_on), v(s.servers);
   }
 };
 // Where PID 1 and its helpers are in version 2: a group with groups below it has no processes (cgroups(7)).

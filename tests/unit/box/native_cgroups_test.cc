@@ -5,6 +5,10 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "box/init/event_loop.h"
 #include "box/init/server_groups.h"
@@ -46,6 +50,21 @@ TEST_F(NativeCgroups, version_1_has_a_group_for_each_controller) {
   EXPECT_EQ(made[2].settings, (std::vector<std::string>{"cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000"}));
   EXPECT_EQ(made[2].servers, (std::vector<wire::GroupSetting>{{Value::kQuota, "cpu.cfs_quota_us"}}));
   for (const wire::BuildCgroup& group : made) EXPECT_TRUE(group.pass_on.empty());
+}
+
+TEST_F(NativeCgroups, version_1_counts_processor_time_where_that_is_counted) {
+  make_first();
+  tree.file("cpuacct/cpuacct.usage");
+  const auto apart = groups();
+  ASSERT_EQ(apart.size(), 4u);
+  EXPECT_EQ(apart[3].directory, tree.path("cpuacct/mcpbox/box.1"));
+  EXPECT_EQ(apart[3].usage, "cpuacct.usage");
+  EXPECT_TRUE(apart[3].servers.empty()) << "the sandbox's is enough, and each group costs a start time";
+  EXPECT_TRUE(apart[2].usage.empty());
+  for (const char* file : {"cpu/cpuacct.usage", "cpu/mcpbox/cpuacct.usage"}) tree.file(file);
+  const auto together = groups();
+  ASSERT_EQ(together.size(), 3u);
+  EXPECT_EQ(together[2].usage, "cpuacct.usage");
 }
 
 TEST_F(NativeCgroups, version_1_without_swap_accounting_limits_memory_alone) {
@@ -189,6 +208,62 @@ TEST_F(NativeCgroups, a_group_that_could_not_be_removed_is_tried_again_with_the_
   ASSERT_TRUE(removed("s2"));
   EXPECT_FALSE(std::filesystem::exists(tree.path("box.1/s1")));
   EXPECT_FALSE(std::filesystem::exists(tree.path("box.1/s2")));
+}
+
+struct Placed : testing::Test {
+  test::TempTree tree;
+
+  init::ServerGroups groups(const char* file, Value value, std::vector<std::string> settings = {}) {
+    wire::BuildCgroup group;
+    group.directory = tree.dir("box.1");
+    group.settings = std::move(settings);
+    group.usage = "cpu.stat";
+    group.servers = {{value, file}};
+    tree.dir("box.1/s1");
+    tree.file("box.1/cpu.stat", "usage_usec 7\n");
+    auto opened = init::ServerGroups::open({group});
+    EXPECT_TRUE(opened);
+    return std::move(*opened);
+  }
+  std::string text(const std::string& name) {
+    std::string line;
+    std::getline(std::ifstream(tree.path("box.1/s1/" + name)), line);
+    return line;
+  }
+};
+
+TEST_F(Placed, behind_all_others_is_idle_and_back_with_its_own_weight) {
+  const auto made = groups("cpu.cfs_quota_us", Value::kQuota, {"cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000"});
+  for (const char* file : {"cpu.idle", "cpu.shares"}) tree.file(std::string("box.1/s1/") + file, "x");
+  EXPECT_TRUE(made.place("s1", true));
+  EXPECT_EQ(text("cpu.idle"), "1");
+  EXPECT_EQ(text("cpu.shares"), "x") << "an idle group has the least of all";
+  EXPECT_TRUE(made.place("s1", false));
+  EXPECT_EQ(text("cpu.idle"), "0");
+  EXPECT_EQ(text("cpu.shares"), "256") << "the kernel's own would be more than others have";
+  EXPECT_EQ(made.processor_limit(), 1500u);
+  EXPECT_GE(made.processor_usage(), 0);
+}
+
+TEST_F(Placed, with_the_least_weight_where_the_kernel_knows_no_idle_groups) {
+  const auto first = groups("cpu.cfs_quota_us", Value::kQuota);
+  tree.file("box.1/s1/cpu.shares");
+  EXPECT_TRUE(first.place("s1", true));
+  EXPECT_EQ(text("cpu.shares"), "2");
+  EXPECT_EQ(first.processor_limit(), 0u);
+  const auto second = groups("cpu.max", Value::kQuotaOfAll, {"cpu.max=200000 100000"});
+  tree.file("box.1/s1/cpu.weight");
+  EXPECT_TRUE(second.place("s1", true));
+  EXPECT_EQ(text("cpu.weight"), "1");
+  EXPECT_EQ(second.processor_limit(), 2000u);
+}
+
+TEST_F(Placed, nowhere_without_a_group_that_shares_processors) {
+  const auto made = groups("pids.max", Value::kProcesses);
+  EXPECT_FALSE(made.place("s1", true));
+  const auto gone = groups("cpu.max", Value::kQuotaOfAll);
+  EXPECT_FALSE(gone.place("s2", true));
+  EXPECT_FALSE(gone.place("s1", true)) << "nothing to write to";
 }
 
 TEST(KilledForOwnLimit, counts_what_came_since_the_start) {

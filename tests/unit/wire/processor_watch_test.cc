@@ -186,6 +186,17 @@ TEST_F(Processors, who_is_over_and_starts_again_is_behind_and_after_a_while_is_a
   EXPECT_FALSE(watch.yields(kHog));
 }
 
+TEST_F(Processors, who_passed_a_limit_begins_behind_when_it_comes_again_soon) {
+  watch.hold_against(kHog, now);
+  watch.remove(kHog, now);
+  watch.add(kHog, now + 1s);
+  EXPECT_TRUE(watch.yields(kHog));
+  EXPECT_FALSE(watch.presses(kHog)) << "it is named for nothing that it has not done";
+  watch.remove(kHog, now);
+  watch.add(kHog, now + ProcessorWatch::kKept);
+  EXPECT_FALSE(watch.yields(kHog));
+}
+
 TEST_F(Processors, where_the_whole_is_not_known_who_spins_is_seen_all_the_same) {
   ProcessorWatch unknown(2000);
   unknown.add(kHog, now);

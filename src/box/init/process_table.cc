@@ -24,6 +24,7 @@ namespace {
 constexpr std::size_t kMaxProcesses = 4096;
 constexpr unsigned kLooks = 10;
 constexpr auto kBetweenLooks = std::chrono::milliseconds(10);
+constexpr auto kReadyPause = std::chrono::milliseconds(300);
 
 std::uint64_t microseconds(const timeval& time) {
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
@@ -130,7 +131,7 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
   Start start = std::move(found->second);
   starts_.erase(found);
   process.starting = false;
-  loop_.defer([this] { next_.prepare(); });
+  get_ready_soon();
   if (start.error) {
     end_namespaces(process);
     leave_group(process);
@@ -144,6 +145,17 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
                     process.nice);
   disks_.watch(process.uid, process.gid, process.limits);
   start.done(&process);
+}
+
+// To move into a group takes long on some kernels, and stops forks and execs meanwhile: who has just been started need
+// not wait for the next one's. Whoever comes at once does.
+void ProcessTable::get_ready_soon() {
+  if (!starts_.empty()) return loop_.defer([this] { next_.prepare(); });
+  if (ready_timer_ != 0) return;
+  ready_timer_ = loop_.at(EventLoop::Clock::now() + kReadyPause, [this] {
+    ready_timer_ = 0;
+    next_.prepare();
+  });
 }
 
 // The first child ends now; whoever was made by it goes on.

@@ -98,6 +98,7 @@ class ProcessTable {
     StartDone done;
   };
   void read_report_of(const std::string& id, bool must_end);
+  void get_ready_soon();
   void take_process(const std::string& id, StartReport packet);
   void end_of(const std::string& id, int status, const rusage& usage);
   void say_once_without_group(const wire::ErrorReply& why);
@@ -121,6 +122,7 @@ class ProcessTable {
   std::map<pid_t, std::string> by_pid_;
   std::map<std::string, Start> starts_;
   bool said_without_group_ = false;
+  EventLoop::Timer ready_timer_ = 0;
 };
 
 }  // namespace mcpbox::box::init

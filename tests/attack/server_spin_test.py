@@ -64,7 +64,7 @@ def priorities(uid):
 
 
 def idle(uid):
-    """What the control groups of its processes say in cpu.idle, and in their weight where the kernel has no such file."""
+    """What their control groups say in cpu.idle, or of their weight where the kernel has no such file."""
     found = set()
     for folder in of_user(uid):
         try:

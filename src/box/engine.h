@@ -13,9 +13,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "box/disk_bound.h"
 #include "box/link/supervisor.h"
 #include "net/task.h"
 #include "sys/path_guard.h"
@@ -132,6 +134,8 @@ struct EngineTraits {
   HostTools tools;
 };
 
+inline constexpr std::string_view kDiskWalk = "held by a walk of its folders, tenths of a second after it wrote";
+
 struct EngineInfo {
   std::string kind;         // as people call it, and part of what is written down: "docker"
   std::string summary;      // for people, on a line: "docker 20.10.24 at unix:///var/run/docker.sock"
@@ -143,6 +147,7 @@ struct EngineInfo {
   bool user_namespace = false;  // container ids are remapped
   int cgroup_version = 1;
   EngineTraits traits;
+  std::string disk_limits = std::string(kDiskWalk);  // what holds those of a server, for people
   std::vector<std::string> warnings;
 };
 
@@ -182,6 +187,10 @@ class Engine {
   // answers; a second controller takes over. What only reaching it needed is gone from the host when the sandbox has
   // remove_on_exit.
   virtual Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState state, std::chrono::milliseconds timeout) = 0;
+
+  // What is written into these folders of a running sandbox, held within bounds by their file system. Null where it
+  // holds none, or not for this engine; an error says why it does not although it could.
+  virtual Task<Result<std::shared_ptr<DiskBound>>> bound_disk(DiskShare) { co_return std::shared_ptr<DiskBound>(); }
 
   virtual Task<Result<void>> ensure_volume(std::string name, Labels labels) = 0;
   virtual Task<Result<std::vector<std::string>>> list_volumes(Labels labels) = 0;

@@ -47,6 +47,13 @@ bool hides_files(const PassedLimit& limit) {
 }  // namespace
 
 std::string ProcessExit::describe() const {
+  if (refused) {
+    ProcessExit by_itself = *this, at_its_limit = *this;
+    by_itself.limit = {};
+    by_itself.refused = at_its_limit.refused = false;
+    return fmt::format("{}, after its file system had refused it more: {}", by_itself.describe(),
+                       at_its_limit.describe());
+  }
   if (hides_files(limit)) {
     return fmt::format(
         "it has a folder in which nobody can count, below {} others in each other or closed to its own user; its limit "
@@ -90,7 +97,7 @@ std::string ProcessExit::advice() const {
 
 std::string ProcessExit::sentence(std::string_view server) const {
   if (limit.which == LimitKind::kNone) return fmt::format("server '{}' ended: {}", server, describe());
-  return fmt::format("server '{}' was ended: {}; {}", server, describe(), advice());
+  return fmt::format("server '{}' {}: {}; {}", server, refused ? "ended" : "was ended", describe(), advice());
 }
 
 std::string ProcessPressure::sentence(std::string_view server) const {

@@ -128,6 +128,7 @@ struct ProcessExit {
   int signal = 0;                  // the signal; 0 when it exited
   bool killed_for_memory = false;  // SIGKILL that the sandbox's memory limit explains (memory.events / oom_control)
   PassedLimit limit;               // a limit of the server for which it was ended
+  bool refused = false;            // by itself, rather, after the file system had refused it what passes the limit
   std::chrono::microseconds user_time{0};
   std::chrono::microseconds system_time{0};
   std::uint64_t peak_memory_bytes = 0;  // of the process and its waited-for children (ru_maxrss)

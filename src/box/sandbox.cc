@@ -136,6 +136,10 @@ std::string Sandbox::spaces() const {
   return label == state_.labels.end() ? "all" : label->second;
 }
 
+Task<Result<std::shared_ptr<DiskBound>>> Sandbox::bound_disk(std::vector<std::string> folders, uid_t owner) {
+  co_return co_await engine_.bound_disk({state_.id, std::move(folders), owner});
+}
+
 Task<std::string> Sandbox::describe_loss() {
   auto state = co_await engine_.inspect(state_.id);
   // The supervisor's end is seen here before the engine has taken note of it.

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "box/engine.h"
@@ -60,6 +61,8 @@ class Sandbox {
   // The value of kSpacesLabel.
   std::string spaces() const;
 
+  // Engine::bound_disk() for these folders of it.
+  Task<Result<std::shared_ptr<DiskBound>>> bound_disk(std::vector<std::string> folders, uid_t owner);
   // Why the sandbox is gone, in words, by asking the engine: "killed for memory", "removed from outside".
   Task<std::string> describe_loss();
   // Ends PID 1 and removes the sandbox and its control directory.

@@ -191,9 +191,19 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
   place.lasts = !sandbox.options().ephemeral;
   auto copies = co_await CopyList::load(pool, supervisor, place, copied, target, inputs.restage);
   if (!copies) co_return fail(std::move(copies).error());
+  std::vector<std::string> bounded{tree};
+  for (const workspace::Root& root : plan.roots) {
+    if (root.mode == workspace::RootMode::kStage && !below_workspace(root.mount)) bounded.push_back(root.mount);
+  }
+  auto bound = co_await sandbox.bound_disk(std::move(bounded), inputs.uids.server);
+  if (bound) {
+    launch.disk = std::move(*bound);
+  } else {
+    launch.notes.push_back(box::not_bound(bound.error()));
+  }
   auto settled = co_await copies->settle(supervisor, inputs.server, copied, target, inputs.restage);
   if (!settled) co_return fail(std::move(settled).error());
-  launch.notes = std::move(*settled);
+  launch.notes.insert(launch.notes.end(), settled->begin(), settled->end());
   std::vector<std::string> read_only;
   for (const workspace::Root& root : plan.roots) {
     const bool writable = root.access == workspace::Access::kReadWrite;
@@ -261,6 +271,13 @@ Task<Result<Launch>> prepare_launch(box::Sandbox& sandbox, Installer& installer,
   if (environment.ca_bundle) process.confine.read_only.emplace_back(box::kCaBundleMount);
   if (!inputs.proxy_url.empty()) process.confine.connect_ports = {kEgressPort};
   process.alone = sandbox.options().alone;
+  if (launch.disk) {
+    // What PID 1 has to write there is refused by no bound, whatever an earlier start left.
+    if (auto made = co_await supervisor.prepare(std::exchange(process.prepare, {})); !made)
+      co_return fail(std::move(made).error());
+    if (auto tight = co_await launch.disk->tighten(process.server); !tight)
+      launch.notes.push_back(box::not_bound(tight.error()));
+  }
   if (!process.alone && sandbox.spaces() == "none") {
     launch.notes.emplace_back(
         "this engine gives servers no namespaces of their own, so in a shared sandbox /tmp and /dev/shm are closed and "

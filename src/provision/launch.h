@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,6 +47,7 @@ struct LaunchInputs {
 struct Launch {
   box::ProcessSpec process;
   bool installed = false;                           // a new environment was made
+  std::shared_ptr<box::DiskBound> disk;             // may be empty
   std::optional<InstalledEnvironment> environment;  // keep its `hold` as long as the process lives
   std::uint64_t staged_entries = 0;
   std::uint64_t staged_bytes = 0;

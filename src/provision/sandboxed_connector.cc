@@ -192,8 +192,9 @@ Task<Result<std::unique_ptr<SandboxedProcess>>> SandboxedConnector::start(Sandbo
 
   report.phase(Phase::kProcessStart);
   SandboxedProcess* raw = process.get();
-  const auto ended = [raw](SandboxedProcess::End how) {
+  const auto ended = [raw, disk = launch->disk](SandboxedProcess::End how) {
     if (raw->ended_) return;
+    if (auto* exit = std::get_if<box::ProcessExit>(&how)) box::explain_end(*exit, disk.get());
     raw->ended_ = std::move(how);
     raw->holds_.ports.reset();
     raw->changed_.notify();

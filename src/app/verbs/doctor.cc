@@ -168,6 +168,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
     findings.push_back({kBad, "engine", fine.error().message()});
     co_return;
   }
+  findings.push_back({kGood, "disk limits", fmt::format("each server's are {}", located->info.disk_limits)});
   for (const std::string& warning : located->info.warnings) findings.push_back({kDegraded, "engine", warning});
 
   const bool has_images = located->info.traits.has_images;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "box/wire/disk_room.h"
+
 namespace mcpbox::box::init {
 namespace {
 
@@ -13,6 +15,11 @@ bool could_pass(std::uint64_t before, std::uint64_t now, std::uint64_t used, std
   if (limit == 0 || now >= before) return false;
   const std::uint64_t left = limit > used ? limit - used : 0;
   return before - now >= std::max(left / 2, step);
+}
+
+// By how much somebody is beyond a limit whom the file system lets write so much more.
+std::uint64_t beyond_limit(std::uint64_t left, std::uint64_t free, std::uint64_t room) {
+  return left < room && free >= 2 * room ? room - left : 0;  // a full disk is everybody's
 }
 
 }  // namespace
@@ -67,6 +74,13 @@ std::optional<wire::PassedLimit> DiskGauge::passed(const TreeUse& use, TimePoint
   }
   passed_ = now;
   return passed;
+}
+
+std::optional<wire::PassedLimit> DiskGauge::refused(const FreeSpace& left, const FreeSpace& free, TimePoint now) {
+  TreeUse use;
+  use.bytes = disk_ + beyond_limit(left.bytes, free.bytes, wire::kRoomBytes);
+  use.files = files_ + beyond_limit(left.files, free.files, wire::kRoomFiles);
+  return passed(use, now);
 }
 
 std::uint64_t DiskGauge::grown(std::uint64_t device, TimePoint now) const {

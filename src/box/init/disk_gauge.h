@@ -41,6 +41,9 @@ class DiskGauge {
   void walked(const TreeUse& use, const FreeSpace& free, Duration worked, TimePoint now);
   // Also of a walk under way, which has seen this much at least.
   std::optional<wire::PassedLimit> passed(const TreeUse& use, TimePoint now);
+  // The same by what the file system still lets it write, where that holds its limits (wire/disk_room.h): every time.
+  // `free`: what the file system has left for all.
+  std::optional<wire::PassedLimit> refused(const FreeSpace& left, const FreeSpace& free, TimePoint now);
   // By how many bytes it grew on that file system in the last kLately, as far as was seen.
   std::uint64_t grown(std::uint64_t device, TimePoint now) const;
   // The end of the last walk; nothing before the first.

@@ -67,6 +67,7 @@ struct Watch {
   WalkOrder order;
   DiskGauge gauge;
   std::vector<Device> devices;
+  std::optional<Device> bound;  // by this folder a file system that holds the limits says what is left of them
   std::unique_ptr<Walk> walk;
   Clock::time_point rests_until;
   std::optional<TreeUse> before;  // what mounted folders had at the start
@@ -99,6 +100,27 @@ bool confine_walker() {
          install_seccomp_filter(build_seccomp_filter(Network::kShared)) == 0;
 }
 
+// The highest one above, on its file system: of a folder with a quota statvfs(3) tells that quota.
+UniqueFd open_top(const std::string& path) {
+  UniqueFd top = open_place(path);
+  struct stat info{}, above{};
+  if (!top || ::fstat(top.get(), &info) != 0) return {};
+  for (std::size_t slash = path.rfind('/'); slash != 0 && slash != std::string::npos;
+       slash = path.rfind('/', slash - 1)) {
+    UniqueFd next = open_place(path.substr(0, slash));
+    if (!next || ::fstat(next.get(), &above) != 0 || above.st_dev != info.st_dev) break;
+    top = std::move(next);
+  }
+  return top;
+}
+
+// As if there were none where it cannot be told.
+struct statvfs size_of(const UniqueFd& folder) {
+  struct statvfs info{};
+  if (::fstatvfs(folder.get(), &info) != 0) info = {};
+  return info;
+}
+
 class Walker {
  public:
   explicit Walker(int link) : link_(link) {}
@@ -108,6 +130,7 @@ class Walker {
  private:
   bool take_orders();
   void look_at_devices(const Watch& watch, State& state);
+  void look_at_bound(Watch& watch, Clock::time_point now);
   bool work();  // whether there is more to do at once
   bool step(Watch& watch);
   void finish(Watch& watch, Clock::time_point now);
@@ -139,15 +162,27 @@ void Walker::take(const WalkOrder& order) {
   if (order.limits.own.empty() && order.limits.mounted.empty()) return;
   Watch& watch = watches_.emplace(order.uid, Watch(order)).first->second;
   const AsUser user(order);
+  struct stat info{};
   for (const auto* list : {&order.limits.own, &order.limits.mounted}) {
     for (const std::string& path : *list) {
-      UniqueFd folder = open_folder(path, false);
-      struct stat info{};
+      UniqueFd folder = open_top(path);
       if (!folder || ::fstat(folder.get(), &info) != 0) continue;
-      if (std::ranges::any_of(watch.devices, [&](const Device& one) { return one.number == info.st_dev; })) continue;
-      watch.devices.push_back({info.st_dev, std::move(folder)});
+      const auto known = std::ranges::find(watch.devices, info.st_dev, &Device::number);
+      if (known == watch.devices.end()) {
+        watch.devices.push_back({info.st_dev, std::move(folder)});
+      } else if (size_of(folder).f_blocks > size_of(known->folder).f_blocks) {
+        known->folder = std::move(folder);
+      }
     }
   }
+  if (order.limits.own.empty()) return;
+  UniqueFd last = open_place(order.limits.own.back());
+  if (!last || ::fstat(last.get(), &info) != 0) return;
+  const auto device = std::ranges::find(watch.devices, info.st_dev, &Device::number);
+  if (device == watch.devices.end()) return;
+  const struct statvfs part = size_of(last), whole = size_of(device->folder);
+  if (part.f_blocks < whole.f_blocks || part.f_files < whole.f_files)
+    watch.bound = Device{info.st_dev, std::move(last)};
 }
 
 State look_at(const Device& device) {
@@ -169,6 +204,14 @@ void Walker::look_at_devices(const Watch& watch, State& state) {
     state.free.files += one.free.files;
     if (one.low) state.low = true, state.floor = one.floor;
   }
+}
+
+void Walker::look_at_bound(Watch& watch, Clock::time_point now) {
+  if (!watch.bound) return;
+  const auto whole = std::ranges::find(looked_, watch.bound->number, &std::pair<dev_t, State>::first);
+  if (whole == looked_.end()) return;
+  const FreeSpace left = look_at(*watch.bound).free;
+  if (const auto passed = watch.gauge.refused(left, whole->second.free, now)) tell(watch, *passed);
 }
 
 MountedUse::Seen seen_of(const Watch& watch, bool whole) {
@@ -202,6 +245,7 @@ bool Walker::work() {
   bool more = false;
   for (auto& [uid, watch] : watches_) {
     const auto now = Clock::now();
+    look_at_bound(watch, now);
     if (!watch.walk) {
       State state;
       look_at_devices(watch, state);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/audit.h>
+#include <linux/fs.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -118,10 +119,12 @@ constexpr unsigned kDenied[] = {
 
 // Memory that not even the kernel reads.
 constexpr unsigned kMemfdSecret = 447;
+// FS_IOC_FSSETXATTR as a call of its own, Linux 6.17.
+constexpr unsigned kFileSetattr = 469;
 
 // Callers fall back when these "do not exist": libuv from io_uring to epoll, libc from clone3 to clone, whose flags can
 // be seen.
-constexpr unsigned kAbsent[] = {kIoUringSetup, kIoUringEnter, kIoUringRegister, SYS_clone3, kMemfdSecret};
+constexpr unsigned kAbsent[] = {kIoUringSetup, kIoUringEnter, kIoUringRegister, SYS_clone3, kMemfdSecret, kFileSetattr};
 
 constexpr unsigned kNewNamespaces = 0x7E020000;  // every CLONE_NEW* flag of clone(2)
 constexpr unsigned kTypeMask = 0xF;              // socket type without SOCK_CLOEXEC and SOCK_NONBLOCK
@@ -266,6 +269,10 @@ std::vector<sock_filter> build_seccomp_filter(Network network, MemoryFiles memor
     p.load_argument(1);
     p.ret_if_equal(TIOCSTI, fail_with(EPERM));  // types into a terminal that it shares
     p.ret_if_equal(TIOCLINUX, fail_with(EPERM));
+    // The project by which a file system counts what a server has (quotactl(2)). In a user namespace the kernel refuses
+    // that itself; not in all versions to take the flag away by which it is inherited.
+    p.ret_if_equal(FS_IOC_FSSETXATTR, fail_with(ENOTTY));
+    p.ret_if_equal(FS_IOC_SETFLAGS, fail_with(ENOTTY));
     p.ret(kAllow);
   });
   huge_page_rules(p);

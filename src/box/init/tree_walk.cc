@@ -56,12 +56,11 @@ UniqueFd open_below(int parent, const char* name, bool force) {
 
 }  // namespace
 
-UniqueFd open_folder(const std::string& path, bool force) {
+UniqueFd open_place(const std::string& path) {
   open_how how{};
   how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  UniqueFd place(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
-  return place ? open_below(place.get(), ".", force) : UniqueFd();
+  return UniqueFd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
 }
 
 TreeWalk::TreeWalk(std::vector<std::string> folders, bool force, std::uint64_t since)
@@ -81,7 +80,8 @@ bool TreeWalk::enter(UniqueFd folder) {
 
 bool TreeWalk::next_folder() {
   while (!starved_ && next_ < folders_.size()) {
-    if (enter(open_folder(folders_[next_++], force_))) return true;
+    const UniqueFd place = open_place(folders_[next_++]);
+    if (enter(place ? open_below(place.get(), ".", force_) : UniqueFd())) return true;
   }
   return false;
 }

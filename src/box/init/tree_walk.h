@@ -19,13 +19,13 @@
 
 namespace mcpbox::box::init {
 
-// Through no link at all. `force`: its mode may be changed for a moment. Invalid where there is none.
-UniqueFd open_folder(const std::string& path, bool force);
+// Through no link at all, as a place (O_PATH). Invalid where there is none.
+UniqueFd open_place(const std::string& path);
 
 class TreeWalk {
  public:
-  // `force` as above, for all that is below too. `since`: nanoseconds since 1970; of what was made from then on fresh()
-  // tells, where the file system knows (statx(2), STATX_BTIME).
+  // `force`: the modes of folders may be changed for a moment. `since`: nanoseconds since 1970; of what was made from
+  // then on fresh() tells, where the file system knows (statx(2), STATX_BTIME).
   TreeWalk(std::vector<std::string> folders, bool force, std::uint64_t since = 0);
   // Looks at `entries` more. False when all was seen, or starved().
   bool step(unsigned entries);

@@ -28,6 +28,7 @@
 #include "box/bind_equipment.h"
 #include "box/native/builder.h"
 #include "box/native/cgroups.h"
+#include "box/native/disk_bounds.h"
 #include "box/native/host_system.h"
 #include "box/native/ids.h"
 #include "box/native/layout.h"
@@ -64,6 +65,7 @@ class NativeEngine final : public Engine {
         base_(options_.state_dir + "/native"),
         sandboxes_(base_ + "/sandboxes"),
         volumes_(base_ + "/volumes"),
+        bounds_(base_),
         changed_(std::make_shared<net::Signal>(executor)) {}
 
   Task<Result<EngineInfo>> probe() override {
@@ -97,6 +99,7 @@ class NativeEngine final : public Engine {
           fmt::format("{}: there no limit of box.limits holds for a sandbox as a whole, only those of each server do",
                       host.problem));
     }
+    info.disk_limits = bounds_.describe();
     co_return info;
   }
 
@@ -149,7 +152,14 @@ class NativeEngine final : public Engine {
     if (const auto found = find(id)) equipment_.learn(found->state);
     auto removed = co_await end(id);
     if (removed) equipment_.removed(id);
+    if (removed) co_await bounds_.tidy();
     co_return removed;
+  }
+
+  Task<Result<std::shared_ptr<DiskBound>>> bound_disk(DiskShare share) override {
+    auto found = find(share.sandbox);
+    if (!found) co_return fail(std::move(found).error());
+    co_return co_await bounds_.bound(std::move(share), std::move(found->record.places));
   }
 
   Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
@@ -209,7 +219,9 @@ class NativeEngine final : public Engine {
     }
     const std::string path = volumes_ + "/" + name;
     if (!may_be_there(path)) co_return Result<void>{};
-    co_return co_await sweep_trees({path});
+    auto swept = co_await sweep_trees({path});
+    if (swept) co_await bounds_.tidy();
+    co_return swept;
   }
 
   Task<Result<ImageInfo>> image(std::string reference) override { co_return native_image(reference, options_.tools); }
@@ -260,6 +272,9 @@ class NativeEngine final : public Engine {
     record.labels["io.mcpbox.managed"] = "1";
     record.labels.emplace(kProfileLabel, spec.hash());
     record.volumes = layout->volumes;
+    for (const wire::BuildNode& node : layout->nodes) {
+      if (node.take) record.places[node.target] = node.source;
+    }
 
     wire::BuildSpec build;
     build.directory = places.directory;
@@ -464,9 +479,7 @@ class NativeEngine final : public Engine {
       }
     }
     if (!may_be_there(sandbox.directory)) co_return Result<void>{};
-    std::vector<std::string> trees;
-    trees.push_back(sandbox.directory);
-    co_return co_await sweep_trees(std::move(trees));
+    co_return co_await sweep_trees({sandbox.directory});
   }
 
   asio::any_io_executor executor_;
@@ -474,6 +487,7 @@ class NativeEngine final : public Engine {
   std::string base_, sandboxes_, volumes_;
   std::optional<CgroupHost> cgroups_;
   BindEquipment equipment_;
+  DiskBounds bounds_;
   std::shared_ptr<net::Signal> changed_;  // a sandbox was made or has ended
 };
 

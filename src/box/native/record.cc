@@ -79,9 +79,9 @@ std::optional<Labels> read_labels(std::string_view text) {
 std::string write_record(const NativeRecord& record) {
   json labels = json::object();
   for (const auto& [name, value] : record.labels) labels[name] = value;
-  const json out{{"id", record.id},           {"name", record.name},
-                 {"boot", record.boot},       {"labels", std::move(labels)},
-                 {"volumes", record.volumes}, {"cgroups", record.cgroups}};
+  const json out{
+      {"id", record.id},           {"name", record.name},       {"boot", record.boot},    {"labels", std::move(labels)},
+      {"volumes", record.volumes}, {"cgroups", record.cgroups}, {"places", record.places}};
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -104,6 +104,9 @@ Result<NativeRecord> read_record(std::string_view text) {
   record.labels = std::move(*read);
   record.volumes = strings(parsed.value("volumes", json::array()));
   record.cgroups = strings(parsed.value("cgroups", json::array()));
+  const auto places = parsed.find("places");
+  if (auto shown = places == parsed.end() ? std::nullopt : read_labels(places->dump()))
+    record.places = std::move(*shown);
   return record;
 }
 

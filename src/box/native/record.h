@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ struct NativeRecord {
   Labels labels;
   std::vector<std::string> volumes;
   std::vector<std::string> cgroups;  // directories
+  // Where volumes and scratch folders are shown, with their folders on the host. None in records of earlier versions.
+  std::map<std::string, std::string> places;
   bool operator==(const NativeRecord&) const = default;
 };
 std::string write_record(const NativeRecord& record);

@@ -130,6 +130,7 @@ InstallRun::InstallRun(boost::asio::any_io_executor executor, boost::asio::threa
   redact_.add(proxy_.token);
   supervisor_.on_exit([this](const std::string&, const box::ProcessExit& how) {
     exit_ = how;
+    box::explain_end(*exit_, disk_.get());
     exited_.notify();
   });
   supervisor_.on_lost([this](const Error&) {
@@ -335,7 +336,13 @@ Task<Result<void>> InstallRun::finish() {
 }
 
 Task<Result<void>> InstallRun::run() {
+  auto bound = co_await sandbox_.bound_disk({tree_}, uid_);
   Result<void> outcome = co_await prepare();
+  if (bound) disk_ = std::move(*bound);
+  // What PID 1 had to write was refused by no bound.
+  Result<void> bounded = bound ? Result<void>() : fail(bound.error());
+  if (outcome && disk_) bounded = co_await disk_->tighten(spec_of({}, "").server);
+  if (!bounded) say(box::not_bound(bounded.error()));
   std::vector<workspace::InstallStep> steps = plan_.steps;
   if (options_.sources.offline && !options_.sources.npm_cache.empty() && plan_.manager != "uv") {
     // npm writes into its cache also where it only reads.

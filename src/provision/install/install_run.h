@@ -78,6 +78,7 @@ class InstallRun {
   net::Signal exited_;
   std::optional<box::ProcessExit> exit_;
   bool lost_ = false;
+  std::shared_ptr<box::DiskBound> disk_;
   InstallProxy proxy_;
   Redactor redact_;
   Downloads downloads_ = Downloads::kDrop;  // after a failure

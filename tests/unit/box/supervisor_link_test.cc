@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
+#include "box/disk_bound.h"
 #include "box/process.h"
 
 namespace mcpbox::box {
@@ -123,6 +125,40 @@ TEST(ProcessExit, names_the_limit_that_was_passed_and_what_was_used) {
             "the disk was about to be full (1,024 MiB have to stay free), and it wrote most: 5,120 MiB lately");
   exit.limit.which = static_cast<LimitKind>(99);  // of a newer PID 1
   EXPECT_FALSE(exit.describe().empty());
+}
+
+struct FullBound final : DiskBound {
+  Task<Result<void>> tighten(ServerLimits) override { co_return Result<void>{}; }
+  PassedLimit reached() const override {
+    return full ? PassedLimit{LimitKind::kDisk, 27ull << 20, 29ull << 20} : PassedLimit{};
+  }
+  bool full = true;
+};
+
+TEST(ProcessExit, says_what_the_file_system_refused_to_who_failed_by_itself) {
+  FullBound bound;
+  ProcessExit failed;
+  failed.code = 1;
+  explain_end(failed, nullptr);
+  EXPECT_EQ(failed.describe(), "exit code 1");
+  explain_end(failed, &bound);
+  EXPECT_EQ(failed.sentence("one"),
+            "server 'one' ended: exit code 1, after its file system had refused it more: it used 29 MiB of disk, its "
+            "limit is 27 (box.disk_mb, --disk); raise the limit if it needs more, or find out what it writes");
+  ProcessExit done, stopped, ended;
+  done.code = 0;
+  stopped.signal = SIGTERM;
+  ended.signal = SIGKILL;
+  ended.limit = {LimitKind::kMemory, 1, 2};
+  for (ProcessExit* exit : {&done, &stopped, &ended}) explain_end(*exit, &bound);
+  EXPECT_EQ(done.describe(), "exit code 0");
+  EXPECT_EQ(stopped.describe(), "killed by SIGTERM");
+  EXPECT_EQ(ended.limit.which, LimitKind::kMemory);
+  bound.full = false;
+  ProcessExit other;
+  other.code = 3;
+  explain_end(other, &bound);
+  EXPECT_EQ(other.describe(), "exit code 3");
 }
 
 }  // namespace

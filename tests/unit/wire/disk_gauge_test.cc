@@ -95,6 +95,27 @@ TEST_F(Walks, say_which_limit_was_passed_and_by_what) {
   EXPECT_EQ(walked(10, 1001, 1000), (wire::PassedLimit{wire::LimitKind::kFiles, 1000, 1001}));
 }
 
+// What the file system still lets it write is less than the room that it has beyond its limits (wire/disk_room.h).
+TEST_F(Walks, are_not_waited_for_where_the_file_system_knows) {
+  const FreeSpace disk{1000 * kMegabyte, 100'000};
+  EXPECT_FALSE(gauge.refused({2 * kMegabyte, 200}, disk, now)) << "the limit itself";
+  const auto bytes = gauge.refused({kMegabyte, 5000}, disk, now);
+  ASSERT_TRUE(bytes);
+  EXPECT_EQ(bytes->which, wire::LimitKind::kDisk);
+  EXPECT_EQ(bytes->bound, 100 * kMegabyte);
+  EXPECT_EQ(bytes->use, 101 * kMegabyte);
+  EXPECT_FALSE(gauge.refused({0, 0}, disk, now)) << "it was said just now";
+  now += DiskGauge::kAgain;
+  const auto files = gauge.refused({50 * kMegabyte, 0}, disk, now);
+  ASSERT_TRUE(files);
+  EXPECT_EQ(files->which, wire::LimitKind::kFiles);
+  EXPECT_EQ(files->use, 1200u);
+}
+
+TEST_F(Walks, blame_nobody_for_a_disk_that_is_full_for_all) {
+  EXPECT_FALSE(gauge.refused({0, 0}, {kMegabyte, 100}, now));
+}
+
 TEST_F(Walks, know_who_grew_lately) {
   EXPECT_EQ(gauge.grown(kDisk, now), 0u);
   walked(10, 1, 1000);

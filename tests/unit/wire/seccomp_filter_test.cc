@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <linux/audit.h>
+#include <linux/fs.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -207,6 +208,15 @@ TEST(SeccompFilter, refuses_connecting_while_sending) {
 TEST(SeccompFilter, refuses_typing_into_a_terminal) {
   EXPECT_EQ(verdict(SYS_ioctl, {0, TIOCSTI}), error(EPERM));
   EXPECT_EQ(verdict(SYS_ioctl, {0, FIONREAD}), SECCOMP_RET_ALLOW);
+}
+
+// A project says to whose account a file counts; where a server has no user namespace of its own, the kernel would let
+// it choose.
+TEST(SeccompFilter, refuses_to_change_what_a_file_counts_for) {
+  EXPECT_EQ(verdict(SYS_ioctl, {3, FS_IOC_FSSETXATTR}), error(ENOTTY));
+  EXPECT_EQ(verdict(SYS_ioctl, {3, FS_IOC_SETFLAGS}), error(ENOTTY));
+  EXPECT_EQ(verdict(469), error(ENOSYS)) << "file_setattr(2)";
+  EXPECT_EQ(verdict(SYS_ioctl, {3, FS_IOC_GETFLAGS}), SECCOMP_RET_ALLOW);
 }
 
 }  // namespace

@@ -76,6 +76,11 @@ for call in 0x401c5820, 0x40086602:  # FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS
     except OSError as error: print(error.errno)
 """
 
+INSTALLS = """
+const fs = require('fs'), file = fs.openSync('x', 'w');
+for (let n = 0; n < 64; n++) fs.writeSync(file, Buffer.alloc(1 << 20));
+"""
+
 
 def projects():
     """The numbers of mcpbox's projects on this disk that have a limit, with its bytes and the inodes that are used."""
@@ -114,7 +119,7 @@ class Runs(unittest.TestCase):
 
     def refused(self, code, *limits):
         """What it printed of its refusal, and how it ended. One that is ended before it can say so is no proof."""
-        for _ in range(10):
+        for _ in range(5):
             ended = self.runs(code, *limits)
             if ended.stdout.count("\n") == 2:
                 break
@@ -131,7 +136,7 @@ class Runs(unittest.TestCase):
         ended = self.runs(FAILS)
         self.assertNotEqual(ended.returncode, 0, ended.stderr)
         self.assertRegex(ended.stderr, "server 'python3' (was ended: it|ended: exit code 1, after its file system had "
-                         fr"refused it more: it) used [0-9]+ MiB of disk, its limit is {DISK} ")
+                         fr"refused it more: it) used (27|28|29) MiB of disk, its limit is {DISK} ")
 
     def test_the_same_of_files(self):
         error, made, said = self.refused(FILES, "--max-files", "300")
@@ -161,6 +166,26 @@ class Runs(unittest.TestCase):
             self.assertEqual([hard >> 20 for hard, _ in projects().values()], [DISK + ROOM])
             run.kill()
         until(lambda: self.runs("").returncode == 0 and not projects(), "no limit is left")
+
+    def test_an_installation_has_a_limit_of_its_own(self):
+        project = self.home.root / "p"
+        (project / "tools").mkdir(parents=True)
+        # What is beside the project reaches no registry.
+        (project / "package.json").write_text('{"name": "p", "dependencies": {"tools": "file:./tools"}}')
+        (project / "tools" / "package.json").write_text(
+            '{"name": "tools", "version": "1.0.0", "scripts": {"install": "node install.js"}}')
+        (project / "tools" / "install.js").write_text(INSTALLS)
+        (project / "server.js").write_text("console.log('runs')\n")
+        for disk in DISK, 200:
+            ended = self.home.run("run", "--engine", "native", "--direct", "--accept-degraded", "landlock", "--disk",
+                                  str(disk), "--stage", str(project), "--", "node", str(project / "server.js"))
+            if disk == DISK:
+                self.assertRegex(ended.stderr, fr"used ({DISK}|{DISK + 1}|{DISK + 2}) MiB of disk, its limit is {DISK}")
+            else:
+                self.assertEqual(ended.stdout, "runs\n", ended.stderr)
+        # The environment stays.
+        until(lambda: self.runs("").returncode == 0 and [hard >> 20 for hard, _ in projects().values()] == [202],
+              "only the environment's limit is left")
 
     def test_doctor_says_who_holds_the_limits(self):
         said = self.home.run("doctor", "--engine", "native").stdout

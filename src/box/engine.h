@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "box/disk_bound.h"
 #include "box/link/supervisor.h"
 #include "net/task.h"
@@ -168,6 +169,12 @@ inline constexpr const char* kSpacesLabel = "io.mcpbox.spaces";
 inline constexpr const char* kOwnerLabel = "io.mcpbox.owner";
 using Progress = std::function<void(std::string_view line)>;
 
+// For PID 1 of a sandbox that servers share: where each of them gets a control group of its own.
+struct GroupOfServers {
+  UniqueFd directory;       // a group that can be handed to PID 1; none: PID 1 has had one since it was built
+  unsigned processors = 0;  // that the whole sandbox may use, in thousandths; 0: not known
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -191,6 +198,8 @@ class Engine {
   // What is written into these folders of a running sandbox, held within bounds by their file system. Null where it
   // holds none, or not for this engine; an error says why it does not although it could.
   virtual Task<Result<std::shared_ptr<DiskBound>>> bound_disk(DiskShare) { co_return std::shared_ptr<DiskBound>(); }
+  // Of a running sandbox. The error says why servers have no groups there, for people: they are served all the same.
+  virtual Task<Result<GroupOfServers>> group_of_servers(SandboxState state) = 0;
 
   virtual Task<Result<void>> ensure_volume(std::string name, Labels labels) = 0;
   virtual Task<Result<std::vector<std::string>>> list_volumes(Labels labels) = 0;

@@ -128,7 +128,18 @@ Task<Result<void>> Sandbox::connect() {
   auto link = co_await engine_.dial(state_, options_.connect_timeout);
   if (!link) co_return fail(std::move(link).error());
   supervisor_ = std::move(*link);
+  if (!options_.alone) {
+    const auto given = co_await give_group();
+    no_groups_ = given ? "" : given.error().message();
+  }
   co_return co_await check_judged_mounts(*supervisor_, options_.profile.mounts);
+}
+
+Task<Result<void>> Sandbox::give_group() {
+  auto group = co_await engine_.group_of_servers(state_);
+  if (!group) co_return fail(std::move(group).error());
+  if (!group->directory) co_return Result<void>{};
+  co_return co_await supervisor_->take_group(std::move(group->directory), group->processors);
 }
 
 std::string Sandbox::spaces() const {

@@ -63,6 +63,11 @@ class Sandbox {
 
   // Engine::bound_disk() for these folders of it.
   Task<Result<std::shared_ptr<DiskBound>>> bound_disk(std::vector<std::string> folders, uid_t owner);
+
+  // Why servers that share it have no control groups of their own to share the processors out, in words; empty: they
+  // have. Nobody asks for one server alone.
+  const std::string& no_groups() const { return no_groups_; }
+
   // Why the sandbox is gone, in words, by asking the engine: "killed for memory", "removed from outside".
   Task<std::string> describe_loss();
   // Ends PID 1 and removes the sandbox and its control directory.
@@ -75,11 +80,13 @@ class Sandbox {
   Sandbox(Engine& engine, SandboxOptions options) : engine_(engine), options_(std::move(options)) {}
   Task<Result<void>> make(SandboxSpec spec);
   Task<Result<void>> connect();
+  Task<Result<void>> give_group();
 
   Engine& engine_;
   SandboxOptions options_;
   SandboxState state_;
   std::unique_ptr<Supervisor> supervisor_;
+  std::string no_groups_;
   bool adopted_ = false;
 };
 

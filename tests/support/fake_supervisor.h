@@ -61,6 +61,7 @@ class FakeSupervisor : public box::Supervisor {
   std::function<Task<Result<void>>(const std::string& name)> before;
   std::vector<std::string> requests;
   std::map<std::string, box::ProcessSpec> processes;  // that run
+  bool group_came = false;                            // take_group() had a descriptor
   bool frozen = false;  // keeps its end of the pipes of unpack and pack open, and leaves them alone
 
   const box::SupervisorInfo& info() const override { return info_; }
@@ -251,6 +252,10 @@ class FakeSupervisor : public box::Supervisor {
     for (const std::string& path : paths)
       found.push_back(shown.contains(path) ? shown.at(path) : FoundFile{{}, ENOENT});
     co_return found;
+  }
+  Task<Result<void>> take_group(UniqueFd directory, unsigned) override {
+    group_came = static_cast<bool>(directory);
+    return enter("take_group");
   }
   Task<Result<void>> shutdown() override {
     processes.clear();

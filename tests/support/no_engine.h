@@ -27,6 +27,7 @@ class NoEngine : public box::Engine {
   Task<Result<std::unique_ptr<box::Supervisor>>> dial(box::SandboxState, std::chrono::milliseconds) override {
     return down<std::unique_ptr<box::Supervisor>>();
   }
+  Task<Result<box::GroupOfServers>> group_of_servers(box::SandboxState) override { return down<box::GroupOfServers>(); }
   Task<Result<void>> ensure_volume(std::string, box::Labels) override { return down<void>(); }
   Task<Result<std::vector<std::string>>> list_volumes(box::Labels) override { return down<std::vector<std::string>>(); }
   Task<Result<void>> remove_volume(std::string) override { return down<void>(); }

@@ -107,6 +107,15 @@ void judge_spaces(const std::string& spaces, std::vector<Finding>& findings) {
   }
 }
 
+void judge_groups(const std::string& none, std::vector<Finding>& findings) {
+  findings.push_back({none.empty() ? kGood : kDegraded, "server groups",
+                      none.empty() ? "servers of one sandbox share the processors by control groups of their own, and "
+                                     "their cpus are limits"
+                                   : fmt::format("servers of one sandbox have none of their own ({}): who presses gets "
+                                                 "a lower priority where that can be, and their cpus have no effect",
+                                                 none)});
+}
+
 // The proxy through which sandboxes reach hosts: started, told of a process, and ended again.
 Task<void> examine_egress(boost::asio::any_io_executor executor, const Paths& paths, std::vector<Finding>& findings) {
   egress::EgressServiceOptions options;
@@ -217,6 +226,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   const double took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
   findings.push_back({kGood, "sandbox", fmt::format("made and answered in {}", human_milliseconds(took))});
   judge_spaces((*opened)->spaces(), findings);
+  if (!located->info.traits.one_server_per_sandbox) judge_groups((*opened)->no_groups(), findings);
   judge_kernel((*opened)->supervisor().info(), findings);
   auto closed = co_await (*opened)->close();
   if (!closed) findings.push_back({kBad, "sandbox", closed.error().message()});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/digest.h"
@@ -194,6 +195,18 @@ Task<Result<SandboxState>> docker_inspect(DockerClient& client, std::string id) 
   auto state = read_state(*parsed);
   if (state.id != id) co_return fail(Code::kDataLoss, "the engine described another container than " + id);
   co_return state;
+}
+
+Task<Result<DockerProcess>> docker_first_process(DockerClient& client, std::string id) {
+  if (!is_docker_id(id)) co_return fail(Code::kInvalidArgument, "'" + printable(id, 80) + "' is not a sandbox id");
+  auto description = co_await describe(client, id);
+  if (!description) co_return fail(std::move(description).error());
+  auto parsed = parse_docker_json(*description, "the container's description");
+  if (!parsed) co_return fail(std::move(parsed).error());
+  const std::int64_t pid = integer_at(*parsed, {"State", "Pid"});
+  if (string_at(*parsed, {"Id"}) != id || pid <= 0 || pid > std::numeric_limits<pid_t>::max())
+    co_return fail(Code::kDataLoss, "the engine does not say which process is the first of container " + id);
+  co_return DockerProcess{std::move(id), static_cast<pid_t>(pid)};
 }
 
 Task<Result<std::vector<SandboxState>>> docker_list(DockerClient& client, Labels labels) {

@@ -1,6 +1,8 @@
 // Life cycle of one engine's containers, for engine.cc.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,12 @@ namespace mcpbox::box {
 // what the engine may have made, and removes it.
 Task<Result<SandboxState>> docker_create(DockerClient& client, SandboxSpec spec, DockerSpaces spaces);
 Task<Result<SandboxState>> docker_inspect(DockerClient& client, std::string id);
+// PID 1 of a running one, by its number on the engine's machine, as the engine says.
+struct DockerProcess {
+  std::string container;
+  pid_t pid = 0;
+};
+Task<Result<DockerProcess>> docker_first_process(DockerClient& client, std::string id);
 Task<Result<std::vector<SandboxState>>> docker_list(DockerClient& client, Labels labels);
 Task<Result<void>> docker_remove(DockerClient& client, std::string id);
 

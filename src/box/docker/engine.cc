@@ -3,6 +3,7 @@
 #include "box/bind_equipment.h"
 #include "box/docker/containers.h"
 #include "box/docker/images.h"
+#include "box/docker/server_group.h"
 #include "box/docker/spaces.h"
 
 namespace mcpbox::box {
@@ -43,6 +44,13 @@ class DockerEngine final : public Engine {
   }
   Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState state, std::chrono::milliseconds timeout) override {
     return equipment_.dial(executor_, std::move(state), timeout);
+  }
+  Task<Result<GroupOfServers>> group_of_servers(SandboxState state) override {
+    if (client_.address().unix_socket.empty())
+      co_return fail(Code::kUnsupported, "the engine is not on this machine, as far as its address says");
+    auto pid = co_await docker_first_process(client_, std::move(state.id));
+    if (!pid) co_return fail(std::move(pid).error());
+    co_return open_server_group({}, pid->pid, pid->container);
   }
   Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
     return docker_ensure_volume(client_, std::move(name), std::move(labels));

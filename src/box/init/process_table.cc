@@ -123,6 +123,8 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
       watch_group(id, std::move(packet.told));
     } else if (packet.kind == StartReport::Kind::kNoGroup) {
       say_once_without_group(packet.error);
+      // Where nobody is, nobody can be put behind: that is done by priority then.
+      if (!process.group.empty() && !groups_.is_used(process.group)) leave_group(process);
     } else {
       found->second.error = std::move(packet.error);
     }

@@ -56,6 +56,7 @@ class Server {
 
   void dispatch(Origin origin, const wire::Frame& frame, std::vector<UniqueFd> fds);
   void spawn(Origin origin, const wire::Spawn& request, std::vector<UniqueFd> fds);
+  void take_group(Origin origin, const wire::TakeGroup& request, std::vector<UniqueFd> fds);
   void kill_uid(Origin origin, const wire::KillUid& request);
   void look_at(LookRequest request, std::function<void(std::optional<LookedClosely>)> done);
   // When the kernel is to take its processes if memory is short.

@@ -1,11 +1,13 @@
 #include "box/init/server_groups.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +27,7 @@ constexpr const char* kLeafWeight = "1000";
 constexpr const char* kServerShares = "256";
 constexpr const char* kServerWeight = "100";
 constexpr std::uint64_t kLeastQuota = 1000;  // of the kernel
+constexpr const char* kTrial = "trial";
 constexpr int kRemovals = 250;
 constexpr useconds_t kRemovalPause = 20'000;
 
@@ -98,9 +101,10 @@ bool killed_for_own_limit(const GroupMemory& then, const GroupMemory& now, std::
   return used >= limit - limit / 8;
 }
 
-std::string group_value(wire::GroupSetting::Value value, const wire::ServerLimits& limits) {
+std::string group_value(wire::GroupSetting::Value value, const wire::ServerLimits& limits, unsigned processors) {
   using Value = wire::GroupSetting::Value;
-  const std::uint64_t quota = std::max(kLeastQuota, limits.processors * (wire::kGroupPeriod / 1000));
+  const std::uint64_t most = processors == 0 ? limits.processors : std::min(limits.processors, processors);
+  const std::uint64_t quota = std::max(kLeastQuota, most * (wire::kGroupPeriod / 1000));
   switch (value) {
     case Value::kMemory:
       return limits.memory_bytes == 0 ? "" : std::to_string(group_memory(limits.memory_bytes));
@@ -132,6 +136,30 @@ Op<ServerGroups> ServerGroups::open(const std::vector<wire::BuildCgroup>& groups
     out.places_.push_back({group, std::move(directory)});
   }
   return out;
+}
+
+Op<void> ServerGroups::take(UniqueFd directory, unsigned processors) {
+  if (each_) return {};
+  const std::string step = "take a control group for servers";
+  struct statfs kind{};
+  if (::fstatfs(directory.get(), &kind) != 0) return failed(step);
+  if (kind.f_type != CGROUP_SUPER_MAGIC) return refuse(Code::kInvalidArgument, step, "it is none of version 1");
+  // The kernel lets root of the machine move its own processes; what else may forbid it shows here.
+  (void)::unlinkat(directory.get(), kTrial, AT_REMOVEDIR);
+  if (::mkdirat(directory.get(), kTrial, 0755) != 0) return failed(step + ": make one below it");
+  const UniqueFd trial = open_in(directory.get(), kTrial, O_RDONLY | O_DIRECTORY);
+  const auto shares = trial ? write_in(trial.get(), "cpu.shares", kServerShares) : Op<void>(failed(step));
+  const UniqueFd list = trial ? open_in(trial.get(), "cgroup.procs", O_WRONLY) : UniqueFd();
+  const int error = errno;
+  (void)::unlinkat(directory.get(), kTrial, AT_REMOVEDIR);
+  if (!shares) return shares;
+  if (!list) return failed(step + ": move into one below it", error);
+  wire::BuildCgroup group;
+  group.servers = {{wire::GroupSetting::Value::kQuota, "cpu.cfs_quota_us"}};
+  places_.push_back({std::move(group), std::move(directory)});
+  processors_ = processors;
+  each_ = true;
+  return {};
 }
 
 Op<void> ServerGroups::settle() const {
@@ -178,7 +206,7 @@ Op<void> ServerGroups::limit(const ServerGroup& group, const wire::ServerLimits&
     for (const wire::GroupSetting& setting : places_[i].group.servers) {
       if (setting.value == wire::GroupSetting::Value::kQuota)
         (void)write_in(group.directories[i].get(), "cpu.shares", kServerShares);
-      const std::string value = group_value(setting.value, limits);
+      const std::string value = group_value(setting.value, limits, processors_);
       if (value.empty()) continue;
       // Kernels differ in what they have besides the limits.
       const bool extra =
@@ -228,6 +256,12 @@ unsigned ServerGroups::told_events() const {
     if (!place.group.kills.empty() && !place.group.notify.empty()) return EPOLLIN;
   }
   return EPOLLPRI;
+}
+
+bool ServerGroups::is_used(const std::string& name) const {
+  return std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
+    return !place.group.servers.empty() && !read_in(place.directory.get(), name + "/cgroup.procs").empty();
+  });
 }
 
 GroupMemory ServerGroups::memory_of(const std::string& name) const {

@@ -1,8 +1,10 @@
 // A control group for each server, below the sandbox's own: whoever passes a limit there is ended alone.
 //
-// Only where the native engine makes groups as root (wire::BuildCgroup::servers). PID 1 keeps descriptors of the
-// sandbox's groups from before it lost sight of them; nothing of the control group file systems is in the sandbox's
-// tree, so no server can write to a group, and none can leave its own.
+// Where the native engine makes groups as root (wire::BuildCgroup::servers): PID 1 keeps descriptors of the sandbox's
+// groups from before it lost sight of them, and nothing of the control group file systems is in the sandbox's tree, so
+// no server can write to a group, and none can leave its own. In a container they are there, read-only, and a
+// controller that may do so on the host hands PID 1 a group of the `cpu` controller alone (take()): its servers' groups
+// share the processors out, and tell nothing of memory.
 #pragma once
 
 #include <optional>
@@ -43,6 +45,10 @@ class ServerGroups {
  public:
   // While the host's file systems are still to be seen. Without groups for servers: any() is false.
   static Op<ServerGroups> open(const std::vector<wire::BuildCgroup>& groups);
+  // By PID 1 of a container, which has none, before servers start: a group of version 1 that it may write to, and what
+  // the whole sandbox may use of processors, in thousandths (0: not known). One that has groups keeps those. Nothing is
+  // taken unless a group can be made there.
+  Op<void> take(UniqueFd directory, unsigned processors);
   // By PID 1, when it is in the sandbox's groups and its control group namespace: makes room for groups below them.
   Op<void> settle() const;
 
@@ -70,6 +76,8 @@ class ServerGroups {
   int processor_usage() const { return usage_.get(); }
   // Those that the whole sandbox may use, in thousandths; 0: no limit is known.
   unsigned processor_limit() const { return processors_; }
+  // Whether somebody is in a group for a server.
+  bool is_used(const std::string& name) const;
   // By PID 1; `name` has been entered, or is kWholeGroup.
   GroupMemory memory_of(const std::string& name) const;
   // The sandbox's own group in the hierarchy that counts memory; -1: there is none. The descriptor stays ours.
@@ -95,7 +103,8 @@ class ServerGroups {
 // The memory of the group of a server that may have `bytes`. PID 1 ends who passes those as soon as it sees that; this
 // is for who is faster, and has room for cached files and for what is ours.
 std::uint64_t group_memory(std::uint64_t bytes);
-// What a setting's file gets; empty: nothing is written.
-std::string group_value(wire::GroupSetting::Value value, const wire::ServerLimits& limits);
+// What a setting's file gets; empty: nothing is written. `processors`: those of the whole sandbox, in thousandths (0:
+// not known), of which none below it can have more.
+std::string group_value(wire::GroupSetting::Value value, const wire::ServerLimits& limits, unsigned processors = 0);
 
 }  // namespace mcpbox::box::init

@@ -109,6 +109,10 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
         return pack_stream(origin, std::move(*request), std::move(fds));
       }
       break;
+    case kTakeGroup:
+      if (auto request = wire::decode<wire::TakeGroup>(frame.payload))
+        return take_group(origin, *request, std::move(fds));
+      break;
     case kShutdown:
       if (wire::decode<wire::Shutdown>(frame.payload)) {
         reply(origin, wire::Done{});
@@ -131,6 +135,14 @@ void Server::spawn(Origin origin, const wire::Spawn& request, std::vector<Unique
     reply(origin, wire::SpawnReply{(*started)->pid}, ours);
     (*started)->ways_in.clear();
   });
+}
+
+void Server::take_group(Origin origin, const wire::TakeGroup& request, std::vector<UniqueFd> fds) {
+  if (fds.size() != 1) return drop(origin.connection, "a group comes with one descriptor");
+  auto taken = options_.groups.take(std::move(fds.front()), request.processors);
+  if (!taken) return reply_error(origin, taken.error());
+  table_.get_ready();
+  reply(origin, wire::Done{});
 }
 
 void Server::kill_uid(Origin origin, const wire::KillUid& request) {

@@ -148,6 +148,15 @@ class WireSupervisor final : public Supervisor {
       found.push_back({{static_cast<dev_t>(each.device), static_cast<ino_t>(each.inode)}, each.error});
     co_return found;
   }
+  Task<Result<void>> take_group(UniqueFd directory, unsigned processors) override {
+    std::vector<UniqueFd> fds;
+    fds.push_back(std::move(directory));
+    auto answer = co_await exchange_->call(wire::TakeGroup{processors}, request_time_, std::move(fds));
+    if (!answer) co_return fail(std::move(answer).error().error);
+    auto reply = wire::decode<wire::Done>(answer->payload);
+    if (!reply) co_return fail(reply.error());
+    co_return Result<void>{};
+  }
   Task<Result<void>> shutdown() override { return done(wire::Shutdown{}); }
 
  private:

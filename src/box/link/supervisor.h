@@ -153,6 +153,11 @@ class Supervisor {
   };
   virtual Task<Result<DirectoryLook>> look(std::string path, std::vector<std::string> files, std::size_t limit) = 0;
 
+  // Before the first start: each server gets a control group of its own below this one (Engine::group_of_servers()),
+  // which shares the processors out. PID 1 keeps what it has from an earlier controller. An error: it could not use it,
+  // and servers start without.
+  virtual Task<Result<void>> take_group(UniqueFd directory, unsigned processors) = 0;
+
   // What stands at each of these absolute places of the sandbox; no link is followed. `error` is an errno, and 0 where
   // `id` says something.
   struct FoundFile {

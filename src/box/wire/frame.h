@@ -44,6 +44,7 @@ enum class MessageType : std::uint8_t {
   kShutdown = 18,
   kPack = 24,
   kIdentify = 25,
+  kTakeGroup = 26,
   // From mcpbox-init.
   kReply = 64,       // success; the payload's form follows from the request
   kErrorReply = 65,  // ErrorReply

@@ -19,8 +19,8 @@ namespace mcpbox::box::wire {
 // With this PID 1 ends where servers cannot have the namespaces that it was told to give them.
 inline constexpr int kExitNoSpaces = 75;
 
-constexpr std::uint32_t kProtocolVersion = 11;
-constexpr std::uint32_t kOldestProtocolVersion = 11;
+constexpr std::uint32_t kProtocolVersion = 12;
+constexpr std::uint32_t kOldestProtocolVersion = 12;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -379,6 +379,16 @@ struct ListDirectoryReply {
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(s.names), v(s.contents);
+  }
+};
+// Comes with one descriptor: a directory of a control group of version 1, of the `cpu` controller.
+struct TakeGroup {
+  static constexpr auto kType = MessageType::kTakeGroup;
+  std::uint32_t processors = 0;  // that the whole sandbox may use, in thousandths; 0: not known
+  bool operator==(const TakeGroup&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(s.processors);
   }
 };
 struct Shutdown {

@@ -1,6 +1,8 @@
 // The Docker engine on a real engine, found as the program finds it. Without one these tests fail.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -9,8 +11,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "base/digest.h"
+#include "base/unique_fd.h"
 #include "box/docker/engine.h"
 #include "box/engines/locator.h"
 #include "net/http_client.h"
@@ -242,6 +246,74 @@ TEST_F(RealEngineTest, remove_kills_and_takes_the_scratch_volume_with_it) {
   EXPECT_TRUE(run(engine->list_volumes(ours))->empty());
   EXPECT_EQ(run(engine->inspect(made->id)).error().code(), Code::kNotFound);
   EXPECT_TRUE(run(engine->remove(made->id)));  // again
+}
+
+// What PID 1 gets of the machine's control groups (server_group.h): one of its container's, and no way out of it.
+struct GroupOfServersTest : RealEngineTest {
+  static inline const fs::path hierarchy = "/sys/fs/cgroup/cpu";
+  SandboxState made;
+  fs::path own;  // the container's group
+  void SetUp() override {
+    RealEngineTest::SetUp();
+    if (HasFatalFailure()) return;
+    if (!fs::exists(hierarchy / "cpu.cfs_quota_us") || info.rootless || info.user_namespace)
+      GTEST_SKIP() << "not with this machine's control groups or this engine";
+    auto wanted = spec("group", {"wait"});
+    wanted.profile.limits.cpus = 1.5;
+    auto created = run(engine->create(wanted));
+    ASSERT_THAT(created, succeeds());
+    made = *created;
+    for (const auto& entry : fs::recursive_directory_iterator(hierarchy)) {
+      if (entry.is_directory() && entry.path().filename().string().find(made.id) != std::string::npos)
+        own = entry.path();
+    }
+    ASSERT_FALSE(own.empty());
+  }
+  static bool write(int directory, const char* name, const std::string& text) {
+    const UniqueFd file(::openat(directory, name, O_WRONLY | O_CLOEXEC));
+    return file && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  }
+  static std::pair<dev_t, ino_t> identity(int directory, const char* name) {
+    struct stat seen{};
+    EXPECT_EQ(::fstatat(directory, name, &seen, 0), 0) << name;
+    return {seen.st_dev, seen.st_ino};
+  }
+};
+
+TEST_F(GroupOfServersTest, is_the_containers_and_leads_nowhere_else) {
+  auto group = run(engine->group_of_servers(made));
+  ASSERT_THAT(group, succeeds());
+  const int directory = group->directory.get();
+  const unsigned present = static_cast<unsigned>(std::thread::hardware_concurrency()) * 1000;
+  EXPECT_EQ(group->processors, std::min(1500u, present));
+  const auto itself = identity(AT_FDCWD, (own / "servers").c_str());
+  EXPECT_EQ(identity(directory, "."), itself);
+  for (const char* out : {"..", "../..", "../../..", "../../../../..", "./.././.."})
+    EXPECT_EQ(identity(directory, out), itself) << out;
+  for (const char* file : {"../servers", "../../tasks.none", "../mcpbox", "release_agent", "../release_agent"})
+    EXPECT_NE(::faccessat(directory, file, F_OK, 0), 0) << file;
+  ASSERT_TRUE(write(directory, "../cpu.shares", "1025"));
+  std::string shares;
+  std::getline(std::ifstream(own / "servers" / "cpu.shares"), shares);
+  EXPECT_EQ(shares, "1025") << "what lies above it is itself";
+  std::getline(std::ifstream(own / "cpu.shares"), shares);
+  EXPECT_NE(shares, "1025");
+}
+
+TEST_F(GroupOfServersTest, goes_with_the_container_and_all_that_is_in_it) {
+  for (int time = 0; time < 2; ++time) EXPECT_THAT(run(engine->group_of_servers(made)), succeeds()) << "as before";
+  auto group = run(engine->group_of_servers(made));
+  ASSERT_THAT(group, succeeds());
+  ASSERT_EQ(::mkdirat(group->directory.get(), "s1", 0700), 0);
+  ASSERT_EQ(::mkdirat(group->directory.get(), "s2", 0700), 0);
+  const auto pid = inspect_raw(made.id)["State"]["Pid"].get<int>();
+  ASSERT_TRUE(write(group->directory.get(), "s1/cgroup.procs", std::to_string(pid)));
+  // Nobody takes what is not the container's own group for it.
+  EXPECT_THAT(run(engine->group_of_servers(made)), fails(Code::kUnsupported));
+  ASSERT_THAT(run(engine->remove(made.id)), succeeds());
+  EXPECT_FALSE(fs::exists(own));
+  EXPECT_NE(::mkdirat(group->directory.get(), "s3", 0700), 0) << "the descriptor keeps nothing";
+  EXPECT_FALSE(run(engine->group_of_servers(made)));
 }
 
 TEST_F(RealEngineTest, a_sandbox_that_asked_for_it_goes_when_pid_1_ends) {

@@ -3,13 +3,19 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
+#include <set>
+#include <sstream>
 #include <string>
 
 #include "box/link/supervisor.h"
@@ -21,6 +27,25 @@ namespace mcpbox::test {
 
 constexpr uid_t kAlice = 1'900'000'001;
 constexpr uid_t kBob = 1'900'000'002;
+
+// The priorities of all processes that have the uid, as the host sees them.
+inline std::set<int> priorities_of(uid_t uid) {
+  std::set<int> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    struct stat info{};
+    if (::stat(entry.path().c_str(), &info) != 0 || info.st_uid != uid) continue;
+    std::string text;
+    std::getline(std::ifstream(entry.path() / "stat"), text);
+    const std::size_t name = text.rfind(')');
+    if (name == std::string::npos) continue;
+    std::istringstream fields(text.substr(name + 1));
+    std::string field;
+    for (int number = 3; number <= 19 && fields >> field; ++number) {
+    }
+    found.insert(::atoi(field.c_str()));
+  }
+  return found;
+}
 
 class Init : public ::testing::Test {
  protected:

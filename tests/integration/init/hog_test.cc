@@ -1,12 +1,7 @@
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
-#include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "integration/init/fixture.h"
 
@@ -78,25 +73,6 @@ TEST_F(InitHog, that_kept_the_processors_busy_is_named_and_is_ended_when_it_goes
   ASSERT_THAT(run(supervisor->close_stdin("spinner", true)), succeeds());
   EXPECT_EQ(exit_of("spinner").signal, SIGKILL);
   EXPECT_EQ(read_line(spinner.pipes.out.get()), "heard");
-}
-
-// Of all processes that have the uid, as the host sees them.
-std::set<int> priorities_of(uid_t uid) {
-  std::set<int> found;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    struct stat info{};
-    if (::stat(entry.path().c_str(), &info) != 0 || info.st_uid != uid) continue;
-    std::string text;
-    std::getline(std::ifstream(entry.path() / "stat"), text);
-    const std::size_t name = text.rfind(')');
-    if (name == std::string::npos) continue;
-    std::istringstream fields(text.substr(name + 1));
-    std::string field;
-    for (int number = 3; number <= 19 && fields >> field; ++number) {
-    }
-    found.insert(::atoi(field.c_str()));
-  }
-  return found;
 }
 
 int priority_of(pid_t pid) {

@@ -118,6 +118,8 @@ TEST_F(NativeCgroups, what_a_server_gets_follows_from_its_limits) {
   EXPECT_EQ(init::group_value(Value::kProcesses, server), "22");
   EXPECT_EQ(init::group_value(Value::kQuota, server), "25000");
   EXPECT_EQ(init::group_value(Value::kQuotaOfAll, server), "25000 100000");
+  EXPECT_EQ(init::group_value(Value::kQuota, server, 200), "20000") << "the kernel lets none have more than the whole";
+  EXPECT_EQ(init::group_value(Value::kQuotaOfAll, server, 2000), "25000 100000");
   EXPECT_EQ(init::group_value(Value::kZero, server), "0");
   EXPECT_EQ(init::group_value(Value::kOne, server), "1");
   server.processors = 1;

@@ -147,13 +147,34 @@ struct JudgedMountTest : SandboxTest {
     test::FakeTree tree;
     std::map<std::string, Supervisor::FoundFile> shown;
     int dials = 0;
+    Result<GroupOfServers> group = fail(Code::kUnsupported, "there are none here");
+    bool takes_group = true;
+    std::vector<std::string> requests;  // what PID 1 was asked for
     Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState, std::chrono::milliseconds) override {
       ++dials;
       auto supervisor = std::make_unique<test::FakeSupervisor>(tree);
       supervisor->shown = shown;
+      supervisor->before = [this](const std::string& name) -> Task<Result<void>> {
+        requests.push_back(name);
+        if (name == "take_group" && !takes_group) co_return fail(Code::kPermissionDenied, "it may not");
+        co_return Result<void>{};
+      };
       co_return supervisor;
     }
+    Task<Result<GroupOfServers>> group_of_servers(SandboxState) override { co_return std::move(group); }
   } speaking;
+
+  // Why servers have no control groups there.
+  Task<Result<std::string>> open_with_group(bool alone) {
+    SandboxOptions options;
+    options.instance = std::string(32, 'a');
+    options.name = "shared";
+    options.ephemeral = true;
+    options.alone = alone;
+    auto opened = co_await Sandbox::open(speaking, std::move(options));
+    if (!opened) co_return fail(std::move(opened).error());
+    co_return (*opened)->no_groups();
+  }
 
   Task<Result<bool>> open_over_sub(bool ephemeral = true) {
     SandboxOptions options;
@@ -189,6 +210,27 @@ TEST_F(JudgedMountTest, one_that_cannot_say_what_it_shows_is_ended) {
     EXPECT_THAT(test::run_task(loop, open_over_sub()), fails(Code::kFailedPrecondition, "/home/u/w/sub"));
     EXPECT_TRUE(speaking.sandboxes.empty());
   }
+}
+
+TEST_F(JudgedMountTest, pid_1_is_given_a_control_group_where_the_engine_has_one) {
+  speaking.group = GroupOfServers{UniqueFd(::open("/", O_PATH | O_CLOEXEC)), 2000};
+  EXPECT_EQ(test::run_task(loop, open_with_group(false)).value_or("not opened"), "");
+  EXPECT_EQ(speaking.requests, std::vector<std::string>{"take_group"});
+}
+
+TEST_F(JudgedMountTest, no_control_group_is_given_where_there_is_none_to_give_or_one_server_is_alone) {
+  EXPECT_EQ(test::run_task(loop, open_with_group(false)).value_or("not opened"), "there are none here");
+  speaking.group = GroupOfServers();
+  EXPECT_EQ(test::run_task(loop, open_with_group(false)).value_or("not opened"), "") << "it has its own";
+  speaking.group = GroupOfServers{UniqueFd(::open("/", O_PATH | O_CLOEXEC)), 2000};
+  EXPECT_EQ(test::run_task(loop, open_with_group(true)).value_or("not opened"), "");
+  EXPECT_TRUE(speaking.requests.empty());
+}
+
+TEST_F(JudgedMountTest, a_sandbox_whose_pid_1_cannot_use_the_control_group_is_opened_without) {
+  speaking.group = GroupOfServers{UniqueFd(::open("/", O_PATH | O_CLOEXEC)), 2000};
+  speaking.takes_group = false;
+  EXPECT_EQ(test::run_task(loop, open_with_group(false)).value_or("not opened"), "it may not");
 }
 
 // A daemon that ended between making and asking leaves one that nobody has looked at.

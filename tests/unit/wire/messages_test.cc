@@ -65,6 +65,7 @@ TEST(Messages, come_back_as_they_were) {
   check_round_trip(ListReply{{{"a", 2, 3, true, std::nullopt}, {"b", 4, 5, false, some_exit()}}});
   check_round_trip(Prepare{{{"/workspace/x", 1, 2, {"home", "tmp"}}}, {{"/a", {"content"}}}});
   check_round_trip(ShareDirectory{"/p", 3});
+  check_round_trip(TakeGroup{1500});
   check_round_trip(Identify{{"/home/u/w/sub"}});
   check_round_trip(IdentifyReply{{{1ull << 40, 1ull << 63, ELOOP}}});
   check_round_trip(Pack{"/p", 1, 2, {".git"}, 3, 4, 5, 6});

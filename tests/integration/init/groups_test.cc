@@ -1,0 +1,148 @@
+// Control groups that a controller hands to PID 1, as it does with a container's. Only with those of version 1.
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+
+#include "integration/init/fixture.h"
+
+namespace mcpbox::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCpuGroups = "/sys/fs/cgroup/cpu";
+
+class InitGroup : public Init {
+ protected:
+  void SetUp() override {
+    if (!fs::exists(fs::path(kCpuGroups) / "cpu.cfs_quota_us") || (!fs::create_directory(group) && !fs::exists(group)))
+      GTEST_SKIP() << "there are no control groups of version 1 for processors";
+    Init::SetUp();
+  }
+  void TearDown() override {
+    Init::TearDown();
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (fs::exists(group) && std::chrono::steady_clock::now() < until) {
+      std::error_code error;
+      for (fs::directory_iterator at(group, error), end; !error && at != end; at.increment(error))
+        ::rmdir(at->path().c_str());
+      ::rmdir(group.c_str());
+    }
+  }
+  UniqueFd open_group() const { return UniqueFd(::open(group.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); }
+  std::string text(const fs::path& path) const {
+    std::ifstream file(group / path);
+    std::string all{std::istreambuf_iterator<char>(file), {}};
+    if (all.ends_with('\n')) all.pop_back();
+    return all;
+  }
+  // Those below it that have somebody of this user.
+  std::vector<std::string> groups_of(uid_t uid) const {
+    std::vector<std::string> found;
+    std::error_code error;
+    for (fs::directory_iterator at(group, error), end; !error && at != end; at.increment(error)) {
+      std::ifstream list(at->path() / "cgroup.procs");
+      for (std::string pid; std::getline(list, pid);) {
+        struct stat info{};
+        if (::stat(("/proc/" + pid).c_str(), &info) != 0 || info.st_uid != uid) continue;
+        found.push_back(at->path().filename());
+        break;
+      }
+    }
+    return found;
+  }
+  bool become(const std::function<bool()>& wanted) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(100);
+    while (!wanted() && std::chrono::steady_clock::now() < deadline) {
+      loop.restart();
+      loop.run_for(std::chrono::milliseconds(50));
+    }
+    return wanted();
+  }
+
+  const fs::path group = fs::path(kCpuGroups) / ("mcpbox-test-" + std::to_string(::getpid()));
+  const std::vector<std::string> spins = {"sh", "-c",
+                                          "for i in 1 2 3 4 5 6 7; do while :; do :; done & done; echo up; wait"};
+};
+
+TEST_F(InitGroup, has_one_below_it_for_each_server_as_long_as_that_is_there) {
+  ASSERT_THAT(run(supervisor->take_group(open_group(), 500)), succeeds());
+  auto what = spec("one", {"sh", "-c", "echo /proc/self/fd/*; cat"});
+  what.server.cpus = 2;
+  auto one = must_spawn(what);
+  auto two = must_spawn(spec("two", {"sh", "-c", "echo /proc/self/fd/*; cat"}, kBob));
+  // What the shell opens to look is the fourth.
+  EXPECT_EQ(read_line(one.pipes.out.get()), "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3")
+      << "no server has the group";
+  const auto of_one = groups_of(kAlice), of_two = groups_of(kBob);
+  ASSERT_EQ(of_one.size(), 1u);
+  ASSERT_EQ(of_two.size(), 1u);
+  EXPECT_NE(of_one, of_two);
+  EXPECT_EQ(text(fs::path(of_one[0]) / "cpu.cfs_quota_us"), "50000") << "no more than the sandbox may use";
+  EXPECT_EQ(text(fs::path(of_two[0]) / "cpu.cfs_quota_us"), "-1");
+  EXPECT_EQ(text("cgroup.procs"), "") << "PID 1 stays where it was";
+  EXPECT_EQ(fs::status(group / of_one[0]).permissions() & (fs::perms::group_all | fs::perms::others_all),
+            fs::perms::none);
+  ASSERT_THAT(run(supervisor->kill_uid(kAlice, SIGKILL)), succeeds());
+  exit_of("one");
+  ASSERT_THAT(run(supervisor->forget("one")), succeeds());
+  EXPECT_TRUE(become([&] { return !fs::exists(group / of_one[0]); }));
+  EXPECT_TRUE(fs::exists(group / of_two[0]));
+}
+
+TEST_F(InitGroup, is_the_one_that_it_was_given_first) {
+  ASSERT_THAT(run(supervisor->take_group(open_group(), 0)), succeeds());
+  auto one = must_spawn(spec("one", {"cat"}));
+  auto again = connect();
+  ASSERT_TRUE(again);
+  EXPECT_THAT(run(again->take_group(UniqueFd(::open("/tmp", O_PATH | O_CLOEXEC)), 0)), succeeds())
+      << "it is not looked at";
+  auto two = run(again->spawn(spec("two", {"cat"}, kBob)));
+  ASSERT_THAT(two, succeeds());
+  EXPECT_EQ(groups_of(kAlice).size(), 1u);
+  EXPECT_EQ(groups_of(kBob).size(), 1u);
+}
+
+TEST_F(InitGroup, puts_who_presses_behind_the_others_and_leaves_priorities_alone) {
+  ASSERT_THAT(run(supervisor->take_group(open_group(), 0)), succeeds());
+  auto spinner = must_spawn(spec("spinner", spins));
+  auto neighbour = must_spawn(spec("neighbour", {"sh", "-c", "echo up; cat"}, kBob));
+  for (auto* each : {&spinner, &neighbour}) EXPECT_EQ(read_line(each->pipes.out.get()), "up");
+  const auto hog = groups_of(kAlice), other = groups_of(kBob);
+  ASSERT_EQ(hog.size(), 1u);
+  ASSERT_EQ(other.size(), 1u);
+  // Before Linux 5.15 it is the weight alone.
+  EXPECT_TRUE(become(
+      [&] { return text(fs::path(hog[0]) / "cpu.idle") == "1" || text(fs::path(hog[0]) / "cpu.shares") == "2"; }));
+  EXPECT_NE(text(fs::path(other[0]) / "cpu.idle"), "1");
+  EXPECT_EQ(text(fs::path(other[0]) / "cpu.shares"), "256");
+  EXPECT_EQ(priorities_of(kAlice), std::set<int>{0});
+}
+
+TEST_F(InitGroup, is_not_taken_when_no_group_can_be_made_there_and_servers_start_without) {
+  EXPECT_THAT(run(supervisor->take_group(UniqueFd(::open("/tmp", O_PATH | O_CLOEXEC)), 0)),
+              fails(Code::kInvalidArgument, "none of version 1"));
+  UniqueFd closed(static_cast<int>(
+      ::syscall(SYS_open_tree, AT_FDCWD, group.c_str(), OPEN_TREE_CLONE | static_cast<unsigned>(OPEN_TREE_CLOEXEC))));
+  mount_attr read_only{};
+  read_only.attr_set = MOUNT_ATTR_RDONLY;
+  ASSERT_TRUE(closed);
+  ASSERT_EQ(::syscall(SYS_mount_setattr, closed.get(), "", AT_EMPTY_PATH, &read_only, sizeof read_only), 0);
+  EXPECT_THAT(run(supervisor->take_group(std::move(closed), 0)), fails(Code::kPermissionDenied));
+  EXPECT_EQ(output_of(spec("one", {"echo", "here"})).out, "here\n");
+  EXPECT_EQ(output_of(spec("none", {"grep", "-c", "mcpbox-test", "/proc/self/cgroup"})).out, "0\n");
+  // As ever, by priority.
+  auto spinner = must_spawn(spec("spinner", spins));
+  auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
+  EXPECT_TRUE(become([] { return priorities_of(kAlice) == std::set<int>{19}; }));
+}
+
+}  // namespace
+}  // namespace mcpbox::test

@@ -159,6 +159,11 @@ std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const Cgroup
   return groups;
 }
 
+Result<GroupOfServers> groups_since_built(const CgroupHost& host) {
+  if (!host.processors) return fail(Code::kUnsupported, host.problem);
+  return GroupOfServers();
+}
+
 bool remove_cgroup(const std::string& path) {
   std::error_code error;
   for (std::filesystem::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {

@@ -26,6 +26,8 @@ CgroupHost prepare_cgroups(const std::string& root);
 // The groups of one sandbox, below those folders, and what PID 1 needs to make one for each server in them.
 std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const CgroupHost& host, const std::string& id,
                                            const SandboxLimits& limits);
+// PID 1 of a native sandbox has them since it was built, if there can be any.
+Result<GroupOfServers> groups_since_built(const CgroupHost& host);
 // A sandbox's group and those of its servers; false when something is still in one of them.
 bool remove_cgroup(const std::string& path);
 

@@ -155,19 +155,13 @@ class NativeEngine final : public Engine {
     co_return removed;
   }
 
-<<<<<<< HEAD
   Task<Result<std::shared_ptr<DiskBound>>> bound_disk(DiskShare share) override {
     auto found = find(share.sandbox);
     if (!found) co_return fail(std::move(found).error());
     co_return co_await bounds_.bound(std::move(share), std::move(found->record.places));
   }
 
-=======
-  Task<Result<GroupOfServers>> group_of_servers(SandboxState) override {
-    if (cgroup_host().processors) co_return GroupOfServers();
-    co_return fail(Code::kUnsupported, cgroup_host().problem);
-  }
->>>>>>> 53ce2be (Give servers of a container control groups of their own, from outside)
+  Task<Result<GroupOfServers>> group_of_servers(SandboxState) override { co_return groups_since_built(cgroup_host()); }
   Task<Result<void>> ensure_volume(std::string name, Labels labels) override {
     if (!is_volume_name(name))
       co_return fail(Code::kInvalidArgument, fmt::format("'{}' is not the name of a volume", printable(name, 200)));

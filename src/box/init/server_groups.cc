@@ -148,7 +148,7 @@ Op<void> ServerGroups::take(UniqueFd directory, unsigned processors) {
   (void)::unlinkat(directory.get(), kTrial, AT_REMOVEDIR);
   if (::mkdirat(directory.get(), kTrial, 0755) != 0) return failed(step + ": make one below it");
   const UniqueFd trial = open_in(directory.get(), kTrial, O_RDONLY | O_DIRECTORY);
-  const auto shares = trial ? write_in(trial.get(), "cpu.shares", kServerShares) : Op<void>(failed(step));
+  auto shares = trial ? write_in(trial.get(), "cpu.shares", kServerShares) : Op<void>(failed(step));
   const UniqueFd list = trial ? open_in(trial.get(), "cgroup.procs", O_WRONLY) : UniqueFd();
   const int error = errno;
   (void)::unlinkat(directory.get(), kTrial, AT_REMOVEDIR);

@@ -16,6 +16,7 @@
 #include "base/digest.h"
 #include "base/unique_fd.h"
 #include "box/docker/engine.h"
+#include "box/docker/server_group.h"
 #include "box/engines/locator.h"
 #include "net/http_client.h"
 #include "net/wait.h"
@@ -298,6 +299,27 @@ TEST_F(GroupOfServersTest, is_the_containers_and_leads_nowhere_else) {
   EXPECT_EQ(shares, "1025") << "what lies above it is itself";
   std::getline(std::ifstream(own / "cpu.shares"), shares);
   EXPECT_NE(shares, "1025");
+}
+
+// An engine, or a number that somebody else has by now, says of any process that it is a container's first.
+TEST_F(GroupOfServersTest, is_given_for_a_process_of_ours_that_is_in_it_and_for_no_other) {
+  const auto pid = inspect_raw(made.id)["State"]["Pid"].get<int>();
+  EXPECT_THAT(open_server_group({}, pid, made.id), succeeds());
+  EXPECT_THAT(open_server_group({}, ::getpid(), made.id), fails(Code::kUnsupported));
+  // What the kernel could say of them.
+  for (const std::string number : {std::to_string(pid), std::string("4242")}) {
+    fs::create_directories(folder / number / "ns");
+    std::ofstream(folder / number / "cgroup") << "1:cpu:/" << fs::relative(own, hierarchy).string() << "\n";
+    std::ofstream(folder / number / "ns" / "user") << number;
+  }
+  fs::create_directories(folder / "self" / "ns");
+  const KernelPlaces places{folder.string(), hierarchy.parent_path().string()};
+  fs::create_hard_link(folder / "4242" / "ns" / "user", folder / "self" / "ns" / "user");
+  EXPECT_THAT(open_server_group(places, 4242, made.id), fails(Code::kUnsupported, "is not in the control group"));
+  EXPECT_THAT(open_server_group(places, pid, made.id), fails(Code::kUnsupported, "maps the container's users"));
+  fs::remove(folder / "self" / "ns" / "user");
+  fs::create_hard_link(folder / std::to_string(pid) / "ns" / "user", folder / "self" / "ns" / "user");
+  EXPECT_THAT(open_server_group(places, pid, made.id), succeeds());
 }
 
 TEST_F(GroupOfServersTest, goes_with_the_container_and_all_that_is_in_it) {

@@ -37,6 +37,16 @@ class InitGroup : public Init {
     }
   }
   UniqueFd open_group() const { return UniqueFd(::open(group.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); }
+  // A mount of its own, attached nowhere.
+  UniqueFd open_mount() const {
+    const unsigned flags = OPEN_TREE_CLONE | static_cast<unsigned>(OPEN_TREE_CLOEXEC);
+    return UniqueFd(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, group.c_str(), flags)));
+  }
+  static bool make_read_only(int mount) {
+    mount_attr read_only{};
+    read_only.attr_set = MOUNT_ATTR_RDONLY;
+    return ::syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH, &read_only, sizeof read_only) == 0;
+  }
   std::string text(const fs::path& path) const {
     std::ifstream file(group / path);
     std::string all{std::istreambuf_iterator<char>(file), {}};
@@ -129,18 +139,27 @@ TEST_F(InitGroup, puts_who_presses_behind_the_others_and_leaves_priorities_alone
 TEST_F(InitGroup, is_not_taken_when_no_group_can_be_made_there_and_servers_start_without) {
   EXPECT_THAT(run(supervisor->take_group(UniqueFd(::open("/tmp", O_PATH | O_CLOEXEC)), 0)),
               fails(Code::kInvalidArgument, "none of version 1"));
-  UniqueFd closed(static_cast<int>(
-      ::syscall(SYS_open_tree, AT_FDCWD, group.c_str(), OPEN_TREE_CLONE | static_cast<unsigned>(OPEN_TREE_CLOEXEC))));
-  mount_attr read_only{};
-  read_only.attr_set = MOUNT_ATTR_RDONLY;
+  UniqueFd closed = open_mount();
   ASSERT_TRUE(closed);
-  ASSERT_EQ(::syscall(SYS_mount_setattr, closed.get(), "", AT_EMPTY_PATH, &read_only, sizeof read_only), 0);
+  ASSERT_TRUE(make_read_only(closed.get()));
   EXPECT_THAT(run(supervisor->take_group(std::move(closed), 0)), fails(Code::kPermissionDenied));
   EXPECT_EQ(output_of(spec("one", {"echo", "here"})).out, "here\n");
   EXPECT_EQ(output_of(spec("none", {"grep", "-c", "mcpbox-test", "/proc/self/cgroup"})).out, "0\n");
   // As ever, by priority.
   auto spinner = must_spawn(spec("spinner", spins));
   auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
+  EXPECT_TRUE(become([] { return priorities_of(kAlice) == std::set<int>{19}; }));
+}
+
+// It starts all the same; by its group, where nobody is, nobody would be put behind.
+TEST_F(InitGroup, puts_who_could_have_none_behind_by_priority) {
+  // Their places are taken.
+  for (int n = 1; n < 9; ++n) ASSERT_TRUE(fs::create_directory(group / ("s" + std::to_string(n))));
+  ASSERT_THAT(run(supervisor->take_group(open_group(), 0)), succeeds());
+  auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
+  auto spinner = must_spawn(spec("spinner", spins));
+  EXPECT_EQ(read_line(spinner.pipes.out.get()), "up");
+  EXPECT_TRUE(groups_of(kAlice).empty());
   EXPECT_TRUE(become([] { return priorities_of(kAlice) == std::set<int>{19}; }));
 }
 

@@ -131,6 +131,10 @@ Task<Result<void>> Sandbox::connect() {
   if (!options_.alone) {
     const auto given = co_await give_group();
     no_groups_ = given ? "" : given.error().message();
+    const bool odd =
+        !given && given.error().code() != Code::kUnsupported && given.error().code() != Code::kPermissionDenied;
+    if (odd)
+      log::warning("box", "sandbox {}: its servers have no control groups of their own: {}", state_.name, no_groups_);
   }
   co_return co_await check_judged_mounts(*supervisor_, options_.profile.mounts);
 }

@@ -33,6 +33,7 @@ constexpr int kHaste = 10;
 constexpr milliseconds kBusyPause{25};
 constexpr int kBusyShare = 20;
 constexpr int kTellBack = 3;  // rounds
+constexpr milliseconds kDying{300};
 
 // Of getdents64(2).
 struct DirectoryRecord {
@@ -78,8 +79,8 @@ Accountant::Accountant(EventLoop& loop, Links links)
 void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits& limits, std::vector<UniqueFd> memory,
                        pid_t ours, int nice) {
   known_.erase(pid);  // it was somebody else's when it was seen last
-  const auto [found, fresh] = watched_.try_emplace(
-      uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, 0, 0, false, false, false, false, 0, {}});
+  const auto [found, fresh] =
+      watched_.try_emplace(uid, Watched{MemoryGauge(limits), gid, {}, {}, {}, 1, 0, {}, 0, 0, 0, {}, {}});
   found->second.serial = ++serial_;
   found->second.limits = limits;
   // Of a start that is over nobody can remove anything any more; it goes when that is forgotten.
@@ -96,11 +97,8 @@ void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits
   }
   for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
   processors_.add(uid, EventLoop::Clock::now());
-  found->second.placed = found->second.dying = found->second.before = false;
-  if (processors_.yields(uid)) {
-    known_[pid].uid = uid;  // which it begins with
-    put(uid, true);
-  }
+  found->second.place = {};
+  if (processors_.yields(uid)) put(uid, true, pid);
   if (timer_ == 0 && !in_round_ && proc_)
     timer_ = loop_.at(EventLoop::Clock::now() + milliseconds(20), [this] { look(); });
 }
@@ -116,7 +114,8 @@ void Accountant::unwatch(uid_t uid) {
 void Accountant::stand_aside(uid_t uid) {
   const auto found = watched_.find(uid);
   if (found == watched_.end()) return;
-  found->second.dying = true;
+  // Not for long: who gets nothing at all never ends.
+  found->second.place.dies_until = EventLoop::Clock::now() + kDying;
   put(uid, true);
 }
 
@@ -283,10 +282,11 @@ void Accountant::look_at_sandbox(EventLoop::Clock::time_point now) {
 
 void Accountant::look_at_processors(EventLoop::Clock::time_point now) {
   for (const ProcessorWatch::Place& place : processors_.finish(processor_time(), now)) {
-    if (place.behind) put(place.uid, true);
+    if (place.behind && !watched_.at(place.uid).place.dies_until) put(place.uid, true);
   }
   for (auto& [uid, server] : watched_) {
-    if (server.placed && !server.dying && !processors_.yields(uid)) put(uid, false);
+    const auto& dies_until = server.place.dies_until;
+    if (server.place.behind && (dies_until ? now >= *dies_until : !processors_.yields(uid))) put(uid, false);
   }
   put_others();
   for (auto& [uid, server] : watched_) {
@@ -297,36 +297,50 @@ void Accountant::look_at_processors(EventLoop::Clock::time_point now) {
   }
 }
 
-void Accountant::put(uid_t uid, bool behind) {
+void Accountant::put(uid_t uid, bool behind, pid_t first) {
   Watched& server = watched_.at(uid);
+  Watched::Place& place = server.place;
   // Who has no neighbours stands nowhere.
-  if (behind ? watched_.size() == 1 : !server.placed) return;
+  if (behind ? watched_.size() == 1 : !place.behind) return;
   if (links_.place(uid, behind)) {
-    server.placed = behind;
+    place.behind = behind;
     return;
   }
-  server.by_priority = true;
-  server.before = false;
+  place.by_priority = true;
+  place.before = 0;
   std::vector<Threads> processes;
+  if (first != 0) processes.push_back({first, 1});
   for (const auto& [pid, known] : known_) {
-    if (known.uid == uid && !known.ours) processes.push_back({pid, known.tasks});
+    ProcStatus status;
+    // A number may be another's by now, whom nobody would take back.
+    const bool its = known.uid == uid && !known.ours && read_status(proc_.get(), pid, status) && status.uid == uid;
+    if (its) processes.push_back({pid, status.threads});
   }
-  if (behind) server.placed = place_behind(uid, proc_.get(), processes) || server.placed;
+  if (behind) {
+    place.behind = place_behind(uid, proc_.get(), processes) || place.behind;
+    place.tell_back = kTellBack;
+    return;
+  }
   // One that was just being made is told once more.
-  if (!behind && place_back(uid, server.nice, proc_.get(), processes) && --server.tell_back <= 0) server.placed = false;
-  if (behind) server.tell_back = kTellBack;
+  (void)place_back(uid, server.nice, proc_.get(), processes);
+  place.behind = --place.tell_back > 0;
 }
 
 // Two hundred processes of one that is behind weigh as much as one that is not: while there is any, all others weigh
 // more. Only where that matters within the sandbox alone.
 void Accountant::put_others() {
-  bool any = false;
-  for (const auto& [uid, server] : watched_) any = any || (server.placed && server.by_priority);
   if (!processors_.measured()) return;
+  bool any = false;
+  for (const auto& [uid, server] : watched_) any = any || (server.place.behind && server.place.by_priority);
   for (auto& [uid, server] : watched_) {
-    if (server.placed || server.before == any) continue;
-    if (any) server.before = place_before(uid);
-    if (!any && place_back(uid, server.nice, proc_.get(), {})) server.before = false;
+    int& before = server.place.before;
+    if (server.place.behind || (any && before == kTellBack) || (!any && before == 0)) continue;
+    if (any) {
+      if (place_before(uid)) before = kTellBack;
+    } else {
+      (void)place_back(uid, server.nice, proc_.get(), {});
+      --before;
+    }
   }
 }
 

@@ -72,7 +72,7 @@ class Accountant {
   bool presses(uid_t uid) const { return processors_.presses(uid); }
   // It passed a limit: when it comes again soon, it begins behind the others.
   void hold_against(uid_t uid) { processors_.hold_against(uid, EventLoop::Clock::now()); }
-  // It is killed now: to die takes many processes long, and its neighbours need not wait for that.
+  // It is killed now: to die takes many processes long, and its neighbours need not wait for that at first.
   void stand_aside(uid_t uid);
   // Those that were found at the last look.
   std::vector<pid_t> processes_of(uid_t uid) const;
@@ -92,10 +92,13 @@ class Accountant {
     std::uint64_t shared = 0;  // of `sum`
     std::uint64_t mapped = 0;
     int nice = 0;
-    bool placed = false;  // behind the others
-    bool by_priority = false, before = false;
-    bool dying = false;
-    int tell_back = 0;  // how often it is to be told to come back
+    // Among the others.
+    struct Place {
+      bool behind = false, by_priority = false;
+      int tell_back = 0;  // in how many rounds it is still to be told to come back
+      int before = 0;     // the same of one before the others
+      std::optional<EventLoop::Clock::time_point> dies_until;
+    } place;
     std::optional<EventLoop::Clock::time_point> said_pressing;
   };
   struct Known {
@@ -115,7 +118,8 @@ class Accountant {
   bool read_status_of(pid_t pid, Known& known);
   void finish_round();
   void look_at_processors(EventLoop::Clock::time_point now);
-  void put(uid_t uid, bool behind);
+  // `first`: a process that no look has seen yet.
+  void put(uid_t uid, bool behind, pid_t first = 0);
   void put_others();
   void look_at_sandbox(EventLoop::Clock::time_point now);
   void tell_turn(uid_t uid, KernelTurn turn);

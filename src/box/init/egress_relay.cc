@@ -122,7 +122,7 @@ void EgressRelay::launch() {
 }
 
 void EgressRelay::be_relay(UniqueFd orders) {
-  give_up_priority();
+  give_up_priority(For::kAll);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -65,14 +65,17 @@ void schedule_each(int proc, const std::vector<Threads>& processes, int policy) 
 void take_priority() {
   // With one id all are the same user.
   if (one_id()) return;
+  // What only a limit of ours allows would be none of those who have limits of their own.
+  const struct rlimit none{};
+  if (::setrlimit(RLIMIT_NICE, &none) != 0) return;
   g_usual = ::getpriority(PRIO_PROCESS, 0);
   g_raised = ::setpriority(PRIO_PROCESS, 0, kOwnNice) == 0;
 }
 
-void give_up_priority() {
+void give_up_priority(For whom) {
   if (!g_raised) return;
   g_raised = false;
-  (void)::setpriority(PRIO_PROCESS, 0, g_usual);
+  (void)::setpriority(PRIO_PROCESS, 0, whom == For::kAll ? kFirst : g_usual);
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct held[2] = {};
   if (::syscall(SYS_capget, &header, held) != 0) return;

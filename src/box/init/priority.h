@@ -10,9 +10,9 @@
 //
 // Nice values reach every thread that has the user id and that PID 1 can see: those of its own PID namespace and of the
 // servers' below it, and nobody's of another sandbox. Children have their parent's priority; one that is being made
-// during the call may keep the old one, so who is behind is put there again and again. PID 1 and its helpers have other
-// user ids than servers, but for the child that signals a server's processes and the one that waits in a server's PID
-// namespace, which may share its place.
+// during the call may keep the old one, so who is behind is put there again and again. PID 1 has another user id than
+// servers. A helper that works on a server's tree as its user, the child that signals its processes, and the one that
+// waits in its PID namespace may share its place.
 #pragma once
 
 #include <sys/types.h>
@@ -25,9 +25,10 @@ namespace mcpbox::box::init {
 // Once, by PID 1, before it starts anything: tries it by taking a higher priority than any server has, to be there in
 // time when many want the processors. It matters within the sandbox's control group only.
 void take_priority();
-// In a child of PID 1, which is to have neither: back to the priority that PID 1 was started with, and CAP_SYS_NICE
-// goes.
-void give_up_priority();
+// In a child of PID 1: CAP_SYS_NICE goes. What works for all servers does not stand back for who is before the others;
+// any other child has the priority that PID 1 was started with.
+enum class For : std::uint8_t { kOne, kAll };
+void give_up_priority(For whom = For::kOne);
 
 struct Threads {
   pid_t pid = 0;

@@ -334,7 +334,7 @@ std::optional<std::uint64_t> ProcessTable::held_by(uid_t uid) const {
 bool ProcessTable::place(uid_t uid, bool behind) const {
   bool placed = false;
   for (const auto& [id, process] : processes_) {
-    if (process->uid != uid || process->group.empty() || process->group == kWholeGroup) continue;
+    if (!process->running || process->uid != uid || process->group.empty() || process->group == kWholeGroup) continue;
     placed = groups_.place(process->group, behind) || placed;
   }
   return placed;

@@ -80,8 +80,10 @@ void ProcessorWatch::share_unseen(Time unseen) {
   unseen_ = kDoubt;
   unsigned born = 0;
   for (const auto& [uid, server] : servers_) born += server.born;
-  if (born == 0) return;
-  for (auto& [uid, server] : servers_) server.used += more * server.born / born;
+  // Who starts one now and then is not to answer for a crowd of another's that hardly shows.
+  for (auto& [uid, server] : servers_) {
+    if (server.born * 4 > born * 3) server.used += more;
+  }
 }
 
 void ProcessorWatch::add_up(Time own) {

@@ -4,7 +4,7 @@
 // Where the kernel says what the whole sandbox uses, its processes are looked at one by one only in rounds in which
 // that is much (kMuch): a sandbox whose servers are quiet costs next to nothing. What ended between two looks is
 // counted as far as a parent has waited for it, and what of the whole nobody was seen to use is taken for that of the
-// servers that have new processes, by their number: it is a crowd of short ones that is not seen.
+// server that has nearly all the new processes: it is a crowd of short ones that is not seen.
 //
 // While the servers use nearly all that the sandbox may, what is everybody's (pressure_gauge.h) is not half a processor
 // but half an equal part of who uses any, so that many hogs are not hidden by their number. Those that stand behind

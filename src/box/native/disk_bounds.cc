@@ -110,12 +110,13 @@ class ProjectBound final : public DiskBound {
       : pool_(std::move(pool)), base_(std::move(base)), folders_(std::move(folders)), id_(id) {}
 
   Task<Result<void>> tighten(ServerLimits limits) override {
-    limits_ = std::move(limits);
-    auto work = [base = base_, folders = folders_, id = id_, now = limits_]() -> Result<ProjectUse> {
-      auto besides = use_besides(folders, now.own);
-      if (!besides) return besides;
+    auto work = [base = base_, folders = folders_, id = id_, now = limits]() -> Result<ProjectUse> {
       const UniqueFd at = open_plain(base.c_str());
       if (!at) return fail(errno_error(errno, printable(base)));
+      auto besides = use_besides(folders, now.own);
+      // What cannot be looked through (a server can make such a tree) is no more than all that it has.
+      if (!besides) besides = kernel_quotas().use(at.get(), id);
+      if (!besides) return besides;
       const auto bound = [](std::uint64_t limit, std::uint64_t more) { return limit == 0 ? 0 : limit + more; };
       auto set = kernel_quotas().limit(at.get(), id, bound(now.disk_bytes, besides->bytes + wire::kRoomBytes),
                                        bound(now.files, besides->files + wire::kRoomFiles));
@@ -125,6 +126,7 @@ class ProjectBound final : public DiskBound {
     auto besides = co_await net::offload(*pool_, std::move(work));
     if (!besides) co_return fail(std::move(besides).error());
     besides_ = *besides;
+    limits_ = std::move(limits);
     co_return Result<void>{};
   }
 

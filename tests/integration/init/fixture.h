@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ constexpr uid_t kAlice = 1'900'000'001;
 constexpr uid_t kBob = 1'900'000'002;
 
 // The priorities of all processes that have the uid, as the host sees them.
+constexpr int kIdle = 20;  // as the kernel takes the policy SCHED_IDLE, whatever the nice value is
 inline std::set<int> priorities_of(uid_t uid) {
   std::set<int> found;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
@@ -40,9 +42,11 @@ inline std::set<int> priorities_of(uid_t uid) {
     if (name == std::string::npos) continue;
     std::istringstream fields(text.substr(name + 1));
     std::string field;
-    for (int number = 3; number <= 19 && fields >> field; ++number) {
+    int nice = 0;
+    for (int number = 3; number <= 41 && fields >> field; ++number) {
+      if (number == 19) nice = ::atoi(field.c_str());
     }
-    found.insert(::atoi(field.c_str()));
+    found.insert(::atoi(field.c_str()) == SCHED_IDLE ? kIdle : nice);
   }
   return found;
 }

@@ -148,7 +148,7 @@ TEST_F(InitGroup, is_not_taken_when_no_group_can_be_made_there_and_servers_start
   // As ever, by priority.
   auto spinner = must_spawn(spec("spinner", spins));
   auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
-  EXPECT_TRUE(become([] { return priorities_of(kAlice) == std::set<int>{19}; }));
+  EXPECT_TRUE(become([] { return priorities_of(kAlice) == std::set<int>{kIdle}; }));
 }
 
 // It starts all the same; by its group, where nobody is, nobody would be put behind.
@@ -160,7 +160,7 @@ TEST_F(InitGroup, puts_who_could_have_none_behind_by_priority) {
   auto spinner = must_spawn(spec("spinner", spins));
   EXPECT_EQ(read_line(spinner.pipes.out.get()), "up");
   EXPECT_TRUE(groups_of(kAlice).empty());
-  EXPECT_TRUE(become([] { return priorities_of(kAlice) == std::set<int>{19}; }));
+  EXPECT_TRUE(become([] { return priorities_of(kAlice) == std::set<int>{kIdle}; }));
 }
 
 }  // namespace

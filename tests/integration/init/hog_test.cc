@@ -109,7 +109,7 @@ TEST_F(InitPlaces, of_who_presses_are_behind_the_others_until_it_is_quiet) {
       must_spawn(nice("spinner", {"sh", "-c", busy + "echo up; read line; kill $p; wait; echo quiet; cat"}, kAlice));
   auto neighbour = must_spawn(nice("neighbour", {"sh", "-c", "echo up; cat"}, kBob));
   for (auto* each : {&spinner, &neighbour}) EXPECT_EQ(read_line(each->pipes.out.get()), "up");
-  ASSERT_TRUE(become(kAlice, {19}));
+  ASSERT_TRUE(become(kAlice, {kIdle}));
   EXPECT_EQ(priorities_of(kBob), std::set<int>{5});
   EXPECT_EQ(priority_of(sandbox->pid()), ours) << "PID 1 stays where it is";
   // What runs for somebody else is not touched by a server's user id.
@@ -122,12 +122,12 @@ TEST_F(InitPlaces, of_who_presses_are_behind_the_others_until_it_is_quiet) {
 TEST_F(InitPlaces, of_who_comes_again_soon_are_behind_from_the_start) {
   auto spinner = must_spawn(nice("spinner", {"sh", "-c", busy + "echo up; wait"}, kAlice));
   auto neighbour = must_spawn(nice("neighbour", {"cat"}, kBob));
-  ASSERT_TRUE(become(kAlice, {19}));
+  ASSERT_TRUE(become(kAlice, {kIdle}));
   ASSERT_THAT(run(supervisor->kill_uid(kAlice, SIGKILL)), succeeds());
   EXPECT_EQ(exit_of("spinner").signal, SIGKILL);
   ASSERT_THAT(run(supervisor->forget("spinner")), succeeds());
   auto again = must_spawn(nice("again", {"cat"}, kAlice));
-  EXPECT_EQ(priorities_of(kAlice), std::set<int>{19});
+  EXPECT_EQ(priorities_of(kAlice), std::set<int>{kIdle});
   EXPECT_TRUE(become(kAlice, {5}));
 }
 

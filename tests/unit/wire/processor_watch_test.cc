@@ -186,6 +186,19 @@ TEST_F(Processors, who_is_over_and_starts_again_is_behind_and_after_a_while_is_a
   EXPECT_FALSE(watch.yields(kHog));
 }
 
+TEST_F(Processors, a_crowd_that_hardly_shows_is_not_laid_at_the_door_of_who_starts_one_now_and_then) {
+  for (int n = 0; n < 200; ++n) {
+    round(
+        [&] {
+          ProcessorWatch::Sample one, other;
+          uses(kHog, one, 0ms, true);
+          uses(kNeighbour, other, 0ms, true);
+        },
+        90ms);
+  }
+  EXPECT_FALSE(watch.yields(kNeighbour));
+}
+
 TEST_F(Processors, who_passed_a_limit_begins_behind_when_it_comes_again_soon) {
   watch.hold_against(kHog, now);
   watch.remove(kHog, now);

@@ -307,7 +307,7 @@ TEST_F(GroupOfServersTest, is_given_for_a_process_of_ours_that_is_in_it_and_for_
   EXPECT_THAT(open_server_group({}, pid, made.id), succeeds());
   EXPECT_THAT(open_server_group({}, ::getpid(), made.id), fails(Code::kUnsupported));
   // What the kernel could say of them.
-  for (const std::string number : {std::to_string(pid), std::string("4242")}) {
+  for (const std::string& number : {std::to_string(pid), std::string("4242")}) {
     fs::create_directories(folder / number / "ns");
     std::ofstream(folder / number / "cgroup") << "1:cpu:/" << fs::relative(own, hierarchy).string() << "\n";
     std::ofstream(folder / number / "ns" / "user") << number;

@@ -22,6 +22,7 @@ namespace mcpbox::box::init {
 namespace {
 
 constexpr std::size_t kMaxProcesses = 4096;
+constexpr std::size_t kMaxEndedEarly = 256;
 constexpr unsigned kLooks = 10;
 constexpr auto kBetweenLooks = std::chrono::milliseconds(10);
 constexpr auto kReadyPause = std::chrono::milliseconds(300);
@@ -132,6 +133,7 @@ void ProcessTable::read_report_of(const std::string& process_id, bool must_end) 
   loop_.unwatch(found->second.report.get());
   Start start = std::move(found->second);
   starts_.erase(found);
+  if (starts_.empty()) ended_early_.clear();
   process.starting = false;
   get_ready_soon();
   if (start.error) {
@@ -166,20 +168,25 @@ void ProcessTable::take_process(const std::string& id, StartReport packet) {
   by_pid_.erase(process.pid);
   process.pid = packet.pid;
   process.reaper = std::move(packet.reaper);
-  // It may have been killed and reaped before we heard of it; then its number is nobody's, or another's.
+  // It may have ended and been reaped before we heard of it; then its number is nobody's, or another's.
   const bool there = ::syscall(SYS_pidfd_send_signal, packet.process.get(), 0, nullptr, 0) == 0;
   if (there) {
     by_pid_[process.pid] = id;
     if (process.killed_by_us) ::syscall(SYS_pidfd_send_signal, packet.process.get(), SIGKILL, nullptr, 0);
     return;
   }
-  loop_.defer([this, id] { end_of(id, SIGKILL, {}); });
+  Ended ended;
+  const auto early = std::ranges::find(ended_early_.rbegin(), ended_early_.rend(), process.pid, &Ended::pid);
+  if (early != ended_early_.rend()) ended = *early;
+  loop_.defer([this, id, ended] { end_of(id, ended.status, ended.usage); });
 }
 
 bool ProcessTable::reaped(pid_t pid, int status, const rusage& usage) {
   if (next_.reaped(pid)) return true;
   if (!by_pid_.contains(pid)) {
-    // Perhaps one of which its report, unread yet, speaks.
+    // Perhaps one of which its report speaks, which is unread yet or not even written: it need not wait for its maker.
+    if (!starts_.empty()) ended_early_.push_back({pid, status, usage});
+    if (ended_early_.size() > kMaxEndedEarly) ended_early_.pop_front();
     std::vector<std::string> starting;
     for (const auto& [id, start] : starts_) starting.push_back(id);
     for (const std::string& id : starting) read_report_of(id, false);

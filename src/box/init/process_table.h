@@ -1,9 +1,11 @@
 // The managed processes: who runs, on which pipes, and how those that ended did.
 #pragma once
 
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -97,6 +99,12 @@ class ProcessTable {
     std::optional<wire::ErrorReply> error;
     StartDone done;
   };
+  // How somebody whom nobody knew, yet, has ended.
+  struct Ended {
+    pid_t pid = -1;
+    int status = SIGKILL;  // of whom nothing else is known
+    rusage usage{};
+  };
   void read_report_of(const std::string& id, bool must_end);
   void get_ready_soon();
   void take_process(const std::string& id, StartReport packet);
@@ -121,6 +129,7 @@ class ProcessTable {
   std::map<std::string, std::unique_ptr<Process>> processes_;
   std::map<pid_t, std::string> by_pid_;
   std::map<std::string, Start> starts_;
+  std::deque<Ended> ended_early_;  // while somebody starts
   bool said_without_group_ = false;
   EventLoop::Timer ready_timer_ = 0;
 };

@@ -113,6 +113,15 @@ TEST_F(InitSpaces, say_how_a_server_ended) {
   EXPECT_THAT(run(supervisor->spawn(std::move(elsewhere))), fails(Code::kNotFound, "enter '/nowhere'"));
 }
 
+// Who ends at once may do so before PID 1 has heard who it is.
+TEST_F(InitSpaces, say_how_a_server_ended_that_was_in_a_hurry) {
+  for (int round = 0; round < 500 && !HasFailure(); ++round) {
+    const box::ProcessExit exit = output_of(spec("hurry", {"sh", "-c", "kill -ABRT $$"})).exit;
+    EXPECT_EQ(exit.signal, SIGABRT) << "round " << round;
+    EXPECT_GT(exit.peak_memory_bytes, 0u) << "round " << round;
+  }
+}
+
 TEST_F(InitSpaces, end_with_everything_in_them) {
   const char* daemons =
       "for i in 1 2 3; do setsid sleep 100 </dev/null >/dev/null 2>&1 & done; echo ready; exec sleep 100";

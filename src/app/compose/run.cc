@@ -42,6 +42,7 @@
 #include "provision/sandboxed_connector.h"
 #include "provision/uid_book.h"
 #include "sys/process_name.h"
+#include "sys/short_slices.h"
 #include "sys/standard_descriptors.h"
 
 namespace mcpbox::app {
@@ -386,6 +387,7 @@ class Run final : provision::StartReport {
     };
     relay_ = std::make_unique<StdioRelay>(std::move(ends), std::move(events));
     relay_thread_ = std::thread([this, on_loop] {
+      sys::ask_for_short_slices();
       relay_->run();
       on_loop(&Run::relay_done_);
     });

@@ -13,6 +13,7 @@
 
 #include "app/exit_code.h"
 #include "app/output.h"
+#include "sys/short_slices.h"
 
 namespace mcpbox::app {
 
@@ -22,6 +23,7 @@ int run_on_loop(const std::function<Task<int>(Runtime&)>& main) {
     files.rlim_cur = files.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &files);
   }
+  sys::ask_for_short_slices();
   Runtime runtime;
   int code = kFailed;
   boost::asio::co_spawn(runtime.loop, main(runtime), [&](std::exception_ptr error, int result) {

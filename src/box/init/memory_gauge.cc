@@ -28,16 +28,16 @@ MemoryGauge::Verdict MemoryGauge::look(const ServerSum& sum, TimePoint now) {
   const std::uint64_t grown = use > last_ ? use - last_ : 0;
   near_ = memory_ != 0 && (use > memory_ / 2 || grown > memory_ / 32);
   last_ = use;
-  const bool full = processes_ != 0 && sum.tasks >= processes_;
-  if (!full) {
-    full_since_.reset();
-  } else if (!full_since_) {
-    full_since_ = now;
-  }
+  const bool beyond = processes_ != 0 && sum.tasks > processes_;
+  const bool full = beyond || (processes_ != 0 && sum.tasks == processes_);
+  if (!full) full_since_.reset();
+  if (full && !full_since_) full_since_ = now;
+  if (!beyond) beyond_since_.reset();
+  if (beyond && !beyond_since_) beyond_since_ = now;
   if (passed_ && now - *passed_ < kAgain) return verdict;
   if (memory_ != 0 && use > memory_) {
     verdict.passed = {wire::LimitKind::kMemory, memory_, use};
-  } else if (full && now - *full_since_ >= kFull) {
+  } else if ((full && now - *full_since_ >= kFull) || (beyond && now - *beyond_since_ >= kBeyond)) {
     verdict.passed = {wire::LimitKind::kProcesses, processes_, sum.tasks};
   }
   if (verdict.passed) passed_ = now;

@@ -36,8 +36,9 @@ class MemoryGauge {
 
   explicit MemoryGauge(const wire::ServerLimits& limits) : memory_(limits.memory_bytes), processes_(limits.processes) {}
 
-  // Tells of one look. More processes than allowed there cannot be (RLIMIT_NPROC): who has them all for kFull is taken
-  // to be without an end. What was passed is not passed again for kAgain, in which the server is ended.
+  // Tells of one look. More processes than allowed pass the limit when there are so many for kBeyond, and who has just
+  // all of them for kFull is taken to be without an end: the kernel lets nobody have many more (process_room.h). What
+  // was passed is not passed again for kAgain, in which the server is ended.
   Verdict look(const ServerSum& sum, TimePoint now);
   // What a closer look found; nothing: it could not be had. Who shares how much is in doubt then, and nobody is ended
   // in doubt. The next one comes when ten times as long as this one took has passed.
@@ -49,7 +50,7 @@ class MemoryGauge {
   // That a closer look may take now.
   LookPace::Time look_time() const { return pace_.time(); }
 
-  static constexpr std::chrono::milliseconds kFull{500}, kAgain{1000}, kCloser{2000};
+  static constexpr std::chrono::milliseconds kFull{500}, kBeyond{50}, kAgain{1000}, kCloser{2000};
   static constexpr int kRest = 10;
 
  private:
@@ -66,7 +67,7 @@ class MemoryGauge {
   std::uint64_t most_when_asked_ = 0;
   TimePoint asked_, next_;  // the last closer look, and when there may be another
   std::optional<Closer> closer_;
-  std::optional<TimePoint> full_since_, passed_;
+  std::optional<TimePoint> full_since_, beyond_since_, passed_;
 };
 
 // How long to wait after a look at all servers that took `cost` of a processor: less than a tenth of a second, where

@@ -19,6 +19,7 @@
 #include "base/unique_fd.h"
 #include "box/init/landlock.h"
 #include "box/init/one_id.h"
+#include "box/init/process_room.h"
 #include "box/init/seccomp_filter.h"
 #include "box/init/spaces.h"
 #include "box/init/ways_in.h"
@@ -54,9 +55,10 @@ int limit_pending_signals() {
                std::min<std::uint64_t>(4096, now.rlim_max == RLIM_INFINITY ? 4096 : now.rlim_max / 8));
 }
 
-// `others`: processes of ours that count as the user's.
-int apply_limits(const wire::Limits& limits, std::uint64_t others) {
-  const auto processes = limits.processes ? std::optional(*limits.processes + others) : std::nullopt;
+// `others`: processes of ours that count as the user's. `counted`: PID 1 ends who has more processes than that.
+int apply_limits(const wire::Limits& limits, std::uint64_t others, std::uint64_t counted) {
+  std::optional<std::uint64_t> processes = limits.processes;
+  if (processes) *processes = others + (*processes == counted ? with_room(*processes) : *processes);
   if (int e = limit(RLIMIT_NPROC, processes)) return e;
   if (int e = limit_pending_signals()) return e;
   // Nobody gets before others by himself, whatever an engine's defaults are.
@@ -178,7 +180,7 @@ int become_process(const wire::Spawn& spec, const StartWay& way, std::string& st
   if (::setsid() < 0) return errno;
   ::umask(static_cast<mode_t>(spec.umask));
   step = "set resource limits";
-  if (int error = apply_limits(spec.limits, way.spaces == Spaces::kAll ? 1 : 0)) return error;
+  if (int error = apply_limits(spec.limits, way.spaces == Spaces::kAll ? 1 : 0, spec.server.processes)) return error;
   step = "set the priority";
   // Who was started with a lower priority cannot raise it, and would have failed for it.
   if (spec.nice > ::getpriority(PRIO_PROCESS, 0) && ::setpriority(PRIO_PROCESS, 0, spec.nice) != 0) return errno;

@@ -14,6 +14,7 @@
 
 #include "box/init/descriptors.h"
 #include "box/init/priority.h"
+#include "box/init/process_room.h"
 #include "box/init/sandbox_processors.h"
 
 namespace mcpbox::box::init {
@@ -109,7 +110,7 @@ std::string group_value(wire::GroupSetting::Value value, const wire::ServerLimit
     case Value::kMemory:
       return limits.memory_bytes == 0 ? "" : std::to_string(group_memory(limits.memory_bytes));
     case Value::kProcesses:
-      return limits.processes == 0 ? "" : std::to_string(limits.processes + kOurs);
+      return limits.processes == 0 ? "" : std::to_string(with_room(limits.processes) + kOurs);
     case Value::kQuota:
       return limits.processors == 0 ? "" : std::to_string(quota);
     case Value::kQuotaOfAll:

@@ -124,6 +124,15 @@ TEST_F(Looks, who_passed_is_given_time_to_end) {
   EXPECT_TRUE(look(170, 170).passed);
 }
 
+TEST_F(Looks, more_processes_than_allowed_are_an_offence_at_the_second_look) {
+  EXPECT_FALSE(look(1, 1, 11).passed);
+  EXPECT_FALSE(look(1, 1, 10).passed);
+  EXPECT_FALSE(look(1, 1, 12).passed);
+  now -= 60ms;  // so soon that it was a moment
+  EXPECT_FALSE(look(1, 1, 12).passed);
+  EXPECT_EQ(look(1, 1, 12).passed, (wire::PassedLimit{wire::LimitKind::kProcesses, 10, 12}));
+}
+
 TEST_F(Looks, all_processes_for_a_moment_are_no_offence) {
   EXPECT_FALSE(look(1, 1, 10).passed);
   EXPECT_FALSE(look(1, 1, 9).passed);

@@ -105,13 +105,13 @@ def turn(kind):
     {"forks": forks, "large": large, "small": small, "disk": disk, "inodes": inodes, "shm": shm, "spin": spin}[kind]()
 
 
-def work(text):
+def work(text, folder):
     """What a modest tool does: a thread, some memory, a small file."""
     done = []
     thread = threading.Thread(target=lambda: done.append(bytearray(b"x") * (1 << 20)))
     thread.start()
     thread.join()
-    path = os.path.join(HOME, "note")
+    path = os.path.join(folder, "note")
     with open(path, "w") as file:
         file.write(text * 10)
     with open(path) as file:
@@ -129,11 +129,12 @@ def main():
             result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
                       "serverInfo": {"name": "hog", "version": "1"}}
         elif method == "tools/list":
-            result = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in ("work", "hog")]}
+            result = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in ("work", "keep", "hog")]}
         elif method == "tools/call" and message["params"]["name"] == "hog":
             turn(sys.argv[2])
         elif method == "tools/call":
-            text = work(message["params"]["arguments"]["text"])
+            folder = HOME if message["params"]["name"] == "keep" else "/tmp"
+            text = work(message["params"]["arguments"]["text"], folder)
             result = {"content": [{"type": "text", "text": text}]}
         print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
 

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <set>
 
@@ -99,9 +101,43 @@ constexpr std::array<std::string_view, 20> kSystem{"/etc",
                                                    "/var/lib/dpkg",
                                                    "/var/spool"};
 
+struct Place {
+  std::string path;
+  std::string what;
+  bool beneath_too;
+};
+
 }  // namespace
 
-DeniedPlaces::DeniedPlaces(const std::vector<std::string>& more, const std::string& home) {
+struct DeniedPlaces::Known {
+  std::vector<std::string> more;
+  std::string home;
+  std::once_flag looked_up;
+  std::map<sys::FileId, Place> places;
+  std::map<sys::FileId, std::string> above;  // a parent of a denied place → that place
+
+  void look_up();
+  // False when there is no such place.
+  bool add(const std::string& path, std::string_view what, bool beneath_too);
+  void add_folders_above_mounts();
+};
+
+DeniedPlaces::DeniedPlaces(const std::vector<std::string>& more, const std::string& home)
+    : known_(std::make_shared<Known>()) {
+  known_->more = more;
+  known_->home = home;
+}
+
+const DeniedPlaces::Known& DeniedPlaces::known() const {
+  std::call_once(known_->looked_up, [this] { known_->look_up(); });
+  return *known_;
+}
+
+bool DeniedPlaces::is_denied(sys::FileId id) const {
+  return known().places.contains(id);
+}
+
+void DeniedPlaces::Known::look_up() {
   add("/", "the whole file system", false);
   add("/home", "the folder of all home directories", false);
   add("/Users", "the folder of all home directories", false);
@@ -121,9 +157,9 @@ DeniedPlaces::DeniedPlaces(const std::vector<std::string>& more, const std::stri
 }
 
 // A mounted folder is shown with what is mounted in it: one with a bind mount of credentials contains them.
-void DeniedPlaces::add_folders_above_mounts() {
+void DeniedPlaces::Known::add_folders_above_mounts() {
   std::set<dev_t> devices;
-  for (const auto& [id, place] : places_) {
+  for (const auto& [id, place] : places) {
     if (place.what == kCredentialPlace) devices.insert(id.device);
   }
   if (devices.empty()) return;
@@ -140,18 +176,18 @@ void DeniedPlaces::add_folders_above_mounts() {
     if (!devices.contains(makedev(major, minor))) continue;
     const std::string at = unescape(fields[4]);
     const auto id = identify(at);
-    const auto found = id ? places_.find(*id) : places_.end();
-    if (found == places_.end() || found->second.what != kCredentialPlace) continue;
+    const auto found = id ? places.find(*id) : places.end();
+    if (found == places.end() || found->second.what != kCredentialPlace) continue;
     for (const std::string& parent : parents(at)) {
-      if (auto parent_id = identify(parent)) above_.try_emplace(*parent_id, found->second.path);
+      if (auto parent_id = identify(parent)) above.try_emplace(*parent_id, found->second.path);
     }
   }
 }
 
-bool DeniedPlaces::add(const std::string& path, std::string_view what, bool beneath_too) {
+bool DeniedPlaces::Known::add(const std::string& path, std::string_view what, bool beneath_too) {
   auto id = identify(path);
   if (!id) return false;
-  auto [at, fresh] = places_.try_emplace(*id, Place{path, std::string(what), beneath_too});
+  auto [at, fresh] = places.try_emplace(*id, Place{path, std::string(what), beneath_too});
   if (!fresh) at->second.beneath_too |= beneath_too && path != "/";
   char* canonical = ::realpath(path.c_str(), nullptr);
   if (canonical == nullptr) return true;
@@ -159,7 +195,7 @@ bool DeniedPlaces::add(const std::string& path, std::string_view what, bool bene
   ::free(canonical);
   if (real == "/") return true;
   for (const std::string& parent : parents(real)) {
-    if (auto parent_id = identify(parent)) above_.try_emplace(*parent_id, path);
+    if (auto parent_id = identify(parent)) above.try_emplace(*parent_id, path);
   }
   return true;
 }
@@ -178,7 +214,7 @@ std::string DeniedPlaces::refuse_root(const std::string& path, const sys::Reache
 std::string DeniedPlaces::refuse(const std::string& path, const std::vector<std::optional<sys::FileId>>& chain) const {
   const std::optional<sys::FileId> id = chain.empty() ? std::nullopt : chain.front();
   if (!id) return {};
-  if (auto found = places_.find(*id); found != places_.end()) {
+  if (auto found = known().places.find(*id); found != known().places.end()) {
     return "this is " + found->second.what + (found->second.path == path ? "" : " (" + found->second.path + ")") +
            ", which is never given to a sandbox; name the project's own folder";
   }
@@ -186,7 +222,7 @@ std::string DeniedPlaces::refuse(const std::string& path, const std::vector<std:
   if (parent_of(path) == "/home" || parent_of(path) == "/Users") {
     return "this is a whole home directory, which is never given to a sandbox; name the project's own folder in it";
   }
-  if (auto found = above_.find(*id); found != above_.end()) {
+  if (auto found = known().above.find(*id); found != known().above.end()) {
     return "this folder contains " + found->second + ", which is never given to a sandbox; name a folder further down";
   }
   if (is_credential_name(path)) return "a folder of this name holds credentials and is never given to a sandbox";
@@ -197,8 +233,8 @@ std::string DeniedPlaces::refuse(const std::string& path, const std::vector<std:
     ++above;
     const std::optional<sys::FileId> parent_id = above < chain.size() ? chain[above] : std::nullopt;
     if (!parent_id) continue;
-    const auto found = places_.find(*parent_id);
-    if (found != places_.end() && found->second.beneath_too) {
+    const auto found = known().places.find(*parent_id);
+    if (found != known().places.end() && found->second.beneath_too) {
       return "this lies in " + found->second.path + ", " + found->second.what + ", which is never given to a sandbox";
     }
   }
@@ -210,8 +246,9 @@ std::string DeniedPlaces::refuse_all_of(const std::string& path) const {
   places.insert(places.begin(), path);
   for (const std::string& place : places) {
     const auto id = identify(place);
-    const auto found = id ? places_.find(*id) : places_.end();
-    if ((found != places_.end() && found->second.beneath_too) || is_credential_name(place)) return refuse_root(path);
+    const auto found = id ? known().places.find(*id) : known().places.end();
+    if ((found != known().places.end() && found->second.beneath_too) || is_credential_name(place))
+      return refuse_root(path);
   }
   return {};
 }

@@ -4,7 +4,7 @@
 // have of credentials is known by that too; credentials elsewhere by their name alone (is_credential_name()).
 #pragma once
 
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,22 +29,16 @@ class DeniedPlaces {
   // Why neither the canonical folder nor anything beneath it may be a root; empty when something may.
   std::string refuse_all_of(const std::string& path) const;
   // Is this the identity of a denied place itself? For directories found during a walk.
-  bool is_denied(sys::FileId id) const { return places_.contains(id); }
+  bool is_denied(sys::FileId id) const;
 
  private:
-  struct Place {
-    std::string path;
-    std::string what;
-    bool beneath_too;
-  };
-  // False when there is no such place.
-  bool add(const std::string& path, std::string_view what, bool beneath_too);
-  void add_folders_above_mounts();
+  // Looked up when something is asked for the first time: most servers have no folder to judge.
+  struct Known;
+  const Known& known() const;
   // `chain`: the identities of `path` and of all that it lies in; nothing where one cannot be told.
   std::string refuse(const std::string& path, const std::vector<std::optional<sys::FileId>>& chain) const;
 
-  std::map<sys::FileId, Place> places_;
-  std::map<sys::FileId, std::string> above_;  // a parent of a denied place → that place
+  std::shared_ptr<Known> known_;
 };
 
 // A folder or file by whose name alone we know that it holds credentials: ".ssh", ".netrc". `path` is relative or

@@ -53,4 +53,8 @@ bool attach(int tree, int place) {
   return ::syscall(SYS_move_mount, tree, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
 }
 
+bool attach_at(int tree, int directory, const char* name) {
+  return ::syscall(SYS_move_mount, tree, "", directory, name, MOVE_MOUNT_F_EMPTY_PATH) == 0;
+}
+
 }  // namespace mcpbox::box::init

@@ -24,6 +24,8 @@ UniqueFd new_mount(const char* type, const std::vector<std::pair<std::string, st
 bool make_private();
 // Puts a detached tree onto the file or directory behind `place`.
 bool attach(int tree, int place);
+// The same of what is called `name` in `directory`, a link itself and not what it leads to.
+bool attach_at(int tree, int directory, const char* name);
 
 inline constexpr std::uint64_t kReadOnly = 1, kNoSuid = 2, kNoDevices = 4,
                                kNoExec = 8;  // MOUNT_ATTR_* of linux/mount.h

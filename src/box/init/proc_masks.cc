@@ -1,7 +1,8 @@
 #include "box/init/proc_masks.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
+#include <errno.h>
+
+#include <utility>
 
 #include "box/init/build_mount.h"
 
@@ -9,41 +10,57 @@ namespace mcpbox::box::init {
 namespace {
 
 constexpr const char* kReadOnlyProc[] = {"sys", "sysrq-trigger", "irq", "bus", "fs"};
-constexpr const char* kCoveredProc[] = {"kcore",         "keys",       "key-users", "timer_list", "sched_debug",
-                                        "latency_stats", "interrupts", "acpi",      "scsi",       "asound",
-                                        "kmsg",          "config.gz",  "iomem",     "ioports",    "pressure",
-                                        "mtrr",          "driver",     "tty",       "kallsyms",   "modules"};
+struct Covered {
+  const char* name;
+  bool folder = false;  // on the kernels that we know
+};
+constexpr Covered kCoveredProc[] = {{"kcore"},        {"keys"},          {"key-users"},      {"timer_list"},
+                                    {"sched_debug"},  {"latency_stats"}, {"interrupts"},     {"acpi", true},
+                                    {"scsi", true},   {"asound", true},  {"kmsg"},           {"config.gz"},
+                                    {"iomem"},        {"ioports"},       {"pressure", true}, {"mtrr"},
+                                    {"driver", true}, {"tty", true},     {"kallsyms"},       {"modules"}};
 
-bool is_folder(int fd) {
-  struct stat info{};
-  return ::fstat(fd, &info) == 0 && S_ISDIR(info.st_mode);
-}
+// What lies over the others. One empty folder covers all of them: a file system of its own for each would be most of
+// what this costs.
+class Covers {
+ public:
+  explicit Covers(int root) : root_(root) {}
+
+  // False with errno set.
+  bool cover(int proc, const char* name, bool folder) {
+    UniqueFd& next = folder ? folder_ : file_;
+    if (!next) next = folder ? another_folder() : copy_tree(root_, "dev/null");
+    if (!next || !attach_at(next.get(), proc, name)) return false;
+    if (folder && !first_) first_ = std::move(next);
+    next.reset();
+    return true;
+  }
+
+ private:
+  UniqueFd another_folder() const {
+    if (first_) return copy_tree(first_.get(), "");
+    return new_mount("tmpfs", {{"size", "4096"}, {"nr_inodes", "2"}, {"mode", "555"}}, kReadOnly | kNoExec);
+  }
+
+  int root_;
+  UniqueFd file_, folder_, first_;
+};
 
 }  // namespace
 
+// Names of a proc that was just made are the kernel's, so they are not looked at before.
 Op<void> mask_proc(int proc, int root) {
   for (const char* name : kReadOnlyProc) {
-    UniqueFd spot(::openat(proc, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    if (!spot) continue;
     UniqueFd tree = copy_tree(proc, name);
-    if (!tree || !restrict_tree(tree.get(), true, true, true, true) || !attach(tree.get(), spot.get()))
+    if (!tree && errno == ENOENT) continue;
+    if (!tree || !restrict_tree(tree.get(), true, true, true, true) || !attach_at(tree.get(), proc, name))
       return failed("protect /proc/" + std::string(name));
   }
-  // One empty folder covers all of them: a file system of its own for each would be most of what this costs.
-  UniqueFd first;
-  for (const char* name : kCoveredProc) {
-    UniqueFd spot(::openat(proc, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    if (!spot) continue;
-    UniqueFd cover;
-    if (!is_folder(spot.get())) {
-      cover = copy_tree(root, "dev/null");
-    } else if (first) {
-      cover = copy_tree(first.get(), "");
-    } else {
-      cover = new_mount("tmpfs", {{"size", "4096"}, {"nr_inodes", "2"}, {"mode", "555"}}, kReadOnly | kNoExec);
-    }
-    if (!cover || !attach(cover.get(), spot.get())) return failed("cover /proc/" + std::string(name));
-    if (!first && is_folder(spot.get())) first = std::move(cover);
+  Covers covers(root);
+  for (const Covered& each : kCoveredProc) {
+    if (covers.cover(proc, each.name, each.folder) || errno == ENOENT) continue;
+    if (errno != ENOTDIR || !covers.cover(proc, each.name, !each.folder))
+      return failed("cover /proc/" + std::string(each.name));
   }
   return {};
 }

@@ -12,7 +12,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <span>
+#include <utility>
 
 namespace mcpbox::box::init {
 namespace {
@@ -174,9 +177,31 @@ class Program {
     body();
     code_[at].jf = static_cast<unsigned char>(code_.size() - at - 1);
   }
+  // Of a system call's number, which is loaded: the verdict that stands with it, if any; else on with what follows. By
+  // halves: the kernel runs the whole program for each number that there is when it is installed, which is at every
+  // start of a server.
+  void ret_by_number(std::span<const std::pair<unsigned, unsigned>> sorted) {
+    std::vector<std::size_t> ends;
+    search(sorted, ends);
+    for (const std::size_t end : ends) code_[end].k = static_cast<unsigned>(code_.size() - end - 1);
+  }
   std::vector<sock_filter> take() { return std::move(code_); }
 
  private:
+  void search(std::span<const std::pair<unsigned, unsigned>> sorted, std::vector<std::size_t>& ends) {
+    constexpr std::size_t kFew = 3;
+    if (sorted.size() <= kFew) {
+      for (const auto& [number, verdict] : sorted) ret_if_equal(number, verdict);
+      ends.push_back(code_.size());
+      return add(BPF_JMP | BPF_JA, 0);
+    }
+    const std::size_t half = sorted.size() / 2;
+    const std::size_t at = code_.size();
+    jump(BPF_JGE, sorted[half].first, 0, 0);
+    search(sorted.first(half), ends);
+    code_[at].jt = static_cast<unsigned char>(code_.size() - at - 1);
+    search(sorted.subspan(half), ends);
+  }
   void add(unsigned code, unsigned k) { code_.push_back({static_cast<unsigned short>(code), 0, 0, k}); }
   void jump(unsigned test, unsigned k, unsigned char yes, unsigned char no) {
     code_.push_back({static_cast<unsigned short>(BPF_JMP | test | BPF_K), yes, no, k});
@@ -257,9 +282,12 @@ std::vector<sock_filter> build_seccomp_filter(Network network, MemoryFiles memor
 #if defined(__x86_64__)
   p.ret_if_at_least(0x40000000, SECCOMP_RET_KILL_PROCESS);  // the x32 calls, which repeat all others under new numbers
 #endif
-  for (const unsigned number : kAbsent) p.ret_if_equal(number, fail_with(ENOSYS));
-  if (memory == MemoryFiles::kNotCounted) p.ret_if_equal(SYS_memfd_create, fail_with(ENOSYS));
-  for (const unsigned number : kDenied) p.ret_if_equal(number, fail_with(EPERM));
+  std::vector<std::pair<unsigned, unsigned>> refused;
+  for (const unsigned number : kAbsent) refused.emplace_back(number, fail_with(ENOSYS));
+  if (memory == MemoryFiles::kNotCounted) refused.emplace_back(SYS_memfd_create, fail_with(ENOSYS));
+  for (const unsigned number : kDenied) refused.emplace_back(number, fail_with(EPERM));
+  std::ranges::sort(refused);
+  p.ret_by_number(refused);
   p.on_call(SYS_clone, [&] {
     p.load_argument(0);
     p.ret_if_any_bit(kNewNamespaces, fail_with(EPERM));

@@ -57,8 +57,8 @@ Forked fork_with(unsigned long flags) {
 [[noreturn]] void be_reaper() {
   ::signal(SIGCHLD, SIG_IGN);
   std::string step;
-  if (::syscall(SYS_close_range, 0u, ~0u, 0u) != 0 || ::chdir("/") != 0 || drop_bounding_set(step) != 0 ||
-      drop_capabilities(step) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+  if (::syscall(SYS_close_range, 0u, ~0u, 0u) != 0 || ::chdir("/") != 0 || drop_capabilities(step) != 0 ||
+      ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     ::_exit(1);
   }
   ::prctl(PR_SET_NAME, "mcpbox-reaper", 0, 0, 0);
@@ -72,6 +72,8 @@ int enter_spaces(Spaces spaces, uid_t uid, gid_t gid, int report, std::string& s
   if (::unshare(kSpaces | (spaces == Spaces::kAll ? CLONE_NEWPID : 0)) != 0) return errno;
   step = "map the server's ids";
   if (int error = map_ids(uid, gid)) return error;
+  // Once for all who are made below; what each has until it runs a program, it keeps.
+  if (int error = drop_bounding_set(step)) return error;
   if (spaces != Spaces::kAll) return 0;
   step = "fork into the server's namespaces";
   const Forked reaper = fork_with(0);

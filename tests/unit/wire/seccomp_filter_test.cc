@@ -47,6 +47,9 @@ unsigned evaluate(const std::vector<sock_filter>& program, const seccomp_data& d
       case BPF_JMP | BPF_JSET | BPF_K:
         at += (accumulator & op.k) != 0 ? op.jt : op.jf;
         break;
+      case BPF_JMP | BPF_JA:
+        at += op.k;
+        break;
       case BPF_RET | BPF_K:
         return op.k;
       default:

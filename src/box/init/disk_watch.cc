@@ -32,9 +32,8 @@ constexpr std::size_t kMaxNews = 256;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::prctl(PR_SET_NAME, "mcpbox-walker", 0, 0, 0);
-  give_up_priority(For::kAll);
   // With no priority to give up, behind the servers: it is to cost them nothing.
-  if (::getpriority(PRIO_PROCESS, 0) >= 0) (void)::setpriority(PRIO_PROCESS, 0, 10);
+  if (!give_up_priority(For::kAll)) (void)::setpriority(PRIO_PROCESS, 0, 10);
   struct rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = std::min<rlim_t>(files.rlim_max, 65'536);

@@ -72,17 +72,18 @@ void take_priority() {
   g_raised = ::setpriority(PRIO_PROCESS, 0, kOwnNice) == 0;
 }
 
-void give_up_priority(For whom) {
-  if (!g_raised) return;
+bool give_up_priority(For whom) {
+  if (!g_raised) return false;
   g_raised = false;
   (void)::setpriority(PRIO_PROCESS, 0, whom == For::kAll ? kFirst : g_usual);
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct held[2] = {};
-  if (::syscall(SYS_capget, &header, held) != 0) return;
+  if (::syscall(SYS_capget, &header, held) != 0) return true;
   held[0].effective &= ~(1u << CAP_SYS_NICE);
   held[0].permitted &= ~(1u << CAP_SYS_NICE);
   held[0].inheritable &= ~(1u << CAP_SYS_NICE);
   (void)::syscall(SYS_capset, &header, held);
+  return true;
 }
 
 bool place_behind(uid_t uid, int proc, const std::vector<Threads>& processes) {

@@ -28,7 +28,8 @@ void take_priority();
 // In a child of PID 1: CAP_SYS_NICE goes. What works for all servers does not stand back for who is before the others;
 // any other child has the priority that PID 1 was started with.
 enum class For : std::uint8_t { kOne, kAll };
-void give_up_priority(For whom = For::kOne);
+// False: there was none to give up.
+bool give_up_priority(For whom = For::kOne);
 
 struct Threads {
   pid_t pid = 0;

@@ -31,8 +31,8 @@ class Covers {
     UniqueFd& next = folder ? folder_ : file_;
     if (!next) next = folder ? another_folder() : copy_tree(root_, "dev/null");
     if (!next || !attach_at(next.get(), proc, name)) return false;
-    if (folder && !first_) first_ = std::move(next);
-    next.reset();
+    UniqueFd used = std::move(next);
+    if (folder && !first_) first_ = std::move(used);
     return true;
   }
 

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <algorithm>
+
 #include "box/init/close_look.h"
 #include "box/init/identify.h"
 #include "box/init/oom_score.h"
@@ -139,6 +141,11 @@ void Server::spawn(Origin origin, const wire::Spawn& request, std::vector<Unique
 
 void Server::take_group(Origin origin, const wire::TakeGroup& request, std::vector<UniqueFd> fds) {
   if (fds.size() != 1) return drop(origin.connection, "a group comes with one descriptor");
+  // Who runs already would stay outside, one among the groups, and could not be put behind.
+  const bool runs = std::ranges::any_of(table_.all(), [](const auto& each) { return each.second->running; });
+  if (runs && !options_.groups.any())
+    return reply_error(origin, wire::make_error(Code::kFailedPrecondition, "take a control group for servers",
+                                                "servers run without one already"));
   auto taken = options_.groups.take(std::move(fds.front()), request.processors);
   if (!taken) return reply_error(origin, taken.error());
   table_.get_ready();

@@ -120,6 +120,15 @@ TEST_F(InitGroup, is_the_one_that_it_was_given_first) {
   EXPECT_EQ(groups_of(kBob).size(), 1u);
 }
 
+TEST_F(InitGroup, comes_too_late_when_a_server_runs_without_one) {
+  auto one = must_spawn(spec("one", {"cat"}));
+  EXPECT_THAT(run(supervisor->take_group(open_group(), 0)), fails(Code::kFailedPrecondition, "servers run without"));
+  EXPECT_EQ(output_of(spec("two", {"echo", "here"}, kBob)).out, "here\n");
+  ASSERT_THAT(run(supervisor->kill_uid(kAlice, SIGKILL)), succeeds());
+  exit_of("one");
+  EXPECT_THAT(run(supervisor->take_group(open_group(), 0)), succeeds());
+}
+
 TEST_F(InitGroup, puts_who_presses_behind_the_others_and_leaves_priorities_alone) {
   ASSERT_THAT(run(supervisor->take_group(open_group(), 0)), succeeds());
   auto spinner = must_spawn(spec("spinner", spins));

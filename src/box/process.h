@@ -35,7 +35,7 @@ struct ServerLimits {
   std::uint64_t memory_of_all = 0;
   bool memory_named = false;
   double cpus = 0;                   // processors; holds where the sandbox has control groups for its servers
-  std::uint64_t processes = 0;       // and threads; RLIMIT_NPROC, in place of ProcessLimits::processes
+  std::uint64_t processes = 0;       // and threads, in place of ProcessLimits::processes
   std::uint64_t disk_bytes = 0;      // in all of the folders below
   std::uint64_t files = 0;           // and folders, links and whatever else has a name there
   std::vector<std::string> own;      // folders that count with all that is in them

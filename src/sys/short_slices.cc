@@ -27,6 +27,7 @@ constexpr std::uint64_t kShortest = 100'000;
 void ask_for_short_slices() {
   if (::sched_getscheduler(0) != SCHED_OTHER) return;
   const int nice = ::getpriority(PRIO_PROCESS, 0);
+  if (nice < 0) return;  // what it starts would lose that (sched(7), "The reset-on-fork flag")
   const Attributes asked{sizeof asked, SCHED_OTHER, kResetOnFork, nice, 0, kShortest, 0, 0};
   (void)::syscall(SYS_sched_setattr, 0, &asked, 0u);
 }

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -32,10 +33,6 @@ constexpr int kHaste = 10;
 // Between two looks while the processors are in use, if that takes no more than a twentieth of one.
 constexpr milliseconds kBusyPause{25};
 constexpr int kBusyShare = 20;
-// While the processors are in use a crowd is looked at in parts, with room between them for whom we are in the way of:
-// we are before all others. Bytes of a directory; 24 or 32 are a process.
-constexpr std::size_t kPart = 1 << 10;
-constexpr milliseconds kBetweenParts{1};
 constexpr int kTellBack = 3;  // rounds
 constexpr milliseconds kDying{300};
 
@@ -158,8 +155,7 @@ void Accountant::look() {
     for (auto& [uid, server] : watched_) server.sum = {}, server.shared = 0;
   }
   alignas(DirectoryRecord) char buffer[32 << 10];
-  const bool in_parts = processors_.close();
-  const long got = ::syscall(SYS_getdents64, proc_.get(), buffer, in_parts ? kPart : sizeof buffer);
+  const long got = ::syscall(SYS_getdents64, proc_.get(), buffer, sizeof buffer);
   for (long at = 0; at < got;) {
     const auto* entry = reinterpret_cast<const DirectoryRecord*>(buffer + at);
     at += entry->length;
@@ -167,8 +163,6 @@ void Accountant::look() {
     if (pid > 1) count(pid);
   }
   cost_ += processor_time() - began;
-  if (got > 0 && in_parts)
-    return (void)(timer_ = loop_.at(EventLoop::Clock::now() + kBetweenParts, [this] { look(); }));
   if (got > 0) return loop_.defer([this] { look(); });
   const auto seen = processor_time();
   finish_round();
@@ -351,6 +345,19 @@ void Accountant::put_others() {
   }
 }
 
+// Who forks and ends all the time is met more than once by a look that takes a while. Those that are still there were
+// all there at one moment.
+std::uint64_t Accountant::tasks_now(uid_t uid) const {
+  std::uint64_t tasks = 0;
+  for (const auto& [pid, known] : known_) {
+    char name[16];
+    ::snprintf(name, sizeof name, "%d", pid);
+    const bool its = known.uid == uid && !known.ours;
+    if (its && ::faccessat(proc_.get(), name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) tasks += known.tasks;
+  }
+  return tasks;
+}
+
 void Accountant::finish_round() {
   in_round_ = false;
   std::erase_if(known_, [this](const auto& each) {
@@ -366,6 +373,8 @@ void Accountant::finish_round() {
     server.shared += files;
     server.sum.most += files;
     server.sum.least = std::max(server.sum.least, files);  // perhaps it is they that are mapped
+    if (server.limits.processes != 0 && server.sum.tasks >= server.limits.processes)
+      server.sum.tasks = std::min(server.sum.tasks, tasks_now(uid));
     const MemoryGauge::Verdict verdict = server.gauge.look(server.sum, now);
     if (verdict.passed) passed.emplace_back(uid, *verdict.passed);
     if (verdict.look_closely) closely.push_back(uid);

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,7 +31,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kTick{100};
-constexpr unsigned kStep = 200;                  // entries; less than a millisecond
+constexpr unsigned kStep = 500;                  // entries; about a millisecond
 constexpr std::size_t kMaxOrder = 256 << 10;     // more than a socket takes
 constexpr std::uint64_t kManyFiles = 1'000'000;  // where there is no limit
 
@@ -242,13 +241,6 @@ bool Walker::step(Watch& watch) {
   return walk.files.step(kStep) || walk.own.step(kStep) || (walk.mounted.step(kStep) && !endless(watch));
 }
 
-// As long as it worked it rests, at once: servers wait for who is before them.
-void rest(Clock::duration worked) {
-  const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(worked);
-  timespec pause{time / std::chrono::seconds(1), (time % std::chrono::seconds(1)).count()};
-  (void)::nanosleep(&pause, nullptr);
-}
-
 bool Walker::work() {
   bool more = false;
   for (auto& [uid, watch] : watches_) {
@@ -265,7 +257,6 @@ bool Walker::work() {
     const bool unfinished = step(watch);
     const auto then = Clock::now();
     watch.walk->worked += then - now;
-    rest(then - now);
     if (unfinished) {
       more = true;
       if (const auto passed = watch.gauge.passed(use_of(watch, false), then)) tell(watch, *passed);
@@ -326,12 +317,16 @@ void Walker::tell(const Watch& watch, const wire::PassedLimit& passed) const {
 void Walker::run() {
   while (true) {
     looked_.clear();
+    const auto began = Clock::now();
     State all;
     for (const auto& [uid, watch] : watches_) look_at_devices(watch, all);
     const bool more = work();
-    mind_the_floor(Clock::now());
+    const auto now = Clock::now();
+    mind_the_floor(now);
+    // As long as it worked it rests.
+    const auto rest = std::chrono::ceil<milliseconds>(now - began);
     pollfd ready{link_, POLLIN, 0};
-    const int wait = watches_.empty() ? -1 : static_cast<int>((more ? milliseconds(0) : kTick).count());
+    const int wait = watches_.empty() ? -1 : static_cast<int>((more ? std::min(rest, kTick) : kTick).count());
     if (::poll(&ready, 1, wait) < 0 && errno != EINTR) return;
     if (!take_orders()) return;
   }

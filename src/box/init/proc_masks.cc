@@ -26,14 +26,15 @@ class Covers {
  public:
   explicit Covers(int root) : root_(root) {}
 
-  // False with errno set.
-  bool cover(int proc, const char* name, bool folder) {
+  // 0, or errno; ENOENT means that there is nothing to cover.
+  int cover(int proc, const char* name, bool folder) {
     UniqueFd& next = folder ? folder_ : file_;
     if (!next) next = folder ? another_folder() : copy_tree(root_, "dev/null");
-    if (!next || !attach_at(next.get(), proc, name)) return false;
+    if (!next) return errno == ENOENT ? ENXIO : errno;
+    if (!attach_at(next.get(), proc, name)) return errno;
     UniqueFd used = std::move(next);
     if (folder && !first_) first_ = std::move(used);
-    return true;
+    return 0;
   }
 
  private:
@@ -58,9 +59,10 @@ Op<void> mask_proc(int proc, int root) {
   }
   Covers covers(root);
   for (const Covered& each : kCoveredProc) {
-    if (covers.cover(proc, each.name, each.folder) || errno == ENOENT) continue;
-    if (errno != ENOTDIR || !covers.cover(proc, each.name, !each.folder))
-      return failed("cover /proc/" + std::string(each.name));
+    int error = covers.cover(proc, each.name, each.folder);
+    // move_mount(2) of a folder onto a file, or the other way round.
+    if (error == EINVAL || error == ENOTDIR) error = covers.cover(proc, each.name, !each.folder);
+    if (error != 0 && error != ENOENT) return failed("cover /proc/" + std::string(each.name), error);
   }
   return {};
 }

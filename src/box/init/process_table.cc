@@ -185,7 +185,7 @@ bool ProcessTable::reaped(pid_t pid, int status, const rusage& usage) {
   if (next_.reaped(pid)) return true;
   if (!by_pid_.contains(pid)) {
     // Perhaps one of which its report speaks, which is unread yet or not even written: it need not wait for its maker.
-    if (!starts_.empty()) ended_early_.push_back({pid, status, usage});
+    if (!starts_.empty() && way_.spaces == Spaces::kAll) ended_early_.push_back({pid, status, usage});
     if (ended_early_.size() > kMaxEndedEarly) ended_early_.pop_front();
     std::vector<std::string> starting;
     for (const auto& [id, start] : starts_) starting.push_back(id);

@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -199,7 +200,9 @@ class Program {
     const std::size_t at = code_.size();
     jump(BPF_JGE, sorted[half].first, 0, 0);
     search(sorted.first(half), ends);
-    code_[at].jt = static_cast<unsigned char>(code_.size() - at - 1);
+    const std::size_t distance = code_.size() - at - 1;
+    if (distance > UINT8_MAX) ::abort();  // a jump is a byte; a longer list needs one more step before the halves
+    code_[at].jt = static_cast<unsigned char>(distance);
     search(sorted.subspan(half), ends);
   }
   void add(unsigned code, unsigned k) { code_.push_back({static_cast<unsigned short>(code), 0, 0, k}); }

@@ -129,14 +129,14 @@ class ServerMemory(Hogs):
     def test_whoever_starts_too_many_processes_ends_alone(self):
         for name in "forks", "threads":
             with self.subTest(name):
-                said = self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ processes and threads, its limit is "
-                                 r"100 \(box.pids_limit, --pids\); raise")
+                said = self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ processes and threads, "
+                                 r"its limit is 100 \(box.pids_limit, --pids\); raise")
                 # The kernel has room for twelve more, and there the forks under way count.
                 used = int(re.search("used ([0-9,]+)", said)[1].replace(",", ""))
                 self.assertTrue(100 <= used <= 112, said)
 
     def test_many_short_processes_within_the_limit_are_no_crowd(self):
-        # Forty-five that have a child each, which ends and is replaced at once: a look meets many of them more than once.
+        # Forty-five that have a child each, which ends and is replaced at once: a look meets many more than once.
         self.assertIn("lives", self.py("forked", CHURN).stdout)
 
 

@@ -33,8 +33,9 @@ TEST_F(InitHog, is_nobody_who_begins_to_work_when_it_is_to_end) {
   const std::string work = "n=0; while [ $n -lt 2000000 ]; do n=$((n+1)); done; echo written; ";
   auto one = must_spawn(spec("one", {"sh", "-c", "echo up; cat; trap '' TERM; " + work}));
   EXPECT_EQ(read_line(one.pipes.out.get()), "up");
-  one.pipes.in.reset();
+  // Before it can have heard of it: who hears no SIGTERM then has never heard any.
   ASSERT_THAT(run(supervisor->close_stdin("one", true)), succeeds());
+  one.pipes.in.reset();
   const box::ProcessExit exit = exit_of("one");
   EXPECT_EQ(exit.signal, 0);
   EXPECT_EQ(exit.code, 0);

@@ -100,6 +100,24 @@ for _ in range(45):
 for _ in range(45): os.wait()
 print("lives")
 """
+# Never more than 90 at once, and of them six by turns have 75 threads for a moment.
+BURSTS = """
+import os, threading, time
+end = time.time() + 8
+pipes = [os.pipe() for _ in range(6)]
+for n in range(6):
+    if os.fork() == 0:
+        while time.time() < end:
+            os.read(pipes[n][0], 1)
+            threads = [threading.Thread(target=time.sleep, args=(0.05,)) for _ in range(75)]
+            for each in threads: each.start()
+            for each in threads: each.join()
+            os.write(pipes[(n + 1) % 6][1], b"x")
+        os._exit(0)
+os.write(pipes[0][1], b"x")
+for _ in range(6): os.wait()
+print("lives")
+"""
 
 
 class ServerMemory(Hogs):
@@ -138,6 +156,10 @@ class ServerMemory(Hogs):
     def test_many_short_processes_within_the_limit_are_no_crowd(self):
         # Forty-five that have a child each, which ends and is replaced at once: a look meets many more than once.
         self.assertIn("lives", self.py("forked", CHURN).stdout)
+
+    def test_threads_that_are_gone_count_no_more(self):
+        said = self.py("forked", BURSTS)
+        self.assertIn("lives", said.stdout, said.stderr)
 
 
 class OneServer(unittest.TestCase):

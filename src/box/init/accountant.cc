@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -345,15 +344,12 @@ void Accountant::put_others() {
   }
 }
 
-// Who forks and ends all the time is met more than once by a look that takes a while. Those that are still there were
-// all there at one moment.
-std::uint64_t Accountant::tasks_now(uid_t uid) const {
+// Who forks and ends all the time is met more than once by a look that takes a while: those that are still there were
+// all there at one moment. And what is known of threads is of an earlier round.
+std::uint64_t Accountant::tasks_now(uid_t uid) {
   std::uint64_t tasks = 0;
-  for (const auto& [pid, known] : known_) {
-    char name[16];
-    ::snprintf(name, sizeof name, "%d", pid);
-    const bool its = known.uid == uid && !known.ours;
-    if (its && ::faccessat(proc_.get(), name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) tasks += known.tasks;
+  for (auto& [pid, known] : known_) {
+    if (known.uid == uid && !known.ours && read_status_of(pid, known) && known.uid == uid) tasks += known.tasks;
   }
   return tasks;
 }

@@ -116,7 +116,7 @@ class Accountant {
   void count(pid_t pid);
   void count_activity(pid_t pid, Known& known, bool fresh, bool read, bool of_server);
   bool read_status_of(pid_t pid, Known& known);
-  std::uint64_t tasks_now(uid_t uid) const;
+  std::uint64_t tasks_now(uid_t uid);
   void finish_round();
   void look_at_processors(EventLoop::Clock::time_point now);
   // `first`: a process that no look has seen yet.

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -293,7 +294,7 @@ std::vector<sock_filter> build_seccomp_filter(Network network, MemoryFiles memor
   p.ret_by_number(refused);
   p.on_call(SYS_clone, [&] {
     p.load_argument(0);
-    p.ret_if_any_bit(kNewNamespaces, fail_with(EPERM));
+    p.ret_if_any_bit(kNewNamespaces | CLONE_PARENT, fail_with(EPERM));  // nobody makes children of PID 1 itself
     p.ret(kAllow);
   });
   p.on_call(SYS_ioctl, [&] {

@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -146,6 +147,10 @@ TEST(SeccompFilter, refuses_what_reaches_beyond_the_process) {
 TEST(SeccompFilter, hides_what_callers_can_do_without) {
   for (const long number : {425L, 426L, 427L, 447L, static_cast<long>(SYS_clone3), static_cast<long>(SYS_memfd_create)})
     EXPECT_EQ(verdict(number), error(ENOSYS)) << number;
+}
+
+TEST(SeccompFilter, lets_nobody_make_children_of_its_parent) {
+  EXPECT_EQ(verdict(SYS_clone, {CLONE_PARENT | SIGCHLD}), error(EPERM));
 }
 
 TEST(SeccompFilter, allows_threads_and_forks_but_no_namespaces) {

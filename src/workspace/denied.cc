@@ -156,13 +156,11 @@ void DeniedPlaces::Known::look_up() {
   add_folders_above_mounts();
 }
 
-// A mounted folder is shown with what is mounted in it: one with a bind mount of credentials contains them.
+// A mounted folder is shown with what is mounted in it: one with a bind mount of a denied place, or of a folder with
+// one in it, contains that.
 void DeniedPlaces::Known::add_folders_above_mounts() {
   std::set<dev_t> devices;
-  for (const auto& [id, place] : places) {
-    if (place.what == kCredentialPlace) devices.insert(id.device);
-  }
-  if (devices.empty()) return;
+  for (const auto& [id, place] : places) devices.insert(id.device);
   UniqueFd file(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
   auto text = file ? sys::read_all(file.get(), 4 << 20) : Result<std::string>(std::string());
   if (!text) return;
@@ -176,10 +174,13 @@ void DeniedPlaces::Known::add_folders_above_mounts() {
     if (!devices.contains(makedev(major, minor))) continue;
     const std::string at = unescape(fields[4]);
     const auto id = identify(at);
-    const auto found = id ? places.find(*id) : places.end();
-    if (found == places.end() || found->second.what != kCredentialPlace) continue;
+    if (!id) continue;
+    const auto found = places.find(*id);
+    const auto around = above.find(*id);
+    if (found == places.end() && around == above.end()) continue;
+    const std::string inside = found != places.end() ? found->second.path : around->second;
     for (const std::string& parent : parents(at)) {
-      if (auto parent_id = identify(parent)) above.try_emplace(*parent_id, found->second.path);
+      if (auto parent_id = identify(parent)) above.try_emplace(*parent_id, inside);
     }
   }
 }

@@ -41,6 +41,16 @@ class Alias(unittest.TestCase):
             ended = self.explain(option, str(self.project))
             self.assertIn(f"contains {self.user}/.ssh", ended.stdout + ended.stderr)
 
+    def test_nor_is_a_folder_with_a_whole_home_or_a_part_of_the_system_in_it(self):
+        for number, place in enumerate((self.user, "/etc")):
+            outer = self.user / f"outer{number}"
+            (outer / "in").mkdir(parents=True)
+            subprocess.run(["mount", "--bind", place, outer / "in"], check=True)
+            self.addCleanup(subprocess.run, ["umount", outer / "in"], check=True)
+            with self.subTest(place):
+                ended = self.explain("--mount", str(outer))
+                self.assertIn("this folder contains ", ended.stdout + ended.stderr)
+
 
 if __name__ == "__main__":
     # A mount namespace of its own: what a test that is killed leaves mounted is gone with it.

@@ -106,16 +106,15 @@ def turn(kind):
 
 
 def work(text, folder):
-    """What a modest tool does: a thread, some memory, a small file."""
+    """What a modest tool does: a thread, some memory, a line in a file."""
     done = []
     thread = threading.Thread(target=lambda: done.append(bytearray(b"x") * (1 << 20)))
     thread.start()
     thread.join()
-    path = os.path.join(folder, "note")
-    with open(path, "w") as file:
-        file.write(text * 10)
-    with open(path) as file:
-        return file.read()[:len(text)] if done else ""
+    with open(os.path.join(folder, "notes"), "a+") as file:
+        file.write(text + "\n")
+        file.seek(file.tell() - len(text) - 1)
+        return file.read().strip() if done else ""
 
 
 def main():

@@ -169,12 +169,6 @@ inline constexpr const char* kSpacesLabel = "io.mcpbox.spaces";
 inline constexpr const char* kOwnerLabel = "io.mcpbox.owner";
 using Progress = std::function<void(std::string_view line)>;
 
-// For PID 1 of a sandbox that servers share: where each of them gets a control group of its own.
-struct GroupOfServers {
-  UniqueFd directory;       // a group that can be handed to PID 1; none: PID 1 has had one since it was built
-  unsigned processors = 0;  // that the whole sandbox may use, in thousandths; 0: not known
-};
-
 class Engine {
  public:
   virtual ~Engine() = default;

@@ -143,7 +143,7 @@ Task<Result<void>> Sandbox::give_group() {
   auto group = co_await engine_.group_of_servers(state_);
   if (!group) co_return fail(std::move(group).error());
   if (!group->directory) co_return Result<void>{};
-  co_return co_await supervisor_->take_group(std::move(group->directory), group->processors);
+  co_return co_await supervisor_->take_group(std::move(*group));
 }
 
 std::string Sandbox::spaces() const {

@@ -253,8 +253,8 @@ class FakeSupervisor : public box::Supervisor {
       found.push_back(shown.contains(path) ? shown.at(path) : FoundFile{{}, ENOENT});
     co_return found;
   }
-  Task<Result<void>> take_group(UniqueFd directory, unsigned) override {
-    group_came = static_cast<bool>(directory);
+  Task<Result<void>> take_group(box::GroupOfServers group) override {
+    group_came = static_cast<bool>(group.directory);
     return enter("take_group");
   }
   Task<Result<void>> shutdown() override {

@@ -39,7 +39,7 @@ class DockerEngine final : public Engine {
       if (const auto state = co_await docker_inspect(client_, id)) equipment_.learn(*state);
     }
     auto removed = co_await docker_remove(client_, id);
-    if (removed) equipment_.removed(id);
+    if (removed) equipment_.removed(id), forget_server_groups({});
     co_return removed;
   }
   Task<Result<std::unique_ptr<Supervisor>>> dial(SandboxState state, std::chrono::milliseconds timeout) override {

@@ -15,6 +15,7 @@
 
 #include "base/errno_error.h"
 #include "base/text.h"
+#include "box/idle_groups.h"
 #include "sys/small_file.h"
 
 namespace mcpbox::box {
@@ -56,6 +57,26 @@ unsigned processors_of(int group) {
   return static_cast<unsigned>(std::min(quota * 1000 / period, 1'000'000ll));
 }
 
+UniqueFd mount_of(int directory, const char* name) {
+  return UniqueFd(static_cast<int>(
+      ::syscall(SYS_open_tree, directory, name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW)));
+}
+
+// None where there can be none: who is behind stays in the container's group then. It has the container's limit, which
+// PID 1 cannot reach.
+UniqueFd idle_group(int hierarchy, int own, const std::string& path) {
+  sweep_idle_groups(hierarchy);
+  const auto whole = make_idle_group(hierarchy, path);
+  if (!whole) return {};
+  for (const char* file : {"cpu.cfs_period_us", "cpu.cfs_quota_us"}) {
+    const std::string value = text_in(own, file);
+    const UniqueFd to = open_beneath(whole->get(), file, O_WRONLY);
+    if (!to || ::write(to.get(), value.data(), value.size()) < 0) return {};
+  }
+  const auto group = make_idle_group(hierarchy, fmt::format("{}/{}", path, kServersGroup));
+  return group ? mount_of(whole->get(), kServersGroup) : UniqueFd();
+}
+
 }  // namespace
 
 std::optional<std::string> cpu_group_of(std::string_view text, std::string_view container_id) {
@@ -82,7 +103,7 @@ std::optional<std::string> cpu_group_of(std::string_view text, std::string_view 
 
 Result<GroupOfServers> open_server_group(const KernelPlaces& places, pid_t pid, std::string_view container_id) {
   const std::string root = places.groups + "/cpu";
-  const UniqueFd hierarchy(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd hierarchy(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct statfs kind{};
   if (!hierarchy || ::fstatfs(hierarchy.get(), &kind) != 0 || kind.f_type != CGROUP_SUPER_MAGIC)
     return fail(Code::kUnsupported, "this machine's control groups for processors are not of version 1");
@@ -99,10 +120,14 @@ Result<GroupOfServers> open_server_group(const KernelPlaces& places, pid_t pid, 
   const std::string name = fmt::format("{}/{}/{}", root, *path, kServersGroup);
   if (::mkdirat(own.get(), kServersGroup, 0755) != 0 && errno != EEXIST)
     return fail(errno_error(errno, fmt::format("the control group '{}'", name)));
-  UniqueFd alone(static_cast<int>(
-      ::syscall(SYS_open_tree, own.get(), kServersGroup, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW)));
+  UniqueFd alone = mount_of(own.get(), kServersGroup);
   if (!alone) return fail(errno_error(errno, fmt::format("a mount of the control group '{}'", name)));
-  return GroupOfServers{std::move(alone), processors_of(own.get())};
+  return GroupOfServers{std::move(alone), idle_group(hierarchy.get(), own.get(), *path), processors_of(own.get())};
+}
+
+void forget_server_groups(const KernelPlaces& places) {
+  const UniqueFd hierarchy(::open((places.groups + "/cpu").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (hierarchy && ::geteuid() == 0) sweep_idle_groups(hierarchy.get());
 }
 
 }  // namespace mcpbox::box

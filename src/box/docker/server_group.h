@@ -9,7 +9,8 @@
 //
 // What PID 1 gets is a mount of that one group, attached nowhere (open_tree(2)): `..` ends there, so nothing of the
 // container's own limits or of the machine's groups can be reached through it. The group goes with the container: an
-// engine removes the groups below it, too.
+// engine removes the groups below it, too. The same holds of the group for servers that are behind (idle_groups.h),
+// which mcpbox removes itself.
 #pragma once
 
 #include <sys/types.h>
@@ -40,5 +41,7 @@ struct KernelPlaces {
 // group has the container's name, and the group says itself that the process is in it. The error says why there is
 // none, for people.
 Result<GroupOfServers> open_server_group(const KernelPlaces& places, pid_t pid, std::string_view container_id);
+// After a container was removed: the groups of its servers that are not below its own (idle_groups.h).
+void forget_server_groups(const KernelPlaces& places);
 
 }  // namespace mcpbox::box

@@ -41,8 +41,9 @@ class Accountant {
   // kSayAgain.
   using Presses = std::function<void(uid_t uid, unsigned processors, std::uint64_t tasks)>;
   static constexpr std::chrono::minutes kSayAgain{10};
-  // Puts a server's own control group behind the others, or back; false where it has none.
-  using Place = std::function<bool(uid_t uid, bool behind)>;
+  // Puts a server's own control group behind the others, or back; false where it has none. `most`: see
+  // ServerGroups::place().
+  using Place = std::function<bool(uid_t uid, bool behind, unsigned most)>;
   struct Links {
     CloseLook close_look;  // says later what look_closely() found, nothing if it could not
     Passed passed;         // called from the loop, and again after a second for who is still beyond a limit then
@@ -78,6 +79,8 @@ class Accountant {
   std::vector<pid_t> processes_of(uid_t uid) const;
   // For each watch() once.
   void unwatch(uid_t uid);
+  // Processor time of the sandbox that its own group does not count (SandboxProcessors::add()).
+  void count_also(int usage) { group_.add(usage); }
 
  private:
   struct Watched {
@@ -119,8 +122,8 @@ class Accountant {
   std::uint64_t tasks_now(uid_t uid);
   void finish_round();
   void look_at_processors(EventLoop::Clock::time_point now);
-  // `first`: a process that no look has seen yet.
-  void put(uid_t uid, bool behind, pid_t first = 0);
+  // `most`: see Place. `first`: a process that no look has seen yet.
+  void put(uid_t uid, bool behind, unsigned most, pid_t first = 0);
   void put_others();
   void look_at_sandbox(EventLoop::Clock::time_point now);
   void tell_turn(uid_t uid, KernelTurn turn);

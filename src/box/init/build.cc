@@ -103,16 +103,23 @@ Op<void> make_directories(const wire::BuildSpec& spec) {
   return {};
 }
 
+Op<void> make_cgroup(const std::string& path, const std::vector<std::string>& settings) {
+  if (::mkdir(path.c_str(), 0755) != 0) return failed("make the control group '" + path + "'");
+  for (const std::string& setting : settings) {
+    const std::size_t equals = setting.find('=');
+    UniqueFd file(::open((path + "/" + setting.substr(0, equals)).c_str(), O_WRONLY | O_CLOEXEC));
+    const std::string value = setting.substr(equals + 1);
+    if (!file || ::write(file.get(), value.data(), value.size()) < 0)
+      return failed("set " + setting + " of '" + path + "'");
+  }
+  return {};
+}
+
 Op<void> make_cgroups(const wire::BuildSpec& spec) {
   for (const wire::BuildCgroup& group : spec.cgroups) {
-    if (::mkdir(group.directory.c_str(), 0755) != 0) return failed("make the control group '" + group.directory + "'");
-    for (const std::string& setting : group.settings) {
-      const std::size_t equals = setting.find('=');
-      UniqueFd file(::open((group.directory + "/" + setting.substr(0, equals)).c_str(), O_WRONLY | O_CLOEXEC));
-      const std::string value = setting.substr(equals + 1);
-      if (!file || ::write(file.get(), value.data(), value.size()) < 0)
-        return failed("set " + setting + " of '" + group.directory + "'");
-    }
+    auto made = make_cgroup(group.directory, group.settings);
+    if (made && !group.idle.empty()) made = make_cgroup(group.idle, group.settings);
+    if (!made) return made;
   }
   return {};
 }
@@ -138,15 +145,20 @@ std::uint64_t memory_kills(const wire::BuildSpec& spec) {
 }
 
 // The kernel takes a moment to let go of the last process.
+void remove_cgroup(const std::string& path) {
+  UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int attempt = 0; directory && attempt < 200; ++attempt) {
+    for (const std::string& name : names_in(directory.get(), kMaxGroups).value_or(std::vector<std::string>()))
+      ::unlinkat(directory.get(), name.c_str(), AT_REMOVEDIR);  // of a server; files cannot be removed there
+    if (::rmdir(path.c_str()) == 0 || errno != EBUSY) break;
+    ::usleep(5000);
+  }
+}
+
 void remove_cgroups(const wire::BuildSpec& spec) {
   for (const wire::BuildCgroup& group : spec.cgroups) {
-    UniqueFd directory(::open(group.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    for (int attempt = 0; directory && attempt < 200; ++attempt) {
-      for (const std::string& name : names_in(directory.get(), kMaxGroups).value_or(std::vector<std::string>()))
-        ::unlinkat(directory.get(), name.c_str(), AT_REMOVEDIR);  // of a server; files cannot be removed there
-      if (::rmdir(group.directory.c_str()) == 0 || errno != EBUSY) break;
-      ::usleep(5000);
-    }
+    remove_cgroup(group.directory);
+    if (!group.idle.empty()) remove_cgroup(group.idle);
   }
 }
 

@@ -338,11 +338,11 @@ std::optional<std::uint64_t> ProcessTable::held_by(uid_t uid) const {
   return held;
 }
 
-bool ProcessTable::place(uid_t uid, bool behind) const {
-  bool placed = false;
+std::vector<std::string> ProcessTable::place(uid_t uid, bool behind, unsigned most) const {
+  std::vector<std::string> placed;
   for (const auto& [id, process] : processes_) {
     if (!process->running || process->uid != uid || process->group.empty() || process->group == kWholeGroup) continue;
-    placed = groups_.place(process->group, behind) || placed;
+    if (groups_.place(process->group, behind, most)) placed.push_back(process->group);
   }
   return placed;
 }

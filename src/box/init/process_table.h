@@ -84,8 +84,9 @@ class ProcessTable {
   void note_passed(uid_t uid, const wire::PassedLimit& limit);
   // What the uid's own control group holds; nothing where it has none.
   std::optional<std::uint64_t> held_by(uid_t uid) const;
-  // Puts the uid's own control groups behind the others, or back (server_groups.h); false where it has none.
-  bool place(uid_t uid, bool behind) const;
+  // Puts the uid's own control groups behind the others, or back (server_groups.h): which that were; none where it has
+  // none.
+  std::vector<std::string> place(uid_t uid, bool behind, unsigned most) const;
   // How soon the kernel takes the uid's processes when memory is short (oom_score_adj), unless told otherwise.
   int oom_score(uid_t uid) const;
   // How many of the uid's processes are on their way to exec.

@@ -14,6 +14,7 @@ constexpr ProcessorWatch::Time kMostOfNew = std::chrono::seconds(1);
 // The kernel tells what a process used in steps of 10 ms.
 constexpr ProcessorWatch::Time kDoubt = milliseconds(50);
 constexpr unsigned kNearlyAll = 850;  // thousandths of the whole
+constexpr unsigned kLeast = 20;       // that part of the whole is always left to who is behind
 constexpr int kAny = 20;              // who used more than this part of the time of a processor, used any
 
 }  // namespace
@@ -99,6 +100,16 @@ void ProcessorWatch::add_up(Time own) {
   }
 }
 
+unsigned ProcessorWatch::most_of_each(Time behind) const {
+  unsigned sharing = 0;
+  for (const auto& [uid, server] : servers_) sharing += server.gauge.yields() ? 1 : 0;
+  // In the first close round nobody was looked at before: what was used is nobody's.
+  const bool known = close_ && close_before_ && passed_.count() > 0;
+  const auto others = known ? (used_ - std::min(behind, used_)) * 1000 / passed_ : 0;
+  const unsigned left = whole_ - static_cast<unsigned>(std::min<std::int64_t>(others, whole_));
+  return std::max(left, whole_ / kLeast) / std::max(sharing, 1u);
+}
+
 std::vector<ProcessorWatch::Place> ProcessorWatch::finish(Time own, TimePoint now) {
   add_up(own);
   Time behind{0};
@@ -114,12 +125,13 @@ std::vector<ProcessorWatch::Place> ProcessorWatch::finish(Time own, TimePoint no
     return full ? std::min(PressureGauge::kHalf, whole_ / (2 * static_cast<unsigned>(sharing))) : PressureGauge::kHalf;
   };
   const unsigned level_of_all = level(used_, any), level_in_front = level(used_ - behind, any_in_front);
+  const unsigned most = most_of_each(behind);
   std::vector<Place> places;
   for (auto& [uid, server] : servers_) {
     const bool yielded = server.gauge.yields();
     server.gauge.look(server.used, now, yielded ? level_of_all : level_in_front);
     const bool yields = server.gauge.yields();
-    if (yields != yielded || (yields && (close_ || !measured()))) places.push_back({uid, yields});
+    if (yields != yielded || (yields && (close_ || !measured()))) places.push_back({uid, yields, most});
   }
   return places;
 }

@@ -59,6 +59,7 @@ class ProcessorWatch {
   struct Place {
     uid_t uid = 0;
     bool behind = false;
+    unsigned most = 0;  // thousandths of processors: its part of what those that are not behind left
   };
   std::vector<Place> finish(Time own, TimePoint now);
 
@@ -78,6 +79,8 @@ class ProcessorWatch {
   };
   void add_up(Time own);
   void share_unseen(Time unseen);
+  // `behind`: what those that are behind used in this round.
+  unsigned most_of_each(Time behind) const;
 
   unsigned whole_;
   std::map<uid_t, Server> servers_;

@@ -21,13 +21,6 @@ std::string read_path(const char* path) {
   return read_start(UniqueFd(::open(path, O_RDONLY | O_CLOEXEC)).get());
 }
 
-unsigned present() {
-  cpu_set_t set;
-  const int count = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
-  // More than fit into it are more than anybody's sandbox may use.
-  return static_cast<unsigned>(std::max(1, count)) * 1000;
-}
-
 }  // namespace
 
 std::optional<std::chrono::microseconds> parse_processor_time(bool second, const std::string& text) {
@@ -48,6 +41,13 @@ unsigned parse_processor_limit(const std::string& quota, const std::string& peri
   const long long of = ::strtoll(period.c_str() + (space == std::string::npos ? 0 : space), nullptr, 10);
   if (most <= 0 || of <= 0) return 0;
   return static_cast<unsigned>(std::min(most * 1000 / of, 1'000'000ll));
+}
+
+unsigned SandboxProcessors::present() {
+  cpu_set_t set;
+  const int count = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+  // More than fit into it are more than anybody's sandbox may use.
+  return static_cast<unsigned>(std::max(1, count)) * 1000;
 }
 
 SandboxProcessors::SandboxProcessors(int usage, unsigned limit) : whole_(present()) {
@@ -75,8 +75,15 @@ SandboxProcessors::SandboxProcessors(int usage, unsigned limit) : whole_(present
   if (const unsigned named = parse_processor_limit(quota, period)) whole_ = std::min(whole_, named);
 }
 
+void SandboxProcessors::add(int usage) {
+  if (usage >= 0) apart_.reset(::fcntl(usage, F_DUPFD_CLOEXEC, 0));
+}
+
 std::optional<std::chrono::microseconds> SandboxProcessors::used() const {
-  return parse_processor_time(second_, read_start(usage_.get()));
+  auto used = parse_processor_time(second_, read_start(usage_.get()));
+  if (used && apart_)
+    *used += parse_processor_time(false, read_start(apart_.get())).value_or(std::chrono::microseconds(0));
+  return used;
 }
 
 }  // namespace mcpbox::box::init

@@ -23,13 +23,18 @@ class SandboxProcessors {
   // `usage`: a descriptor of cpuacct.usage or cpu.stat, which stays the caller's, and `limit` in thousandths (0: none
   // is known); -1: the container's own files are tried.
   SandboxProcessors(int usage, unsigned limit);
+  // Of those that are not in its group, but its own: counted, too. A descriptor of cpuacct.usage, which stays the
+  // caller's; -1: none.
+  void add(int usage);
   // Used ever; 2 µs to ask.
   std::optional<std::chrono::microseconds> used() const;
   // Those that it may use, in thousandths.
   unsigned whole() const { return whole_; }
+  // That the machine has for us, in thousandths.
+  static unsigned present();
 
  private:
-  UniqueFd usage_;
+  UniqueFd usage_, apart_;
   bool second_ = false;
   unsigned whole_ = 0;
 };

@@ -12,6 +12,7 @@
 #include "box/init/egress_relay.h"
 #include "box/init/event_loop.h"
 #include "box/init/farewell.h"
+#include "box/init/group_mover.h"
 #include "box/init/helper.h"
 #include "box/init/process_table.h"
 #include "box/init/roots.h"
@@ -65,6 +66,7 @@ class Server {
   void end_server(uid_t uid, const wire::PassedLimit& limit);
   void end_all_of(uid_t uid);
   void keep_ending(uid_t uid);
+  bool place(uid_t uid, bool behind, unsigned most);
   void say_pressing(uid_t uid, unsigned processors, std::uint64_t tasks);
   void take_leave(const std::string& id, uid_t uid, Patience::Step step);
   void kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline);
@@ -93,6 +95,7 @@ class Server {
   ProcessTable table_;
   Farewell farewell_;
   Helpers helpers_;
+  GroupMover mover_;
   std::map<pid_t, std::function<void()>> when_reaped_;    // the killers of uid_killer.h
   std::map<uid_t, EventLoop::Clock::time_point> ending_;  // until when it is killed what each of these has
   std::map<Serial, Controller> controllers_;

@@ -134,17 +134,25 @@ Op<ServerGroups> ServerGroups::open(const std::vector<wire::BuildCgroup>& groups
     if (!directory) return failed("open the control group '" + group.directory + "'");
     if (used) out.usage_ = open_in(directory.get(), group.usage, O_RDONLY);
     if (group.servers.empty() && group.kills.empty()) continue;
-    out.places_.push_back({group, std::move(directory)});
+    UniqueFd idle;
+    if (!group.idle.empty() && !group.servers.empty()) {
+      idle.reset(::open(group.idle.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (!idle) return failed("open the control group '" + group.idle + "'");
+      if (used) out.idle_usage_ = open_in(idle.get(), group.usage, O_RDONLY);
+    }
+    out.places_.push_back({group, std::move(directory), std::move(idle)});
   }
   return out;
 }
 
-Op<void> ServerGroups::take(UniqueFd directory, unsigned processors) {
+Op<void> ServerGroups::take(UniqueFd directory, UniqueFd idle, unsigned processors) {
   if (each_) return {};
   const std::string step = "take a control group for servers";
   struct statfs kind{};
   if (::fstatfs(directory.get(), &kind) != 0) return failed(step);
   if (kind.f_type != CGROUP_SUPER_MAGIC) return refuse(Code::kInvalidArgument, step, "it is none of version 1");
+  if (idle && (::fstatfs(idle.get(), &kind) != 0 || kind.f_type != CGROUP_SUPER_MAGIC))
+    return refuse(Code::kInvalidArgument, step, "the one for who is behind is none of version 1");
   // The kernel lets root of the machine move its own processes; what else may forbid it shows here.
   (void)::unlinkat(directory.get(), kTrial, AT_REMOVEDIR);
   if (::mkdirat(directory.get(), kTrial, 0755) != 0) return failed(step + ": make one below it");
@@ -157,7 +165,9 @@ Op<void> ServerGroups::take(UniqueFd directory, unsigned processors) {
   if (!list) return failed(step + ": move into one below it", error);
   wire::BuildCgroup group;
   group.servers = {{wire::GroupSetting::Value::kQuota, "cpu.cfs_quota_us"}};
-  places_.push_back({std::move(group), std::move(directory)});
+  // Where processor time is counted in the same hierarchy, a container's own count is without what is not below it.
+  if (idle) idle_usage_ = open_in(idle.get(), "cpuacct.usage", O_RDONLY);
+  places_.push_back({std::move(group), std::move(directory), std::move(idle)});
   processors_ = processors;
   each_ = true;
   return {};
@@ -178,8 +188,13 @@ Op<void> ServerGroups::settle() const {
 
 std::vector<int> ServerGroups::descriptors() const {
   std::vector<int> out;
-  for (const Place& place : places_) out.push_back(place.directory.get());
-  if (usage_) out.push_back(usage_.get());
+  for (const Place& place : places_) {
+    out.push_back(place.directory.get());
+    if (place.idle) out.push_back(place.idle.get());
+  }
+  for (const UniqueFd* file : {&usage_, &idle_usage_}) {
+    if (*file) out.push_back(file->get());
+  }
   return out;
 }
 
@@ -219,12 +234,13 @@ Op<void> ServerGroups::limit(const ServerGroup& group, const wire::ServerLimits&
   return {};
 }
 
-bool ServerGroups::place(const std::string& name, bool behind) const {
+bool ServerGroups::place(const std::string& name, bool behind, unsigned most) const {
   for (const Place& place : places_) {
     for (const wire::GroupSetting& setting : place.group.servers) {
       const bool first = setting.value == wire::GroupSetting::Value::kQuota;
       if (!first && setting.value != wire::GroupSetting::Value::kQuotaOfAll) continue;
       const UniqueFd directory = open_in(place.directory.get(), name, O_RDONLY | O_DIRECTORY);
+      if (directory && behind && most != 0) make_room_apart(place, directory.get(), name, most);
       const char* weight = first ? "cpu.shares" : "cpu.weight";
       const bool idle = directory && write_in(directory.get(), "cpu.idle", behind ? "1" : "0").has_value();
       if (behind) return idle || (directory && write_in(directory.get(), weight, first ? "2" : "1").has_value());
@@ -233,6 +249,47 @@ bool ServerGroups::place(const std::string& name, bool behind) const {
     }
   }
   return false;
+}
+
+void ServerGroups::make_room_apart(const Place& place, int own, const std::string& name, unsigned most) const {
+  if (!place.idle) return;
+  // Before anybody is moved by another process, so that who removes it comes later.
+  (void)::mkdirat(place.idle.get(), name.c_str(), 0755);
+  const UniqueFd apart = open_in(place.idle.get(), name, O_RDONLY | O_DIRECTORY);
+  if (!apart) return;
+  long long quota = ::strtoll(read_in(own, "cpu.cfs_quota_us").c_str(), nullptr, 10);
+  if (processors_ != 0 && processors_ < SandboxProcessors::present()) {
+    const std::uint64_t left = std::uint64_t{std::min(most, processors_)} * (wire::kGroupPeriod / 1000);
+    const auto value = static_cast<long long>(std::max(kLeastQuota, left));
+    quota = quota > 0 ? std::min(quota, value) : value;
+  }
+  if (quota > 0) (void)write_in(apart.get(), "cpu.cfs_quota_us", std::to_string(quota));
+}
+
+bool ServerGroups::to_move(const std::string& name, bool behind) const {
+  return std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
+    const int from = behind ? place.directory.get() : place.idle.get();
+    return place.idle && !read_in(from, name + "/cgroup.procs").empty();
+  });
+}
+
+void ServerGroups::move(const std::string& name, bool behind) const {
+  const auto until = std::chrono::steady_clock::now() + kMoveTime;
+  for (const Place& place : places_) {
+    if (!place.idle) continue;
+    const int from = behind ? place.directory.get() : place.idle.get();
+    const int to = behind ? place.idle.get() : place.directory.get();
+    const UniqueFd list = open_in(to, name + "/cgroup.procs", O_WRONLY);
+    // The list's beginning, again and again: who was moved is in it no more, and who ended meanwhile is nobody.
+    while (list) {
+      const std::string pids = read_in(from, name + "/cgroup.procs");
+      if (pids.empty()) break;
+      for (std::size_t at = 0, end = 0; (end = pids.find('\n', at)) != std::string::npos; at = end + 1) {
+        if (std::chrono::steady_clock::now() >= until) return;
+        if (::write(list.get(), pids.data() + at, end - at) < 0 && errno != ESRCH) return;
+      }
+    }
+  }
 }
 
 bool ServerGroups::count_memory() const {
@@ -260,9 +317,9 @@ unsigned ServerGroups::told_events() const {
 }
 
 bool ServerGroups::is_used(const std::string& name) const {
-  return std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
-    return !place.group.servers.empty() && !read_in(place.directory.get(), name + "/cgroup.procs").empty();
-  });
+  return to_move(name, false) || std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
+           return !place.group.servers.empty() && !read_in(place.directory.get(), name + "/cgroup.procs").empty();
+         });
 }
 
 GroupMemory ServerGroups::memory_of(const std::string& name) const {
@@ -295,7 +352,8 @@ int ServerGroups::memory_directory() const {
 
 bool ServerGroups::is_there(const std::string& name) const {
   return std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
-    return ::faccessat(place.directory.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return ::faccessat(place.directory.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+           (place.idle && ::faccessat(place.idle.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0);
   });
 }
 
@@ -309,8 +367,11 @@ void ServerGroups::remove(const std::string& name) {
   for (int attempt = 0; attempt < kRemovals; ++attempt) {
     bool left = false;
     for (const Place& place : places_) {
-      for (const std::string& each : leaving_)
+      for (const std::string& each : leaving_) {
         left = (::unlinkat(place.directory.get(), each.c_str(), AT_REMOVEDIR) != 0 && errno == EBUSY) || left;
+        if (place.idle)
+          left = (::unlinkat(place.idle.get(), each.c_str(), AT_REMOVEDIR) != 0 && errno == EBUSY) || left;
+      }
     }
     if (!left) break;
     ::usleep(kRemovalPause);

@@ -5,8 +5,15 @@
 // no server can write to a group, and none can leave its own. In a container they are there, read-only, and a
 // controller that may do so on the host hands PID 1 a group of the `cpu` controller alone (take()): its servers' groups
 // share the processors out, and tell nothing of memory.
+//
+// Who is behind: a sandbox's group weighs as much as who else is on the machine, whoever runs in it, and the scheduler
+// lets who wakes up outside of it (a client, the daemon) wait for its next tick while a server spins. Where there is
+// a group for that (version 1, wire::BuildCgroup::idle), the server's processes are moved there: it is idle for the
+// whole machine. What the sandbox may use of processors holds nevertheless: PID 1 lets them have what its others left.
+// Version 2 has one hierarchy for all limits, which nobody can leave: there a server is behind within its sandbox only.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,10 +52,10 @@ class ServerGroups {
  public:
   // While the host's file systems are still to be seen. Without groups for servers: any() is false.
   static Op<ServerGroups> open(const std::vector<wire::BuildCgroup>& groups);
-  // By PID 1 of a container, which has none, before servers start: a group of version 1 that it may write to, and what
-  // the whole sandbox may use of processors, in thousandths (0: not known). One that has groups keeps those. Nothing is
-  // taken unless a group can be made there.
-  Op<void> take(UniqueFd directory, unsigned processors);
+  // By PID 1 of a container, which has none, before servers start: a group of version 1 that it may write to, one for
+  // those that are behind (or none), and what the whole sandbox may use of processors, in thousandths (0: not known).
+  // One that has groups keeps those. Nothing is taken unless a group can be made there.
+  Op<void> take(UniqueFd directory, UniqueFd idle, unsigned processors);
   // By PID 1, when it is in the sandbox's groups and its control group namespace: makes room for groups below them.
   Op<void> settle() const;
 
@@ -70,8 +77,18 @@ class ServerGroups {
   unsigned told_events() const;
   // By PID 1: whoever is in the group stands behind all who are in none of those, and gets what they leave; or as
   // before again. cpu.idle, and on kernels before 5.15 the least weight. False where processors are not shared out by
-  // groups, or the group is gone.
-  bool place(const std::string& name, bool behind) const;
+  // groups, or the group is gone. `most`: of the sandbox's processors, in thousandths, that who is behind gets where
+  // he is to be moved; 0: he is not, there is nothing to prepare.
+  bool place(const std::string& name, bool behind, unsigned most) const;
+  // Whether somebody of the server is not (yet) where move() would have him; false where there is no group apart.
+  bool to_move(const std::string& name, bool behind) const;
+  // By a process of its own, after place(): each process waits for the kernel (1 to 50 ms). Ends when all are there, or
+  // the group is gone, or after kMoveTime.
+  void move(const std::string& name, bool behind) const;
+  static constexpr std::chrono::seconds kMoveTime{4};
+  // The processor time of those that are or were in the groups apart, where the sandbox's own does not count it (see
+  // processor_usage()); -1: it does, or there are none. The descriptor stays ours.
+  int idle_usage() const { return idle_usage_.get(); }
   // The processor time of the whole sandbox (sandbox_processors.h); -1: it is not counted. The descriptor stays ours.
   int processor_usage() const { return usage_.get(); }
   // Those that the whole sandbox may use, in thousandths; 0: no limit is known.
@@ -90,11 +107,13 @@ class ServerGroups {
   struct Place {
     wire::BuildCgroup group;
     UniqueFd directory;
+    UniqueFd idle;  // the directory for those that are behind; none: they stay
   };
   bool is_there(const std::string& name) const;
+  void make_room_apart(const Place& place, int own, const std::string& name, unsigned most) const;
 
   std::vector<Place> places_;
-  UniqueFd usage_;
+  UniqueFd usage_, idle_usage_;
   unsigned processors_ = 0;
   std::vector<std::string> leaving_;  // groups that are to be removed
   bool each_ = false;                 // a server has a group of its own

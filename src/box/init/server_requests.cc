@@ -140,14 +140,16 @@ void Server::spawn(Origin origin, const wire::Spawn& request, std::vector<Unique
 }
 
 void Server::take_group(Origin origin, const wire::TakeGroup& request, std::vector<UniqueFd> fds) {
-  if (fds.size() != 1) return drop(origin.connection, "a group comes with one descriptor");
+  if (fds.empty() || fds.size() > 2) return drop(origin.connection, "a group comes with one or two descriptors");
   // Who runs already would stay outside, one among the groups, and could not be put behind.
   const bool runs = std::ranges::any_of(table_.all(), [](const auto& each) { return each.second->running; });
   if (runs && !options_.groups.any())
     return reply_error(origin, wire::make_error(Code::kFailedPrecondition, "take a control group for servers",
                                                 "servers run without one already"));
-  auto taken = options_.groups.take(std::move(fds.front()), request.processors);
+  auto taken = options_.groups.take(std::move(fds.front()), fds.size() > 1 ? std::move(fds.back()) : UniqueFd(),
+                                    request.processors);
   if (!taken) return reply_error(origin, taken.error());
+  accountant_.count_also(options_.groups.idle_usage());
   table_.get_ready();
   reply(origin, wire::Done{});
 }
@@ -161,6 +163,15 @@ void Server::kill_uid(Origin origin, const wire::KillUid& request) {
     accountant_.stand_aside(request.uid);
   }
   kill_round(origin, request, EventLoop::Clock::now() + milliseconds(std::min(request.timeout_ms, 60'000u)));
+}
+
+bool Server::place(uid_t uid, bool behind, unsigned most) {
+  const auto placed = table_.place(uid, behind, most);
+  // Who ends anyway stays where he is.
+  for (const std::string& group : placed) {
+    if (!behind || most != 0) mover_.put(group, behind);
+  }
+  return !placed.empty();
 }
 
 void Server::look_at(LookRequest request, std::function<void(std::optional<LookedClosely>)> done) {

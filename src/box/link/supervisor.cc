@@ -148,10 +148,11 @@ class WireSupervisor final : public Supervisor {
       found.push_back({{static_cast<dev_t>(each.device), static_cast<ino_t>(each.inode)}, each.error});
     co_return found;
   }
-  Task<Result<void>> take_group(UniqueFd directory, unsigned processors) override {
+  Task<Result<void>> take_group(GroupOfServers group) override {
     std::vector<UniqueFd> fds;
-    fds.push_back(std::move(directory));
-    auto answer = co_await exchange_->call(wire::TakeGroup{processors}, request_time_, std::move(fds));
+    fds.push_back(std::move(group.directory));
+    if (group.idle) fds.push_back(std::move(group.idle));
+    auto answer = co_await exchange_->call(wire::TakeGroup{group.processors}, request_time_, std::move(fds));
     if (!answer) co_return fail(std::move(answer).error().error);
     auto reply = wire::decode<wire::Done>(answer->payload);
     if (!reply) co_return fail(reply.error());

@@ -37,6 +37,13 @@ struct SupervisorInfo {
   std::string kernel;            // uname -r
 };
 
+// For PID 1 of a sandbox that servers share: where each of them gets a control group of its own.
+struct GroupOfServers {
+  UniqueFd directory;       // a group that can be handed to PID 1; none: PID 1 has had one since it was built
+  UniqueFd idle = {};       // one for servers that are behind all others of the machine; none: there is no such
+  unsigned processors = 0;  // that the whole sandbox may use, in thousandths; 0: not known
+};
+
 class Supervisor {
  public:
   using ExitHandler = std::function<void(const std::string& process_id, const ProcessExit&)>;
@@ -156,7 +163,7 @@ class Supervisor {
   // Before the first start: each server gets a control group of its own below this one (Engine::group_of_servers()),
   // which shares the processors out. PID 1 keeps what it has from an earlier controller. An error: it could not use it,
   // and servers start without.
-  virtual Task<Result<void>> take_group(UniqueFd directory, unsigned processors) = 0;
+  virtual Task<Result<void>> take_group(GroupOfServers group) = 0;
 
   // What stands at each of these absolute places of the sandbox; no link is followed. `error` is an errno, and 0 where
   // `id` says something.

@@ -14,6 +14,7 @@
 
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "box/idle_groups.h"
 #include "sys/small_file.h"
 
 namespace mcpbox::box {
@@ -69,6 +70,8 @@ CgroupHost prepare_first(const std::string& root) {
   host.processors = there(root + "/cpu/cpu.cfs_quota_us") && usable(root + "/cpu/mcpbox");
   host.apart = host.processors && !there(root + "/cpu/cpuacct.usage") && there(root + "/cpuacct/cpuacct.usage") &&
                usable(root + "/cpuacct/mcpbox");
+  const UniqueFd hierarchy(::open((root + "/cpu").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  host.idle = host.processors && hierarchy && make_idle_group(hierarchy.get(), "mcpbox");
   return host;
 }
 
@@ -148,6 +151,7 @@ std::vector<wire::BuildCgroup> cgroups_for(const std::string& root, const Cgroup
                       fmt::format("cpu.cfs_quota_us={}", quota(limits))};
     group.servers = {{Value::kQuota, "cpu.cfs_quota_us"}};
     if (there(root + "/cpu/mcpbox/cpuacct.usage")) group.usage = "cpuacct.usage";
+    if (host.idle) group.idle = fmt::format("{}/cpu/{}/mcpbox/{}", root, kIdleGroup, id);
     groups.push_back(std::move(group));
   }
   if (host.apart) {

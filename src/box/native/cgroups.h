@@ -17,6 +17,7 @@ struct CgroupHost {
   bool processes = false;
   bool processors = false;
   bool apart = false;   // version 1: processor time is counted in a hierarchy of its own
+  bool idle = false;    // version 1: servers can be behind all others of the machine (box/idle_groups.h)
   std::string problem;  // why something cannot, for people; empty when all can
 };
 

@@ -286,9 +286,10 @@ class NativeEngine final : public Engine {
     build.scratch = std::move(layout->scratch);
     build.cgroups = cgroups_for(options_.cgroup_root, cgroup_host(), record.id, spec.profile.limits);
     for (wire::BuildCgroup& group : build.cgroups) {
-      record.cgroups.push_back(group.directory);
       // PID 1 of an ordinary user is another one outside, whom the groups do not belong to.
-      if (spec.one_server || ::geteuid() != 0) group.servers.clear(), group.pass_on.clear();
+      if (spec.one_server || ::geteuid() != 0) group.servers.clear(), group.pass_on.clear(), group.idle.clear();
+      record.cgroups.push_back(group.directory);
+      if (!group.idle.empty()) record.cgroups.push_back(group.idle);
     }
     build.record = write_record(record);
     build.argv = spec.init_argv;
@@ -474,9 +475,8 @@ class NativeEngine final : public Engine {
   Task<Result<void>> sweep(NativeSandbox sandbox) {
     for (const std::string& group : sandbox.record.cgroups) {
       const auto until = Clock::now() + std::chrono::seconds(2);
-      while (group.starts_with(options_.cgroup_root + "/") && !remove_cgroup(group) && Clock::now() < until) {
+      while (group.starts_with(options_.cgroup_root + "/") && !remove_cgroup(group) && Clock::now() < until)
         co_await net::sleep_for(std::chrono::milliseconds(5));
-      }
     }
     if (!may_be_there(sandbox.directory)) co_return Result<void>{};
     co_return co_await sweep_trees({sandbox.directory});

@@ -13,7 +13,7 @@
 
 namespace mcpbox::box::wire {
 
-inline constexpr std::uint32_t kBuildVersion = 5;
+inline constexpr std::uint32_t kBuildVersion = 6;
 inline constexpr std::size_t kMaxBuildSpec = 1024 * 1024;  // of the encoded form
 
 // `count` ids from `inside` on stand for those from `outside` on (user_namespaces(7)).
@@ -87,12 +87,14 @@ struct BuildCgroup {
   std::string peak;                   // file with the most memory that was used; empty = none
   std::string usage;                  // file with the processor time that was used; empty = none
   std::string notify;   // file that takes "EVENTFD KILLS" and tells (version 1); empty = `kills` can be polled
+  std::string idle;     // version 1: another for servers that are behind, with the same settings; empty = none
   std::string pass_on;  // version 2: what is written into cgroup.subtree_control once PID 1 is in kGroupLeaf
   std::vector<GroupSetting> servers;  // of a server's group; empty: servers have none
   bool operator==(const BuildCgroup&) const = default;
   template <class V, class S>
   static void fields(V& v, S& s) {
-    v(s.directory), v(s.settings), v(s.kills), v(s.peak), v(s.usage), v(s.notify), v(s.pass_on), v(s.servers);
+    v(s.directory), v(s.settings), v(s.kills), v(s.peak), v(s.usage), v(s.notify), v(s.idle), v(s.pass_on),
+        v(s.servers);
   }
 };
 // Where PID 1 and its helpers are in version 2: a group with groups below it has no processes (cgroups(7)).

@@ -19,8 +19,8 @@ namespace mcpbox::box::wire {
 // With this PID 1 ends where servers cannot have the namespaces that it was told to give them.
 inline constexpr int kExitNoSpaces = 75;
 
-constexpr std::uint32_t kProtocolVersion = 12;
-constexpr std::uint32_t kOldestProtocolVersion = 12;
+constexpr std::uint32_t kProtocolVersion = 13;
+constexpr std::uint32_t kOldestProtocolVersion = 13;
 
 struct Hello {
   static constexpr auto kType = MessageType::kHello;
@@ -381,7 +381,8 @@ struct ListDirectoryReply {
     v(s.names), v(s.contents);
   }
 };
-// Comes with one descriptor: a directory of a control group of version 1, of the `cpu` controller.
+// Comes with a descriptor: a directory of a control group of version 1, of the `cpu` controller. A second one is of a
+// group for servers that are behind all others, which is idle for the whole machine (cpu.idle).
 struct TakeGroup {
   static constexpr auto kType = MessageType::kTakeGroup;
   std::uint32_t processors = 0;  // that the whole sandbox may use, in thousandths; 0: not known

@@ -332,8 +332,19 @@ TEST_F(GroupOfServersTest, goes_with_the_container_and_all_that_is_in_it) {
   ASSERT_TRUE(write(group->directory.get(), "s1/cgroup.procs", std::to_string(pid)));
   // Nobody takes what is not the container's own group for it.
   EXPECT_THAT(run(engine->group_of_servers(made)), fails(Code::kUnsupported));
+  // What is behind there goes, too, whoever is told of the container's end.
+  const fs::path idle = hierarchy / "mcpbox.idle" / fs::relative(own, hierarchy);
+  if (fs::exists(hierarchy / "cpu.idle")) {
+    ASSERT_TRUE(group->idle);
+    EXPECT_EQ(identity(group->idle.get(), ".."), identity(AT_FDCWD, (idle / "servers").c_str())) << "and no way out";
+    ASSERT_TRUE(fs::create_directory(idle / "servers" / "s1"));
+    std::string quota;
+    std::getline(std::ifstream(idle / "cpu.cfs_quota_us"), quota);
+    EXPECT_EQ(quota, "150000");
+  }
   ASSERT_THAT(run(engine->remove(made.id)), succeeds());
   EXPECT_FALSE(fs::exists(own));
+  EXPECT_FALSE(fs::exists(idle));
   EXPECT_NE(::mkdirat(group->directory.get(), "s3", 0700), 0) << "the descriptor keeps nothing";
   EXPECT_FALSE(run(engine->group_of_servers(made)));
 }

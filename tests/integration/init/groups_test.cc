@@ -28,15 +28,25 @@ class InitGroup : public Init {
   }
   void TearDown() override {
     Init::TearDown();
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (fs::exists(group) && std::chrono::steady_clock::now() < until) {
-      std::error_code error;
-      for (fs::directory_iterator at(group, error), end; !error && at != end; at.increment(error))
-        ::rmdir(at->path().c_str());
-      ::rmdir(group.c_str());
+    for (const fs::path& each : {group, idle}) {
+      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      while (fs::exists(each) && std::chrono::steady_clock::now() < until) {
+        std::error_code error;
+        for (fs::directory_iterator at(each, error), end; !error && at != end; at.increment(error))
+          ::rmdir(at->path().c_str());
+        ::rmdir(each.c_str());
+      }
     }
   }
-  UniqueFd open_group() const { return UniqueFd(::open(group.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); }
+  static UniqueFd open_it(const fs::path& path) {
+    return UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  }
+  UniqueFd open_group() const { return open_it(group); }
+  UniqueFd open_idle() const {
+    fs::create_directory(idle);
+    std::ofstream(idle / "cpu.idle") << "1";
+    return open_it(idle);
+  }
   // A mount of its own, attached nowhere.
   UniqueFd open_mount() const {
     const unsigned flags = OPEN_TREE_CLONE | static_cast<unsigned>(OPEN_TREE_CLOEXEC);
@@ -54,10 +64,11 @@ class InitGroup : public Init {
     return all;
   }
   // Those below it that have somebody of this user.
-  std::vector<std::string> groups_of(uid_t uid) const {
+  std::vector<std::string> groups_of(uid_t uid) const { return groups_of(uid, group); }
+  static std::vector<std::string> groups_of(uid_t uid, const fs::path& below) {
     std::vector<std::string> found;
     std::error_code error;
-    for (fs::directory_iterator at(group, error), end; !error && at != end; at.increment(error)) {
+    for (fs::directory_iterator at(below, error), end; !error && at != end; at.increment(error)) {
       std::ifstream list(at->path() / "cgroup.procs");
       for (std::string pid; std::getline(list, pid);) {
         struct stat info{};
@@ -78,12 +89,13 @@ class InitGroup : public Init {
   }
 
   const fs::path group = fs::path(kCpuGroups) / ("mcpbox-test-" + std::to_string(::getpid()));
+  const fs::path idle = group.string() + ".idle";
   const std::vector<std::string> spins = {"sh", "-c",
                                           "for i in 1 2 3 4 5 6 7; do while :; do :; done & done; echo up; wait"};
 };
 
 TEST_F(InitGroup, has_one_below_it_for_each_server_as_long_as_that_is_there) {
-  ASSERT_THAT(run(supervisor->take_group(open_group(), 500)), succeeds());
+  ASSERT_THAT(run(supervisor->take_group({open_group(), {}, 500})), succeeds());
   auto what = spec("one", {"sh", "-c", "echo /proc/self/fd/*; cat"});
   what.server.cpus = 2;
   auto one = must_spawn(what);
@@ -108,11 +120,11 @@ TEST_F(InitGroup, has_one_below_it_for_each_server_as_long_as_that_is_there) {
 }
 
 TEST_F(InitGroup, is_the_one_that_it_was_given_first) {
-  ASSERT_THAT(run(supervisor->take_group(open_group(), 0)), succeeds());
+  ASSERT_THAT(run(supervisor->take_group({open_group(), {}, 0})), succeeds());
   auto one = must_spawn(spec("one", {"cat"}));
   auto again = connect();
   ASSERT_TRUE(again);
-  EXPECT_THAT(run(again->take_group(UniqueFd(::open("/tmp", O_PATH | O_CLOEXEC)), 0)), succeeds())
+  EXPECT_THAT(run(again->take_group({UniqueFd(::open("/tmp", O_PATH | O_CLOEXEC)), {}, 0})), succeeds())
       << "it is not looked at";
   auto two = run(again->spawn(spec("two", {"cat"}, kBob)));
   ASSERT_THAT(two, succeeds());
@@ -122,15 +134,16 @@ TEST_F(InitGroup, is_the_one_that_it_was_given_first) {
 
 TEST_F(InitGroup, comes_too_late_when_a_server_runs_without_one) {
   auto one = must_spawn(spec("one", {"cat"}));
-  EXPECT_THAT(run(supervisor->take_group(open_group(), 0)), fails(Code::kFailedPrecondition, "servers run without"));
+  EXPECT_THAT(run(supervisor->take_group({open_group(), {}, 0})),
+              fails(Code::kFailedPrecondition, "servers run without"));
   EXPECT_EQ(output_of(spec("two", {"echo", "here"}, kBob)).out, "here\n");
   ASSERT_THAT(run(supervisor->kill_uid(kAlice, SIGKILL)), succeeds());
   exit_of("one");
-  EXPECT_THAT(run(supervisor->take_group(open_group(), 0)), succeeds());
+  EXPECT_THAT(run(supervisor->take_group({open_group(), {}, 0})), succeeds());
 }
 
 TEST_F(InitGroup, puts_who_presses_behind_the_others_and_leaves_priorities_alone) {
-  ASSERT_THAT(run(supervisor->take_group(open_group(), 0)), succeeds());
+  ASSERT_THAT(run(supervisor->take_group({open_group(), {}, 0})), succeeds());
   auto spinner = must_spawn(spec("spinner", spins));
   auto neighbour = must_spawn(spec("neighbour", {"sh", "-c", "echo up; cat"}, kBob));
   for (auto* each : {&spinner, &neighbour}) EXPECT_EQ(read_line(each->pipes.out.get()), "up");
@@ -145,13 +158,37 @@ TEST_F(InitGroup, puts_who_presses_behind_the_others_and_leaves_priorities_alone
   EXPECT_EQ(priorities_of(kAlice), std::set<int>{0});
 }
 
+TEST_F(InitGroup, who_presses_is_moved_to_the_one_for_that_with_all_his_processes_and_back_when_it_is_quiet) {
+  if (!fs::exists(fs::path(kCpuGroups) / "cpu.idle")) GTEST_SKIP() << "the kernel knows no idle groups (Linux 5.15)";
+  ASSERT_THAT(run(supervisor->take_group({open_group(), open_idle(), 0})), succeeds());
+  auto neighbour = must_spawn(spec("neighbour", {"sh", "-c", "echo up; cat"}, kBob));
+  auto spinner = must_spawn(spec("spinner", spins));
+  for (auto* each : {&spinner, &neighbour}) EXPECT_EQ(read_line(each->pipes.out.get()), "up");
+  const auto hog = groups_of(kAlice);
+  ASSERT_EQ(hog.size(), 1u);
+  const auto moved = [&] { return groups_of(kAlice).empty() && groups_of(kAlice, idle) == hog; };
+  EXPECT_TRUE(become(moved));
+  EXPECT_TRUE(groups_of(kBob, idle).empty());
+  EXPECT_EQ(groups_of(kBob).size(), 1u);
+  // The shell waits for its children, and ends with them; one that stays comes back.
+  ASSERT_THAT(run(supervisor->kill_uid(kAlice, SIGKILL)), succeeds());
+  exit_of("spinner");
+  ASSERT_THAT(run(supervisor->forget("spinner")), succeeds());
+  EXPECT_TRUE(become([&] { return !fs::exists(group / hog[0]) && !fs::exists(idle / hog[0]); }));
+  // It comes again soon, and is behind from the start until it has been quiet for a while.
+  auto sleeper = must_spawn(spec("sleeper", {"sh", "-c", "echo up; cat"}));
+  EXPECT_EQ(read_line(sleeper.pipes.out.get()), "up");
+  EXPECT_TRUE(become([&] { return groups_of(kAlice, idle).size() == 1; }));
+  EXPECT_TRUE(become([&] { return groups_of(kAlice, idle).empty() && groups_of(kAlice).size() == 1; }));
+}
+
 TEST_F(InitGroup, is_not_taken_when_no_group_can_be_made_there_and_servers_start_without) {
-  EXPECT_THAT(run(supervisor->take_group(UniqueFd(::open("/tmp", O_PATH | O_CLOEXEC)), 0)),
+  EXPECT_THAT(run(supervisor->take_group({UniqueFd(::open("/tmp", O_PATH | O_CLOEXEC)), {}, 0})),
               fails(Code::kInvalidArgument, "none of version 1"));
   UniqueFd closed = open_mount();
   ASSERT_TRUE(closed);
   ASSERT_TRUE(make_read_only(closed.get()));
-  EXPECT_THAT(run(supervisor->take_group(std::move(closed), 0)), fails(Code::kPermissionDenied));
+  EXPECT_THAT(run(supervisor->take_group({std::move(closed), {}, 0})), fails(Code::kPermissionDenied));
   EXPECT_EQ(output_of(spec("one", {"echo", "here"})).out, "here\n");
   EXPECT_EQ(output_of(spec("none", {"grep", "-c", "mcpbox-test", "/proc/self/cgroup"})).out, "0\n");
   // As ever, by priority.
@@ -164,7 +201,7 @@ TEST_F(InitGroup, is_not_taken_when_no_group_can_be_made_there_and_servers_start
 TEST_F(InitGroup, puts_who_could_have_none_behind_by_priority) {
   // Their places are taken.
   for (int n = 1; n < 9; ++n) ASSERT_TRUE(fs::create_directory(group / ("s" + std::to_string(n))));
-  ASSERT_THAT(run(supervisor->take_group(open_group(), 0)), succeeds());
+  ASSERT_THAT(run(supervisor->take_group({open_group(), {}, 0})), succeeds());
   auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
   auto spinner = must_spawn(spec("spinner", spins));
   EXPECT_EQ(read_line(spinner.pipes.out.get()), "up");

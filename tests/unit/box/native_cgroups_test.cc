@@ -14,6 +14,7 @@
 #include "box/init/server_groups.h"
 #include "box/native/cgroups.h"
 #include "support/temp_tree.h"
+#include "sys/small_file.h"
 
 namespace mcpbox::box {
 namespace {
@@ -50,6 +51,17 @@ TEST_F(NativeCgroups, version_1_has_a_group_for_each_controller) {
   EXPECT_EQ(made[2].settings, (std::vector<std::string>{"cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000"}));
   EXPECT_EQ(made[2].servers, (std::vector<wire::GroupSetting>{{Value::kQuota, "cpu.cfs_quota_us"}}));
   for (const wire::BuildCgroup& group : made) EXPECT_TRUE(group.pass_on.empty());
+}
+
+TEST_F(NativeCgroups, version_1_has_one_for_who_is_behind_where_the_kernel_knows_idle_groups) {
+  make_first();
+  EXPECT_EQ(groups()[2].idle, "");
+  EXPECT_FALSE(std::filesystem::exists(tree.path("cpu/mcpbox.idle"))) << "nothing stays that is of no use";
+  tree.file("cpu/mcpbox.idle/cpu.idle", "0");
+  EXPECT_EQ(groups()[2].idle, tree.path("cpu/mcpbox.idle/mcpbox/box.1"));
+  EXPECT_EQ(sys::read_file(tree.path("cpu/mcpbox.idle/cpu.idle")).value_or("none"), "1");
+  EXPECT_TRUE(std::filesystem::exists(tree.path("cpu/mcpbox.idle/mcpbox")));
+  EXPECT_EQ(groups()[0].idle, "") << "memory is counted where it was";
 }
 
 TEST_F(NativeCgroups, version_1_counts_processor_time_where_that_is_counted) {
@@ -237,35 +249,78 @@ struct Placed : testing::Test {
 TEST_F(Placed, behind_all_others_is_idle_and_back_with_its_own_weight) {
   const auto made = groups("cpu.cfs_quota_us", Value::kQuota, {"cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000"});
   for (const char* file : {"cpu.idle", "cpu.shares"}) tree.file(std::string("box.1/s1/") + file, "x");
-  EXPECT_TRUE(made.place("s1", true));
+  EXPECT_TRUE(made.place("s1", true, 1000));
   EXPECT_EQ(text("cpu.idle"), "1");
   EXPECT_EQ(text("cpu.shares"), "x") << "an idle group has the least of all";
-  EXPECT_TRUE(made.place("s1", false));
+  EXPECT_TRUE(made.place("s1", false, 1000));
   EXPECT_EQ(text("cpu.idle"), "0");
   EXPECT_EQ(text("cpu.shares"), "256") << "the kernel's own would be more than others have";
   EXPECT_EQ(made.processor_limit(), 1500u);
   EXPECT_GE(made.processor_usage(), 0);
 }
 
+TEST_F(Placed, behind_all_others_has_room_apart_with_what_it_may_use) {
+  wire::BuildCgroup group;
+  group.directory = tree.dir("box.1");
+  group.idle = tree.dir("idle");
+  group.settings = {"cpu.cfs_period_us=100000", "cpu.cfs_quota_us=500"};  // less than any machine has
+  group.servers = {{Value::kQuota, "cpu.cfs_quota_us"}};
+  for (const char* file : {"cpu.idle", "cpu.shares", "cgroup.procs"}) tree.file(std::string("box.1/s1/") + file, "7\n");
+  tree.file("box.1/s1/cpu.cfs_quota_us", "400\n");
+  for (const char* file : {"cpu.cfs_quota_us", "cgroup.procs"}) tree.file(std::string("idle/s1/") + file);
+  const auto quota = [&] { return sys::read_file(tree.path("idle/s1/cpu.cfs_quota_us")).value_or("none"); };
+  const auto made = init::ServerGroups::open({group});
+  ASSERT_TRUE(made);
+  EXPECT_TRUE(made->place("s1", true, 0));
+  EXPECT_EQ(quota(), "") << "who ends is not moved";
+  EXPECT_TRUE(made->place("s1", true, 5));
+  EXPECT_EQ(quota(), "400") << "no more than it may use itself";
+  tree.file("box.1/s1/cpu.cfs_quota_us", "-1\n");
+  EXPECT_TRUE(made->place("s1", true, 4));
+  EXPECT_EQ(quota(), "1000") << "the kernel takes no less";
+  EXPECT_TRUE(made->to_move("s1", true));
+  EXPECT_FALSE(made->to_move("s1", false)) << "nobody is there";
+  EXPECT_TRUE(made->is_used("s1"));
+  tree.file("box.1/s1/cgroup.procs", "");
+  EXPECT_FALSE(made->to_move("s1", true));
+  tree.file("idle/s1/cgroup.procs", "7\n");
+  EXPECT_TRUE(made->to_move("s1", false));
+  EXPECT_TRUE(made->is_used("s1")) << "wherever they are";
+}
+
+TEST_F(Placed, behind_all_others_goes_with_the_server) {
+  wire::BuildCgroup group;
+  group.directory = tree.dir("box.1");
+  group.idle = tree.dir("idle");
+  group.servers = {{Value::kQuota, "cpu.cfs_quota_us"}};
+  for (const char* each : {"box.1/s1", "idle/s1"}) tree.dir(each);
+  auto made = init::ServerGroups::open({group});
+  ASSERT_TRUE(made);
+  made->remove("s1");
+  ASSERT_GT(::wait(nullptr), 0);
+  EXPECT_FALSE(std::filesystem::exists(tree.path("box.1/s1")));
+  EXPECT_FALSE(std::filesystem::exists(tree.path("idle/s1")));
+}
+
 TEST_F(Placed, with_the_least_weight_where_the_kernel_knows_no_idle_groups) {
   const auto first = groups("cpu.cfs_quota_us", Value::kQuota);
   tree.file("box.1/s1/cpu.shares");
-  EXPECT_TRUE(first.place("s1", true));
+  EXPECT_TRUE(first.place("s1", true, 1000));
   EXPECT_EQ(text("cpu.shares"), "2");
   EXPECT_EQ(first.processor_limit(), 0u);
   const auto second = groups("cpu.max", Value::kQuotaOfAll, {"cpu.max=200000 100000"});
   tree.file("box.1/s1/cpu.weight");
-  EXPECT_TRUE(second.place("s1", true));
+  EXPECT_TRUE(second.place("s1", true, 1000));
   EXPECT_EQ(text("cpu.weight"), "1");
   EXPECT_EQ(second.processor_limit(), 2000u);
 }
 
 TEST_F(Placed, nowhere_without_a_group_that_shares_processors) {
   const auto made = groups("pids.max", Value::kProcesses);
-  EXPECT_FALSE(made.place("s1", true));
+  EXPECT_FALSE(made.place("s1", true, 1000));
   const auto gone = groups("cpu.max", Value::kQuotaOfAll);
-  EXPECT_FALSE(gone.place("s2", true));
-  EXPECT_FALSE(gone.place("s1", true)) << "nothing to write to";
+  EXPECT_FALSE(gone.place("s2", true, 1000));
+  EXPECT_FALSE(gone.place("s1", true, 1000)) << "nothing to write to";
 }
 
 TEST(KilledForOwnLimit, counts_what_came_since_the_start) {

@@ -213,7 +213,7 @@ TEST_F(JudgedMountTest, one_that_cannot_say_what_it_shows_is_ended) {
 }
 
 TEST_F(JudgedMountTest, pid_1_is_given_a_control_group_where_the_engine_has_one) {
-  speaking.group = GroupOfServers{UniqueFd(::open("/", O_PATH | O_CLOEXEC)), 2000};
+  speaking.group = GroupOfServers{UniqueFd(::open("/", O_PATH | O_CLOEXEC)), {}, 2000};
   EXPECT_EQ(test::run_task(loop, open_with_group(false)).value_or("not opened"), "");
   EXPECT_EQ(speaking.requests, std::vector<std::string>{"take_group"});
 }
@@ -222,13 +222,13 @@ TEST_F(JudgedMountTest, no_control_group_is_given_where_there_is_none_to_give_or
   EXPECT_EQ(test::run_task(loop, open_with_group(false)).value_or("not opened"), "there are none here");
   speaking.group = GroupOfServers();
   EXPECT_EQ(test::run_task(loop, open_with_group(false)).value_or("not opened"), "") << "it has its own";
-  speaking.group = GroupOfServers{UniqueFd(::open("/", O_PATH | O_CLOEXEC)), 2000};
+  speaking.group = GroupOfServers{UniqueFd(::open("/", O_PATH | O_CLOEXEC)), {}, 2000};
   EXPECT_EQ(test::run_task(loop, open_with_group(true)).value_or("not opened"), "");
   EXPECT_TRUE(speaking.requests.empty());
 }
 
 TEST_F(JudgedMountTest, a_sandbox_whose_pid_1_cannot_use_the_control_group_is_opened_without) {
-  speaking.group = GroupOfServers{UniqueFd(::open("/", O_PATH | O_CLOEXEC)), 2000};
+  speaking.group = GroupOfServers{UniqueFd(::open("/", O_PATH | O_CLOEXEC)), {}, 2000};
   speaking.takes_group = false;
   EXPECT_EQ(test::run_task(loop, open_with_group(false)).value_or("not opened"), "it may not");
 }

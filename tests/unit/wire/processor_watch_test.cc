@@ -29,6 +29,7 @@ struct Processors : testing::Test {
     watch.begin(group, now += 50ms);
     see();
     for (const auto& place : watch.finish(0ms, now)) {
+      most = place.most;
       if (place.behind) behind.insert(place.uid);
       if (!place.behind) behind.erase(place.uid);
     }
@@ -43,6 +44,7 @@ struct Processors : testing::Test {
   ProcessorWatch::TimePoint now{};
   std::chrono::microseconds group{0};
   std::set<uid_t> behind;
+  unsigned most = 0;  // of the last that was told
 };
 
 TEST_F(Processors, are_looked_at_closely_only_while_they_are_in_use) {
@@ -171,6 +173,21 @@ TEST_F(Processors, who_has_little_beside_hogs_that_are_behind_takes_nothing_from
         95ms);
   }
   EXPECT_EQ(behind, (std::set<uid_t>{1, 2, 3}));
+}
+
+TEST_F(Processors, who_is_behind_may_use_what_the_others_left_and_never_nothing) {
+  ProcessorWatch::Sample hog, neighbour;
+  auto of_hog = 60'000ms, of_neighbour = 60'000ms;
+  const auto one = [&](std::chrono::milliseconds hogs, std::chrono::milliseconds neighbours) {
+    round([&] { uses(kHog, hog, of_hog += hogs), uses(kNeighbour, neighbour, of_neighbour += neighbours); },
+          hogs + neighbours);
+  };
+  for (int i = 0; i < 20; ++i) one(90ms, 10ms);
+  ASSERT_EQ(behind, std::set<uid_t>{kHog});
+  EXPECT_EQ(most, 1800u) << "a fifth of a processor is the neighbour's";
+  one(2ms, 98ms);
+  ASSERT_EQ(behind, std::set<uid_t>{kHog});
+  EXPECT_EQ(most, 100u) << "a twentieth of all is always left";
 }
 
 TEST_F(Processors, who_is_over_and_starts_again_is_behind_and_after_a_while_is_another) {

@@ -1,27 +1,39 @@
 #include "box/init/group_mover.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace mcpbox::box::init {
+namespace {
+
+// Some milliseconds for each process are usual.
+constexpr std::chrono::seconds kLimit{5};
+
+}  // namespace
 
 void GroupMover::put(const std::string& name, bool behind) {
-  if (const auto found = moving_.find(name); found != moving_.end()) return (void)(found->second = behind);
-  if (groups_.to_move(name, behind)) start(name, behind);
+  std::erase_if(servers_, [&](const auto& each) {
+    return !each.second.moving && each.first != name && !groups_.is_there(each.first);
+  });
+  Server& server = servers_[name];
+  const auto now = Clock::now();
+  if (std::exchange(server.behind, behind) != behind) server.pause = kPause, server.next = now;
+  if (!server.moving && now >= server.next && groups_.to_move(name, behind)) move(name, server);
 }
 
-void GroupMover::start(const std::string& name, bool behind) {
-  moving_[name] = behind;
+void GroupMover::move(const std::string& name, Server& server) {
+  const bool behind = server.behind;
+  server.moving = true;
   auto work = [&groups = groups_, name, behind](const Answer& answer) {
     groups.move(name, behind);
     answer(std::string());
   };
-  // A little longer than it takes at most. Who is not there then is moved by the next order.
-  const auto limit = ServerGroups::kMoveTime + std::chrono::seconds(1);
-  helpers_.start(std::move(work), groups_.descriptors(), limit, [this, name, behind](const Op<std::string>&) {
-    const auto found = moving_.find(name);
-    const bool wanted = found->second;
-    moving_.erase(found);
-    if (wanted != behind) put(name, wanted);
+  helpers_.start(std::move(work), groups_.descriptors(), kLimit, [this, name, behind](const Op<std::string>&) {
+    Server& moved = servers_.at(name);
+    moved.moving = false;
+    if (moved.behind != behind) return move(name, moved);
+    moved.next = Clock::now() + moved.pause;
+    moved.pause = std::min<Clock::duration>(2 * moved.pause, kLongest);
   });
 }
 

@@ -65,6 +65,7 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
                                        }}),
       helpers_(loop_),
       mover_(helpers_, options_.groups) {
+  accountant_.count_also(options_.groups.idle_usage());
   if (::getrandom(&boot_token_, sizeof boot_token_, 0) != static_cast<ssize_t>(sizeof boot_token_)) boot_token_ = 1;
 }
 

@@ -274,19 +274,23 @@ bool ServerGroups::to_move(const std::string& name, bool behind) const {
 }
 
 void ServerGroups::move(const std::string& name, bool behind) const {
-  const auto until = std::chrono::steady_clock::now() + kMoveTime;
   for (const Place& place : places_) {
     if (!place.idle) continue;
     const int from = behind ? place.directory.get() : place.idle.get();
     const int to = behind ? place.idle.get() : place.directory.get();
     const UniqueFd list = open_in(to, name + "/cgroup.procs", O_WRONLY);
-    // The list's beginning, again and again: who was moved is in it no more, and who ended meanwhile is nobody.
-    while (list) {
+    std::vector<std::string> moved;
+    // What was started meanwhile by one that was not moved yet is in the list when it is read again.
+    for (bool more = static_cast<bool>(list); more;) {
+      more = false;
       const std::string pids = read_in(from, name + "/cgroup.procs");
-      if (pids.empty()) break;
       for (std::size_t at = 0, end = 0; (end = pids.find('\n', at)) != std::string::npos; at = end + 1) {
-        if (std::chrono::steady_clock::now() >= until) return;
-        if (::write(list.get(), pids.data() + at, end - at) < 0 && errno != ESRCH) return;
+        std::string pid = pids.substr(at, end - at);
+        if (std::ranges::find(moved, pid) != moved.end()) continue;
+        // Whoever ended meanwhile is nobody.
+        if (moved.size() == kMostMoved || (::write(list.get(), pid.data(), pid.size()) < 0 && errno != ESRCH)) return;
+        moved.push_back(std::move(pid));
+        more = true;
       }
     }
   }

@@ -13,7 +13,6 @@
 // Version 2 has one hierarchy for all limits, which nobody can leave: there a server is behind within its sandbox only.
 #pragma once
 
-#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -82,10 +81,11 @@ class ServerGroups {
   bool place(const std::string& name, bool behind, unsigned most) const;
   // Whether somebody of the server is not (yet) where move() would have him; false where there is no group apart.
   bool to_move(const std::string& name, bool behind) const;
-  // By a process of its own, after place(): each process waits for the kernel (1 to 50 ms). Ends when all are there, or
-  // the group is gone, or after kMoveTime.
+  // By a process of its own, after place(): each one that is moved takes 1 to 50 ms, in which nobody on the machine can
+  // start a process. So it is at most kMostMoved of them, and none twice: a process whose first thread has ended is
+  // still listed where that was, wherever the others are.
   void move(const std::string& name, bool behind) const;
-  static constexpr std::chrono::seconds kMoveTime{4};
+  static constexpr std::size_t kMostMoved = 64;
   // The processor time of those that are or were in the groups apart, where the sandbox's own does not count it (see
   // processor_usage()); -1: it does, or there are none. The descriptor stays ours.
   int idle_usage() const { return idle_usage_.get(); }
@@ -93,6 +93,8 @@ class ServerGroups {
   int processor_usage() const { return usage_.get(); }
   // Those that the whole sandbox may use, in thousandths; 0: no limit is known.
   unsigned processor_limit() const { return processors_; }
+  // Whether there is a group for it, whoever is in it.
+  bool is_there(const std::string& name) const;
   // Whether somebody is in a group for a server.
   bool is_used(const std::string& name) const;
   // By PID 1; `name` has been entered, or is kWholeGroup.
@@ -109,7 +111,6 @@ class ServerGroups {
     UniqueFd directory;
     UniqueFd idle;  // the directory for those that are behind; none: they stay
   };
-  bool is_there(const std::string& name) const;
   void make_room_apart(const Place& place, int own, const std::string& name, unsigned most) const;
 
   std::vector<Place> places_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "box/init/event_loop.h"
+#include "box/init/group_mover.h"
 #include "box/init/server_groups.h"
 #include "box/native/cgroups.h"
 #include "support/temp_tree.h"
@@ -286,6 +287,61 @@ TEST_F(Placed, behind_all_others_has_room_apart_with_what_it_may_use) {
   tree.file("idle/s1/cgroup.procs", "7\n");
   EXPECT_TRUE(made->to_move("s1", false));
   EXPECT_TRUE(made->is_used("s1")) << "wherever they are";
+}
+
+// Folders: who was "moved" stays in the list, as a process does whose first thread has ended.
+struct Moved : Placed {
+  init::Op<init::ServerGroups> two_groups(int processes) {
+    wire::BuildCgroup group;
+    group.directory = tree.dir("box.1");
+    group.idle = tree.dir("idle");
+    group.servers = {{Value::kQuota, "cpu.cfs_quota_us"}};
+    std::string list;
+    for (int pid = 100; pid < 100 + processes; ++pid) list += std::to_string(pid) + "\n";
+    tree.file("box.1/s1/cgroup.procs", list);
+    tree.file("idle/s1/cgroup.procs");
+    return init::ServerGroups::open({group});
+  }
+  std::string moved() { return sys::read_file(tree.path("idle/s1/cgroup.procs")).value_or("none"); }
+};
+
+TEST_F(Moved, each_once_and_no_more_than_so_many_at_a_time) {
+  const auto few = two_groups(2);
+  ASSERT_TRUE(few);
+  few->move("s1", true);
+  EXPECT_EQ(moved(), "100101");
+  const auto many = two_groups(100);
+  ASSERT_TRUE(many);
+  many->move("s1", true);
+  EXPECT_EQ(moved().size(), 3 * init::ServerGroups::kMostMoved);
+}
+
+TEST_F(Moved, not_again_and_again_when_they_do_not_come) {
+  const auto groups = two_groups(1);
+  ASSERT_TRUE(groups);
+  init::EventLoop loop;
+  init::Helpers helpers(loop);
+  init::GroupMover mover(helpers, *groups);
+  int helpers_ended = 0;
+  const auto rounds = [&](bool behind) {
+    for (int i = 0; i < 10; ++i) {
+      mover.put("s1", behind);
+      loop.at(init::EventLoop::Clock::now() + std::chrono::milliseconds(5), [&] { loop.stop(); });
+      ASSERT_EQ(loop.run(), 0);
+      int status = 0;
+      for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) helpers_ended += helpers.reaped(pid) ? 1 : 0;
+    }
+  };
+  rounds(true);
+  while (::waitpid(-1, nullptr, 0) > 0) ++helpers_ended;
+  EXPECT_EQ(helpers_ended, 1) << "the next one is due in a second";
+  EXPECT_EQ(moved(), "100");
+  tree.file("box.1/s1/cgroup.procs", "");
+  tree.file("idle/s1/cgroup.procs", "100\n");
+  rounds(false);
+  while (::waitpid(-1, nullptr, 0) > 0) ++helpers_ended;
+  EXPECT_EQ(helpers_ended, 2) << "another order is carried out at once";
+  EXPECT_EQ(sys::read_file(tree.path("box.1/s1/cgroup.procs")).value_or("none"), "100");
 }
 
 TEST_F(Placed, behind_all_others_goes_with_the_server) {

@@ -289,11 +289,21 @@ class AttackRun {
   std::unique_ptr<provision::SandboxedProcess> victim_, attacker_;
 };
 
+constexpr std::size_t kAll = std::size(kAttacks) + std::size(kMoreAttacks);
+
 struct Score {
-  unsigned hits = 0;
-  unsigned more_hits = 0;
+  unsigned hits = 0;  // of kAll
   unsigned broken = 0;
-  bool good() const { return hits + more_hits + broken == 0; }
+  bool tried = false;  // what is meant to work
+  bool good() const { return hits + broken == 0; }
+  // For people: "0 of 40 attacks got through on native; all 5 things that a server may do work".
+  std::string sentence(std::string_view engine) const {
+    const std::size_t things = std::size(kMeantToWork);
+    return fmt::format("{} of {} attacks got through on {}; {}", hits, kAll, engine,
+                       !tried        ? fmt::format("the {} things that a server may do were not tried", things)
+                       : broken == 0 ? fmt::format("all {} things that a server may do work", things)
+                                     : fmt::format("{} of {} things that a server may do FAIL", broken, things));
+  }
 };
 
 class Sheet {
@@ -341,25 +351,23 @@ class Sheet {
 int print_sheet(const Outcomes& outcomes, const AttackRun& run, bool as_json) {
   Sheet sheet;
   Score score;
-  score.hits = sheet.add(kAttacks, outcomes, "hit");
-  score.more_hits = sheet.add(kMoreAttacks, outcomes, "hit");
+  score.hits = sheet.add(kAttacks, outcomes, "hit") + sheet.add(kMoreAttacks, outcomes, "hit");
   if (run.spaces() == "none") {
     sheet.closed(kMeantToWork, "closed: here servers of one sandbox share their namespaces; `isolation: dedicated`");
   } else {
+    score.tried = true;
     score.broken = sheet.add(kMeantToWork, outcomes, "blocked");
   }
   if (as_json) {
     const std::string list = sheet.take();
     json::Writer out;
     out.object().member("ok", score.good()).member("engine", run.engine()).member("namespaces", run.spaces());
-    out.member("hits", score.hits).member("of", std::size(kAttacks)).member("more_hits", score.more_hits);
-    out.member("broken", score.broken).member("attacks", json::Raw{list}).end();
+    out.member("hits", score.hits).member("of", kAll).member("broken", score.broken);
+    out.member("attacks", json::Raw{list}).end();
     print_out("{}", out.take_line());
   } else {
     sheet.print();
-    print_out("{} hits of {}, {} of {} others, on {}{}\n", score.hits, std::size(kAttacks), score.more_hits,
-              std::size(kMoreAttacks), run.engine(),
-              score.broken == 0 ? "" : fmt::format("; {} things that servers may do fail", score.broken));
+    print_out("{}\n", score.sentence(run.engine()));
   }
   return score.good() ? kOk : kFailed;
 }

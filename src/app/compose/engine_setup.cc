@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/root_fs.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
@@ -130,8 +131,8 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   if (image.empty() && !has_images) image = kHostSystem;
   if (has_images && root_fs_of(image) == RootFs::kFolder) {
     co_return fail(Code::kInvalidArgument,
-                   fmt::format("{}: a root file system in a folder needs --engine {}; {} has images", printable(image),
-                               box::kHostSystemEngine, setup.info.kind));
+                   fmt::format("{}: a root file system in a folder needs {}{}; {} has images", printable(image),
+                               setting_name("engine: ", "--engine "), box::kHostSystemEngine, setup.info.kind));
   }
   if (!image.empty()) {
     auto found = co_await setup.engine->image(image);
@@ -177,17 +178,15 @@ Result<std::string> resolve_ca_bundle(const std::string& setting) {
   if (real == nullptr || ::access(real, R_OK) != 0) {
     ::free(real);
     if (setting.empty()) return std::string();
-    return fail(
-        Code::kInvalidArgument,
-        fmt::format("the CA bundle {} cannot be read; set box.ca_bundle (--ca-bundle) to a PEM file, or to none",
-                    path));
+    return fail(Code::kInvalidArgument, fmt::format("the CA bundle {} cannot be read; set {} to a PEM file, or to none",
+                                                    path, setting_name("box.ca_bundle", "--ca-bundle")));
   }
   std::string found(real);
   ::free(real);
   if (auto checked = sys::check_certificates(found); !checked && !automatic) {
-    return fail(
-        Code::kInvalidArgument,
-        checked.error().message() + "; set box.ca_bundle (--ca-bundle) to a PEM file of certificates, or to none");
+    return fail(Code::kInvalidArgument,
+                fmt::format("{}; set {} to a PEM file of certificates, or to none", checked.error().message(),
+                            setting_name("box.ca_bundle", "--ca-bundle")));
   }
   return found;
 }

@@ -22,6 +22,7 @@
 #include "app/verbs/table.h"
 #include "base/digest.h"
 #include "base/root_fs.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
@@ -273,6 +274,7 @@ int doctor(const std::string& engine, bool as_json) {
 }
 
 int build_image(const std::string& engine, const std::string& ca_bundle) {
+  set_settings_from(SettingsFrom::kOptions);
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     auto bundle = resolve_ca_bundle(ca_bundle);
     if (!bundle) co_return complain(bundle.error(), kUsage);

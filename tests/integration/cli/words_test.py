@@ -322,6 +322,43 @@ class Words(unittest.TestCase):
         self.assertIn("which DOCKER_HOST names: permission denied (EACCES): join the socket's group, or unset DOCKER_HOST",
                       ended.stderr)
 
+    def findings(self, **options):
+        said = json.loads(self.ends(1, "doctor", "--engine", "native", "--format", "json", **options).stdout)
+        return {line["what"]: (line["verdict"], line["detail"]) for line in said["findings"]}
+
+    def test_doctor_blames_what_is_wrong_and_says_what_mends_it(self):
+        state, run = self.home.root / "state", self.home.root / "run"
+        begin = "not examined: it needs what is missing above "
+        for name, folder in (("state directory", state), ("directory of control sockets", run)):
+            with self.subTest(folder=name):
+                folder.chmod(0o755)
+                found = self.findings()
+                self.assertEqual(found["directories"][0], "missing")
+                self.assertRegex(found["directories"][1], f"^the {name}: {folder} must .* has mode 0755: `chmod 700 "
+                                                          f"{folder}`; or name another one in MCPBOX_")
+                for other in ("engine", "egress proxy"):
+                    self.assertEqual(found[other], ("skipped", begin + "(directories)"))
+                folder.chmod(0o700)
+        found = self.findings(env={**self.home.env, "MCPBOX_INIT": "/nowhere"})
+        self.assertEqual(found["mcpbox-init"][0], "missing")
+        self.assertEqual(found["engine"], ("skipped", begin + "(mcpbox-init)"))
+        shutil.rmtree(state / "egress", ignore_errors=True)
+        (state / "egress").write_text("")
+        self.assertEqual(self.findings()["egress proxy"],
+                         ("missing", f"the egress proxy's log: {state}/egress is no directory; remove it"))
+
+    @unittest.skipUnless(os.geteuid() == 0, "gives its folders to another user")
+    def test_a_state_folder_that_its_user_cannot_write_or_that_is_another_users_is_said_to_be_that(self):
+        state, run = self.home.root / "state", self.home.root / "run"
+        nobody = {"user": 65534, "group": 65534, "extra_groups": [], "env": {**self.home.env, "HOME": "/"}}
+        os.chown(run, 65534, 65534)
+        self.assertIn(f"{state} must be a directory of this user that nobody else can enter, and belongs to user 0, "
+                      f"not to 65534: `chown 65534 {state}`", self.findings(**nobody)["directories"][1])
+        os.chown(state, 65534, 65534)
+        state.chmod(0o500)
+        self.assertIn(f"{state} cannot be read and written by this user: Permission denied (its owner can: "
+                      f"`chmod 700 {state}`)", self.findings(**nobody)["directories"][1])
+
     def test_no_sentence_names_an_option_of_run_to_who_wrote_a_file(self):
         """Who speaks is known to setting_name() alone: in all that the daemon may say a key and an option that mean the
         same stand together in one call of it, and never in the sentence itself."""

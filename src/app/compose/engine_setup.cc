@@ -39,13 +39,15 @@ std::string native_home(const std::string& state_dir) {
   return state_dir;
 }
 
-std::unexpected<Error> over_the_network(const std::string& address) {
+// `named_by`: what named it, for people; may be empty.
+std::unexpected<Error> over_the_network(const std::string& address, const std::string& named_by = "") {
   return fail(Code::kUnsupported,
-              fmt::format("the engine {} cannot run servers: it is reached over the network, so its sandboxes can "
+              fmt::format("the engine {}{} cannot run servers: it is reached over the network, so its sandboxes can "
                           "neither show folders of this machine, mcpbox-init first of all, nor hand pipes to it. Run "
                           "mcpbox on the engine's machine, or use an engine of this one: --engine unix:///PATH, or "
                           "--engine {}, which needs none",
-                          printable(address), box::kHostSystemEngine));
+                          printable(address), named_by.empty() ? "" : ", which " + named_by + " names,",
+                          box::kHostSystemEngine));
 }
 
 }  // namespace
@@ -117,7 +119,7 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   const auto candidates = box::engine_candidates(*options);
   if (candidates.size() == 1) {
     if (const auto& named = candidates[0].address; named && named->unix_socket.empty())
-      co_return over_the_network(named->text);
+      co_return over_the_network(named->text, candidates[0].origin);
   }
   auto located = co_await box::locate_engine(executor, std::move(*options));
   if (!located) co_return fail(std::move(located).error());

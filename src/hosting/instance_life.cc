@@ -230,8 +230,9 @@ std::string InstanceLife::not_connected() const {
 }
 
 std::string InstanceLife::trouble() const {
-  if (!lifecycle_.error()) return {};
-  const std::string& why = lifecycle_.error()->message();
+  const std::optional<Error>& error = lifecycle_.error();
+  if (!error) return {};
+  const std::string& why = error->message();
   if (lifecycle_.state() != ServerState::kError) return why;
   const unsigned retries = lifecycle_.budget().used();
   // Before the reason, which may end with many lines of the server's.

@@ -220,7 +220,7 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   findings.push_back({kGood, has_images ? "runner image" : "rootfs",
                       has_images ? fmt::format("{}, {}", *tag, human_bytes(image->size_bytes))
                                  : "this machine's own system, read-only"});
-  if (!first.empty()) co_return skipped("sandbox");
+  if (!init || !paths) co_return skipped("sandbox");
 
   auto instance = instance_id(paths->state_dir);
   if (!instance) {

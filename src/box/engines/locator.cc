@@ -45,11 +45,11 @@ std::string why_it_does_not_answer(const std::string& socket, int error) {
 }
 
 // Of an engine that somebody named: silently there would be other sandboxes than those that are wanted.
-std::unexpected<Error> named_one_is_silent(const EngineCandidate& candidate, const std::string& where, int error,
+std::unexpected<Error> named_one_is_silent(const std::string& named_by, const DockerAddress& address, int error,
                                            const std::string& said) {
-  const bool by_variable = candidate.origin == kVariable;
-  std::string what = "no container engine answers at " + where + ", which " + candidate.origin + " names: ";
-  what += error == 0 ? said : why_it_does_not_answer(candidate.address->unix_socket, error);
+  const bool by_variable = named_by == kVariable;
+  std::string what = "no container engine answers at " + address.text + ", which " + named_by + " names: ";
+  what += error == 0 ? said : why_it_does_not_answer(address.unix_socket, error);
   what += error == EACCES || error == EPERM ? ": join the socket's group, or " : "; start that engine, or ";
   if (by_variable) {
     what += "unset DOCKER_HOST, and another one is looked for, or native sandboxes are made";
@@ -143,7 +143,7 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
     const std::string& socket = candidate.address->unix_socket;
     std::string problem = named ? std::string() : reject(socket);
     if (const int error = named ? connect_error(socket) : 0; error != 0)
-      co_return named_one_is_silent(candidate, where, error, "");
+      co_return named_one_is_silent(candidate.origin, *candidate.address, error, "");
     if (problem.empty()) {
       auto probing = options.docker;
       probing.call_timeout = std::min(probing.call_timeout, std::chrono::milliseconds(10000));
@@ -157,7 +157,7 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
       }
       if (info.error().code() == Code::kCancelled) co_return fail(std::move(info).error());
       problem = info.error().message();
-      if (named) co_return named_one_is_silent(candidate, where, 0, problem);
+      if (named) co_return named_one_is_silent(candidate.origin, *candidate.address, 0, problem);
     }
     tried += "\n  " + candidate.origin + " (" + where + "): " + problem;
   }

@@ -25,7 +25,8 @@ TEST(InstallHint, recognises_what_pip_uv_and_npm_print) {
       {"npm error code ENOTFOUND", "no network or no DNS"},
       {"npm error code ECONNREFUSED", "refuses connections"},
       {"npm error code SELF_SIGNED_CERT_IN_CHAIN", "set box.ca_bundle to"},
-      {"npm error command git --no-replace-objects ls-remote ssh://git@github.com/a/b.git", "box.network.install_allow"},
+      {"npm error command git --no-replace-objects ls-remote ssh://git@github.com/a/b.git",
+       "box.network.install_allow"},
       {"npm error nospc ENOSPC: no space left on device, write", "disk is full"},
       {"  x No solution found when resolving dependencies:\n  \xe2\x95\xb0\xe2\x94\x80> Because nope was not found in "
        "the package registry",

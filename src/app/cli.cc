@@ -43,8 +43,8 @@ Start here:
 
 Exit codes: 0 done; 1 failed, or the output could not be written; 2 wrong command line or configuration;
 3 no daemon answers; 4 no engine answers; 5 the server is not connected; 6 the tool reported an error.
-`run` ends with the server's own code: 128+N for signal N (137 when it passed a limit), 125 when the sandbox could not be
-made, 127 when the command is not in it.)";
+`run` ends with the server's own code: 128+N for signal N (137 when it passed a limit), 125 when the sandbox could not
+be made, 127 when the command is not in it.)";
 
 constexpr const char* kRunFooter = R"(
 Examples:

@@ -267,10 +267,12 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
     };
     refused = co_await net::offload(pool_, std::move(look));
   }
-  std::string hint = ended->killed_for_memory                      ? fmt::format("it ran out of memory; raise {}",
-                                                                                 setting_name("box.limits.memory_mb", "--memory"))
-                     : ended->limit.which != box::LimitKind::kNone ? ended->advice()
-                                                                   : install_hint(printed, refused);
+  std::string hint;
+  if (ended->killed_for_memory) {
+    hint = fmt::format("it ran out of memory; raise {}", setting_name("box.limits.memory_mb", "--memory"));
+  } else {
+    hint = ended->limit.which != box::LimitKind::kNone ? ended->advice() : install_hint(printed, refused);
+  }
   if (options_.sources.offline && !hint.empty() && hint.find("offline") == std::string::npos) {
     hint +=
         fmt::format("; {} is offline, so it must be in {} or {}", setting_name("box.install_mode", "--install-mode"),

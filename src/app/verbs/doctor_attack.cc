@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@
 #include "app/verbs/complain.h"
 #include "app/verbs/table.h"
 #include "base/digest.h"
+#include "base/errno_error.h"
 #include "base/text.h"
 #include "box/sandbox.h"
 #include "hosting/sandbox_backend.h"
@@ -64,13 +66,15 @@ struct SilentReport final : provision::StartReport {
 // bit that no copy may have. Removed with this object.
 class ProbeFolder {
  public:
-  static Result<std::unique_ptr<ProbeFolder>> make(const std::string& run_dir) {
+  // Not below the run directory: for root that is a part of the system, of which no sandbox is given anything.
+  static Result<std::unique_ptr<ProbeFolder>> make() {
     auto init = find_init();
     if (!init) return fail(std::move(init).error());
     const std::string probe = fs::path(*init).parent_path().string() + "/mcpbox-probe";
-    std::unique_ptr<ProbeFolder> folder(new ProbeFolder(fmt::format("{}/doctor-{}", run_dir, random_hex(6))));
     std::error_code error;
-    fs::create_directory(folder->path_, error);
+    std::string path = fs::temp_directory_path(error).string() + "/mcpbox-doctor-XXXXXX";
+    if (error || ::mkdtemp(path.data()) == nullptr) return fail(errno_error(errno, "cannot make " + path));
+    std::unique_ptr<ProbeFolder> folder(new ProbeFolder(std::move(path)));
     for (const char* name : {"/probe", "/setuid"}) {
       if (!error) fs::copy_file(probe, folder->path_ + name, error);
     }
@@ -174,7 +178,7 @@ class AttackRun {
     progress.done();
     if (!setup) co_return fail(std::move(setup).error());
     setup_ = std::move(*setup);
-    auto folder = ProbeFolder::make(paths->run_dir);
+    auto folder = ProbeFolder::make();
     if (!folder) co_return fail(std::move(folder).error());
 
     options_.instance = *instance;

@@ -43,8 +43,8 @@ Start here:
 
 Exit codes: 0 done; 1 failed, or the output could not be written; 2 wrong command line or configuration;
 3 no daemon answers; 4 no engine answers; 5 the server is not connected; 6 the tool reported an error.
-`run` ends with the server's own code: 128+N for signal N, 125 when the sandbox could not be made, 127 when the command
-is not in it.)";
+`run` ends with the server's own code: 128+N for signal N (137 when it passed a limit), 125 when the sandbox could not
+be made, 127 when the command is not in it.)";
 
 constexpr const char* kRunFooter = R"(
 Examples:
@@ -221,7 +221,7 @@ int run_command_line(int argc, char** argv) {
   verb->add_flag("--phases", list.phases, "Show how long each phase of the start took");
   take_whole(verb->add_option("--wait", list.wait,
                               "Wait up to so many seconds (or as in 5m) until every server is connected, stopped or "
-                              "failed")
+                              "failed; 15 s at most for a daemon that does not answer yet")
                  ->type_name("SECONDS"),
              {0, 86'400, "seconds", Unit::kSeconds});
   verb->callback([&] { ask([&](const DaemonPlace& at) { return list_servers(at.client, list); }); });
@@ -343,6 +343,9 @@ int run_command_line(int argc, char** argv) {
   });
 
   verb = app.add_subcommand("doctor", "Examine this machine: engine, image, kernel, directories");
+  verb->footer(
+      "\nVerdicts: ok; degraded, servers run with less; missing, exit code 1; skipped, because it needs what is "
+      "missing.");
   add_engine(verb, common);
   add_format(verb, common);
   bool attack = false;

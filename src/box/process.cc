@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "box/wire/hidden_files.h"
 
@@ -17,21 +18,21 @@ std::string mib(std::uint64_t bytes, bool up) {
 }
 
 struct LimitWords {
-  const char* what;    // it used N …
-  const char* name;    // of the limit, for who configures it
-  const char* advice;  // what to look at besides
+  const char* what;       // it used N …
+  std::string_view name;  // of the limit, for who sets it
+  const char* advice;     // what to look at besides
 };
 
 LimitWords words_of(LimitKind which) {
   switch (which) {
     case LimitKind::kMemory:
-      return {"MiB of memory", "box.memory_mb, --memory", "find out what it needs it for"};
+      return {"MiB of memory", setting_name("box.memory_mb", "--memory"), "find out what it needs it for"};
     case LimitKind::kProcesses:
-      return {"processes and threads", "box.pids_limit, --pids", "find out what starts so many"};
+      return {"processes and threads", setting_name("box.pids_limit", "--pids"), "find out what starts so many"};
     case LimitKind::kDisk:
-      return {"MiB of disk", "box.disk_mb, --disk", "find out what it writes"};
+      return {"MiB of disk", setting_name("box.disk_mb", "--disk"), "find out what it writes"};
     case LimitKind::kFiles:
-      return {"files", "box.max_files, --max-files", "find out what it writes"};
+      return {"files", setting_name("box.max_files", "--max-files"), "find out what it writes"};
     case LimitKind::kFloor:
     case LimitKind::kSandboxMemory:
     case LimitKind::kNone:
@@ -57,8 +58,8 @@ std::string ProcessExit::describe() const {
   if (hides_files(limit)) {
     return fmt::format(
         "it has a folder in which nobody can count, below {} others in each other or closed to its own user; its limit "
-        "is {} files (box.max_files, --max-files)",
-        wire::kMaxFolderDepth, grouped(limit.bound));
+        "is {} files ({})",
+        wire::kMaxFolderDepth, grouped(limit.bound), words_of(limit.which).name);
   }
   if (limit.which == LimitKind::kFloor) {
     return fmt::format("the disk was about to be full ({} MiB have to stay free), and it wrote most: {} MiB lately",
@@ -86,7 +87,8 @@ std::string ProcessExit::describe() const {
 
 std::string ProcessExit::advice() const {
   if (limit.which == LimitKind::kNone) return "";
-  if (limit.which == LimitKind::kFloor) return "free space on that file system, or lower box.disk_mb (--disk)";
+  if (limit.which == LimitKind::kFloor)
+    return fmt::format("free space on that file system, or lower {}", setting_name("box.disk_mb", "--disk"));
   if (limit.which == LimitKind::kSandboxMemory) {
     return "name what it needs as its box.memory_mb, give it a sandbox of its own (isolation: dedicated), or raise "
            "box.limits.memory_mb";

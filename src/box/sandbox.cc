@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/root_fs.h"
+#include "base/setting_name.h"
 #include "box/judged_mounts.h"
 #include "net/uninterrupted.h"
 #include "net/wait.h"
@@ -175,7 +176,10 @@ Task<std::string> Sandbox::describe_loss() {
     co_return fmt::format("the engine does not say what became of the sandbox: {}", state.error().message());
   }
   if (state->running) co_return "the sandbox runs, but its supervisor closed the connection";
-  if (state->killed_for_memory) co_return "the sandbox was killed for memory; raise box.limits.memory_mb";
+  if (state->killed_for_memory) {
+    co_return fmt::format("the sandbox was killed for memory; raise {}",
+                          setting_name("box.limits.memory_mb", "--memory"));
+  }
   const int code = state->exit_code.value_or(-1);
   // Whoever kills it, and a kernel that is short of memory as long as the engine did not watch yet.
   if (code == 137) {

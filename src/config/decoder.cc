@@ -75,6 +75,8 @@ Decoder::Map Decoder::map(const Node& node, std::string_view section, std::strin
     const std::string_view near = nearest(key.text, keys);
     if (const std::string_view hint = hint_for(section, key.text); !hint.empty()) {
       problem(key, fmt::format("unknown key '{}'; {}", name, hint));
+    } else if (const std::string places = places_of(key.text); !places.empty()) {
+      problem(key, fmt::format("unknown key '{}'; it belongs {}", name, places));
     } else if (!near.empty()) {
       problem(key, fmt::format("unknown key '{}'; did you mean '{}'?", name, near));
     } else {

@@ -1,5 +1,8 @@
 #include "config/keys.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <string>
@@ -60,6 +63,15 @@ std::span<const std::string_view> keys_of(std::string_view section) {
     }
   }
   return {};
+}
+
+std::string places_of(std::string_view key) {
+  std::vector<std::string> places;
+  for (const Section& section : sections()) {
+    if (std::ranges::find(section.keys, key) == section.keys.end()) continue;
+    places.push_back(section.place.empty() ? "at the top of the file" : fmt::format("under '{}'", section.place));
+  }
+  return fmt::format("{}", fmt::join(places, " or "));
 }
 
 std::string_view hint_for(std::string_view section, std::string_view key) {

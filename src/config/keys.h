@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,9 +12,11 @@ namespace mcpbox::config {
 struct Section {
   std::string_view name;  // also the name in the schema's $defs; "settings" is the file itself
   std::span<const std::string_view> keys;
+  std::string_view place;  // where it stands, for people; empty: at the top of the file
 };
 
-// A text for a key that is known elsewhere: in other programs' files, or under another name here.
+// A text for a key that is known elsewhere: in other programs' files, or under another name here. Who wrote a key of
+// ours into the wrong section needs none: places_of() knows where it belongs.
 struct Hint {
   std::string_view section, key, text;
 };
@@ -36,6 +39,9 @@ bool is_secret_variable(std::string_view name, std::string_view value);
 
 std::vector<Section> sections();
 std::span<const std::string_view> keys_of(std::string_view section);
+
+// Where the file may hold such a key, for people: "under 'box' or at the top of the file". Empty when nowhere.
+std::string places_of(std::string_view key);
 
 // Empty when there is none.
 std::string_view hint_for(std::string_view section, std::string_view key);

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::string_view kNetwork[] = {"mode", "allow", "install_allow"};
 constexpr std::string_view kEgress[] = {"hosts", "allow_private", "upstream_proxy", "ca_bundle"};
-constexpr Section kNetworkSections[] = {{"network", kNetwork}, {"egress", kEgress}};
+constexpr Section kNetworkSections[] = {{"network", kNetwork, "servers.NAME.box.network"},
+                                        {"egress", kEgress, "egress"}};
 constexpr Hint kNetworkHints[] = {
     {"network", "allow_private", "it belongs under 'egress:' at the top, because it holds for all servers"},
     {"egress", "proxy", "did you mean 'upstream_proxy'?"},

@@ -17,18 +17,17 @@ constexpr std::string_view kLimits[] = {"cpus", "memory_mb", "pids_limit", "disk
 constexpr std::string_view kWorkspace[] = {"allowed_roots"};
 constexpr std::string_view kDaemon[] = {"socket", "state_dir"};
 constexpr std::string_view kLog[] = {"level", "format"};
-constexpr Section kTopSections[] = {{"settings", kSettings},   {"engine", kEngine}, {"box", kBox}, {"limits", kLimits},
-                                    {"workspace", kWorkspace}, {"daemon", kDaemon}, {"log", kLog}};
+constexpr Section kTopSections[] = {{"settings", kSettings, ""},
+                                    {"engine", kEngine, "engine"},
+                                    {"box", kBox, "box"},
+                                    {"limits", kLimits, "box.limits"},
+                                    {"workspace", kWorkspace, "workspace"},
+                                    {"daemon", kDaemon, "daemon"},
+                                    {"log", kLog, "log"}};
 constexpr Hint kTopHints[] = {
     {"settings", "mcpServers", "did you mean 'servers'? Its entries have the same command, args and env"},
     {"settings", "mcp_servers", "did you mean 'servers'?"},
-    {"settings", "allowed_roots", "it belongs under 'workspace:'"},
-    {"settings", "image", "it belongs under 'box:'"},
-    {"settings", "ca_bundle", "it belongs under 'box:'"},
-    {"settings", "install_mode", "it belongs under 'box:'"},
-    {"settings", "allow_private", "it belongs under 'egress:'"},
-    {"settings", "network", "it belongs under 'box:' of a server"},
-    {"box", "network", "it belongs under 'box:' of a server"},
+    {"settings", "ca_bundle", "it belongs under 'box'"},  // also under 'egress', for who has it there already
     {"limits", "memory", "did you mean 'memory_mb'?"},
     {"limits", "pids", "did you mean 'pids_limit'?"},
     {"limits", "disk", "did you mean 'disk_mb'?"},

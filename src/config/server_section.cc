@@ -17,7 +17,9 @@ constexpr std::string_view kServerBox[] = {
     "cpus",      "memory_mb", "pids_limit", "disk_mb",        "max_files", "read_only_rootfs",
     "isolation", "mounts",    "ports",      "accept_degraded"};
 constexpr std::string_view kMount[] = {"host_path", "mode"};
-constexpr Section kServerSections[] = {{"server", kServer}, {"server_box", kServerBox}, {"mount", kMount}};
+constexpr Section kServerSections[] = {{"server", kServer, "servers.NAME"},
+                                       {"server_box", kServerBox, "servers.NAME.box"},
+                                       {"mount", kMount, "servers.NAME.box.mounts"}};
 constexpr std::string_view kRemote = "remote servers come later; only stdio servers (command, args) are supported now";
 constexpr Hint kServerHints[] = {
     {"server", "type", "did you mean 'mode'?"},
@@ -28,15 +30,6 @@ constexpr Hint kServerHints[] = {
     {"server", "workdir", "did you mean 'cwd'?"},
     {"server", "url", kRemote},
     {"server", "headers", kRemote},
-    {"server", "network", "it belongs under 'box:'"},
-    {"server", "allow", "it belongs under 'box: {network: …}'"},
-    {"server_box", "allow", "it belongs under 'network:'"},
-    {"server_box", "install_allow", "it belongs under 'network:'"},
-    {"server", "image", "it belongs under 'box:'"},
-    {"server", "mounts", "it belongs under 'box:'"},
-    {"server", "host_path", "it belongs under 'box:'"},
-    {"server", "isolation", "it belongs under 'box:'"},
-    {"server", "ports", "it belongs under 'box:'"},
     {"server_box", "publish", "did you mean 'ports'?"},
     {"server_box", "port", "did you mean 'ports'?"},
     {"server_box", "memory", "did you mean 'memory_mb'?"},

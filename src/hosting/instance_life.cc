@@ -102,11 +102,13 @@ void InstanceLife::say_what_changed(ServerState state, provision::Phase phase, s
   if (now == ServerState::kConnected && state != now) {
     log::info(server(), "connected: {} tools", running_->instance->session().tools().size());
   } else if (now == ServerState::kError) {
-    log().line(provision::LogSource::kMcpbox, lifecycle_.error()->message());
-    log::error(server(), "{}: {}", where, lifecycle_.error()->message());
+    log().line(provision::LogSource::kMcpbox, trouble());
+    log::error(server(), "{}: {}", where, trouble());
   } else if (now == ServerState::kReconnecting) {
     log().line(provision::LogSource::kMcpbox, lifecycle_.error()->message());
     const auto delay = std::chrono::round<std::chrono::seconds>(*lifecycle_.wake() - Clock::now());
+    log().line(provision::LogSource::kMcpbox, fmt::format("trying again in {} s (retry {} of {})", delay.count(),
+                                                          lifecycle_.budget().used(), RetryBudget::kRetries));
     log::warning(server(), "{}: {}; trying again in {} s", where, lifecycle_.error()->message(), delay.count());
   }
 }
@@ -220,10 +222,25 @@ Task<void> InstanceLife::end(Error reason, bool broken) {
 std::string InstanceLife::not_connected() const {
   const ServerState state = lifecycle_.state();
   if (state == ServerState::kConnected) return fmt::format("server '{}' is being stopped", context_.settings.name);
-  std::string why = fmt::format("server '{}' is {}", context_.settings.name, name_of(state));
+  std::string why = fmt::format("server '{}' is {}", context_.settings.name,
+                                state == ServerState::kError ? "not running" : name_of(state));
   if (state == ServerState::kStopped) why += fmt::format("; `mcpbox restart {}` starts it", context_.settings.name);
-  if (lifecycle_.error()) why += fmt::format(" ({}): {}", name_of(lifecycle_.phase()), lifecycle_.error()->message());
+  if (lifecycle_.error()) why += fmt::format(" ({}): {}", name_of(lifecycle_.phase()), trouble());
   return why;
+}
+
+std::string InstanceLife::trouble() const {
+  const std::optional<Error>& error = lifecycle_.error();
+  if (!error) return {};
+  const std::string& why = error->message();
+  if (lifecycle_.state() != ServerState::kError) return why;
+  const unsigned retries = lifecycle_.budget().used();
+  // Before the reason, which may end with many lines of the server's.
+  return retries < RetryBudget::kRetries
+             ? fmt::format("not tried again, because waiting does not help; `mcpbox restart {}` does it: {}",
+                           context_.settings.name, why)
+             : fmt::format("given up after {} retries, `mcpbox restart {}` starts it again: {}", retries,
+                           context_.settings.name, why);
 }
 
 }  // namespace mcpbox::hosting

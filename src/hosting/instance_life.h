@@ -88,6 +88,9 @@ class InstanceLife {
   // kFailedPrecondition when it is not connected: the message says why.
   Result<Lease> lease();
   std::string not_connected() const;
+  // Why it is not connected, for people; empty when all is well. Of a server that is not started any more it says so
+  // first, and what brings it back.
+  std::string trouble() const;
 
  private:
   class Report;

@@ -145,9 +145,9 @@ Lifecycle::Action Lifecycle::start_ended(const Result<void>& outcome, Clock::tim
 
 Lifecycle::Action Lifecycle::attempt_failed(Error why, Clock::time_point now) {
   error_ = std::move(why);
-  const auto delay = budget_.on_failure(now, connected_since_);
   const bool hopeless = !connected_since_ && waiting_cannot_help(*error_);
-  if (!delay || hopeless) {
+  const auto delay = hopeless ? std::nullopt : budget_.on_failure(now, connected_since_);
+  if (!delay) {
     enter(ServerState::kError, phase_, now);
     step_ = Step::kIdle;
     return {};

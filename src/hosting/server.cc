@@ -71,7 +71,7 @@ ServerView Server::view() const {
   view.name = context_.settings.name;
   view.state = lifecycle.state();
   view.phase = lifecycle.phase();
-  if (lifecycle.error()) view.error = lifecycle.error()->message();
+  view.error = life.trouble();
   view.process = context_.parts.process;
   view.network = context_.parts.network;
   view.environment = life.last().environment;

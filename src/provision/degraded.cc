@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "config/settings.h"
 
@@ -47,13 +48,16 @@ Result<void> accept_degradations(const std::vector<Degradation>& found, const st
                   fmt::format("'{}' is not started: {}: {}", printable(server, 100), each.what, each.instead));
     }
     if (std::ranges::find(accepted, each.name) == accepted.end()) {
-      return fail(Code::kFailedPrecondition,
-                  fmt::format("'{}' is not started: {}. Either {}, or accept it: `accept_degraded: [{}]` in the "
-                              "configuration, `--accept-degraded {}` of `mcpbox run`; `mcpbox doctor` says what this "
-                              "machine has",
-                              printable(server, 100), each.what, each.instead, each.name, each.name));
+      return fail(
+          Code::kFailedPrecondition,
+          fmt::format("'{}' is not started: {}. Either {}, or accept it: `{}`; `mcpbox doctor` says what this "
+                      "machine has",
+                      printable(server, 100), each.what, each.instead,
+                      settings_from() == SettingsFrom::kOptions ? fmt::format("--accept-degraded {}", each.name)
+                                                                : fmt::format("box.accept_degraded: [{}]", each.name)));
     }
-    notes.push_back(fmt::format("accepted (accept_degraded: {}): {}", each.name, each.what));
+    notes.push_back(fmt::format("accepted ({} {}): {}", setting_name("accept_degraded:", "--accept-degraded"),
+                                each.name, each.what));
   }
   return {};
 }

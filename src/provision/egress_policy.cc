@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/setting_name.h"
 #include "sys/small_file.h"
 
 namespace mcpbox::provision {
@@ -95,8 +96,8 @@ egress::NetworkText network_text(const config::EgressSettings& settings, const e
     const auto url = user.environment(name);
     if (!url || url->empty()) continue;
     if (auto read = egress::UpstreamProxy::parse(*url); !read) {
-      note = fmt::format("{} of this user is not used for servers: {}; set egress.upstream_proxy", name,
-                         read.error().message());
+      note = fmt::format("{} of this user is not used for servers: {}; {}", name, read.error().message(),
+                         setting_name("set egress.upstream_proxy", "set another, or none"));
     } else {
       text.upstream_proxy = Secret(*url);
     }

@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "provision/environment.h"
 #include "provision/node_proxy.h"
@@ -133,8 +134,8 @@ Result<std::pair<uid_t, gid_t>> user_for(const workspace::Plan& plan, uid_t own)
           fmt::format(
               "{} belongs to user {} and group {}, and a server runs neither as user 0 (root) nor with group 0: "
               "give the folder to another user and group (chown USER:GROUP), mount it read-only, or use "
-              "--stage for a copy",
-              root.host, root.owner_uid, root.owner_gid));
+              "{} for a copy",
+              root.host, root.owner_uid, root.owner_gid, setting_name("box.host_path", "--stage")));
     }
     if (decided_by != nullptr && user.first != root.owner_uid) {
       return fail(Code::kInvalidArgument,

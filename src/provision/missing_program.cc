@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/root_fs.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 
 namespace mcpbox::provision {
@@ -28,11 +29,12 @@ constexpr Source kSources[] = {{"node", kNode},
 
 }  // namespace
 
-std::string_view how_to_install(std::string_view program) {
+std::string how_to_install(std::string_view program) {
   for (const Source& source : kSources) {
-    if (source.program == program) return source.how;
+    if (source.program == program) return std::string(source.how);
   }
-  return "install it for the whole machine, below /usr, or show its folder (--mount, mounts)";
+  return fmt::format("install it for the whole machine, below /usr, or show its folder ({})",
+                     setting_name("box.mounts", "--mount"));
 }
 
 std::string missing_program_hint(std::string_view program, std::string_view image_id) {
@@ -41,19 +43,18 @@ std::string missing_program_hint(std::string_view program, std::string_view imag
   const RootFs root_fs = image_id.empty() ? RootFs::kHostSystem : root_fs_of(image_id);
   if (root_fs != RootFs::kHostSystem) {
     if (root_fs == RootFs::kFolder) {
-      return fmt::format("the rootfs {} does not have {}: use one that has it (--rootfs, box.image)",
-                         printable(image_id, 200), printable(name, 80));
+      return fmt::format("the rootfs {} does not have {}: use one that has it ({})", printable(image_id, 200),
+                         printable(name, 80), setting_name("box.image", "--rootfs"));
     }
     // A digest tells nobody which image it is.
     const std::string tag = image_id.starts_with("sha256:") ? "" : " " + printable(image_id, 200);
-    return fmt::format("the image{} does not have {}: use one that has it (--image, box.image)", tag,
-                       printable(name, 80));
+    return fmt::format("the image{} does not have {}: use one that has it ({})", tag, printable(name, 80),
+                       setting_name("box.image", "--image"));
   }
   return fmt::format(
       "the engine shows this machine's own system, and {} is not in it: {}, or use a rootfs that has it "
-      "(--rootfs DIR), or a "
-      "Docker-compatible engine, whose runner image has Node.js, Python and uv",
-      printable(name, 80), how_to_install(name));
+      "({}), or a Docker-compatible engine, whose runner image has Node.js, Python and uv",
+      printable(name, 80), how_to_install(name), setting_name("box.image", "--rootfs DIR"));
 }
 
 }  // namespace mcpbox::provision

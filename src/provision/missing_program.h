@@ -11,6 +11,6 @@ namespace mcpbox::provision {
 std::string missing_program_hint(std::string_view program, std::string_view image_id);
 
 // How this machine gets the program: "install uv (…)".
-std::string_view how_to_install(std::string_view program);
+std::string how_to_install(std::string_view program);
 
 }  // namespace mcpbox::provision

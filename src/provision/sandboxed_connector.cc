@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "net/offload.h"
 #include "net/uninterrupted.h"
@@ -73,9 +74,9 @@ std::string SandboxedProcess::sentence(const box::ProcessExit& exit) const {
   if (processes_ == 0 || processes_ > kFew || exit.signal == SIGKILL || (exit.code == 0 && exit.signal == 0))
     return text;
   return text + fmt::format(
-                    "; it may have {} processes and threads (box.pids_limit, --pids), and a program that gets "
+                    "; it may have {} processes and threads ({}), and a program that gets "
                     "no more of them often ends so",
-                    processes_);
+                    processes_, setting_name("box.pids_limit", "--pids"));
 }
 
 Task<void> SandboxedProcess::close_stdin(bool ending) {

@@ -1,13 +1,41 @@
 #include "sys/private_directory.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 
 #include "base/errno_error.h"
 #include "base/text.h"
 
 namespace mcpbox::sys {
+namespace {
+
+// What keeps the directory from being ours alone, and what mends it; empty when nothing does.
+std::string what_is_wrong(const std::string& path, const struct stat& status) {
+  const std::string name = printable(path);
+  if (S_ISLNK(status.st_mode)) return "is a link: remove it";
+  if (!S_ISDIR(status.st_mode)) return "is none: remove it";
+  const uid_t own = ::geteuid();
+  if (status.st_uid != own)
+    return fmt::format("belongs to user {}, not to {}: `chown {} {}`", status.st_uid, own, own, name);
+  if ((status.st_mode & 077) != 0) return fmt::format("has mode {:04o}: `chmod 700 {}`", status.st_mode & 07777, name);
+  return {};
+}
+
+}  // namespace
+
+Result<void> check_usable_directory(const std::string& path) {
+  if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0) return {};
+  const int number = errno;
+  std::string mend;
+  if (number == EACCES) mend = fmt::format(" (its owner can: `chmod 700 {}`)", printable(path));
+  return fail(Code::kPermissionDenied, fmt::format("{} cannot be read and written by this user: {}{}", printable(path),
+                                                   std::strerror(number), mend));
+}
 
 Result<bool> make_private_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) == 0) return true;
@@ -15,12 +43,12 @@ Result<bool> make_private_directory(const std::string& path) {
   struct stat status{};
   // Not stat: a link could lead what we put there anywhere.
   if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, printable(path)));
-  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
+  if (const std::string wrong = what_is_wrong(path, status); !wrong.empty()) {
     return fail(
         Code::kPermissionDenied,
-        fmt::format("{} must be a directory of this user that nobody else can enter (chmod 700); mend or remove it",
-                    printable(path)));
+        fmt::format("{} must be a directory of this user that nobody else can enter, and {}", printable(path), wrong));
   }
+  if (auto usable = check_usable_directory(path); !usable) return fail(std::move(usable).error());
   return false;
 }
 

@@ -8,6 +8,7 @@
 #include <deque>
 
 #include "base/errno_error.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "sys/path_guard.h"
 #include "sys/small_file.h"
@@ -22,8 +23,8 @@ constexpr std::size_t kMaxTarget = 4096;
 std::string leaves_by_link(const std::string& link, std::string_view target, const std::string& folder) {
   return fmt::format(
       "{} is a link to {}, which lies outside of {}, so it is not followed: put the file itself there, or stage "
-      "(box.host_path, --stage) a folder that holds both",
-      quoted_path(link), quoted_path(target), quoted_path(folder));
+      "({}) a folder that holds both",
+      quoted_path(link), quoted_path(target), quoted_path(folder), setting_name("box.host_path", "--stage"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <optional>
 #include <set>
 
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "workspace/host_view.h"
 #include "workspace/install.h"
@@ -40,7 +41,8 @@ class Environment {
       draft.why.push_back(
           "Python " + python + " is asked for and the sandbox has " + own +
           ", so the installation fetches it; where neither its own nor a host's Python is that one, this "
-          "needs releases.astral.sh and github.com (box.network.install_allow, --install-allow)");
+          "needs releases.astral.sh and github.com (" +
+          std::string(setting_name("box.network.install_allow", "--install-allow")) + ")");
   }
 
   void require(std::string argument) { arguments_.push_back(std::move(argument)); }

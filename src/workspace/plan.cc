@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/digest.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "workspace/folder_reader.h"
 #include "workspace/host_view.h"
@@ -110,8 +111,8 @@ void Planner::choose_directories() {
                             " is in the sandbox, because the command names nothing in it; box.host_path: " +
                             printable(wanted, 512) + " has it copied, box.mounts shows the folder itself");
     else if (!told)
-      plan_.hints.push_back("the working directory " + quoted_path(wanted) +
-                            " is not in the sandbox; add --stage or --mount with it");
+      plan_.hints.push_back("the working directory " + quoted_path(wanted) + " is not in the sandbox; add " +
+                            std::string(setting_name("it to the server's mounts", "--stage or --mount with it")));
   }
   if (staged != plan_.roots.end()) {
     plan_.cwd = staged->mount;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "workspace/host_view.h"
 #include "workspace/needed_folder.h"
@@ -113,8 +114,8 @@ std::string RootFinder::leads_out(const std::string& path, Role role) const {
     if (project && !is_beneath(*target, *project)) {
       return fmt::format(
           "it is a link in {} to {}, outside of that project, so it is not followed: name {} itself, or stage it "
-          "(box.host_path, --stage)",
-          quoted_path(*project), quoted_path(*target), quoted_path(*target));
+          "({})",
+          quoted_path(*project), quoted_path(*target), quoted_path(*target), setting_name("box.host_path", "--stage"));
     }
     at = std::move(*target);
   }

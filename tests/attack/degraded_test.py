@@ -46,7 +46,7 @@ class Degraded(unittest.TestCase):
     def test_without_landlock_nothing_is_started_until_that_is_accepted(self):
         refused = self.start()
         self.assertEqual((refused.returncode, refused.stdout), (125, ""), refused.stderr)
-        for part in ("'sh' is not started", "has no Landlock", "accept_degraded: [landlock]"):
+        for part in ("'sh' is not started", "has no Landlock", "accept it: `--accept-degraded landlock`"):
             self.assertIn(part, refused.stderr)
         self.assertEqual(self.start("--accept-degraded", "namespaces").stdout, "")
         self.assertEqual(self.start("--accept-degraded", "landlock").stdout, "ran\n")
@@ -66,7 +66,7 @@ class Degraded(unittest.TestCase):
         def of(name):
             return next(one for one in self.home.status()["servers"] if one["name"] == name)
 
-        until(lambda: "accept_degraded: [landlock]" in json.dumps(of("strict")), "it is refused")
+        until(lambda: "accept it: `box.accept_degraded: [landlock]`" in json.dumps(of("strict")), "it is refused")
         told = "accepted (accept_degraded: landlock)"
         until(lambda: told in self.home.run("logs", "accepting").stdout, "the other is not")
         self.assertNotIn("is not started", json.dumps(of("accepting")))

@@ -134,7 +134,7 @@ class Servers(Attack):
         ended = self.home.run("run", "--engine", self.engine, "--direct", "--network", "public", "--stage", str(folder),
                               "--", "node", str(folder / "server.js"), env=env, timeout=150)
         self.assertEqual([line for line in internet.seen if "evil.test" in line], [], ended)
-        self.assertRegex(ended.stdout, "^403 .*install_allow", ended)
+        self.assertRegex(ended.stdout, "^403 .*--install-allow", ended)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class ManifestLinks(unittest.TestCase):
     def assert_refused(self, plan, link, target):
         self.assertEqual([r["path"] for r in plan["refused"]], [str(link)], plan)
         self.assertIn(str(target), plan["refused"][0]["reason"])
-        self.assertIn("--stage", plan["refused"][0]["reason"])
+        self.assertIn("box.host_path", plan["refused"][0]["reason"])
 
     def test_no_manifest_is_read_through_a_link_out_of_its_folder(self):
         for name, command, script in (("package.json", "node", "server.js"), ("pyproject.toml", "python", "server.py"),

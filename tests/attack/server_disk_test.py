@@ -76,11 +76,11 @@ class ServerDisk(Hogs):
         for name in "bytes", "hidden", "nameless":
             with self.subTest(name):
                 self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ MiB of disk, its limit is {DISK} "
-                          r"\(box.disk_mb, --disk\); raise")
+                          r"\(box.disk_mb\); raise")
 
     def test_whoever_has_too_many_files_ends_alone(self):
         self.ends("files", r"server 'files' was ended: it used [0-9,]+ files, its limit is 2,000 "
-                  r"\(box.max_files, --max-files\); raise")
+                  r"\(box.max_files\); raise")
 
     def test_a_file_counts_once_whatever_names_it_has(self):
         self.assertIn("lives", self.py("names", MANY_NAMES).stdout)

@@ -131,7 +131,7 @@ class ServerMemory(Hogs):
         for name in ("large", "small", "shared", "files", "tables"):
             with self.subTest(name):
                 said = self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ MiB of memory, its limit is "
-                                 fr"{LIMIT} \(box.memory_mb, --memory\); raise")
+                                 fr"{LIMIT} \(box.memory_mb\); raise")
                 self.assertGreater(int(re.search("used ([0-9,]+)", said)[1].replace(",", "")), LIMIT)
 
     def test_no_memory_is_out_of_sight(self):
@@ -148,7 +148,7 @@ class ServerMemory(Hogs):
         for name in "forks", "threads":
             with self.subTest(name):
                 said = self.ends(name, fr"server '{name}' was ended: it used [0-9,]+ processes and threads, "
-                                 r"its limit is 100 \(box.pids_limit, --pids\); raise")
+                                 r"its limit is 100 \(box.pids_limit\); raise")
                 # The kernel has room for twelve more, and there the forks under way count.
                 used = int(re.search("used ([0-9,]+)", said)[1].replace(",", ""))
                 self.assertTrue(100 <= used <= 112, said)

@@ -130,7 +130,7 @@ class Runs(unittest.TestCase):
         self.assertEqual(error, "Disk quota exceeded", said)
         self.assertIn(int(written), range(DISK - 1, DISK + ROOM + 1))
         self.assertRegex(said, fr"server 'python3' was ended: it used ({DISK + 1}|{DISK + 2}) MiB of disk, "
-                         fr"its limit is {DISK} \(box.disk_mb, --disk\); raise")
+                         fr"its limit is {DISK} \(--disk\); raise")
 
     def test_who_ends_of_it_is_told_why(self):
         ended = self.runs(FAILS)

@@ -3,6 +3,7 @@ meant to do. That the attacks can hit is held by probe_hits_test.py, and that a 
 engine gives servers no namespaces."""
 
 import json
+import re
 import unittest
 
 from engine import address, ENGINE
@@ -36,7 +37,15 @@ class Table(unittest.TestCase):
         allowed = {"A01"} if said["namespaces"] == "without-proc" else set()
         self.assertEqual({name for name, verdict in verdicts.items() if verdict in ("HIT", "unknown")}, allowed, said)
         self.assertEqual({verdicts[f"W{n:02}"] for n in range(1, 6)}, {"works"}, said)
-        self.assertEqual((said["hits"], said["of"]), (len(allowed), 32))
+        self.assertEqual((said["hits"], said["of"]), (len(allowed), 40))
+
+    def test_the_last_line_counts_every_attack_that_the_table_names(self):
+        ended = self.home.run("doctor", "--attack", "--engine", address(), timeout=120)
+        *table, last = ended.stdout.splitlines()
+        attacks = [line for line in table if re.search(r"^(HIT|blocked|not applicable|unknown) +[AB]\d\d ", line)]
+        through = [line for line in attacks if line.startswith(("HIT", "unknown"))]
+        self.assertTrue(last.startswith(f"{len(through)} of {len(attacks)} attacks got through on "), last)
+        self.assertTrue(last.endswith("; all 5 things that a server may do work"), last)
 
     @unittest.skipIf(ENGINE == "native", "makes namespaces itself, or none at all")
     def test_without_namespaces_arguments_are_all_that_shows_and_that_is_said(self):

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/root_fs.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
@@ -38,13 +39,15 @@ std::string native_home(const std::string& state_dir) {
   return state_dir;
 }
 
-std::unexpected<Error> over_the_network(const std::string& address) {
+// `named_by`: what named it, for people; may be empty.
+std::unexpected<Error> over_the_network(const std::string& address, const std::string& named_by = "") {
   return fail(Code::kUnsupported,
-              fmt::format("the engine {} cannot run servers: it is reached over the network, so its sandboxes can "
+              fmt::format("the engine {}{} cannot run servers: it is reached over the network, so its sandboxes can "
                           "neither show folders of this machine, mcpbox-init first of all, nor hand pipes to it. Run "
                           "mcpbox on the engine's machine, or use an engine of this one: --engine unix:///PATH, or "
                           "--engine {}, which needs none",
-                          printable(address), box::kHostSystemEngine));
+                          printable(address), named_by.empty() ? "" : ", which " + named_by + " names,",
+                          box::kHostSystemEngine));
 }
 
 }  // namespace
@@ -116,7 +119,7 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   const auto candidates = box::engine_candidates(*options);
   if (candidates.size() == 1) {
     if (const auto& named = candidates[0].address; named && named->unix_socket.empty())
-      co_return over_the_network(named->text);
+      co_return over_the_network(named->text, candidates[0].origin);
   }
   auto located = co_await box::locate_engine(executor, std::move(*options));
   if (!located) co_return fail(std::move(located).error());
@@ -130,8 +133,8 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
   if (image.empty() && !has_images) image = kHostSystem;
   if (has_images && root_fs_of(image) == RootFs::kFolder) {
     co_return fail(Code::kInvalidArgument,
-                   fmt::format("{}: a root file system in a folder needs --engine {}; {} has images", printable(image),
-                               box::kHostSystemEngine, setup.info.kind));
+                   fmt::format("{}: a root file system in a folder needs {}{}; {} has images", printable(image),
+                               setting_name("engine: ", "--engine "), box::kHostSystemEngine, setup.info.kind));
   }
   if (!image.empty()) {
     auto found = co_await setup.engine->image(image);
@@ -177,17 +180,15 @@ Result<std::string> resolve_ca_bundle(const std::string& setting) {
   if (real == nullptr || ::access(real, R_OK) != 0) {
     ::free(real);
     if (setting.empty()) return std::string();
-    return fail(
-        Code::kInvalidArgument,
-        fmt::format("the CA bundle {} cannot be read; set box.ca_bundle (--ca-bundle) to a PEM file, or to none",
-                    path));
+    return fail(Code::kInvalidArgument, fmt::format("the CA bundle {} cannot be read; set {} to a PEM file, or to none",
+                                                    path, setting_name("box.ca_bundle", "--ca-bundle")));
   }
   std::string found(real);
   ::free(real);
   if (auto checked = sys::check_certificates(found); !checked && !automatic) {
-    return fail(
-        Code::kInvalidArgument,
-        checked.error().message() + "; set box.ca_bundle (--ca-bundle) to a PEM file of certificates, or to none");
+    return fail(Code::kInvalidArgument,
+                fmt::format("{}; set {} to a PEM file of certificates, or to none", checked.error().message(),
+                            setting_name("box.ca_bundle", "--ca-bundle")));
   }
   return found;
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "app/output.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "json/text.h"
 #include "json/writer.h"
@@ -19,7 +20,8 @@ std::string network_in_words(const egress::PolicyText& policy) {
   if (policy.mode == "none") return "none while it runs";
   const std::string named = printable(join(policy.allow, ", "), 2000);
   if (policy.mode == "public") return named.empty() ? "any public address" : "any public address, and " + named;
-  return named.empty() ? "nothing yet: --allow HOST (box.network.allow) lets it talk to a host"
+  return named.empty() ? fmt::format("nothing yet: {} lets it talk to a host",
+                                     setting_name("box.network.allow: [HOST]", "--allow HOST"))
                        : named + ", and nothing else";
 }
 

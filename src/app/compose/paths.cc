@@ -74,8 +74,15 @@ Paths name_paths(const std::string& state_dir, const std::string& socket) {
 
 Result<Paths> make_paths(const std::string& state_dir, const std::string& socket) {
   Paths paths = name_paths(state_dir, socket);
-  for (const std::string& dir : {paths.state_dir, paths.run_dir}) {
-    if (auto made = sys::make_private_path(dir); !made) return fail(std::move(made).error());
+  if (auto made = sys::make_private_path(paths.state_dir); !made) {
+    return fail(Error(made.error().code(),
+                      fmt::format("the state directory: {}; or name another one in {}", made.error().message(),
+                                  state_dir.empty() ? "MCPBOX_STATE_DIR" : "daemon.state_dir")));
+  }
+  if (auto made = sys::make_private_path(paths.run_dir); !made) {
+    return fail(Error(made.error().code(), fmt::format("the directory of control sockets: {}; or name another one in "
+                                                       "MCPBOX_RUN_DIR",
+                                                       made.error().message())));
   }
   return paths;
 }

@@ -27,6 +27,7 @@
 #include "app/exit_code.h"
 #include "app/output.h"
 #include "base/digest.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "box/bind_equipment.h"
 #include "box/sandbox.h"
@@ -447,6 +448,7 @@ class Run final : provision::StartReport {
 }  // namespace
 
 int run_server(RunOptions options) {
+  set_settings_from(SettingsFrom::kOptions);
   if (!sys::is_writable(STDOUT_FILENO)) {
     say("stdout is closed: nobody would hear the server");
     return kRunCannotStart;

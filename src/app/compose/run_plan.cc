@@ -17,6 +17,7 @@
 #include "base/errno_error.h"
 #include "base/root_fs.h"
 #include "base/secrets.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "box/engines/locator.h"
 #include "config/keys.h"
@@ -224,6 +225,7 @@ void foresee_user(workspace::Plan& plan) {
 }
 
 int explain_run(RunOptions options, bool as_json) {
+  set_settings_from(SettingsFrom::kOptions);
   if (auto resolved = resolve_rootfs(options); !resolved) {
     print_err("mcpbox: {}\n", resolved.error().message());
     return kUsage;

@@ -22,6 +22,7 @@
 #include "app/verbs/table.h"
 #include "base/digest.h"
 #include "base/root_fs.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "box/docker/runner_image.h"
 #include "box/engines/locator.h"
@@ -35,7 +36,7 @@ namespace mcpbox::app {
 namespace {
 
 struct Finding {
-  enum class Verdict { kGood, kDegraded, kBad };
+  enum class Verdict { kGood, kDegraded, kSkipped, kBad };
   Verdict verdict;
   std::string what;
   std::string detail;
@@ -48,6 +49,8 @@ std::string_view name_of(Finding::Verdict verdict) {
       return "ok";
     case kDegraded:
       return "degraded";
+    case kSkipped:
+      return "skipped";
     case kBad:
       return "missing";
   }
@@ -158,8 +161,19 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   findings.push_back({kGood, "trust store",
                       ca_bundle && !ca_bundle->empty() ? *ca_bundle : "none on this host; the image's own is used"});
 
-  if (paths) co_await examine_egress(executor, *paths, findings);
+  // What cannot be examined because of another finding is no fault of its own.
+  const std::string_view first = !paths ? "directories" : !init ? "mcpbox-init" : "";
+  const auto skipped = [&](const char* what) {
+    findings.push_back({kSkipped, what, fmt::format("not examined: it needs what is missing above ({})", first)});
+  };
+  if (paths) {
+    co_await examine_egress(executor, *paths, findings);
+  } else {
+    skipped("egress proxy");
+  }
+  const bool may_be_native = box::may_show_host_system(engine);
   auto locate = locator_options(std::move(engine));
+  if (!locate && may_be_native && !first.empty()) co_return skipped("engine");
   if (!locate) {
     findings.push_back({kBad, "engine", locate.error().message()});
     co_return;
@@ -196,14 +210,17 @@ Task<void> examine(Runtime& runtime, std::string engine, std::vector<Finding>& f
   }
   auto image = co_await located->engine->image(*tag);
   if (!image) {
+    const bool absent = image.error().code() == Code::kNotFound;
     findings.push_back(
-        {kDegraded, "runner image", fmt::format("{} is not built yet; `mcpbox image build` does it", *tag)});
+        {absent ? kDegraded : kBad, "runner image",
+         absent ? fmt::format("{} is not built yet; `mcpbox image build` does it", *tag)
+                : fmt::format("the engine does not say whether {} is built: {}", *tag, image.error().message())});
     co_return;
   }
   findings.push_back({kGood, has_images ? "runner image" : "rootfs",
                       has_images ? fmt::format("{}, {}", *tag, human_bytes(image->size_bytes))
                                  : "this machine's own system, read-only"});
-  if (!init || !paths) co_return;
+  if (!init || !paths) co_return skipped("sandbox");
 
   auto instance = instance_id(paths->state_dir);
   if (!instance) {
@@ -273,6 +290,7 @@ int doctor(const std::string& engine, bool as_json) {
 }
 
 int build_image(const std::string& engine, const std::string& ca_bundle) {
+  set_settings_from(SettingsFrom::kOptions);
   return run_on_loop([&](Runtime& runtime) -> Task<int> {
     auto bundle = resolve_ca_bundle(ca_bundle);
     if (!bundle) co_return complain(bundle.error(), kUsage);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@
 #include "app/verbs/complain.h"
 #include "app/verbs/table.h"
 #include "base/digest.h"
+#include "base/errno_error.h"
 #include "base/text.h"
 #include "box/sandbox.h"
 #include "hosting/sandbox_backend.h"
@@ -64,13 +66,15 @@ struct SilentReport final : provision::StartReport {
 // bit that no copy may have. Removed with this object.
 class ProbeFolder {
  public:
-  static Result<std::unique_ptr<ProbeFolder>> make(const std::string& run_dir) {
+  // Not below the run directory: for root that is a part of the system, of which no sandbox is given anything.
+  static Result<std::unique_ptr<ProbeFolder>> make() {
     auto init = find_init();
     if (!init) return fail(std::move(init).error());
     const std::string probe = fs::path(*init).parent_path().string() + "/mcpbox-probe";
-    std::unique_ptr<ProbeFolder> folder(new ProbeFolder(fmt::format("{}/doctor-{}", run_dir, random_hex(6))));
     std::error_code error;
-    fs::create_directory(folder->path_, error);
+    std::string path = fs::temp_directory_path(error).string() + "/mcpbox-doctor-XXXXXX";
+    if (error || ::mkdtemp(path.data()) == nullptr) return fail(errno_error(errno, "cannot make " + path));
+    std::unique_ptr<ProbeFolder> folder(new ProbeFolder(std::move(path)));
     for (const char* name : {"/probe", "/setuid"}) {
       if (!error) fs::copy_file(probe, folder->path_ + name, error);
     }
@@ -174,7 +178,7 @@ class AttackRun {
     progress.done();
     if (!setup) co_return fail(std::move(setup).error());
     setup_ = std::move(*setup);
-    auto folder = ProbeFolder::make(paths->run_dir);
+    auto folder = ProbeFolder::make();
     if (!folder) co_return fail(std::move(folder).error());
 
     options_.instance = *instance;
@@ -289,11 +293,21 @@ class AttackRun {
   std::unique_ptr<provision::SandboxedProcess> victim_, attacker_;
 };
 
+constexpr std::size_t kAll = std::size(kAttacks) + std::size(kMoreAttacks);
+
 struct Score {
-  unsigned hits = 0;
-  unsigned more_hits = 0;
+  unsigned hits = 0;  // of kAll
   unsigned broken = 0;
-  bool good() const { return hits + more_hits + broken == 0; }
+  bool tried = false;  // what is meant to work
+  bool good() const { return hits + broken == 0; }
+  // For people: "0 of 40 attacks got through on native; all 5 things that a server may do work".
+  std::string sentence(std::string_view engine) const {
+    const std::size_t things = std::size(kMeantToWork);
+    return fmt::format("{} of {} attacks got through on {}; {}", hits, kAll, engine,
+                       !tried        ? fmt::format("the {} things that a server may do were not tried", things)
+                       : broken == 0 ? fmt::format("all {} things that a server may do work", things)
+                                     : fmt::format("{} of {} things that a server may do FAIL", broken, things));
+  }
 };
 
 class Sheet {
@@ -341,25 +355,23 @@ class Sheet {
 int print_sheet(const Outcomes& outcomes, const AttackRun& run, bool as_json) {
   Sheet sheet;
   Score score;
-  score.hits = sheet.add(kAttacks, outcomes, "hit");
-  score.more_hits = sheet.add(kMoreAttacks, outcomes, "hit");
+  score.hits = sheet.add(kAttacks, outcomes, "hit") + sheet.add(kMoreAttacks, outcomes, "hit");
   if (run.spaces() == "none") {
     sheet.closed(kMeantToWork, "closed: here servers of one sandbox share their namespaces; `isolation: dedicated`");
   } else {
+    score.tried = true;
     score.broken = sheet.add(kMeantToWork, outcomes, "blocked");
   }
   if (as_json) {
     const std::string list = sheet.take();
     json::Writer out;
     out.object().member("ok", score.good()).member("engine", run.engine()).member("namespaces", run.spaces());
-    out.member("hits", score.hits).member("of", std::size(kAttacks)).member("more_hits", score.more_hits);
-    out.member("broken", score.broken).member("attacks", json::Raw{list}).end();
+    out.member("hits", score.hits).member("of", kAll).member("broken", score.broken);
+    out.member("attacks", json::Raw{list}).end();
     print_out("{}", out.take_line());
   } else {
     sheet.print();
-    print_out("{} hits of {}, {} of {} others, on {}{}\n", score.hits, std::size(kAttacks), score.more_hits,
-              std::size(kMoreAttacks), run.engine(),
-              score.broken == 0 ? "" : fmt::format("; {} things that servers may do fail", score.broken));
+    print_out("{}\n", score.sentence(run.engine()));
   }
   return score.good() ? kOk : kFailed;
 }

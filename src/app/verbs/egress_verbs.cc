@@ -21,6 +21,7 @@
 #include "app/exit_code.h"
 #include "app/numbers.h"
 #include "app/output.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "egress/proxy/audit_reader.h"
 #include "egress/proxy/run_egress.h"
@@ -118,7 +119,11 @@ void add_egress_verbs(CLI::App& app, int& code) {
   verb->add_option("--listen", serving->listen, "Unix socket")->required();
   verb->add_option("--audit", serving->audit_dir, "Directory of the log")->required();
   verb->add_option("--socket-mode", serving->socket_mode, "Mode of the socket, octal");
-  verb->callback([serving, &code] { code = egress_serve(*serving); });
+  verb->add_flag("--for-options", serving->for_options, "Refusals name options of mcpbox run, not keys");
+  verb->callback([serving, &code] {
+    if (serving->for_options) set_settings_from(SettingsFrom::kOptions);
+    code = egress_serve(*serving);
+  });
 
   const auto log = std::make_shared<EgressLogOptions>();
   const auto add_common = [&](CLI::App* to) {

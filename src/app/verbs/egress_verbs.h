@@ -16,6 +16,7 @@ struct EgressServeOptions {
   std::string listen;  // unix socket
   std::string audit_dir;
   std::string socket_mode = "600";  // octal
+  bool for_options = false;         // SettingsFrom::kOptions
 };
 // Started by mcpbox itself with the control channel as descriptor 3. Returns the exit code.
 int egress_serve(const EgressServeOptions& options);

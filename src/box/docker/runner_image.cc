@@ -12,6 +12,7 @@
 
 #include "base/digest.h"
 #include "base/errno_error.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "net/child_process.h"
@@ -69,7 +70,8 @@ Result<std::string> find_runner_image_dir() {
     names.push_back(dir.string());
   }
   return fail(Code::kNotFound, "the runner image's folder was not found (no executable 'build' in " +
-                                   join(names, ", ") + "); set MCPBOX_IMAGE_DIR, or name an image in box.image");
+                                   join(names, ", ") + "); set MCPBOX_IMAGE_DIR, or name an image with " +
+                                   std::string(setting_name("box.image", "--image")));
 }
 
 Result<std::string> runner_image_tag(const std::string& dir) {

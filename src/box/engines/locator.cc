@@ -1,27 +1,62 @@
 #include "box/engines/locator.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
+#include "base/setting_name.h"
 #include "base/text.h"
+#include "base/unique_fd.h"
 #include "box/docker/engine.h"
 
 namespace mcpbox::box {
 namespace {
 
-constexpr std::string_view kHint =
-    "start one with `scripts/engine start`, or set DOCKER_HOST, or use --engine native, which needs none";
+constexpr std::string_view kHint = "start one with `scripts/engine start`, or name one in DOCKER_HOST";
 
+constexpr std::string_view kVariable = "DOCKER_HOST";
 constexpr std::string_view kNoPermission = "permission denied: join the socket's group, or run as root";
 
-// The socket is there, and its mode keeps this user out.
-bool is_closed_to_us(const std::string& socket) {
-  return !socket.empty() && ::access(socket.c_str(), F_OK) == 0 && ::access(socket.c_str(), W_OK) != 0 &&
-         errno == EACCES;
+// What connect(2) says of the socket: 0 when somebody listens there, or nobody can tell.
+int connect_error(const std::string& socket) {
+  sockaddr_un address{};
+  if (socket.empty() || socket.size() >= sizeof address.sun_path) return 0;
+  address.sun_family = AF_UNIX;
+  socket.copy(address.sun_path, socket.size());
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return 0;
+  return errno == EAGAIN ? 0 : errno;  // EAGAIN: it listens, and has many that wait
+}
+
+std::string why_it_does_not_answer(const std::string& socket, int error) {
+  const char* name = ::strerrorname_np(error);  // glibc 2.32
+  const std::string code = name != nullptr ? std::string(" (") + name + ")" : "";
+  struct stat info{};
+  if (error == ENOENT || error == ENOTDIR) return "there is no such socket" + code;
+  if (error == EACCES || error == EPERM) return "permission denied" + code;
+  if (error == ECONNREFUSED && ::stat(socket.c_str(), &info) == 0)
+    return (S_ISSOCK(info.st_mode) ? "nobody listens on that socket" : "it is no socket") + code;
+  return std::strerror(error) + code;
+}
+
+// Of an engine that somebody named: silently there would be other sandboxes than those that are wanted.
+std::unexpected<Error> named_one_is_silent(const std::string& named_by, const DockerAddress& address, int error,
+                                           const std::string& said) {
+  const bool by_variable = named_by == kVariable;
+  std::string what = "no container engine answers at " + address.text + ", which " + named_by + " names: ";
+  what += error == 0 ? said : why_it_does_not_answer(address.unix_socket, error);
+  what += error == EACCES || error == EPERM ? ": join the socket's group, or " : "; start that engine, or ";
+  if (by_variable) {
+    what += "unset DOCKER_HOST, and another one is looked for, or native sandboxes are made";
+  } else {
+    what += "name another there: `native` needs none, `auto` looks for one";
+  }
+  return fail(Code::kUnavailable, what);
 }
 
 std::string environment(const LocatorOptions& options, const char* name) {
@@ -73,11 +108,12 @@ std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
   const bool tls = !verify.empty() && verify != "0";
   std::vector<EngineCandidate> out;
   if (!options.address.empty() && options.address != "auto") {
-    out.push_back({"the configured address", parse_docker_address(options.address, certificates, tls)});
+    out.push_back({std::string(setting_name("`engine` of the configuration (or --engine)", "--engine")),
+                   parse_docker_address(options.address, certificates, tls)});
     return out;
   }
   if (const auto host = environment(options, "DOCKER_HOST"); !host.empty()) {
-    out.push_back({"DOCKER_HOST", parse_docker_address(host, certificates, tls)});
+    out.push_back({std::string(kVariable), parse_docker_address(host, certificates, tls)});
     return out;
   }
   const auto runtime = environment(options, "XDG_RUNTIME_DIR");
@@ -106,7 +142,8 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
     const std::string where = candidate.address->text;
     const std::string& socket = candidate.address->unix_socket;
     std::string problem = named ? std::string() : reject(socket);
-    if (named && !socket.empty() && ::access(socket.c_str(), F_OK) != 0 && errno == ENOENT) problem = "not there";
+    if (const int error = named ? connect_error(socket) : 0; error != 0)
+      co_return named_one_is_silent(candidate.origin, *candidate.address, error, "");
     if (problem.empty()) {
       auto probing = options.docker;
       probing.call_timeout = std::min(probing.call_timeout, std::chrono::milliseconds(10000));
@@ -120,23 +157,20 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
       }
       if (info.error().code() == Code::kCancelled) co_return fail(std::move(info).error());
       problem = info.error().message();
-      if (is_closed_to_us(socket)) {
-        co_return fail(Code::kUnavailable,
-                       where + ": permission denied: join the socket's group, or " +
-                           (candidate.origin == "DOCKER_HOST" ? "unset DOCKER_HOST" : "use --engine native") +
-                           " for native sandboxes");
-      }
+      if (named) co_return named_one_is_silent(candidate.origin, *candidate.address, 0, problem);
     }
     tried += "\n  " + candidate.origin + " (" + where + "): " + problem;
   }
-  // A named engine that does not answer is an error: silently there would be other sandboxes than those that are
-  // wanted.
-  if (!named && !options.host_system.init_path.empty()) {
+  bool native_failed = false;
+  if (!options.host_system.init_path.empty()) {
     auto native = co_await native_engine(executor, std::move(options.host_system));
     if (native || native.error().code() == Code::kCancelled) co_return native;
     tried += "\n  native: " + native.error().message();
+    native_failed = true;
   }
-  co_return fail(Code::kUnavailable, "no container engine answers; " + std::string(kHint) + ". Tried:" + tried);
+  co_return fail(Code::kUnavailable, "no container engine answers; " + std::string(kHint) +
+                                         (native_failed ? "" : ", or use --engine native, which needs none") +
+                                         ". Tried:" + tried);
 }
 
 }  // namespace mcpbox::box

@@ -25,7 +25,7 @@ struct LocatorOptions {
 };
 
 struct EngineCandidate {
-  std::string origin;  // "DOCKER_HOST", "the default socket"
+  std::string origin;  // "DOCKER_HOST", "Docker"
   Result<DockerAddress> address;
 };
 
@@ -53,7 +53,8 @@ struct LocatedEngine {
 
 // The first candidate that answers within 10 s, else the native engine, unless one was named. A socket that was not
 // named explicitly must belong to root or to us: whoever owns the engine sees everything. kUnavailable lists what was
-// tried and says how to start an engine.
+// tried and says how to start an engine; of a named one it says by what it was named, where, and with which errno it
+// does not answer.
 Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor, LocatorOptions options);
 
 }  // namespace mcpbox::box

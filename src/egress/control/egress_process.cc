@@ -7,6 +7,7 @@
 #include <boost/asio/write.hpp>
 
 #include "base/errno_error.h"
+#include "base/setting_name.h"
 #include "base/unique_fd.h"
 #include "egress/control/stream.h"
 #include "net/child_process.h"
@@ -39,6 +40,8 @@ EgressLaunch egress_launch(const std::string& socket_path, const std::string& au
     launch.argv.push_back("--socket-mode");
     launch.argv.push_back(fmt::format("{:o}", socket_mode));
   }
+  // Its refusals are read by who started us.
+  if (settings_from() == SettingsFrom::kOptions) launch.argv.push_back("--for-options");
   return launch;
 }
 

@@ -1,15 +1,19 @@
 #include "egress/control/service.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <map>
 #include <optional>
 #include <utility>
 
 #include "base/digest.h"
+#include "base/errno_error.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "base/way_out.h"
 #include "net/task_group.h"
 #include "net/wait.h"
@@ -181,6 +185,17 @@ Result<std::unique_ptr<EgressService>> EgressService::start(boost::asio::any_io_
                                                             EgressServiceOptions options) {
   if (auto read = parse_network(options.network); !read) return fail(std::move(read).error());
   if (auto made = sys::make_private_directory(options.directory); !made) return fail(std::move(made).error());
+  // Otherwise its log line alone would say what the proxy ends of, again and again.
+  if (const std::string& log = options.audit_directory; !log.empty()) {
+    if (::mkdir(log.c_str(), 0700) != 0 && errno != EEXIST)
+      return fail(errno_error(errno, fmt::format("the egress proxy's log: cannot make {}", printable(log))));
+    struct stat status{};
+    if (::stat(log.c_str(), &status) == 0 && !S_ISDIR(status.st_mode))
+      return fail(Code::kFailedPrecondition,
+                  fmt::format("the egress proxy's log: {} is no directory; remove it", printable(log)));
+    if (auto usable = sys::check_usable_directory(log); !usable)
+      return fail(std::move(usable).error().with_context("the egress proxy's log"));
+  }
   auto state = std::make_shared<EgressState>(executor, std::move(options));
   if (state->socket().size() > 107) {  // sun_path, unix(7)
     return fail(

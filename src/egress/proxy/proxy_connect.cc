@@ -139,7 +139,7 @@ Task<std::expected<Connected, Refusal>> Proxy::Impl::connect_upstream(const Prox
   }
   if (status[9] != '2') {
     co_return failed(502, fmt::format("the upstream proxy answered {}{}", status.substr(9),
-                                      status.ends_with("407") ? "; see the user and password of egress.upstream_proxy"
+                                      status.ends_with("407") ? "; see the user and password of its address"
                                       : request.connect       ? ""
                                                         : "; it is asked with CONNECT for http:// too: use https://"));
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "egress/rules/destination.h"
 #include "egress/rules/policy.h"
 
 namespace mcpbox::egress {
@@ -36,10 +37,7 @@ std::string what_opens(const HostName& host, const IpAddress& address, AddressCl
            "machine a name: `egress: {hosts: {NAME: 127.0.0.1}, allow_private: [127.0.0.1]}` in the configuration, and "
            "a rule for NAME:PORT";
   }
-  return what + fmt::format(
-                    ", and those stay closed; to open it add `egress.allow_private: [{0}]` to the configuration "
-                    "or run with `--allow-private {0}`",
-                    text);
+  return what + fmt::format(", and those stay closed; to open it {}", how_to_open(text));
 }
 
 }  // namespace

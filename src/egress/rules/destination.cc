@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/setting_name.h"
 #include "base/url.h"
 #include "egress/rules/http_head.h"
 
@@ -44,6 +45,12 @@ bool open_to_registries(AddressClass kind) {
 
 }  // namespace
 
+std::string how_to_open(std::string_view address) {
+  return settings_from() == SettingsFrom::kOptions
+             ? fmt::format("run with `--allow-private {}`", address)
+             : fmt::format("add `egress.allow_private: [{}]` to the configuration", address);
+}
+
 Result<void> Destinations::check(const IpAddress& address, Trust trust) {
   const AddressClass kind = classify(address);
   const bool own = own_.contains(address);
@@ -58,14 +65,13 @@ Result<void> Destinations::check(const IpAddress& address, Trust trust) {
                   own ? "an address of this machine itself" : fmt::format("a {} address", class_name(kind)));
   if (never_excepted(kind)) return fail(Code::kPermissionDenied, what + ", which is never allowed");
   if (excepted)
-    return fail(
-        Code::kPermissionDenied,
-        what +
-            "; `egress.allow_private` covers it, but no rule names exactly this host: add one to `box.network.allow`");
+    return fail(Code::kPermissionDenied,
+                what + fmt::format("; `{}` covers it, but no rule names exactly this host: add one to `{}`",
+                                   setting_name("egress.allow_private", "--allow-private"),
+                                   setting_name("box.network.allow", "--allow")));
   return fail(Code::kPermissionDenied,
-              fmt::format("{0}; if servers shall reach it, add `egress.allow_private: [{1}]` to the configuration or "
-                          "run with `--allow-private {1}`{2}",
-                          what, address.text(), named ? "" : ", and a rule that names exactly this host"));
+              fmt::format("{}; if servers shall reach it, {}{}", what, how_to_open(address.text()),
+                          named ? "" : ", and a rule that names exactly this host"));
 }
 
 }  // namespace mcpbox::egress

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -53,5 +54,9 @@ class Destinations {
   NetworkSettings settings_;
   HostAddresses own_;
 };
+
+// What somebody has to do that servers reach a private address, for a sentence: "add `egress.allow_private:
+// [10.0.0.1]`".
+std::string how_to_open(std::string_view address);
 
 }  // namespace mcpbox::egress

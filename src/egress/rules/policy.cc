@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/setting_name.h"
 #include "base/text.h"
 
 namespace mcpbox::egress {
@@ -24,8 +25,10 @@ const Rule* find(const std::vector<Rule>& rules, const HostName& host, std::uint
 std::string what_to_add(Phase phase, const HostName& host, std::uint16_t port) {
   const bool usual = std::ranges::find(kDefaultPorts, port) != kDefaultPorts.end();
   const std::string entry = usual ? host.authority() : fmt::format("{}:{}", host.authority(), port);
-  if (phase == Phase::kInstall) return fmt::format("add `box.network.install_allow: [{0}]`", entry);
-  return fmt::format("add `box.network.allow: [{0}]` or run with `--allow {0}`", entry);
+  const bool install = phase == Phase::kInstall;
+  if (settings_from() == SettingsFrom::kOptions)
+    return fmt::format("run with `{} {}`", install ? "--install-allow" : "--allow", entry);
+  return fmt::format("add `box.network.{}: [{}]`", install ? "install_allow" : "allow", entry);
 }
 
 }  // namespace
@@ -69,7 +72,8 @@ Result<Rule> Rule::parse(std::string_view text) {
     if (rule.ports_.size() > 64) return wrong("at most 64 ports");
   }
   if (host == "*")
-    return wrong("'*' would allow everything; use `mode: public` (`run --network public`) for that, or name the hosts");
+    return wrong(fmt::format("'*' would allow everything; use `{}` for that, or name the hosts",
+                             setting_name("mode: public", "--network public")));
   if (host.starts_with("*.")) {
     rule.wildcard_ = true;
     host.remove_prefix(2);
@@ -119,8 +123,9 @@ Decision decide(const Policy& policy, Phase phase, const HostName& host, std::ui
     return decision;
   }
   if (policy.mode == Mode::kNone) {
-    decision.reason = "this server has no network (`box.network.mode: none`); set `mode: allowlist` and " +
-                      what_to_add(phase, host, port);
+    decision.reason = fmt::format(
+        "this server has no network (`{}`); set `{}` and {}", setting_name("box.network.mode: none", "--network none"),
+        setting_name("mode: allowlist", "--network allowlist"), what_to_add(phase, host, port));
     return decision;
   }
   if (phase == Phase::kInstall) {

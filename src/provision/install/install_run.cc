@@ -8,6 +8,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "net/offload.h"
 #include "net/read_all.h"
@@ -251,8 +252,9 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
         Code::kTimeout,
         fmt::format(
             "{}: killed, because it was not done within {}; what it downloaded is kept for the next attempt. Raise "
-            "box.startup_timeout_sec (run: --timeout) if it only needs longer. {}{}",
+            "{} if it only needs longer. {}{}",
             step.title, human_milliseconds(static_cast<double>(request_.timeout.count()) * 1000),
+            setting_name("box.startup_timeout_sec", "--timeout"),
             matters.empty() ? "It printed nothing" : "Its last lines:\n", matters));
   }
   if (ended->code == 0) co_return Result<void>{};
@@ -265,11 +267,16 @@ Task<Result<void>> InstallRun::run_step(workspace::InstallStep step, unsigned nu
     };
     refused = co_await net::offload(pool_, std::move(look));
   }
-  std::string hint = ended->killed_for_memory ? "it ran out of memory; raise box.limits.memory_mb (--memory)"
-                     : ended->limit.which != box::LimitKind::kNone ? ended->advice()
-                                                                   : install_hint(printed, refused);
+  std::string hint;
+  if (ended->killed_for_memory) {
+    hint = fmt::format("it ran out of memory; raise {}", setting_name("box.limits.memory_mb", "--memory"));
+  } else {
+    hint = ended->limit.which != box::LimitKind::kNone ? ended->advice() : install_hint(printed, refused);
+  }
   if (options_.sources.offline && !hint.empty() && hint.find("offline") == std::string::npos) {
-    hint += "; install_mode is offline, so it must be in box.wheelhouse (--wheelhouse) or box.npm_cache (--npm-cache)";
+    hint +=
+        fmt::format("; {} is offline, so it must be in {} or {}", setting_name("box.install_mode", "--install-mode"),
+                    setting_name("box.wheelhouse", "--wheelhouse"), setting_name("box.npm_cache", "--npm-cache"));
   }
   co_return fail(network ? Code::kUnavailable : Code::kFailedPrecondition,
                  fmt::format("{}: {}{}{}{}{}", step.title, ended->describe(), hint.empty() ? "" : "; ", hint,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "net/offload.h"
 #include "provision/egress_policy.h"
@@ -130,12 +131,15 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   const Clock::time_point deadline = Clock::now() + request.timeout;
   const OfflineSources& sources = options_.sources;
   if (sources.offline && (plan.manager == "uv" ? sources.wheelhouse : sources.npm_cache).empty()) {
-    co_return fail(Code::kFailedPrecondition,
-                   fmt::format("install_mode is offline and what '{}' needs ({}) is not installed yet: start it once "
-                               "with install_mode open, or set {}",
-                               printable(request.subject, 100), printable(join(plan.asked, ", "), 300),
-                               plan.manager == "uv" ? "box.wheelhouse (--wheelhouse) to a folder of wheels"
-                                                    : "box.npm_cache (--npm-cache) to an npm cache"));
+    co_return fail(
+        Code::kFailedPrecondition,
+        fmt::format("{0} is offline and what '{1}' needs ({2}) is not installed yet: start it once with {0} open, "
+                    "or set {3} to {4}",
+                    setting_name("box.install_mode", "--install-mode"), printable(request.subject, 100),
+                    printable(join(plan.asked, ", "), 300),
+                    plan.manager == "uv" ? setting_name("box.wheelhouse", "--wheelhouse")
+                                         : setting_name("box.npm_cache", "--npm-cache"),
+                    plan.manager == "uv" ? "a folder of wheels" : "an npm cache"));
   }
 
   box::SandboxOptions options = options_.sandbox;

@@ -156,7 +156,7 @@ async function refusals() {
   await check('offline without a source says how to get one', async () => {
     const ended = await runs('offline', { 'requirements.txt': 'cowsay==4.0\n' });
     assert.equal(ended.code, 125);
-    assert.match(ended.stderr, /install_mode is offline .*not installed yet: .*--wheelhouse/);
+    assert.match(ended.stderr, /--install-mode is offline .*not installed yet: .*--wheelhouse/);
   });
   await check('no such version, in words', async () => {
     const ended = await runs('open', { 'requirements.txt': 'cowsay==99\n' });

@@ -2,6 +2,8 @@
 the exit code, and that check, explain and run agree."""
 import json
 import os
+import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -246,7 +248,9 @@ class Words(unittest.TestCase):
 
     def test_doctor_says_what_was_tried_in_one_line(self):
         said = self.ends(1, "doctor", "--engine", "unix:///nowhere.sock").stdout
-        self.assertIn("Tried: the configured address (unix:///nowhere.sock): not there\n", said)
+        self.assertIn("no container engine answers at unix:///nowhere.sock, which `engine` of the configuration (or "
+                      "--engine) names: there is no such socket (ENOENT); start that engine, or name another there: ",
+                      said)
         self.assertNotIn("\\n", said)
         self.assertIn("auto, native or unix:///PATH", self.ends(1, "doctor", "--engine", "bogus").stdout)
 
@@ -272,6 +276,15 @@ class Words(unittest.TestCase):
         self.assertIn("Its last words: one | boom\n", self.ends(5, "restart", "boom").stdout)
         logs = self.ends(0, "logs", "boom").stdout
         self.assertRegex(logs, r"mcpbox .*Its last words:\n\S+ mcpbox one\n\S+ mcpbox boom\n")
+
+    def test_a_server_that_is_not_tried_again_says_so_and_what_brings_it_back(self):
+        self.home.config.write_text("version: 1\nservers:\n  gone: {command: no-such-program}\n")
+        self.home.serve(stderr=subprocess.DEVNULL)
+        listed = self.ends(5, "ps", "--wait", "30").stdout
+        for said in (listed, self.ends(0, "logs", "gone").stdout, self.ends(5, "call", "gone", "x").stderr):
+            self.assertRegex(said, "not tried again, because waiting does not help; `mcpbox restart gone` does it: .*"
+                                   "no-such-program")
+        self.assertNotIn("is error", self.ends(5, "call", "gone", "x").stderr)
 
     def test_pull_counts_what_it_did(self):
         folder = self.home.root / "folder"
@@ -306,8 +319,68 @@ class Words(unittest.TestCase):
             env = {**self.home.env, "DOCKER_HOST": f"unix://{self.home.root}/docker.sock", "HOME": str(self.home.root)}
             ended = self.home.run("run", "--", "true", env=env, user=65534, group=65534, extra_groups=[])
         self.assertEqual(ended.returncode, 4, ended.stderr)
-        self.assertIn("permission denied: join the socket's group, or unset DOCKER_HOST for native sandboxes",
+        self.assertIn("which DOCKER_HOST names: permission denied (EACCES): join the socket's group, or unset ",
                       ended.stderr)
+
+    def findings(self, **options):
+        said = json.loads(self.ends(1, "doctor", "--engine", "native", "--format", "json", **options).stdout)
+        return {line["what"]: (line["verdict"], line["detail"]) for line in said["findings"]}
+
+    def test_doctor_blames_what_is_wrong_and_says_what_mends_it(self):
+        state, run = self.home.root / "state", self.home.root / "run"
+        begin = "not examined: it needs what is missing above "
+        for name, folder in (("state directory", state), ("directory of control sockets", run)):
+            with self.subTest(folder=name):
+                folder.chmod(0o755)
+                found = self.findings()
+                self.assertEqual(found["directories"][0], "missing")
+                self.assertRegex(found["directories"][1], f"^the {name}: {folder} must .* has mode 0755: `chmod 700 "
+                                                          f"{folder}`; or name another one in MCPBOX_")
+                for other in ("engine", "egress proxy"):
+                    self.assertEqual(found[other], ("skipped", begin + "(directories)"))
+                folder.chmod(0o700)
+        found = self.findings(env={**self.home.env, "MCPBOX_INIT": "/nowhere"})
+        self.assertEqual(found["mcpbox-init"][0], "missing")
+        self.assertEqual(found["engine"], ("skipped", begin + "(mcpbox-init)"))
+        shutil.rmtree(state / "egress", ignore_errors=True)
+        (state / "egress").write_text("")
+        self.assertEqual(self.findings()["egress proxy"],
+                         ("missing", f"the egress proxy's log: {state}/egress is no directory; remove it"))
+
+    @unittest.skipUnless(os.geteuid() == 0, "gives its folders to another user")
+    def test_a_state_folder_that_its_user_cannot_write_or_that_is_another_users_is_said_to_be_that(self):
+        state, run = self.home.root / "state", self.home.root / "run"
+        nobody = {"user": 65534, "group": 65534, "extra_groups": [], "env": {**self.home.env, "HOME": "/"}}
+        os.chown(run, 65534, 65534)
+        self.assertIn(f"{state} must be a directory of this user that nobody else can enter, and belongs to user 0, "
+                      f"not to 65534: `chown 65534 {state}`", self.findings(**nobody)["directories"][1])
+        os.chown(state, 65534, 65534)
+        state.chmod(0o500)
+        self.assertIn(f"{state} cannot be read and written by this user: Permission denied (its owner can: "
+                      f"`chmod 700 {state}`)", self.findings(**nobody)["directories"][1])
+
+    def test_no_sentence_names_an_option_of_run_to_who_wrote_a_file(self):
+        """Who speaks is known to setting_name() alone: in all that the daemon may say a key and an option that mean the
+        same stand together in one call of it, and never in the sentence itself."""
+        options = set(re.findall(r"--[a-z][a-z-]+", self.ends(0, "run", "--help").stdout))
+        options -= set(re.findall(r"--[a-z][a-z-]+", self.ends(0, "serve", "--help").stdout))
+        self.assertIn("--pids", options)
+        word = re.compile("(?:" + "|".join(sorted(options, key=len, reverse=True)) + r")(?![a-z-])")
+        source = pathlib.Path(__file__).resolve().parents[3] / "src"
+        folders = ("box", "config", "egress", "gateway", "hosting", "provision", "workspace")
+        found = []
+        for path in sorted(path for name in folders for path in (source / name).rglob("*.cc")):
+            if path.parent.name == "init" or path.name in ("run.cc", "run_plan.cc"):
+                continue
+            text = re.sub(r"(?m)//.*$", "", path.read_text())
+            text = re.sub(r'setting_name\(\s*"[^"]*",\s*"[^"]*"\)', "", text)
+            text = re.sub(r"settings_from\(\)[^;]*;", "", text)
+            for literal in re.findall(r'"((?:[^"\\\n]|\\.)*)"', text):
+                if " " in literal and word.search(literal):
+                    found.append(f"{path.name}: {literal}")
+        # What the planner says where nothing is inferred, which is `run`; and uv's own options.
+        spared = ("plan.cc: ; add --mount ", "install_hint.cc: with hashes, every requirement")
+        self.assertEqual([line for line in found if not line.startswith(spared)], [])
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ TEST(Egress, case_49_a_name_that_no_rule_has_is_refused_with_what_to_add) {
   const std::string answer = rig.ask(connect_head(at("b.test", server)));
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 403 Blocked by mcpbox\r\n"));
   EXPECT_THAT(answer, HasSubstr(at("b.test", server) + " is not allowed for server 'everything' (run phase)"));
-  EXPECT_THAT(answer, HasSubstr("--allow " + at("b.test", server)));
+  EXPECT_THAT(answer, HasSubstr("`box.network.allow: [" + at("b.test", server) + "]`"));
   EXPECT_THAT(rig.ask(connect_head("a.test:22")), HasSubstr("does not name port 22"));
   EXPECT_EQ(server.accepted(), 0);
 }

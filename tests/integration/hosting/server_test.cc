@@ -185,6 +185,7 @@ TEST_F(HostedServerTest, a_server_that_ends_at_once_gives_up_after_its_retries_a
   auto body = [this]() -> Task<int> {
     Server& bad = server("bad");
     EXPECT_TRUE(co_await until(bad, [](const ServerView& view) { return view.state == ServerState::kError; }));
+    EXPECT_THAT(bad.view().error, HasSubstr("given up after 3 retries, `mcpbox restart bad` starts it again: "));
     EXPECT_THAT(bad.view().error, HasSubstr("exit code 1"));
     EXPECT_THAT(bad.view().error, HasSubstr("cannot find my configuration"));
     EXPECT_EQ(bad.view().phase, provision::Phase::kMcpInit);

@@ -1,12 +1,16 @@
 #include "box/engines/locator.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <map>
 
+#include "base/unique_fd.h"
 #include "support/fake_engine.h"
 #include "support/run_task.h"
+#include "support/said_to_options.h"
+#include "support/temp_tree.h"
 
 namespace mcpbox::box {
 namespace {
@@ -102,25 +106,55 @@ TEST(EngineLocator, does_not_take_the_native_engine_in_place_of_a_named_one) {
   options.host_system = {"/nonexistent/state", "/nonexistent/mcpbox-init", "/nonexistent/cgroup"};
   auto found = test::run_task(loop, locate_engine(loop.get_executor(), options));
   ASSERT_FALSE(found);
-  EXPECT_NE(found.error().message().find("--engine native"), std::string::npos);
+  EXPECT_EQ(found.error().code(), Code::kUnavailable);
 }
 
-TEST(EngineLocator, a_named_socket_that_is_not_there_is_said_to_be_that) {
+std::string refusal(const LocatorOptions& options) {
   boost::asio::io_context loop;
-  auto found = test::run_task(loop, locate_engine(loop.get_executor(), with({}, "unix:///nonexistent/docker.sock")));
-  ASSERT_FALSE(found);
-  EXPECT_TRUE(found.error().message().ends_with("(unix:///nonexistent/docker.sock): not there"))
-      << found.error().message();
+  auto found = test::run_task(loop, locate_engine(loop.get_executor(), options));
+  if (found) return "found";
+  EXPECT_EQ(found.error().code(), Code::kUnavailable);
+  return found.error().message();
+}
+
+TEST(EngineLocator, of_a_named_one_that_is_silent_says_who_named_it_and_why_and_what_to_do) {
+  const test::TempTree tree;
+  tree.file("file", "");
+  const auto dead = tree.path("dead.sock");
+  {  // a socket whose listener is gone
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    dead.copy(address.sun_path, dead.size());
+    const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  }
+  const std::pair<std::string, std::string> cases[] = {{tree.path("none"), "there is no such socket (ENOENT)"},
+                                                       {tree.path("file/x"), "there is no such socket (ENOTDIR)"},
+                                                       {tree.path("file"), "it is no socket (ECONNREFUSED)"},
+                                                       {dead, "nobody listens on that socket (ECONNREFUSED)"}};
+  for (const auto& [path, why] : cases) {
+    EXPECT_EQ(refusal(with({{"DOCKER_HOST", "unix://" + path}})),
+              "no container engine answers at unix://" + path + ", which DOCKER_HOST names: " + why +
+                  "; start that engine, or unset DOCKER_HOST, and another one is looked for, or native sandboxes are "
+                  "made");
+  }
+  const std::string named = "no container engine answers at unix://" + dead + ", which ";
+  const std::string rest =
+      " names: nobody listens on that socket (ECONNREFUSED); start that engine, or name another there: `native` needs "
+      "none, `auto` looks for one";
+  EXPECT_EQ(refusal(with({}, dead)), named + "`engine` of the configuration (or --engine)" + rest);
+  const test::SaidToOptions said;
+  EXPECT_EQ(refusal(with({}, dead)), named + "--engine" + rest);
 }
 
 TEST(EngineLocator, says_what_was_tried_and_what_to_do) {
-  boost::asio::io_context loop;
-  auto found = test::run_task(loop, locate_engine(loop.get_executor(), with({}, "/nonexistent/docker.sock")));
-  ASSERT_FALSE(found);
-  EXPECT_EQ(found.error().code(), Code::kUnavailable);
-  EXPECT_NE(found.error().message().find("/nonexistent/docker.sock"), std::string::npos);
-  EXPECT_NE(found.error().message().find("start one with `scripts/engine start`, or set DOCKER_HOST"),
-            std::string::npos);
+  auto options = with({});
+  options.root = "/nonexistent";
+  const std::string said = refusal(options);
+  EXPECT_NE(said.find("/nonexistent/var/run/docker.sock"), std::string::npos) << said;
+  EXPECT_NE(said.find("start one with `scripts/engine start`, or name one in DOCKER_HOST, or use --engine native"),
+            std::string::npos)
+      << said;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "box/disk_bound.h"
 #include "box/process.h"
+#include "support/said_to_options.h"
 
 namespace mcpbox::box {
 namespace {
@@ -105,24 +106,31 @@ TEST(ProcessExit, names_the_limit_that_was_passed_and_what_was_used) {
   ProcessExit exit;
   exit.signal = 9;
   exit.limit = {LimitKind::kMemory, 1536ull << 20, (1612ull << 20) - 1};
-  EXPECT_EQ(exit.describe(), "it used 1,612 MiB of memory, its limit is 1,536 (box.memory_mb, --memory)");
+  EXPECT_EQ(exit.describe(), "it used 1,612 MiB of memory, its limit is 1,536 (box.memory_mb)");
   EXPECT_EQ(exit.sentence("one"),
-            "server 'one' was ended: it used 1,612 MiB of memory, its limit is 1,536 (box.memory_mb, --memory); raise "
+            "server 'one' was ended: it used 1,612 MiB of memory, its limit is 1,536 (box.memory_mb); raise "
             "the limit if it needs more, or find out what it needs it for");
   exit.limit = {LimitKind::kProcesses, 512, 512};
-  EXPECT_EQ(exit.describe(), "it used 512 processes and threads, its limit is 512 (box.pids_limit, --pids)");
+  EXPECT_EQ(exit.describe(), "it used 512 processes and threads, its limit is 512 (box.pids_limit)");
   exit.limit = {LimitKind::kDisk, 16ull << 20, (16ull << 20) + 1};
-  EXPECT_EQ(exit.describe(), "it used 17 MiB of disk, its limit is 16 (box.disk_mb, --disk)");
+  EXPECT_EQ(exit.describe(), "it used 17 MiB of disk, its limit is 16 (box.disk_mb)");
   exit.limit = {LimitKind::kFiles, 200'000, 1'200'001};
-  EXPECT_EQ(exit.describe(), "it used 1,200,001 files, its limit is 200,000 (box.max_files, --max-files)");
+  EXPECT_EQ(exit.describe(), "it used 1,200,001 files, its limit is 200,000 (box.max_files)");
   exit.limit = {LimitKind::kFiles, 200'000, (1ull << 40) + 1200};
   EXPECT_EQ(
       exit.sentence("one"),
       "server 'one' was ended: it has a folder in which nobody can count, below 500 others in each other or closed "
-      "to its own user; its limit is 200,000 files (box.max_files, --max-files); find out what makes such folders");
+      "to its own user; its limit is 200,000 files (box.max_files); find out what makes such folders");
   exit.limit = {LimitKind::kFloor, 1ull << 30, 5ull << 30};
   EXPECT_EQ(exit.describe(),
             "the disk was about to be full (1,024 MiB have to stay free), and it wrote most: 5,120 MiB lately");
+  {
+    const test::SaidToOptions said;
+    exit.limit = {LimitKind::kMemory, 1536ull << 20, (1612ull << 20) - 1};
+    EXPECT_EQ(exit.describe(), "it used 1,612 MiB of memory, its limit is 1,536 (--memory)");
+    exit.limit = {LimitKind::kFloor, 1ull << 30, 5ull << 30};
+    EXPECT_EQ(exit.advice(), "free space on that file system, or lower --disk");
+  }
   exit.limit.which = static_cast<LimitKind>(99);  // of a newer PID 1
   EXPECT_FALSE(exit.describe().empty());
 }
@@ -144,7 +152,7 @@ TEST(ProcessExit, says_what_the_file_system_refused_to_who_failed_by_itself) {
   explain_end(failed, &bound);
   EXPECT_EQ(failed.sentence("one"),
             "server 'one' ended: exit code 1, after its file system had refused it more: it used 29 MiB of disk, its "
-            "limit is 27 (box.disk_mb, --disk); raise the limit if it needs more, or find out what it writes");
+            "limit is 27 (box.disk_mb); raise the limit if it needs more, or find out what it writes");
   ProcessExit done, stopped, ended;
   done.code = 0;
   stopped.signal = SIGTERM;

@@ -300,6 +300,38 @@ servers:
 )");
 }
 
+TEST_F(ConfigLoad, says_where_a_key_belongs_that_is_known_elsewhere) {
+  EXPECT_EQ(problems(R"(version: 1
+memory_mb: 512
+allow: [a.example]
+box: {isolation: dedicated, allow_private: [10.0.0.1/32]}
+servers:
+  a: {command: x, accept_degraded: [landlock], install_mode: locked, zzz: 1, box: {cwd: /x, allow: [a.example]}}
+)"),
+            R"(2:1: unknown key 'memory_mb'; it belongs under 'box.limits' or under 'servers.NAME.box'
+3:1: unknown key 'allow'; it belongs under 'servers.NAME.box.network'
+4:7: unknown key 'isolation'; it belongs under 'servers.NAME.box'
+4:29: unknown key 'allow_private'; it belongs under 'egress'
+6:19: unknown key 'accept_degraded'; it belongs at the top of the file or under 'servers.NAME.box'
+6:48: unknown key 'install_mode'; it belongs under 'box'
+6:70: unknown key 'zzz'; known here: mode, enable, command, args, env, cwd, tool_call_timeout_sec, box
+6:84: unknown key 'cwd'; it belongs under 'servers.NAME'
+6:93: unknown key 'allow'; it belongs under 'servers.NAME.box.network'
+)");
+}
+
+// Otherwise the hint could contradict what the tables say by themselves.
+TEST(ConfigKeys, of_hints_are_in_no_section_themselves_but_for_two_with_more_to_say) {
+  for (const Section& section : sections()) {
+    for (const Section& other : sections()) {
+      for (const std::string_view key : other.keys) {
+        const bool more = key == "allow_private" || key == "ca_bundle";
+        EXPECT_TRUE(more || hint_for(section.name, key).empty()) << section.name << ' ' << key;
+      }
+    }
+  }
+}
+
 TEST_F(ConfigLoad, says_what_is_wrong_with_ports) {
   const std::string what =
       "expected PORT, or HOST:SERVER where the server listens on another one, each 1 to 65535: 8080, 8080:3000\n";
@@ -323,7 +355,7 @@ servers:
 3:62: servers.a.box.ports[3]: the server cannot listen on 80: nobody is root in its sandbox, and ports below 1024 are )"
             R"(root's; let it listen on another, as in 80:8080
 4:32: servers.b.box.ports: expected a list of PORT or HOST:SERVER, as in [8080, "8081:3000"]
-5:19: unknown key 'ports'; it belongs under 'box:'
+5:19: unknown key 'ports'; it belongs under 'servers.NAME.box'
 7:3: servers.e.box.ports: port 8 of this host is the one of server 'd' already; give 'e' another, as in "9:3000"
 )");
   EXPECT_EQ(problems("version: 1\nservers:\n  a: {command: x, box: {ports: [\"8:8080\"]}}\n"
@@ -379,7 +411,7 @@ servers:
 14:16: servers.a.box.network.allow: with 'mode: none' nothing is allowed while the server runs; remove the list, )"
             R"(or write 'mode: allowlist'
 14:28: servers.a.box.network.allow[1]: the rule '*' is wrong: '*' would allow everything; use `mode: public` )"
-            R"((`run --network public`) for that, or name the hosts
+            R"(for that, or name the hosts
 14:33: servers.a.box.network.allow[2]: the rule 'https://x.test/' is wrong: write the host alone, without scheme )"
             R"(and path: api.example.com or api.example.com:8443
 15:24: servers.a.box.network.install_allow: expected a list ('- item' lines or [a, b]), found a single value

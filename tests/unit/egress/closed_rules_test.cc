@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/said_to_options.h"
+
 namespace mcpbox::egress {
 namespace {
 
@@ -26,9 +28,13 @@ TEST(ClosedRules, public_hosts_names_presets_and_wildcards_are_open) {
 
 TEST(ClosedRules, an_address_that_is_not_public_is_closed_until_a_range_covers_it) {
   for (const char* rule : {"10.0.0.1", "192.168.1.5:8080", "[fd00::1]", "100.64.0.1", "169.254.1.1"})
-    EXPECT_THAT(why(rule), HasSubstr("allow-private")) << rule;
+    EXPECT_THAT(why(rule), HasSubstr("`egress.allow_private: [")) << rule;
   EXPECT_THAT(why("10.0.0.1"), HasSubstr("10.0.0.1 is a private address"));
-  EXPECT_THAT(why("10.0.0.1"), HasSubstr("`--allow-private 10.0.0.1`"));
+  EXPECT_THAT(why("10.0.0.1"), HasSubstr("`egress.allow_private: [10.0.0.1]`"));
+  {
+    const test::SaidToOptions said;
+    EXPECT_THAT(why("10.0.0.1"), HasSubstr("run with `--allow-private 10.0.0.1`"));
+  }
   EXPECT_EQ(why("10.0.0.1", {"10.0.0.0/8"}), "");
   EXPECT_EQ(why("10.0.0.1:5432", {"10.0.0.1"}), "");
   EXPECT_NE(why("10.0.0.1", {"10.0.1.0/24"}), "");

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "egress/rules/destination.h"
+#include "support/said_to_options.h"
 
 namespace mcpbox::egress {
 namespace {
@@ -157,12 +158,14 @@ TEST(Destinations, says_what_to_write_to_open_a_private_address) {
   Destinations destinations;
   EXPECT_EQ(destinations.check(*IpAddress::parse("10.1.2.3"), Trust::kNamed).error().message(),
             "10.1.2.3 is a private address; if servers shall reach it, add `egress.allow_private: [10.1.2.3]` to the "
-            "configuration or run with "
-            "`--allow-private 10.1.2.3`");
+            "configuration");
   EXPECT_TRUE(destinations.check(*IpAddress::parse("10.1.2.3"), Trust::kPublic)
                   .error()
                   .message()
                   .ends_with("and a rule that names exactly this host"));
+  const test::SaidToOptions said;
+  EXPECT_EQ(destinations.check(*IpAddress::parse("10.1.2.3"), Trust::kNamed).error().message(),
+            "10.1.2.3 is a private address; if servers shall reach it, run with `--allow-private 10.1.2.3`");
 }
 
 TEST(HostAddresses, know_the_loopback_interface) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "support/said_to_options.h"
+
 namespace mcpbox::egress {
 namespace {
 
@@ -59,11 +61,24 @@ TEST(Egress, case_58_phases_do_not_share_their_hosts) {
 
 TEST(Policy, says_what_to_add) {
   const Decision decision = decide(allow({"a.test"}), Phase::kRun, *parse_host("b.test"), 8443);
-  EXPECT_NE(decision.reason.find("--allow b.test:8443"), std::string::npos) << decision.reason;
+  EXPECT_NE(decision.reason.find("add `box.network.allow: [b.test:8443]`"), std::string::npos) << decision.reason;
+  EXPECT_EQ(decision.reason.find("--"), std::string::npos) << decision.reason;
   EXPECT_NE(decide(allow({}), Phase::kInstall, *parse_host("b.test"), 443).reason.find("install_allow: [b.test]"),
             std::string::npos);
   EXPECT_NE(decide(allow({"a.test"}), Phase::kRun, *parse_host("a.test"), 22).reason.find("does not name port 22"),
             std::string::npos);
+}
+
+TEST(Policy, says_to_who_typed_options_which_one_to_add) {
+  const test::SaidToOptions said;
+  const auto reason = [](Phase phase, Policy policy = allow({"a.test"})) {
+    return decide(policy, phase, *parse_host("b.test"), 8443).reason;
+  };
+  EXPECT_TRUE(reason(Phase::kRun).ends_with("run with `--allow b.test:8443`")) << reason(Phase::kRun);
+  EXPECT_TRUE(reason(Phase::kInstall).ends_with("run with `--install-allow b.test:8443`")) << reason(Phase::kInstall);
+  Policy none;
+  none.mode = Mode::kNone;
+  EXPECT_EQ(reason(Phase::kRun, none).find("box."), std::string::npos) << reason(Phase::kRun, none);
 }
 
 TEST(Policy, of_an_address_that_no_rule_opens_it_advises_none) {

@@ -90,8 +90,12 @@ TEST(Server, a_start_that_fails_in_any_phase_is_tried_again_and_given_up_with_it
       co_await house.settle();
       EXPECT_EQ(house.server->view().state, ServerState::kError);
       EXPECT_EQ(house.server->view().phase, phase);
-      EXPECT_EQ(house.server->view().error, "it did not work");
-      EXPECT_THAT(house.log(), HasSubstr("it did not work"));
+      const std::string said = "given up after 3 retries, `mcpbox restart one` starts it again: it did not work";
+      EXPECT_EQ(house.server->view().error, said);
+      EXPECT_THAT(house.log(), HasSubstr(said));
+      EXPECT_THAT(house.log(), HasSubstr("(retry 3 of 3)"));
+      EXPECT_THAT(co_await house.call(),
+                  HasSubstr("server 'one' is not running (" + std::string(name_of(phase)) + "): " + said));
       EXPECT_EQ(house.starts.begun, 4u);
       EXPECT_EQ(house.server->view().restarts, 0u);
     });
@@ -119,6 +123,10 @@ TEST(Server, what_cannot_get_better_is_tried_once_and_again_when_somebody_asks) 
       EXPECT_TRUE(co_await house.is(ServerState::kError));
       EXPECT_EQ(house.server->view().phase, phase);
       EXPECT_EQ(house.starts.begun, 1u);
+      const std::string said = "not tried again, because waiting does not help; `mcpbox restart one` does it: it did";
+      EXPECT_THAT(house.server->view().error, HasSubstr(said));
+      EXPECT_THAT(house.log(), HasSubstr(said));
+      EXPECT_THAT(co_await house.call(), HasSubstr(said));
       house.server->request_restart(true);
       co_await house.settle();
       EXPECT_EQ(house.server->view().state, ServerState::kConnected);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "config/settings.h"
+#include "support/said_to_options.h"
 
 namespace mcpbox::provision {
 namespace {
@@ -47,8 +48,10 @@ TEST(Degraded, A_refusal_names_the_server_what_is_missing_and_how_to_accept_it) 
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
   EXPECT_THAT(refused.error().message(), HasSubstr("'files' is not started: the kernel here (5.10.0) has no Landlock"));
-  EXPECT_THAT(refused.error().message(), HasSubstr("`accept_degraded: [landlock]`"));
-  EXPECT_THAT(refused.error().message(), HasSubstr("`--accept-degraded landlock`"));
+  EXPECT_THAT(refused.error().message(), HasSubstr("accept it: `box.accept_degraded: [landlock]`"));
+  const test::SaidToOptions said;
+  EXPECT_THAT(accept_degradations(degradations(kernel(0), "all", true), {}, "files", notes).error().message(),
+              HasSubstr("accept it: `--accept-degraded landlock`"));
   EXPECT_THAT(notes, IsEmpty());
 }
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/said_to_options.h"
+
 namespace mcpbox::provision {
 namespace {
 
@@ -22,8 +24,9 @@ TEST(InstallHint, recognises_what_pip_uv_and_npm_print) {
       {"npm error code EAI_AGAIN\nnpm error request to https://registry.npmjs.org/x failed", "no network or no DNS"},
       {"npm error code ENOTFOUND", "no network or no DNS"},
       {"npm error code ECONNREFUSED", "refuses connections"},
-      {"npm error code SELF_SIGNED_CERT_IN_CHAIN", "box.ca_bundle (--ca-bundle)"},
-      {"npm error command git --no-replace-objects ls-remote ssh://git@github.com/a/b.git", "--install-allow"},
+      {"npm error code SELF_SIGNED_CERT_IN_CHAIN", "set box.ca_bundle to"},
+      {"npm error command git --no-replace-objects ls-remote ssh://git@github.com/a/b.git",
+       "box.network.install_allow"},
       {"npm error nospc ENOSPC: no space left on device, write", "disk is full"},
       {"  x No solution found when resolving dependencies:\n  \xe2\x95\xb0\xe2\x94\x80> Because nope was not found in "
        "the package registry",
@@ -45,6 +48,23 @@ TEST(InstallHint, recognises_what_pip_uv_and_npm_print) {
       {"npm error code ENOTCACHED", "offline"},
       {"npm error code EINTEGRITY", "lock file"},
       {"OSError: [Errno 28] No space left on device", "disk is full"},
+  };
+  for (const Case& one : cases) {
+    EXPECT_THAT(install_hint(one.output), HasSubstr(one.hint)) << one.output;
+    const test::SaidToOptions said;
+    EXPECT_THAT(install_hint(one.output), testing::Not(testing::AnyOf(HasSubstr("box."), HasSubstr("egress."))))
+        << one.output;
+  }
+}
+
+TEST(InstallHint, names_options_to_who_typed_some) {
+  const test::SaidToOptions said;
+  const Case cases[] = {
+      {"npm error code SELF_SIGNED_CERT_IN_CHAIN", "set --ca-bundle to"},
+      {"FATAL ERROR: JavaScript heap out of memory", "raise --memory"},
+      {"npm error code ENOTCACHED", "fill --npm-cache, or install once with --install-mode open"},
+      {"403 Blocked by mcpbox", "allow it with --install-allow"},
+      {"npm error code ECONNREFUSED", "a proxy may be needed: HTTPS_PROXY in the environment"},
   };
   for (const Case& one : cases) EXPECT_THAT(install_hint(one.output), HasSubstr(one.hint)) << one.output;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <utility>
 
 #include "support/temp_tree.h"
 
@@ -30,10 +31,15 @@ TEST(PrivateDirectory, one_that_others_may_enter_a_link_and_a_file_are_refused) 
   ::chmod(tree.path("ours").c_str(), 0700);
   tree.link("link", "ours");
   tree.file("file");
-  for (const char* name : {"open", "link", "file"}) {
+  const std::pair<const char*, std::string> cases[] = {{"open", "has mode 0710: `chmod 700 " + tree.path("open") + "`"},
+                                                       {"link", "is a link: remove it"},
+                                                       {"file", "is none: remove it"}};
+  for (const auto& [name, why] : cases) {
     const auto refused = make_private_directory(tree.path(name));
     ASSERT_FALSE(refused) << name;
     EXPECT_EQ(refused.error().code(), Code::kPermissionDenied) << name;
+    EXPECT_TRUE(refused.error().message().ends_with("that nobody else can enter, and " + why))
+        << refused.error().message();
   }
 }
 

@@ -86,7 +86,7 @@ TEST_F(PlanningOverLinks, no_link_in_a_project_chooses_another_folder) {
         ElementsAre(AllOf(
             Field(&Refusal::path, tree_.path(path)),
             Field(&Refusal::reason, AllOf(HasSubstr("a link in '" + tree_.path("p") + "' to '" + tree_.path("other")),
-                                          HasSubstr("--stage"))))))
+                                          HasSubstr("box.host_path"))))))
         << path;
   }
   // Nor where no manifest says that the script's folder is a project.
@@ -117,7 +117,7 @@ TEST_F(PlanningOverLinks, a_script_that_stays_behind_is_told_before_anything_is_
   EXPECT_THAT(
       plan(spec, run_policy()).refused,
       ElementsAre(AllOf(Field(&Refusal::path, tree_.path("p/server.py")),
-                        Field(&Refusal::reason, AllOf(HasSubstr("../other/private.py"), HasSubstr("--stage"))))));
+                        Field(&Refusal::reason, AllOf(HasSubstr("../other/private.py"), HasSubstr("box.host_path"))))));
 }
 
 // Kind: what was judged is not what was installed. Somebody exchanges a manifest when it was read once.

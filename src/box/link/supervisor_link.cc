@@ -1,5 +1,6 @@
 #include "box/link/supervisor_link.h"
 
+#include <cerrno>
 #include <cstring>
 
 #include "base/text.h"
@@ -16,6 +17,13 @@ Error to_error(const wire::ErrorReply& reply) {
   std::string message = printable(reply.step);
   if (reply.error_number != 0) message += std::string(": ") + std::strerror(reply.error_number);
   if (!reply.text.empty()) message += ": " + printable(reply.text);
+  // fork(2) and execve(2): whose limit it was, the kernel does not say.
+  if (reply.error_number == EAGAIN) {
+    message +=
+        "; the sandbox or the server has as many processes and threads as it may (--pids; pids_limit of box.limits, or "
+        "of the server's own box), or this machine has: raise the limit, stop a server that has many, or give this one "
+        "a sandbox of its own (box.isolation: dedicated)";
+  }
   return Error(wire::code_of(reply), std::move(message));
 }
 

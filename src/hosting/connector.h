@@ -28,7 +28,8 @@ using provision::InstanceId;
 struct End {
   enum class Kind { kProcessExit, kSandboxLost, kRemoteClosed };
   Kind kind = Kind::kProcessExit;
-  std::string how;  // for people: "the server ended: exit code 3"
+  std::string how;       // for people: "the server ended: exit code 3"
+  bool remains = false;  // why it ended: what it left counts at its next start, too
 };
 
 // How long a server is given to go by itself (stdio transport, "Shutdown"). The waits are those of the official SDKs.

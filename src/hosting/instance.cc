@@ -66,9 +66,12 @@ Error Instance::error_of(Fate fate) const {
       return Error(Code::kUnavailable,
                    fmt::format("the server closed its stdin and goes on running, so it can be asked nothing more{}{}",
                                tail.empty() ? "" : ". Its last words:\n", tail));
-    default:
-      return Error(Code::kUnavailable,
-                   fmt::format("{}{}{}", connection_->ended()->how, tail.empty() ? "" : ". Its last words:\n", tail));
+    default: {
+      const End end = connection_->ended().value_or(End());
+      // Who did not come so far will not the next time either.
+      return Error(end.remains && !ready() ? Code::kFailedPrecondition : Code::kUnavailable,
+                   fmt::format("{}{}{}", end.how, tail.empty() ? "" : ". Its last words:\n", tail));
+    }
   }
 }
 

@@ -51,10 +51,9 @@ void SandboxConnection::look() {
   } else {
     const auto& exit = std::get<box::ProcessExit>(*process_->ended());
     std::string how = process_->sentence(exit);
-    // What it left counts at its next start, too.
-    if (exit.limit.which == box::LimitKind::kDisk || exit.limit.which == box::LimitKind::kFiles)
-      how += fmt::format("; `mcpbox restart --fresh {}` drops all that it wrote", process_->server());
-    end_ = End{End::Kind::kProcessExit, std::move(how)};
+    const bool remains = exit.limit.which == box::LimitKind::kDisk || exit.limit.which == box::LimitKind::kFiles;
+    if (remains) how += fmt::format("; `mcpbox restart --fresh {}` drops all that it wrote", process_->server());
+    end_ = End{End::Kind::kProcessExit, std::move(how), remains};
   }
   news_->changed.notify();
 }

@@ -70,7 +70,7 @@ class ServerDisk(Hogs):
 
     @classmethod
     def setUpClass(cls):
-        cls.start({"disk_mb": DISK, "max_files": FILE_LIMIT}, ["names"])
+        cls.start({"disk_mb": DISK, "max_files": FILE_LIMIT}, ["names", "left"])
 
     def test_whoever_has_too_much_ends_alone(self):
         for name in "bytes", "hidden", "nameless":
@@ -81,6 +81,21 @@ class ServerDisk(Hogs):
     def test_whoever_has_too_many_files_ends_alone(self):
         self.ends("files", r"server 'files' was ended: it used [0-9,]+ files, its limit is 2,000 "
                   r"\(box.max_files\); raise")
+
+    def test_whose_files_stay_too_many_is_not_started_over_and_over(self):
+        self.py("left", BYTES)
+
+        def starts():
+            return next(server for server in self.home.status()["servers"] if server["name"] == "left")["restarts"]
+
+        for _ in range(10):
+            before, restarted = starts(), self.home.run("restart", "left")
+            if restarted.returncode == 5:
+                break  # else it had answered before it was ended
+        self.assertRegex(restarted.stdout, r"left: error: .* its limit is 64 \(box.disk_mb, --disk\); raise the limit "
+                         "if it needs more, or find out what it writes; `mcpbox restart --fresh left` drops all")
+        self.assertLess(starts() - before, 4)  # others have three more starts
+        self.assertEqual(self.home.run("restart", "--fresh", "left").returncode, 0)
 
     def test_a_file_counts_once_whatever_names_it_has(self):
         self.assertIn("lives", self.py("names", MANY_NAMES).stdout)

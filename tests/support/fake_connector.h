@@ -28,6 +28,7 @@ struct Script {
   enum class Leaves { kAtEndOfInput, kAtSigterm, kAtSigkill } leaves = Leaves::kAtEndOfInput;
   bool throws = false;      // in the phase `at`
   bool no_channel = false;  // once it is connected
+  bool remains = false;     // why it dies
   std::string environment;
 };
 
@@ -52,7 +53,7 @@ struct FakeProcess {
 
   void end(hosting::End::Kind kind, std::string how) {
     if (ended) return;
-    ended = hosting::End{kind, std::move(how)};
+    ended = hosting::End{kind, std::move(how), script.remains};
     if (!leaves_a_child) close_output();
     changed.notify();
   }

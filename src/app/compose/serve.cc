@@ -297,6 +297,47 @@ std::string describe(const std::string& kind, const hosting::Removed& removed, c
                            join(removed.left, ", "), used, same_again(options));
 }
 
+// Within seconds; also for no address.
+Task<bool> answers(boost::asio::any_io_executor executor, std::string engine, const std::string& state_dir) {
+  if (engine.empty() || engine == box::kHostSystemEngine) co_return true;
+  auto locate = locator_options(std::move(engine), state_dir);
+  if (!locate) co_return true;
+  locate->docker.connect_timeout = locate->docker.call_timeout = std::chrono::seconds(3);
+  co_return (co_await box::locate_engine(executor, std::move(*locate))).has_value();
+}
+
+// Until the daemon that was asked to end has removed its socket, which it does when everything is gone. With an engine
+// that does not answer it tries for a minute to remove its sandboxes: whoever waits hears that at once.
+Task<Result<void>> await_end(DaemonClient& client, boost::asio::any_io_executor executor, const std::string& engine,
+                             const std::string& state_dir, const DownOptions& options) {
+  constexpr std::chrono::seconds kSoon(2), kPatience(60), kMore(20);
+  const auto began = std::chrono::steady_clock::now();
+  auto until = began + kPatience;
+  bool asked_engine = false, away = false;
+  while (std::chrono::steady_clock::now() < until) {
+    co_await net::sleep_for(std::chrono::milliseconds(50));
+    auto status = co_await client.get("/v1/status", std::chrono::seconds(5));
+    if (!status && client.no_daemon()) co_return Result<void>{};
+    if (asked_engine || std::chrono::steady_clock::now() < began + kSoon) continue;
+    asked_engine = true;
+    away = !co_await answers(executor, engine, state_dir);
+    if (!away) continue;
+    until += kMore;  // so that the daemon's minute ends first
+    print_err(
+        "mcpbox: the daemon's engine does not answer at {}: its servers are ended, and the daemon tries for a minute "
+        "to "
+        "remove their sandboxes there. Start that engine now, or run `{}` again when it answers\n",
+        printable(engine), same_again(options));
+  }
+  if (!away) {
+    co_return fail(Code::kTimeout, "the daemon did not end within a minute; its log says what it waits for");
+  }
+  co_return fail(Code::kTimeout,
+                 fmt::format("the daemon still waits for its engine, which does not answer at {}; start that engine or "
+                             "kill the daemon, and run `{}` again",
+                             printable(engine), same_again(options)));
+}
+
 Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   const auto executor = runtime.loop.get_executor();
   config::Settings settings;
@@ -311,22 +352,14 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   const auto first_of = [](const std::string& one, const std::string& other) { return one.empty() ? other : one; };
   const std::string socket = first_of(options.socket, first_of(settings.daemon.socket, default_socket()));
   DaemonClient client(executor, socket);
-  const std::string noted = daemon_engine(name_paths(settings.daemon.state_dir, socket).state_dir);
+  const std::string state_dir = name_paths(settings.daemon.state_dir, socket).state_dir;
+  const std::string noted = daemon_engine(state_dir);
   const std::string running = co_await running_engine(client, noted);
   auto asked = co_await client.post("/v1/shutdown", "{}", std::chrono::seconds(10));
   if (!asked && !client.no_daemon()) co_return complain(asked.error(), kFailed);
   if (asked) {
-    // The daemon removes its socket when everything is gone.
-    bool gone = false;
-    for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-         !gone && std::chrono::steady_clock::now() < until;) {
-      co_await net::sleep_for(std::chrono::milliseconds(50));
-      auto status = co_await client.get("/v1/status", std::chrono::seconds(5));
-      gone = !status && client.no_daemon();
-    }
-    if (!gone)
-      co_return complain(
-          Error(Code::kTimeout, "the daemon did not end within a minute; its log says what it waits for"), kFailed);
+    auto ended = co_await await_end(client, executor, running, state_dir, options);
+    if (!ended) co_return complain(ended.error(), kFailed);
   }
 
   // What a daemon that was killed left behind, and with --volumes the environments.
@@ -361,6 +394,9 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
       if (options.engine.empty() && addresses[i] == noted)
         located = fail(located.error().with_context("the newest daemon's engine (--engine names another)"));
       code = complain(located.error(), exit_code_of_engine(located.error()));
+      if (located.error().code() == Code::kUnavailable)
+        print_err("mcpbox: what mcpbox has on that engine is left; run `{}` again when it answers\n",
+                  same_again(options));
       continue;
     }
     // "auto" led to one of the others.

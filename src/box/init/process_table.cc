@@ -21,8 +21,7 @@
 namespace mcpbox::box::init {
 namespace {
 
-constexpr std::size_t kMaxProcesses = 4096;
-constexpr std::size_t kMaxEndedEarly = 256;
+constexpr std::size_t kMaxProcesses = EarlyEnds::kMost;
 constexpr unsigned kLooks = 10;
 constexpr auto kBetweenLooks = std::chrono::milliseconds(10);
 constexpr auto kReadyPause = std::chrono::milliseconds(300);
@@ -175,18 +174,14 @@ void ProcessTable::take_process(const std::string& id, StartReport packet) {
     if (process.killed_by_us) ::syscall(SYS_pidfd_send_signal, packet.process.get(), SIGKILL, nullptr, 0);
     return;
   }
-  Ended ended;
-  const auto early = std::ranges::find(ended_early_.rbegin(), ended_early_.rend(), process.pid, &Ended::pid);
-  if (early != ended_early_.rend()) ended = *early;
-  loop_.defer([this, id, ended] { end_of(id, ended.status, ended.usage); });
+  loop_.defer([this, id, ended = ended_early_.of(process.pid)] { end_of(id, ended.status, ended.usage); });
 }
 
 bool ProcessTable::reaped(pid_t pid, int status, const rusage& usage) {
   if (next_.reaped(pid)) return true;
   if (!by_pid_.contains(pid)) {
     // Perhaps one of which its report speaks, which is unread yet or not even written: it need not wait for its maker.
-    if (!starts_.empty() && way_.spaces == Spaces::kAll) ended_early_.push_back({pid, status, usage});
-    if (ended_early_.size() > kMaxEndedEarly) ended_early_.pop_front();
+    if (!starts_.empty() && way_.spaces == Spaces::kAll) ended_early_.keep({pid, status, usage});
     std::vector<std::string> starting;
     for (const auto& [id, start] : starts_) starting.push_back(id);
     for (const std::string& id : starting) read_report_of(id, false);

@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -15,6 +14,7 @@
 
 #include "box/init/accountant.h"
 #include "box/init/disk_watch.h"
+#include "box/init/early_ends.h"
 #include "box/init/egress_relay.h"
 #include "box/init/event_loop.h"
 #include "box/init/memory_events.h"
@@ -73,7 +73,7 @@ class ProcessTable {
 
   // `done` is called once, from the loop: when the program runs, or with the step that failed.
   void start(const wire::Spawn& spec, std::vector<UniqueFd> stdio, StartDone done);
-  // Call for every reaped pid; true when it was a managed process, or on the way to one.
+  // Call for every reaped pid that is nobody else's; true when it was a managed process, or on the way to one.
   bool reaped(pid_t pid, int status, const rusage& usage);
 
   Op<Process*> find(const std::string& id);
@@ -100,12 +100,6 @@ class ProcessTable {
     std::optional<wire::ErrorReply> error;
     StartDone done;
   };
-  // How somebody whom nobody knew, yet, has ended.
-  struct Ended {
-    pid_t pid = -1;
-    int status = SIGKILL;  // of whom nothing else is known
-    rusage usage{};
-  };
   void read_report_of(const std::string& id, bool must_end);
   void get_ready_soon();
   void take_process(const std::string& id, StartReport packet);
@@ -130,7 +124,7 @@ class ProcessTable {
   std::map<std::string, std::unique_ptr<Process>> processes_;
   std::map<pid_t, std::string> by_pid_;
   std::map<std::string, Start> starts_;
-  std::deque<Ended> ended_early_;  // while somebody starts
+  EarlyEnds ended_early_;  // while somebody starts
   bool said_without_group_ = false;
   EventLoop::Timer ready_timer_ = 0;
 };

@@ -32,6 +32,7 @@ constexpr unsigned kArch = AUDIT_ARCH_AARCH64;
 
 // Numbers that are the same on every architecture and newer than the headers of some distributions.
 constexpr unsigned kQuotactlFd = 443;
+constexpr unsigned kStatmount = 457, kListmount = 458, kLsmSetSelfAttr = 460, kOpenTreeAttr = 467;
 constexpr unsigned kIoUringSetup = 425, kIoUringEnter = 426, kIoUringRegister = 427;
 
 constexpr unsigned kDenied[] = {
@@ -43,6 +44,7 @@ constexpr unsigned kDenied[] = {
     SYS_kcmp,
     SYS_process_madvise,
     SYS_move_pages,
+    SYS_migrate_pages,
     // Kernel interfaces with a history of privilege escalation.
     SYS_keyctl,
     SYS_add_key,
@@ -51,6 +53,7 @@ constexpr unsigned kDenied[] = {
     SYS_bpf,
     SYS_perf_event_open,
     SYS_fanotify_init,
+    kLsmSetSelfAttr,
     // IPC that is not a file: no permission of ours covers it.
     SYS_shmget,
     SYS_shmat,
@@ -79,6 +82,9 @@ constexpr unsigned kDenied[] = {
     SYS_chroot,
     SYS_move_mount,
     SYS_open_tree,
+    kOpenTreeAttr,
+    kStatmount,
+    kListmount,
     SYS_fsopen,
     SYS_fsconfig,
     SYS_fsmount,
@@ -126,6 +132,8 @@ constexpr unsigned kDenied[] = {
 constexpr unsigned kMemfdSecret = 447;
 // FS_IOC_FSSETXATTR as a call of its own, Linux 6.17.
 constexpr unsigned kFileSetattr = 469;
+// Both architectures number new calls alike. Before this goes up, each call up to the new one needs its verdict.
+constexpr unsigned kNewestKnown = kFileSetattr;
 
 // Callers fall back when these "do not exist": libuv from io_uring to epoll, libc from clone3 to clone, whose flags can
 // be seen.
@@ -286,6 +294,7 @@ std::vector<sock_filter> build_seccomp_filter(Network network, MemoryFiles memor
 #if defined(__x86_64__)
   p.ret_if_at_least(0x40000000, SECCOMP_RET_KILL_PROCESS);  // the x32 calls, which repeat all others under new numbers
 #endif
+  p.ret_if_at_least(kNewestKnown + 1, fail_with(ENOSYS));
   std::vector<std::pair<unsigned, unsigned>> refused;
   for (const unsigned number : kAbsent) refused.emplace_back(number, fail_with(ENOSYS));
   if (memory == MemoryFiles::kNotCounted) refused.emplace_back(SYS_memfd_create, fail_with(ENOSYS));

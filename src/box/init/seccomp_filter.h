@@ -2,6 +2,10 @@
 //
 // It does not rely on the engine, whose own filter allows io_uring or AF_VSOCK in some versions. Built as plain
 // instructions, so that a unit test can evaluate every verdict in user space.
+//
+// Calls newer than those of Linux 6.17 (from 470, listns(2), on) do not exist for a managed process, whatever the
+// kernel has: ENOSYS, with which a libc that tries a new call first takes the older one, as runc answers what its
+// profile is too old for. EPERM would end such a program.
 #pragma once
 
 #include <linux/filter.h>

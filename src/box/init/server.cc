@@ -176,8 +176,8 @@ void Server::reap() {
   while ((pid = ::wait4(-1, &status, WNOHANG, &usage)) > 0) {
     if (const auto killer = when_reaped_.extract(pid)) {
       after.push_back(std::move(killer.mapped()));
-    } else if (!table_.reaped(pid, status, usage) && !(relay_ && relay_->reaped(pid, status)) && !disks_.reaped(pid)) {
-      helpers_.reaped(pid);  // or an orphan, of which there is nothing to tell
+    } else if (!(relay_ && relay_->reaped(pid, status)) && !disks_.reaped(pid) && !helpers_.reaped(pid)) {
+      table_.reaped(pid, status, usage);  // or an orphan, of which there is nothing to tell
     }
   }
   for (const auto& call : after) call();  // once nobody is left to be reaped

@@ -1,7 +1,9 @@
 #include "box/link/supervisor_link.h"
 
+#include <cerrno>
 #include <cstring>
 
+#include "base/setting_name.h"
 #include "base/text.h"
 
 namespace mcpbox::box {
@@ -16,6 +18,15 @@ Error to_error(const wire::ErrorReply& reply) {
   std::string message = printable(reply.step);
   if (reply.error_number != 0) message += std::string(": ") + std::strerror(reply.error_number);
   if (!reply.text.empty()) message += ": " + printable(reply.text);
+  // fork(2) and execve(2): whose limit it was, the kernel does not say.
+  if (reply.error_number == EAGAIN) {
+    message +=
+        settings_from() == SettingsFrom::kOptions
+            ? "; the sandbox has as many processes and threads as it may (--pids), or this machine has: raise it"
+            : "; the sandbox or the server has as many processes and threads as it may (pids_limit of box.limits, "
+              "or of the server's own box), or this machine has: raise the limit, stop a server that has many, "
+              "or give this one a sandbox of its own (box.isolation: dedicated)";
+  }
   return Error(wire::code_of(reply), std::move(message));
 }
 

@@ -3,12 +3,13 @@ import fcntl
 import json
 import pathlib
 import re
+import select
 import signal
 import socket
 import subprocess
 import unittest
 
-from program import MCPBOX, EmptyEngine, Home, until
+from program import MCPBOX, EmptyDaemon, EmptyEngine, Home, until
 
 POND = pathlib.Path(__file__).resolve().parents[2] / "e2e" / "servers"
 ROUNDS = 50
@@ -138,6 +139,28 @@ class Daemons(unittest.TestCase):
         self.engine.server_close()
         down = self.home.run("down", env=auto)
         self.assertEqual((down.returncode, down.stderr), (0, ""))
+
+    def test_down_says_soon_that_the_daemons_engine_does_not_answer(self):
+        engine = f"unix://{self.home.root}/gone.sock"
+        state = self.home.root / "state"
+        state.mkdir(exist_ok=True)
+        (state / "daemon.engine").write_text(engine + "\n")
+        daemon = EmptyDaemon(self.home.socket, engine)
+        self.addCleanup(daemon.close)
+        down = subprocess.Popen([MCPBOX, "down", "--volumes"], env={**self.home.env, "DOCKER_HOST": engine}, text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(down.wait)
+        self.addCleanup(down.kill)
+        ready, _, _ = select.select([down.stderr], [], [], 40)
+        self.assertTrue(ready, "it says nothing while the daemon waits")
+        self.assertRegex(down.stderr.readline(), f"the daemon's engine does not answer at {engine}: its servers are "
+                         "ended, .* Start that engine now, or run `mcpbox down --volumes` again when it answers")
+        self.assertIsNone(down.poll())
+        self.assertIn("/v1/shutdown", daemon.asked)
+        daemon.close()
+        out, said = down.communicate(timeout=60)
+        self.assertEqual((down.returncode, out), (4, "the daemon ended\n"), said)
+        self.assertIn("what mcpbox has on that engine is left; run `mcpbox down --volumes` again", said)
 
     def test_down_finds_left_over_native_sandboxes_beside_another_engine(self):
         auto = self.docker()

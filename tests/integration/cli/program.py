@@ -65,6 +65,32 @@ class EmptyEngine(socketserver.ThreadingUnixStreamServer):
         self.server_close()
 
 
+class EmptyDaemon(EmptyEngine):
+    """A daemon on an engine, which says that it stops and goes on until close()."""
+
+    class Handler(EmptyEngine.Handler):
+        def answer(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.server.asked.append(self.path)
+            body = json.dumps({"engine": {"address": self.server.engine}}).encode()
+            self.send_response(202 if self.path == "/v1/shutdown" else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = answer
+
+    def __init__(self, path, engine):
+        self.engine, self.path = engine, path
+        super().__init__(path)
+
+    def close(self):
+        self.path.unlink(missing_ok=True)
+        self.shutdown()
+        self.server_close()
+
+
 class Home:
     """Directories for one test; ends every daemon that was started in it."""
 

@@ -40,6 +40,18 @@ TEST(SupervisorLink, refuses_a_request_that_is_too_large) {
   EXPECT_EQ(link.request(wire::Forget{std::string(wire::kMaxString + 1, 'x')}).error().code(), Code::kInvalidArgument);
 }
 
+TEST(SupervisorLink, says_what_to_do_when_no_more_processes_can_be_made) {
+  const Error error = to_error(wire::make_errno_error(EAGAIN, "start a helper: fork"));
+  EXPECT_EQ(error.code(), Code::kResourceExhausted);
+  EXPECT_TRUE(error.message().starts_with(
+      "start a helper: fork: Resource temporarily unavailable; the sandbox or the server "));
+  for (const char* name : {"pids_limit of box.limits", "raise", "isolation: dedicated"})
+    EXPECT_NE(error.message().find(name), std::string::npos) << name;
+  EXPECT_EQ(to_error(wire::make_errno_error(EIO, "read x")).message().find("raise"), std::string::npos);
+  const test::SaidToOptions options;
+  EXPECT_NE(to_error(wire::make_errno_error(EAGAIN, "fork")).message().find("(--pids)"), std::string::npos);
+}
+
 TEST(SupervisorLink, finds_replies_and_events_in_any_cut) {
   const std::string bytes =
       frame(wire::MessageType::kReply, 1, "one") +

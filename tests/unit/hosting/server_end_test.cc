@@ -52,6 +52,29 @@ TEST(Server, a_server_that_keeps_dying_is_given_up) {
   }
 }
 
+TEST(Server, a_server_whose_next_start_would_end_the_same_way_is_given_up_at_once) {
+  Script script;
+  script.initialize = Script::Initialize::kDies;
+  script.remains = true;
+  House house({script});
+  house.live([&]() -> Task<void> {
+    EXPECT_TRUE(co_await house.is(ServerState::kError));
+    EXPECT_EQ(house.starts.processes.size(), 1u);
+    EXPECT_THAT(house.server->view().error, HasSubstr("exit code 3"));
+  });
+}
+
+TEST(Server, a_server_that_had_come_is_tried_again_whatever_it_left) {
+  Script script;
+  script.remains = true;
+  House house({script}, without_retry());
+  house.live([&]() -> Task<void> {
+    EXPECT_TRUE(co_await house.is(ServerState::kConnected));
+    house.process().exit(9);
+    EXPECT_TRUE(co_await house.is(ServerState::kReconnecting));
+  });
+}
+
 TEST(Server, a_server_that_does_not_answer_initialize_is_ended_and_reported) {
   Script script;
   script.initialize = Script::Initialize::kIsSilent;

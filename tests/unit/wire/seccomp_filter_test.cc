@@ -144,6 +144,22 @@ TEST(SeccompFilter, refuses_what_reaches_beyond_the_process) {
   }
 }
 
+// Numbers that are the same everywhere, and not yet in every distribution's headers.
+TEST(SeccompFilter, refuses_the_newer_calls_for_mounts_too) {
+  EXPECT_EQ(verdict(457), error(EPERM)) << "statmount(2)";
+  EXPECT_EQ(verdict(458), error(EPERM)) << "listmount(2)";
+  EXPECT_EQ(verdict(460), error(EPERM)) << "lsm_set_self_attr(2)";
+  EXPECT_EQ(verdict(467), error(EPERM)) << "open_tree_attr(2)";
+  EXPECT_EQ(verdict(SYS_migrate_pages), error(EPERM));
+}
+
+TEST(SeccompFilter, knows_no_call_that_is_newer_than_itself) {
+  for (const long number : {470L, 471L, 500L, 547L, 1000L, 0x3FFFFFFFL}) {
+    EXPECT_EQ(verdict(number), error(ENOSYS)) << number;
+  }
+  EXPECT_EQ(verdict(468), SECCOMP_RET_ALLOW) << "file_getattr(2), which only reads";
+}
+
 TEST(SeccompFilter, hides_what_callers_can_do_without) {
   for (const long number : {425L, 426L, 427L, 447L, static_cast<long>(SYS_clone3), static_cast<long>(SYS_memfd_create)})
     EXPECT_EQ(verdict(number), error(ENOSYS)) << number;

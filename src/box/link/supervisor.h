@@ -40,7 +40,7 @@ struct SupervisorInfo {
 // For PID 1 of a sandbox that servers share: where each of them gets a control group of its own.
 struct GroupOfServers {
   UniqueFd directory;       // a group that can be handed to PID 1; none: PID 1 has had one since it was built
-  UniqueFd idle = {};       // one for servers that are behind all others of the machine; none: there is no such
+  UniqueFd idle;            // one for servers that are behind all others of the machine; none: there is no such
   unsigned processors = 0;  // that the whole sandbox may use, in thousandths; 0: not known
 };
 

@@ -6,6 +6,7 @@
 // run on the executor that the engine was made with. A failed call says what the engine said.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -46,6 +47,10 @@ struct Mount {
 
 // What PID 1 and its helpers need of a sandbox's processes besides what its servers may have.
 inline constexpr std::uint64_t kOwnProcesses = 96;
+// Of a sandbox whose servers may have so many; no kernel has more (PID_MAX_LIMIT).
+constexpr std::uint64_t with_own_processes(std::uint64_t servers) {
+  return std::min<std::uint64_t>(servers + kOwnProcesses, 4'194'304);
+}
 // The memory of a sandbox whose servers may use `servers` together. PID 1 ends who uses more: what comes on top is for
 // PID 1 itself, for cached files, and for what is used before it looks.
 constexpr std::uint64_t sandbox_memory(std::uint64_t servers) {

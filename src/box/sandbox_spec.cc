@@ -81,7 +81,7 @@ Result<void> check_sandbox_spec(const SandboxSpec& spec) {
   if (limits.memory_bytes < (16ull << 20) || limits.memory_bytes > (1ull << 50))
     return invalid("the memory limit must be at least 16 MiB");
   if (!(limits.cpus >= 0.01) || limits.cpus > 4096) return invalid("the processor limit must be at least 0.01");
-  if (limits.processes < 4 || limits.processes > 4194304) return invalid("the process limit must be at least 4");
+  if (limits.processes < 4 || limits.processes > 4194304) return invalid("the process limit must be 4 to 4194304");
   if (spec.profile.mounts.size() > kMaxMounts) return invalid("more than 64 mounts");
   std::set<std::string_view> targets;
   for (const auto& mount : spec.profile.mounts) {

@@ -31,7 +31,7 @@ box::SandboxOptions sandbox_defaults(const SandboxBackendOptions& options) {
   const config::Limits& limits = options.box.limits;
   sandbox.profile.limits.cpus = limits.cpus;
   sandbox.profile.limits.memory_bytes = box::sandbox_memory(limits.memory_mb << 20);
-  sandbox.profile.limits.processes = limits.pids + box::kOwnProcesses;
+  sandbox.profile.limits.processes = box::with_own_processes(limits.pids);
   return sandbox;
 }
 

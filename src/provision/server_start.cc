@@ -22,7 +22,7 @@ box::SandboxOptions sandbox_of(const ServerHost& host, const config::ServerSetti
   if (dedicated) {
     if (settings.box.cpus) profile.limits.cpus = *settings.box.cpus;
     if (settings.box.memory_mb) profile.limits.memory_bytes = box::sandbox_memory(*settings.box.memory_mb << 20);
-    if (settings.box.pids_limit) profile.limits.processes = *settings.box.pids_limit + box::kOwnProcesses;
+    if (settings.box.pids_limit) profile.limits.processes = box::with_own_processes(*settings.box.pids_limit);
   }
   options.name = dedicated ? sandbox_id(id) : fmt::format("shared-{}", profile.hash().substr(0, 8));
   options.alone = dedicated;

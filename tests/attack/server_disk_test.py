@@ -92,7 +92,7 @@ class ServerDisk(Hogs):
             before, restarted = starts(), self.home.run("restart", "left")
             if restarted.returncode == 5:
                 break  # else it had answered before it was ended
-        self.assertRegex(restarted.stdout, r"left: error: .* its limit is 64 \(box.disk_mb, --disk\); raise the limit "
+        self.assertRegex(restarted.stdout, r"left: error: .* its limit is 64 \(box.disk_mb\); raise the limit "
                          "if it needs more, or find out what it writes; `mcpbox restart --fresh left` drops all")
         self.assertLess(starts() - before, 4)  # others have three more starts
         self.assertEqual(self.home.run("restart", "--fresh", "left").returncode, 0)

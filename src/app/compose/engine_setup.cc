@@ -165,7 +165,7 @@ Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, s
 }
 
 std::vector<std::string> denied_places(const Paths& paths, const std::string& engine_address) {
-  std::vector<std::string> places{paths.state_dir, paths.run_dir};
+  std::vector<std::string> places{paths.state_dir, paths.run_dir, paths.socket};
   if (std::string usual = name_paths("", "").state_dir; usual != paths.state_dir) places.push_back(std::move(usual));
   constexpr std::string_view kUnix = "unix://";
   if (engine_address.starts_with(kUnix)) places.push_back(engine_address.substr(kUnix.size()));

@@ -199,7 +199,7 @@ class Run final : provision::StartReport {
     sandbox.profile.image = setup_.image_id;
     sandbox.profile.limits.cpus = options_.cpus;
     sandbox.profile.limits.memory_bytes = box::sandbox_memory(options_.memory_mb << 20);
-    sandbox.profile.limits.processes = options_.pids + box::kOwnProcesses;
+    sandbox.profile.limits.processes = box::with_own_processes(options_.pids);
     sandbox.name = "run-" + random_hex(6);
     const std::string name_there = box::Sandbox::sandbox_name(sandbox);
     const std::string egress_name = name_there + ".egress";

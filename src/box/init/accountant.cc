@@ -98,7 +98,7 @@ void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits
   for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
   processors_.add(uid, EventLoop::Clock::now());
   found->second.place = {};
-  if (processors_.yields(uid)) put(uid, true, group_.whole(), pid);
+  if (processors_.yields(uid)) put(uid, true, false, pid);
   if (timer_ == 0 && !in_round_ && proc_)
     timer_ = loop_.at(EventLoop::Clock::now() + milliseconds(20), [this] { look(); });
 }
@@ -116,7 +116,7 @@ void Accountant::stand_aside(uid_t uid) {
   if (found == watched_.end()) return;
   // Not for long: who gets nothing at all never ends.
   found->second.place.dies_until = EventLoop::Clock::now() + kDying;
-  put(uid, true, 0);
+  put(uid, true, false);
 }
 
 std::uint64_t Accountant::memory_of(uid_t uid) const {
@@ -282,11 +282,14 @@ void Accountant::look_at_sandbox(EventLoop::Clock::time_point now) {
 
 void Accountant::look_at_processors(EventLoop::Clock::time_point now) {
   for (const ProcessorWatch::Place& place : processors_.finish(processor_time(), now)) {
-    if (place.behind && !watched_.at(place.uid).place.dies_until) put(place.uid, true, place.most);
+    if (place.behind && !watched_.at(place.uid).place.dies_until) put(place.uid, true, place.apart);
   }
   for (auto& [uid, server] : watched_) {
     const auto& dies_until = server.place.dies_until;
-    if (server.place.behind && (dies_until ? now >= *dies_until : !processors_.yields(uid))) put(uid, false, 0);
+    // Who has lost his last neighbour, too, stands nowhere.
+    const bool alone = watched_.size() == 1 && !dies_until;
+    if (server.place.behind && (alone || (dies_until ? now >= *dies_until : !processors_.yields(uid))))
+      put(uid, false, false);
   }
   put_others();
   for (auto& [uid, server] : watched_) {
@@ -297,12 +300,12 @@ void Accountant::look_at_processors(EventLoop::Clock::time_point now) {
   }
 }
 
-void Accountant::put(uid_t uid, bool behind, unsigned most, pid_t first) {
+void Accountant::put(uid_t uid, bool behind, bool apart, pid_t first) {
   Watched& server = watched_.at(uid);
   Watched::Place& place = server.place;
   // Who has no neighbours stands nowhere.
   if (behind ? watched_.size() == 1 : !place.behind) return;
-  if (links_.place(uid, behind, most)) {
+  if (links_.place(uid, behind, apart)) {
     place.behind = behind;
     return;
   }

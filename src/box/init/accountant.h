@@ -41,9 +41,9 @@ class Accountant {
   // kSayAgain.
   using Presses = std::function<void(uid_t uid, unsigned processors, std::uint64_t tasks)>;
   static constexpr std::chrono::minutes kSayAgain{10};
-  // Puts a server's own control group behind the others, or back; false where it has none. `most`: see
-  // ServerGroups::place().
-  using Place = std::function<bool(uid_t uid, bool behind, unsigned most)>;
+  // Puts a server's own control group behind the others, or back; false where it has none. `apart`: behind
+  // all others of the machine, not within the sandbox alone.
+  using Place = std::function<bool(uid_t uid, bool behind, bool apart)>;
   struct Links {
     CloseLook close_look;  // says later what look_closely() found, nothing if it could not
     Passed passed;         // called from the loop, and again after a second for who is still beyond a limit then
@@ -71,6 +71,8 @@ class Accountant {
   std::optional<wire::PassedLimit> above_part(uid_t uid) const { return sandbox_.above(uid); }
   // Whether it takes so much of the processors that others may have to wait; false for who is not watched.
   bool presses(uid_t uid) const { return processors_.presses(uid); }
+  // Or did so for a moment, lately.
+  bool has_been_busy(uid_t uid) const { return processors_.yields(uid) || processors_.presses(uid); }
   // It passed a limit: when it comes again soon, it begins behind the others.
   void hold_against(uid_t uid) { processors_.hold_against(uid, EventLoop::Clock::now()); }
   // It is killed now: to die takes many processes long, and its neighbours need not wait for that at first.
@@ -122,8 +124,8 @@ class Accountant {
   std::uint64_t tasks_now(uid_t uid);
   void finish_round();
   void look_at_processors(EventLoop::Clock::time_point now);
-  // `most`: see Place. `first`: a process that no look has seen yet.
-  void put(uid_t uid, bool behind, unsigned most, pid_t first = 0);
+  // `apart`: see Place. `first`: a process that no look has seen yet.
+  void put(uid_t uid, bool behind, bool apart, pid_t first = 0);
   void put_others();
   void look_at_sandbox(EventLoop::Clock::time_point now);
   void tell_turn(uid_t uid, KernelTurn turn);

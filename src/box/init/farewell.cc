@@ -17,10 +17,10 @@ constexpr std::chrono::milliseconds kFarewellPause{50};
 Farewell::Farewell(EventLoop& loop, Links links)
     : loop_(loop), links_(std::move(links)), proc_(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
 
-void Farewell::begin(const std::string& id, pid_t pid, uid_t uid, bool presses) {
+void Farewell::begin(const std::string& id, pid_t pid, uid_t uid, bool busy) {
   const auto found = told_.find(id);
   if (found != told_.end() && found->second.pid == pid) return;
-  if (!presses && !ignores_sigterm(proc_.get(), pid)) return;
+  if (!busy && !ignores_sigterm(proc_.get(), pid)) return;
   told_.insert_or_assign(id, Told{pid, uid, EventLoop::Clock::now(), {}, {}, false, {}});
   if (timer_ == 0) look();
 }

@@ -35,8 +35,8 @@ class Farewell {
   };
   Farewell(EventLoop& loop, Links links);
 
-  // It was told now. `presses`: its neighbours. Again: nothing changes.
-  void begin(const std::string& id, pid_t pid, uid_t uid, bool presses);
+  // It was told now. `busy`: it has kept the processors so before. Again: nothing changes.
+  void begin(const std::string& id, pid_t pid, uid_t uid, bool busy);
 
   static constexpr std::chrono::seconds kLongest{10};
 

@@ -6,35 +6,45 @@
 namespace mcpbox::box::init {
 namespace {
 
-// Some milliseconds for each process are usual.
 constexpr std::chrono::seconds kLimit{5};
 
 }  // namespace
 
-void GroupMover::put(const std::string& name, bool behind) {
-  std::erase_if(servers_, [&](const auto& each) {
-    return !each.second.moving && each.first != name && !groups_.is_there(each.first);
-  });
-  Server& server = servers_[name];
-  const auto now = Clock::now();
-  if (std::exchange(server.behind, behind) != behind) server.pause = kPause, server.next = now;
-  if (!server.moving && now >= server.next && groups_.to_move(name, behind)) move(name, server);
+void GroupMover::put(const std::string& name, bool apart) {
+  const auto found = servers_.find(name);
+  if (found == servers_.end()) {
+    if (!groups_.to_move(name, apart)) return;
+    Server& server = servers_[name];
+    server.apart = apart;
+    return move(name, server);
+  }
+  Server& server = found->second;
+  if (std::exchange(server.apart, apart) == apart || !server.waiting) return;
+  loop_.cancel(server.timer);
+  server.pause = kPause;
+  move(name, server);
 }
 
 void GroupMover::move(const std::string& name, Server& server) {
-  const bool behind = server.behind;
-  server.moving = true;
-  auto work = [&groups = groups_, name, behind](const Answer& answer) {
-    groups.move(name, behind);
-    answer(std::string());
+  const bool apart = server.apart;
+  server.waiting = false;
+  if (apart) groups_.make_apart(name);
+  auto work = [&groups = groups_, name, apart](const Answer& answer) {
+    answer(groups.move(name, apart) != 0 ? std::string("some") : std::string());
   };
-  helpers_.start(std::move(work), groups_.descriptors(), kLimit, [this, name, behind](const Op<std::string>&) {
-    Server& moved = servers_.at(name);
-    moved.moving = false;
-    if (moved.behind != behind) return move(name, moved);
-    moved.next = Clock::now() + moved.pause;
-    moved.pause = std::min<Clock::duration>(2 * moved.pause, kLongest);
+  helpers_.start(std::move(work), groups_.descriptors(), kLimit, [this, name, apart](const Op<std::string>& result) {
+    moved(name, apart, result && !result->empty());
   });
+}
+
+void GroupMover::moved(const std::string& name, bool apart, bool some) {
+  const auto found = servers_.find(name);
+  Server& server = found->second;
+  if (!groups_.is_there(name) || !groups_.to_move(name, server.apart)) return (void)servers_.erase(found);
+  if (server.apart != apart || some) server.pause = kPause;
+  server.waiting = true;
+  server.timer = loop_.at(EventLoop::Clock::now() + server.pause, [this, name] { move(name, servers_.at(name)); });
+  server.pause = std::min(2 * server.pause, kLongest);
 }
 
 }  // namespace mcpbox::box::init

@@ -1,6 +1,6 @@
-// Moves the processes of servers that are put behind the others, or back, to where they belong (ServerGroups::move()):
-// each server's by a helper, one at a time, and again after kPause, twice that and so on while somebody is elsewhere:
-// a server may have processes that never come (see there), and each move costs the whole machine.
+// Moves the processes of servers to the group apart from their sandbox's, or back (ServerGroups::move()): each server's
+// by a helper, one at a time, again and again until they are where the last order wants them. Where a move got nobody
+// there, the next comes after kPause, twice that and so on: each costs the whole machine.
 #pragma once
 
 #include <map>
@@ -13,26 +13,28 @@ namespace mcpbox::box::init {
 
 class GroupMover {
  public:
-  using Clock = EventLoop::Clock;
-  static constexpr std::chrono::seconds kPause{1}, kLongest{64};
+  static constexpr std::chrono::milliseconds kPause{250}, kLongest{64'000};
 
-  GroupMover(Helpers& helpers, const ServerGroups& groups) : helpers_(helpers), groups_(groups) {}
+  GroupMover(EventLoop& loop, Helpers& helpers, const ServerGroups& groups)
+      : loop_(loop), helpers_(helpers), groups_(groups) {}
 
-  // After ServerGroups::place(), again and again as long as it is to be so.
-  void put(const std::string& name, bool behind);
+  // Of a group for a server that is there.
+  void put(const std::string& name, bool apart);
 
  private:
   struct Server {
-    bool behind = false;  // as asked for last
-    bool moving = false;
-    Clock::duration pause{};
-    Clock::time_point next;
+    bool apart = false;    // as asked for last
+    bool waiting = false;  // for the next move; else one is under way
+    EventLoop::Timer timer = 0;
+    std::chrono::milliseconds pause = kPause;
   };
   void move(const std::string& name, Server& server);
+  void moved(const std::string& name, bool apart, bool some);
 
+  EventLoop& loop_;
   Helpers& helpers_;
   const ServerGroups& groups_;
-  std::map<std::string, Server> servers_;  // by the name of the group, as long as that is there
+  std::map<std::string, Server> servers_;  // those of whom somebody is elsewhere
 };
 
 }  // namespace mcpbox::box::init

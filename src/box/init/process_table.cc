@@ -333,11 +333,11 @@ std::optional<std::uint64_t> ProcessTable::held_by(uid_t uid) const {
   return held;
 }
 
-std::vector<std::string> ProcessTable::place(uid_t uid, bool behind, unsigned most) const {
+std::vector<std::string> ProcessTable::place(uid_t uid, bool behind) const {
   std::vector<std::string> placed;
   for (const auto& [id, process] : processes_) {
     if (!process->running || process->uid != uid || process->group.empty() || process->group == kWholeGroup) continue;
-    if (groups_.place(process->group, behind, most)) placed.push_back(process->group);
+    if (groups_.place(process->group, behind)) placed.push_back(process->group);
   }
   return placed;
 }

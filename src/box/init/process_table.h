@@ -86,7 +86,7 @@ class ProcessTable {
   std::optional<std::uint64_t> held_by(uid_t uid) const;
   // Puts the uid's own control groups behind the others, or back (server_groups.h): which that were; none where it has
   // none.
-  std::vector<std::string> place(uid_t uid, bool behind, unsigned most) const;
+  std::vector<std::string> place(uid_t uid, bool behind) const;
   // How soon the kernel takes the uid's processes when memory is short (oom_score_adj), unless told otherwise.
   int oom_score(uid_t uid) const;
   // How many of the uid's processes are on their way to exec.

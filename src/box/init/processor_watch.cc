@@ -14,7 +14,6 @@ constexpr ProcessorWatch::Time kMostOfNew = std::chrono::seconds(1);
 // The kernel tells what a process used in steps of 10 ms.
 constexpr ProcessorWatch::Time kDoubt = milliseconds(50);
 constexpr unsigned kNearlyAll = 850;  // thousandths of the whole
-constexpr unsigned kLeast = 20;       // that part of the whole is always left to who is behind
 constexpr int kAny = 20;              // who used more than this part of the time of a processor, used any
 
 }  // namespace
@@ -44,7 +43,7 @@ void ProcessorWatch::begin(std::optional<Time> group, TimePoint now) {
   const auto before = std::exchange(group_, group);
   passed_ = duration_cast<Time>(now - std::exchange(began_, now).value_or(now));
   used_ = group && before ? *group - *before : Time(0);
-  close_before_ = std::exchange(close_, used_.count() > 0 && used_ >= passed_ * kMuch / 1000);
+  close_before_ = std::exchange(close_, used_.count() > 0 && used_ >= passed_ * std::min(kMuch, whole_ / 2) / 1000);
   others_ = Time(0);
   for (auto& [uid, server] : servers_) server.seen = server.waited = server.lost = Time(0), server.born = 0;
 }
@@ -100,14 +99,26 @@ void ProcessorWatch::add_up(Time own) {
   }
 }
 
-unsigned ProcessorWatch::most_of_each(Time behind) const {
-  unsigned sharing = 0;
-  for (const auto& [uid, server] : servers_) sharing += server.gauge.yields() ? 1 : 0;
-  // In the first close round nobody was looked at before: what was used is nobody's.
-  const bool known = close_ && close_before_ && passed_.count() > 0;
-  const auto others = known ? (used_ - std::min(behind, used_)) * 1000 / passed_ : 0;
-  const unsigned left = whole_ - static_cast<unsigned>(std::min<std::int64_t>(others, whole_));
-  return std::max(left, whole_ / kLeast) / std::max(sharing, 1u);
+bool ProcessorWatch::place_apart(Server& server, TimePoint now) const {
+  server.used_lately += server.used;
+  if (const auto lately = now - server.lately; lately >= kLately) {
+    server.much =
+        server.used_lately * 1000 >= std::min<TimePoint::duration>(lately, 2 * kLately) * PressureGauge::kHalf;
+    server.used_lately = Time(0);
+    server.lately = now;
+  }
+  if (!server.gauge.yields()) return server.apart = false;
+  if (!server.apart) {
+    if (!server.much || now < server.not_apart_until) return false;
+    server.apart_since = now;
+    return server.apart = true;
+  }
+  if (server.much) return true;
+  // Nobody sees whether it rests, or others of the machine leave it nothing.
+  const bool long_apart = now - server.apart_since >= kLongApart;
+  server.pause = long_apart ? kPause : std::clamp<TimePoint::duration>(2 * server.pause, kPause, kLongestPause);
+  server.not_apart_until = now + server.pause;
+  return server.apart = false;
 }
 
 std::vector<ProcessorWatch::Place> ProcessorWatch::finish(Time own, TimePoint now) {
@@ -125,13 +136,14 @@ std::vector<ProcessorWatch::Place> ProcessorWatch::finish(Time own, TimePoint no
     return full ? std::min(PressureGauge::kHalf, whole_ / (2 * static_cast<unsigned>(sharing))) : PressureGauge::kHalf;
   };
   const unsigned level_of_all = level(used_, any), level_in_front = level(used_ - behind, any_in_front);
-  const unsigned most = most_of_each(behind);
   std::vector<Place> places;
   for (auto& [uid, server] : servers_) {
     const bool yielded = server.gauge.yields();
     server.gauge.look(server.used, now, yielded ? level_of_all : level_in_front);
     const bool yields = server.gauge.yields();
-    if (yields != yielded || (yields && (close_ || !measured()))) places.push_back({uid, yields, most});
+    const bool was_apart = server.apart, apart = place_apart(server, now);
+    if (yields != yielded || apart != was_apart || (yields && (close_ || !measured())))
+      places.push_back({uid, yields, apart});
   }
   return places;
 }

@@ -59,7 +59,7 @@ class ProcessorWatch {
   struct Place {
     uid_t uid = 0;
     bool behind = false;
-    unsigned most = 0;  // thousandths of processors: its part of what those that are not behind left
+    bool apart = false;  // behind all others of the machine (server_groups.h), as long as it uses much
   };
   std::vector<Place> finish(Time own, TimePoint now);
 
@@ -67,7 +67,9 @@ class ProcessorWatch {
   bool yields(uid_t uid) const;
   unsigned processors(uid_t uid) const;
 
-  static constexpr unsigned kMuch = 400;            // thousandths of a processor
+  static constexpr unsigned kMuch = 400;  // thousandths of a processor, or half of what the sandbox may use
+  static constexpr std::chrono::milliseconds kLately{300};
+  static constexpr std::chrono::seconds kPause{1}, kLongestPause{64}, kLongApart{10};
   static constexpr std::chrono::seconds kKept{60};  // longer than PressureGauge::kSoon would be of no use
 
  private:
@@ -76,11 +78,18 @@ class ProcessorWatch {
     Time seen{0}, waited{0}, lost{0};  // in this round
     unsigned born = 0;
     Time used{0};
+    Time used_lately{0};  // since `lately`
+    TimePoint lately;
+    bool much = false;  // half a processor, in the span before
+    bool apart = false;
+    TimePoint apart_since, not_apart_until;
+    TimePoint::duration pause{};
   };
   void add_up(Time own);
   void share_unseen(Time unseen);
-  // `behind`: what those that are behind used in this round.
-  unsigned most_of_each(Time behind) const;
+  // Whoever is behind is apart while it uses half a processor; who uses less for kLately is not, for kPause, twice that
+  // and so on: on a machine that is busy it would get nothing there, and has its part of the sandbox's.
+  bool place_apart(Server& server, TimePoint now) const;
 
   unsigned whole_;
   std::map<uid_t, Server> servers_;

@@ -43,7 +43,7 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
                                say_pressing(uid, processors, tasks);
                              },
                              [this](uid_t uid) { return table_.held_by(uid); }, options_.groups.memory_directory(),
-                             [this](uid_t uid, bool behind, unsigned most) { return place(uid, behind, most); },
+                             [this](uid_t uid, bool behind, bool apart) { return place(uid, behind, apart); },
                              options_.groups.processor_usage(), options_.groups.processor_limit()}),
       disks_(loop_, [this](uid_t uid, const wire::PassedLimit& limit) { end_server(uid, limit); }),
       table_(
@@ -64,7 +64,7 @@ Server::Server(ServerOptions options, Roots roots, UniqueFd listener, UniqueFd s
                                          take_leave(id, uid, step);
                                        }}),
       helpers_(loop_),
-      mover_(helpers_, options_.groups) {
+      mover_(loop_, helpers_, options_.groups) {
   accountant_.count_also(options_.groups.idle_usage());
   if (::getrandom(&boot_token_, sizeof boot_token_, 0) != static_cast<ssize_t>(sizeof boot_token_)) boot_token_ = 1;
 }

@@ -66,7 +66,7 @@ class Server {
   void end_server(uid_t uid, const wire::PassedLimit& limit);
   void end_all_of(uid_t uid);
   void keep_ending(uid_t uid);
-  bool place(uid_t uid, bool behind, unsigned most);
+  bool place(uid_t uid, bool behind, bool apart);
   void say_pressing(uid_t uid, unsigned processors, std::uint64_t tasks);
   void take_leave(const std::string& id, uid_t uid, Patience::Step step);
   void kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::time_point deadline);

@@ -88,6 +88,11 @@ unsigned processor_limit_of(const wire::BuildCgroup& group) {
   return parse_processor_limit(value("cpu.cfs_quota_us"), value("cpu.cfs_period_us"));
 }
 
+// Whether the sandbox may use less than the machine has.
+bool limits(unsigned processors) {
+  return processors != 0 && processors < SandboxProcessors::present();
+}
+
 }  // namespace
 
 std::uint64_t group_memory(std::uint64_t bytes) {
@@ -140,6 +145,7 @@ Op<ServerGroups> ServerGroups::open(const std::vector<wire::BuildCgroup>& groups
       if (!idle) return failed("open the control group '" + group.idle + "'");
       if (used) out.idle_usage_ = open_in(idle.get(), group.usage, O_RDONLY);
     }
+    if (limits(out.processors_)) idle.reset();
     out.places_.push_back({group, std::move(directory), std::move(idle)});
   }
   return out;
@@ -153,6 +159,8 @@ Op<void> ServerGroups::take(UniqueFd directory, UniqueFd idle, unsigned processo
   if (kind.f_type != CGROUP_SUPER_MAGIC) return refuse(Code::kInvalidArgument, step, "it is none of version 1");
   if (idle && (::fstatfs(idle.get(), &kind) != 0 || kind.f_type != CGROUP_SUPER_MAGIC))
     return refuse(Code::kInvalidArgument, step, "the one for who is behind is none of version 1");
+  if (idle && (limits(processors) || ::mkdirat(idle.get(), kTrial, 0755) != 0)) idle.reset();
+  if (idle) (void)::unlinkat(idle.get(), kTrial, AT_REMOVEDIR);
   // The kernel lets root of the machine move its own processes; what else may forbid it shows here.
   (void)::unlinkat(directory.get(), kTrial, AT_REMOVEDIR);
   if (::mkdirat(directory.get(), kTrial, 0755) != 0) return failed(step + ": make one below it");
@@ -234,13 +242,12 @@ Op<void> ServerGroups::limit(const ServerGroup& group, const wire::ServerLimits&
   return {};
 }
 
-bool ServerGroups::place(const std::string& name, bool behind, unsigned most) const {
+bool ServerGroups::place(const std::string& name, bool behind) const {
   for (const Place& place : places_) {
     for (const wire::GroupSetting& setting : place.group.servers) {
       const bool first = setting.value == wire::GroupSetting::Value::kQuota;
       if (!first && setting.value != wire::GroupSetting::Value::kQuotaOfAll) continue;
       const UniqueFd directory = open_in(place.directory.get(), name, O_RDONLY | O_DIRECTORY);
-      if (directory && behind && most != 0) make_room_apart(place, directory.get(), name, most);
       const char* weight = first ? "cpu.shares" : "cpu.weight";
       const bool idle = directory && write_in(directory.get(), "cpu.idle", behind ? "1" : "0").has_value();
       if (behind) return idle || (directory && write_in(directory.get(), weight, first ? "2" : "1").has_value());
@@ -251,49 +258,45 @@ bool ServerGroups::place(const std::string& name, bool behind, unsigned most) co
   return false;
 }
 
-void ServerGroups::make_room_apart(const Place& place, int own, const std::string& name, unsigned most) const {
-  if (!place.idle) return;
-  // Before anybody is moved by another process, so that who removes it comes later.
-  (void)::mkdirat(place.idle.get(), name.c_str(), 0755);
-  const UniqueFd apart = open_in(place.idle.get(), name, O_RDONLY | O_DIRECTORY);
-  if (!apart) return;
-  long long quota = ::strtoll(read_in(own, "cpu.cfs_quota_us").c_str(), nullptr, 10);
-  if (processors_ != 0 && processors_ < SandboxProcessors::present()) {
-    const std::uint64_t left = std::uint64_t{std::min(most, processors_)} * (wire::kGroupPeriod / 1000);
-    const auto value = static_cast<long long>(std::max(kLeastQuota, left));
-    quota = quota > 0 ? std::min(quota, value) : value;
-  }
-  if (quota > 0) (void)write_in(apart.get(), "cpu.cfs_quota_us", std::to_string(quota));
-}
-
-bool ServerGroups::to_move(const std::string& name, bool behind) const {
+bool ServerGroups::to_move(const std::string& name, bool apart) const {
   return std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
-    const int from = behind ? place.directory.get() : place.idle.get();
+    const int from = apart ? place.directory.get() : place.idle.get();
     return place.idle && !read_in(from, name + "/cgroup.procs").empty();
   });
 }
 
-void ServerGroups::move(const std::string& name, bool behind) const {
+void ServerGroups::make_apart(const std::string& name) const {
+  for (const Place& place : places_) {
+    if (!place.idle || ::mkdirat(place.idle.get(), name.c_str(), 0755) != 0) continue;
+    constexpr const char* kQuota = "/cpu.cfs_quota_us";
+    const std::string quota = read_in(place.directory.get(), name + kQuota);
+    if (!quota.empty() && quota[0] != '-') (void)write_in(place.idle.get(), name + kQuota, quota);
+  }
+}
+
+std::size_t ServerGroups::move(const std::string& name, bool apart) const {
+  std::vector<std::string> tried;
+  std::size_t moved = 0;
   for (const Place& place : places_) {
     if (!place.idle) continue;
-    const int from = behind ? place.directory.get() : place.idle.get();
-    const int to = behind ? place.idle.get() : place.directory.get();
+    const int from = apart ? place.directory.get() : place.idle.get();
+    const int to = apart ? place.idle.get() : place.directory.get();
     const UniqueFd list = open_in(to, name + "/cgroup.procs", O_WRONLY);
-    std::vector<std::string> moved;
     // What was started meanwhile by one that was not moved yet is in the list when it is read again.
     for (bool more = static_cast<bool>(list); more;) {
       more = false;
       const std::string pids = read_in(from, name + "/cgroup.procs");
       for (std::size_t at = 0, end = 0; (end = pids.find('\n', at)) != std::string::npos; at = end + 1) {
         std::string pid = pids.substr(at, end - at);
-        if (std::ranges::find(moved, pid) != moved.end()) continue;
-        // Whoever ended meanwhile is nobody.
-        if (moved.size() == kMostMoved || (::write(list.get(), pid.data(), pid.size()) < 0 && errno != ESRCH)) return;
-        moved.push_back(std::move(pid));
+        if (std::ranges::find(tried, pid) != tried.end()) continue;
+        if (tried.size() == kMostMoved) return moved;
+        moved += ::write(list.get(), pid.data(), pid.size()) > 0 ? 1 : 0;
+        tried.push_back(std::move(pid));
         more = true;
       }
     }
   }
+  return moved;
 }
 
 bool ServerGroups::count_memory() const {

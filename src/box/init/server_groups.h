@@ -8,8 +8,8 @@
 //
 // Who is behind: a sandbox's group weighs as much as who else is on the machine, whoever runs in it, and the scheduler
 // lets who wakes up outside of it (a client, the daemon) wait for its next tick while a server spins. Where there is
-// a group for that (version 1, wire::BuildCgroup::idle), the server's processes are moved there: it is idle for the
-// whole machine. What the sandbox may use of processors holds nevertheless: PID 1 lets them have what its others left.
+// a group for that (version 1, wire::BuildCgroup::idle), the processes of who presses are moved there, apart: it is
+// idle for the whole machine. Not where the sandbox may use less than all processors: that limit is its group's.
 // Version 2 has one hierarchy for all limits, which nobody can leave: there a server is behind within its sandbox only.
 #pragma once
 
@@ -76,15 +76,16 @@ class ServerGroups {
   unsigned told_events() const;
   // By PID 1: whoever is in the group stands behind all who are in none of those, and gets what they leave; or as
   // before again. cpu.idle, and on kernels before 5.15 the least weight. False where processors are not shared out by
-  // groups, or the group is gone. `most`: of the sandbox's processors, in thousandths, that who is behind gets where
-  // he is to be moved; 0: he is not, there is nothing to prepare.
-  bool place(const std::string& name, bool behind, unsigned most) const;
+  // groups, or the group is gone.
+  bool place(const std::string& name, bool behind) const;
   // Whether somebody of the server is not (yet) where move() would have him; false where there is no group apart.
-  bool to_move(const std::string& name, bool behind) const;
-  // By a process of its own, after place(): each one that is moved takes 1 to 50 ms, in which nobody on the machine can
-  // start a process. So it is at most kMostMoved of them, and none twice: a process whose first thread has ended is
-  // still listed where that was, wherever the others are.
-  void move(const std::string& name, bool behind) const;
+  bool to_move(const std::string& name, bool apart) const;
+  // Makes it, with the server's own limit; before somebody is moved, and not by who moves: it is removed later.
+  void make_apart(const std::string& name) const;
+  // By a process of its own: how many were moved. Each takes 1 to 50 ms, in which nobody on the machine can start
+  // a process. So it is at most kMostMoved of them, and none twice: kernels may go on listing one whose first thread
+  // has ended. Who cannot be moved is left where he is.
+  std::size_t move(const std::string& name, bool apart) const;
   static constexpr std::size_t kMostMoved = 64;
   // The processor time of those that are or were in the groups apart, where the sandbox's own does not count it (see
   // processor_usage()); -1: it does, or there are none. The descriptor stays ours.
@@ -111,7 +112,6 @@ class ServerGroups {
     UniqueFd directory;
     UniqueFd idle;  // the directory for those that are behind; none: they stay
   };
-  void make_room_apart(const Place& place, int own, const std::string& name, unsigned most) const;
 
   std::vector<Place> places_;
   UniqueFd usage_, idle_usage_;

@@ -72,7 +72,7 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
         Process& told = **process;
         told.pipes.in.reset();
         if (request->ending && told.running && !told.starting)
-          farewell_.begin(told.id, told.pid, told.uid, accountant_.presses(told.uid));
+          farewell_.begin(told.id, told.pid, told.uid, accountant_.has_been_busy(told.uid));
         return reply(origin, wire::Done{});
       }
       break;
@@ -165,12 +165,9 @@ void Server::kill_uid(Origin origin, const wire::KillUid& request) {
   kill_round(origin, request, EventLoop::Clock::now() + milliseconds(std::min(request.timeout_ms, 60'000u)));
 }
 
-bool Server::place(uid_t uid, bool behind, unsigned most) {
-  const auto placed = table_.place(uid, behind, most);
-  // Who ends anyway stays where he is.
-  for (const std::string& group : placed) {
-    if (!behind || most != 0) mover_.put(group, behind);
-  }
+bool Server::place(uid_t uid, bool behind, bool apart) {
+  const auto placed = table_.place(uid, behind);
+  for (const std::string& group : placed) mover_.put(group, behind && apart);
   return !placed.empty();
 }
 

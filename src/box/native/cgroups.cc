@@ -72,6 +72,7 @@ CgroupHost prepare_first(const std::string& root) {
                usable(root + "/cpuacct/mcpbox");
   const UniqueFd hierarchy(::open((root + "/cpu").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   host.idle = host.processors && hierarchy && make_idle_group(hierarchy.get(), "mcpbox");
+  if (host.idle) sweep_idle_groups(hierarchy.get());
   return host;
 }
 

@@ -162,7 +162,7 @@ Task<Result<void>> Installer::install(const InstallRequest& request) {
   // The server that it is for may have more than others.
   box::SandboxLimits& size = options.profile.limits;
   size.memory_bytes = std::max(size.memory_bytes, box::sandbox_memory(request.limits.memory_bytes));
-  size.processes = std::max(size.processes, request.limits.processes + box::kOwnProcesses);
+  size.processes = std::max(size.processes, box::with_own_processes(request.limits.processes));
   std::unique_ptr<box::Sandbox> sandbox;
   bool waited = false;
   for (;;) {

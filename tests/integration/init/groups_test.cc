@@ -158,28 +158,56 @@ TEST_F(InitGroup, puts_who_presses_behind_the_others_and_leaves_priorities_alone
   EXPECT_EQ(priorities_of(kAlice), std::set<int>{0});
 }
 
-TEST_F(InitGroup, who_presses_is_moved_to_the_one_for_that_with_all_his_processes_and_back_when_it_is_quiet) {
+TEST_F(InitGroup, who_presses_is_moved_to_the_one_for_that_with_all_his_processes_and_back_when_he_does_not) {
   if (!fs::exists(fs::path(kCpuGroups) / "cpu.idle")) GTEST_SKIP() << "the kernel knows no idle groups (Linux 5.15)";
   ASSERT_THAT(run(supervisor->take_group({open_group(), open_idle(), 0})), succeeds());
   auto neighbour = must_spawn(spec("neighbour", {"sh", "-c", "echo up; cat"}, kBob));
-  auto spinner = must_spawn(spec("spinner", spins));
+  auto spinner = must_spawn(spec("spinner", {"sh", "-c",
+                                             "for i in 1 2 3 4 5 6 7; do { while :; do :; done; } & p=\"$p $!\"; done; "
+                                             "echo up; read line; kill $p; echo rests; cat"}));
   for (auto* each : {&spinner, &neighbour}) EXPECT_EQ(read_line(each->pipes.out.get()), "up");
   const auto hog = groups_of(kAlice);
   ASSERT_EQ(hog.size(), 1u);
-  const auto moved = [&] { return groups_of(kAlice).empty() && groups_of(kAlice, idle) == hog; };
-  EXPECT_TRUE(become(moved));
+  EXPECT_TRUE(become([&] { return groups_of(kAlice).empty() && groups_of(kAlice, idle) == hog; }));
   EXPECT_TRUE(groups_of(kBob, idle).empty());
   EXPECT_EQ(groups_of(kBob).size(), 1u);
-  // The shell waits for its children, and ends with them; one that stays comes back.
+  ASSERT_EQ(::write(spinner.pipes.in.get(), "\n", 1), 1);
+  EXPECT_EQ(read_line(spinner.pipes.out.get()), "rests");
+  EXPECT_TRUE(become([&] { return groups_of(kAlice, idle).empty() && groups_of(kAlice) == hog; }));
   ASSERT_THAT(run(supervisor->kill_uid(kAlice, SIGKILL)), succeeds());
   exit_of("spinner");
   ASSERT_THAT(run(supervisor->forget("spinner")), succeeds());
   EXPECT_TRUE(become([&] { return !fs::exists(group / hog[0]) && !fs::exists(idle / hog[0]); }));
-  // It comes again soon, and is behind from the start until it has been quiet for a while.
-  auto sleeper = must_spawn(spec("sleeper", {"sh", "-c", "echo up; cat"}));
-  EXPECT_EQ(read_line(sleeper.pipes.out.get()), "up");
-  EXPECT_TRUE(become([&] { return groups_of(kAlice, idle).size() == 1; }));
+}
+
+// However many they are.
+TEST_F(InitGroup, who_has_a_crowd_is_moved_as_a_whole_and_back_as_a_whole) {
+  if (!fs::exists(fs::path(kCpuGroups) / "cpu.idle")) GTEST_SKIP() << "the kernel knows no idle groups (Linux 5.15)";
+  ASSERT_THAT(run(supervisor->take_group({open_group(), open_idle(), 0})), succeeds());
+  auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
+  auto crowd = must_spawn(spec("crowd", {"sh", "-c",
+                                         "i=0; while [ $i -lt 100 ]; do sleep 1000 & i=$((i+1)); done; "
+                                         "{ while :; do :; done; } & a=$!; { while :; do :; done; } & b=$!; "
+                                         "echo up; read line; kill $a $b; echo rests; cat"}));
+  EXPECT_EQ(read_line(crowd.pipes.out.get()), "up");
+  EXPECT_TRUE(become([&] { return groups_of(kAlice).empty() && groups_of(kAlice, idle).size() == 1; }));
+  ASSERT_EQ(::write(crowd.pipes.in.get(), "\n", 1), 1);
+  EXPECT_EQ(read_line(crowd.pipes.out.get()), "rests");
   EXPECT_TRUE(become([&] { return groups_of(kAlice, idle).empty() && groups_of(kAlice).size() == 1; }));
+}
+
+TEST_F(InitGroup, nobody_leaves_whose_sandbox_may_use_less_than_the_machine_has) {
+  if (!fs::exists(fs::path(kCpuGroups) / "cpu.idle")) GTEST_SKIP() << "the kernel knows no idle groups (Linux 5.15)";
+  ASSERT_THAT(run(supervisor->take_group({open_group(), open_idle(), 900})), succeeds());
+  auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
+  auto spinner = must_spawn(spec("spinner", spins));
+  EXPECT_EQ(read_line(spinner.pipes.out.get()), "up");
+  const auto hog = groups_of(kAlice);
+  ASSERT_EQ(hog.size(), 1u);
+  EXPECT_TRUE(become([&] { return text(fs::path(hog[0]) / "cpu.idle") == "1"; }));
+  loop.restart();
+  loop.run_for(std::chrono::seconds(1));
+  EXPECT_TRUE(groups_of(kAlice, idle).empty());
 }
 
 TEST_F(InitGroup, is_not_taken_when_no_group_can_be_made_there_and_servers_start_without) {

@@ -120,6 +120,16 @@ TEST_F(InitPlaces, of_who_presses_are_behind_the_others_until_it_is_quiet) {
   EXPECT_TRUE(become(kAlice, {5}));
 }
 
+// It is no hog by name yet, and would end at SIGTERM; nobody waits until the usual time for that.
+TEST_F(InitPlaces, behind_the_others_mean_an_end_by_sigterm_for_who_goes_on_when_it_is_told_to_end) {
+  auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
+  auto spinner = must_spawn(spec("spinner", {"sh", "-c", kSpin}));
+  EXPECT_EQ(read_line(spinner.pipes.out.get()), "up");
+  ASSERT_TRUE(become(kAlice, {kIdle}));
+  ASSERT_THAT(run(supervisor->close_stdin("spinner", true)), succeeds());
+  EXPECT_EQ(exit_of("spinner").signal, SIGTERM);
+}
+
 TEST_F(InitPlaces, of_who_comes_again_soon_are_behind_from_the_start) {
   auto spinner = must_spawn(nice("spinner", {"sh", "-c", busy + "echo up; wait"}, kAlice));
   auto neighbour = must_spawn(nice("neighbour", {"cat"}, kBob));

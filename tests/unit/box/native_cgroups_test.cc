@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -250,43 +251,40 @@ struct Placed : testing::Test {
 TEST_F(Placed, behind_all_others_is_idle_and_back_with_its_own_weight) {
   const auto made = groups("cpu.cfs_quota_us", Value::kQuota, {"cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000"});
   for (const char* file : {"cpu.idle", "cpu.shares"}) tree.file(std::string("box.1/s1/") + file, "x");
-  EXPECT_TRUE(made.place("s1", true, 1000));
+  EXPECT_TRUE(made.place("s1", true));
   EXPECT_EQ(text("cpu.idle"), "1");
   EXPECT_EQ(text("cpu.shares"), "x") << "an idle group has the least of all";
-  EXPECT_TRUE(made.place("s1", false, 1000));
+  EXPECT_TRUE(made.place("s1", false));
   EXPECT_EQ(text("cpu.idle"), "0");
   EXPECT_EQ(text("cpu.shares"), "256") << "the kernel's own would be more than others have";
   EXPECT_EQ(made.processor_limit(), 1500u);
   EXPECT_GE(made.processor_usage(), 0);
 }
 
-TEST_F(Placed, behind_all_others_has_room_apart_with_what_it_may_use) {
+TEST_F(Placed, apart_from_the_sandbox_it_has_the_limit_that_is_its_own) {
   wire::BuildCgroup group;
   group.directory = tree.dir("box.1");
   group.idle = tree.dir("idle");
-  group.settings = {"cpu.cfs_period_us=100000", "cpu.cfs_quota_us=500"};  // less than any machine has
   group.servers = {{Value::kQuota, "cpu.cfs_quota_us"}};
-  for (const char* file : {"cpu.idle", "cpu.shares", "cgroup.procs"}) tree.file(std::string("box.1/s1/") + file, "7\n");
-  tree.file("box.1/s1/cpu.cfs_quota_us", "400\n");
-  for (const char* file : {"cpu.cfs_quota_us", "cgroup.procs"}) tree.file(std::string("idle/s1/") + file);
-  const auto quota = [&] { return sys::read_file(tree.path("idle/s1/cpu.cfs_quota_us")).value_or("none"); };
+  tree.file("box.1/s1/cgroup.procs", "7\n");
+  tree.file("box.1/s1/cpu.cfs_quota_us", "40000\n");
   const auto made = init::ServerGroups::open({group});
   ASSERT_TRUE(made);
-  EXPECT_TRUE(made->place("s1", true, 0));
-  EXPECT_EQ(quota(), "") << "who ends is not moved";
-  EXPECT_TRUE(made->place("s1", true, 5));
-  EXPECT_EQ(quota(), "400") << "no more than it may use itself";
-  tree.file("box.1/s1/cpu.cfs_quota_us", "-1\n");
-  EXPECT_TRUE(made->place("s1", true, 4));
-  EXPECT_EQ(quota(), "1000") << "the kernel takes no less";
   EXPECT_TRUE(made->to_move("s1", true));
   EXPECT_FALSE(made->to_move("s1", false)) << "nobody is there";
   EXPECT_TRUE(made->is_used("s1"));
+  made->make_apart("s1");
+  EXPECT_TRUE(std::filesystem::is_directory(tree.path("idle/s1")));
   tree.file("box.1/s1/cgroup.procs", "");
   EXPECT_FALSE(made->to_move("s1", true));
   tree.file("idle/s1/cgroup.procs", "7\n");
   EXPECT_TRUE(made->to_move("s1", false));
   EXPECT_TRUE(made->is_used("s1")) << "wherever they are";
+  // A limit that the machine could pass is the sandbox's group's to hold.
+  group.settings = {"cpu.cfs_period_us=100000", "cpu.cfs_quota_us=500"};
+  const auto limited = init::ServerGroups::open({group});
+  ASSERT_TRUE(limited);
+  EXPECT_FALSE(limited->to_move("s1", false));
 }
 
 // Folders: who was "moved" stays in the list, as a process does whose first thread has ended.
@@ -308,39 +306,69 @@ struct Moved : Placed {
 TEST_F(Moved, each_once_and_no_more_than_so_many_at_a_time) {
   const auto few = two_groups(2);
   ASSERT_TRUE(few);
-  few->move("s1", true);
+  EXPECT_EQ(few->move("s1", true), 2u);
   EXPECT_EQ(moved(), "100101");
   const auto many = two_groups(100);
   ASSERT_TRUE(many);
-  many->move("s1", true);
+  EXPECT_EQ(many->move("s1", true), init::ServerGroups::kMostMoved);
   EXPECT_EQ(moved().size(), 3 * init::ServerGroups::kMostMoved);
 }
 
-TEST_F(Moved, not_again_and_again_when_they_do_not_come) {
+struct Mover : Moved {
+  using Clock = init::EventLoop::Clock;
+  struct Step {
+    std::function<bool()> when;
+    std::function<void()> then;
+  };
+  init::EventLoop loop;
+  init::Helpers helpers{loop};
+  int ended = 0;
+  std::vector<Step> steps;
+  Clock::time_point until = Clock::now() + std::chrono::seconds(60);
+
+  void look() {
+    int status = 0;
+    for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) ended += helpers.reaped(pid) ? 1 : 0;
+    if (!steps.empty() && steps.front().when()) {
+      steps.front().then();
+      steps.erase(steps.begin());
+    }
+    if (steps.empty() || Clock::now() >= until) return loop.stop();
+    loop.at(Clock::now() + std::chrono::milliseconds(2), [this] { look(); });
+  }
+  void go(std::vector<Step> all) {
+    steps = std::move(all);
+    look();
+    EXPECT_EQ(loop.run(), 0);
+    EXPECT_TRUE(steps.empty()) << steps.size() << " steps were not reached";
+  }
+};
+
+TEST_F(Mover, tries_on_by_itself_until_all_are_there_and_then_no_more) {
   const auto groups = two_groups(1);
   ASSERT_TRUE(groups);
-  init::EventLoop loop;
-  init::Helpers helpers(loop);
-  init::GroupMover mover(helpers, *groups);
-  int helpers_ended = 0;
-  const auto rounds = [&](bool behind) {
-    for (int i = 0; i < 10; ++i) {
-      mover.put("s1", behind);
-      loop.at(init::EventLoop::Clock::now() + std::chrono::milliseconds(5), [&] { loop.stop(); });
-      ASSERT_EQ(loop.run(), 0);
-      int status = 0;
-      for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) helpers_ended += helpers.reaped(pid) ? 1 : 0;
-    }
-  };
-  rounds(true);
-  while (::waitpid(-1, nullptr, 0) > 0) ++helpers_ended;
-  EXPECT_EQ(helpers_ended, 1) << "the next one is due in a second";
-  EXPECT_EQ(moved(), "100");
-  tree.file("box.1/s1/cgroup.procs", "");
-  tree.file("idle/s1/cgroup.procs", "100\n");
-  rounds(false);
-  while (::waitpid(-1, nullptr, 0) > 0) ++helpers_ended;
-  EXPECT_EQ(helpers_ended, 2) << "another order is carried out at once";
+  init::GroupMover mover(loop, helpers, *groups);
+  for (int i = 0; i < 10; ++i) mover.put("s1", true);
+  Clock::time_point then;
+  go({{[&] { return ended == 1; }, [&] { EXPECT_EQ(moved(), "100"); }},
+      // It is still listed where it was, and nobody says anything any more.
+      {[&] { return ended == 2; }, [&] { tree.file("box.1/s1/cgroup.procs", ""); }},
+      {[&] { return ended == 3; }, [&] { then = Clock::now(); }},  // the one that was due
+      {[&] { return Clock::now() - then > std::chrono::seconds(1); }, [&] { EXPECT_EQ(ended, 3); }}});
+}
+
+TEST_F(Mover, turns_round_at_once_when_it_is_told_so) {
+  const auto groups = two_groups(1);
+  ASSERT_TRUE(groups);
+  init::GroupMover mover(loop, helpers, *groups);
+  mover.put("s1", true);
+  go({{[&] { return ended == 1; },
+       [&] {
+         tree.file("box.1/s1/cgroup.procs", "");
+         tree.file("idle/s1/cgroup.procs", "100\n");
+         mover.put("s1", false);
+       }},
+      {[&] { return ended == 2; }, [&] {}}});
   EXPECT_EQ(sys::read_file(tree.path("box.1/s1/cgroup.procs")).value_or("none"), "100");
 }
 
@@ -361,22 +389,22 @@ TEST_F(Placed, behind_all_others_goes_with_the_server) {
 TEST_F(Placed, with_the_least_weight_where_the_kernel_knows_no_idle_groups) {
   const auto first = groups("cpu.cfs_quota_us", Value::kQuota);
   tree.file("box.1/s1/cpu.shares");
-  EXPECT_TRUE(first.place("s1", true, 1000));
+  EXPECT_TRUE(first.place("s1", true));
   EXPECT_EQ(text("cpu.shares"), "2");
   EXPECT_EQ(first.processor_limit(), 0u);
   const auto second = groups("cpu.max", Value::kQuotaOfAll, {"cpu.max=200000 100000"});
   tree.file("box.1/s1/cpu.weight");
-  EXPECT_TRUE(second.place("s1", true, 1000));
+  EXPECT_TRUE(second.place("s1", true));
   EXPECT_EQ(text("cpu.weight"), "1");
   EXPECT_EQ(second.processor_limit(), 2000u);
 }
 
 TEST_F(Placed, nowhere_without_a_group_that_shares_processors) {
   const auto made = groups("pids.max", Value::kProcesses);
-  EXPECT_FALSE(made.place("s1", true, 1000));
+  EXPECT_FALSE(made.place("s1", true));
   const auto gone = groups("cpu.max", Value::kQuotaOfAll);
-  EXPECT_FALSE(gone.place("s2", true, 1000));
-  EXPECT_FALSE(gone.place("s1", true, 1000)) << "nothing to write to";
+  EXPECT_FALSE(gone.place("s2", true));
+  EXPECT_FALSE(gone.place("s1", true)) << "nothing to write to";
 }
 
 TEST(KilledForOwnLimit, counts_what_came_since_the_start) {

@@ -237,8 +237,10 @@ std::string InstanceLife::trouble() const {
   const unsigned retries = lifecycle_.budget().used();
   // Before the reason, which may end with many lines of the server's.
   return retries < RetryBudget::kRetries
-             ? fmt::format("not tried again, because waiting does not help; `mcpbox restart {}` does it: {}",
-                           context_.settings.name, why)
+             ? fmt::format(
+                   "not tried again, because waiting does not help; once it is mended, `mcpbox restart {}` starts it: "
+                   "{}",
+                   context_.settings.name, why)
              : fmt::format("given up after {} retries, `mcpbox restart {}` starts it again: {}", retries,
                            context_.settings.name, why);
 }

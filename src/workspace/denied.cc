@@ -119,6 +119,7 @@ struct DeniedPlaces::Known {
   void look_up();
   // False when there is no such place.
   bool add(const std::string& path, std::string_view what, bool beneath_too);
+  void add_folders_above(const std::string& place);
   void add_folders_above_mounts();
 };
 
@@ -142,8 +143,9 @@ void DeniedPlaces::Known::look_up() {
   add("/home", "the folder of all home directories", false);
   add("/Users", "the folder of all home directories", false);
   for (std::string_view place : kSystem) add(std::string(place), "a part of the system", true);
-  for (const std::string& place : more)
-    add(place, "a place that mcpbox or the container engine needs for itself", true);
+  for (const std::string& place : more) {
+    if (!add(place, "a place that mcpbox or the container engine needs for itself", true)) add_folders_above(place);
+  }
   std::vector<std::string> homes = home_directories();
   homes.emplace_back("/root");
   if (!home.empty()) homes.push_back(home);
@@ -154,6 +156,19 @@ void DeniedPlaces::Known::look_up() {
     add(fmt::format("{}/{}", place, kGcloud), kCredentialPlace, true);
   }
   add_folders_above_mounts();
+}
+
+// A socket is not there before somebody listens, and is another one each time.
+void DeniedPlaces::Known::add_folders_above(const std::string& place) {
+  char* canonical = ::realpath(parent_of(place).c_str(), nullptr);
+  if (canonical == nullptr) return;
+  const std::string folder(canonical);
+  ::free(canonical);
+  std::vector<std::string> all = parents(folder);
+  if (folder != "/") all.push_back(folder);
+  for (const std::string& each : all) {
+    if (auto id = identify(each)) above.try_emplace(*id, place);
+  }
 }
 
 // A mounted folder is shown with what is mounted in it: one with a bind mount of a denied place, or of a folder with

@@ -45,7 +45,7 @@ Result<void> check_engine(const box::EngineInfo& info);
 Task<Result<EngineSetup>> set_up_engine(boost::asio::any_io_executor executor, std::string address, std::string image,
                                         std::string ca_bundle, ProgressPrinter& progress, std::string state_dir = "");
 
-// What servers are never shown: mcpbox's own directories and the engine's socket.
+// What servers are never shown: mcpbox's own directories and socket, and the engine's socket.
 std::vector<std::string> denied_places(const Paths& paths, const std::string& engine_address);
 
 // "" and "system" = the host's own bundle where there is one, "none" = none, else the path, which must be readable.

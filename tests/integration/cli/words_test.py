@@ -282,7 +282,8 @@ class Words(unittest.TestCase):
         self.home.serve(stderr=subprocess.DEVNULL)
         listed = self.ends(5, "ps", "--wait", "30").stdout
         for said in (listed, self.ends(0, "logs", "gone").stdout, self.ends(5, "call", "gone", "x").stderr):
-            self.assertRegex(said, "not tried again, because waiting does not help; `mcpbox restart gone` does it: .*"
+            self.assertRegex(said, "not tried again, because waiting does not help; once it is mended, "
+                                   "`mcpbox restart gone` starts it: .*"
                                    "no-such-program")
         self.assertNotIn("is error", self.ends(5, "call", "gone", "x").stderr)
 

@@ -123,7 +123,8 @@ TEST(Server, what_cannot_get_better_is_tried_once_and_again_when_somebody_asks) 
       EXPECT_TRUE(co_await house.is(ServerState::kError));
       EXPECT_EQ(house.server->view().phase, phase);
       EXPECT_EQ(house.starts.begun, 1u);
-      const std::string said = "not tried again, because waiting does not help; `mcpbox restart one` does it: it did";
+      const std::string said =
+          "not tried again, because waiting does not help; once it is mended, `mcpbox restart one` starts it: it did";
       EXPECT_THAT(house.server->view().error, HasSubstr(said));
       EXPECT_THAT(house.log(), HasSubstr(said));
       EXPECT_THAT(co_await house.call(), HasSubstr(said));

@@ -327,6 +327,15 @@ TEST_F(Stage, refuses_denied_places_their_parents_and_their_aliases) {
   EXPECT_TRUE(refused(tree_.path("home/u/.ssh/keys")));
 }
 
+TEST_F(Stage, refuses_a_folder_that_will_have_a_denied_place_in_it) {
+  tree_.dir("p/run");
+  tree_.dir("p/src");
+  const DeniedPlaces denied({tree_.path("p/run/control.sock"), tree_.path("nowhere/x/control.sock")}, "");
+  for (const char* folder : {"p/run", "p"})
+    EXPECT_THAT(denied.refuse_root(tree_.path(folder)), HasSubstr("contains " + tree_.path("p/run/control.sock")));
+  EXPECT_EQ(denied.refuse_root(tree_.path("p/src")), "");
+}
+
 // stat(2) says the same of a bind mount, which takes privileges to make.
 TEST_F(Stage, knows_credentials_of_a_home_under_another_name) {
   MemorySink sink;

@@ -109,7 +109,8 @@ bool ProcessorWatch::place_apart(Server& server, TimePoint now) const {
   }
   if (!server.gauge.yields()) return server.apart = false;
   if (!server.apart) {
-    if (!server.much || now < server.not_apart_until) return false;
+    // Who is not named yet uses its part of the sandbox's, so that it can be.
+    if (!server.much || !server.gauge.presses() || now < server.not_apart_until) return false;
     server.apart_since = now;
     return server.apart = true;
   }

@@ -87,8 +87,8 @@ class ProcessorWatch {
   };
   void add_up(Time own);
   void share_unseen(Time unseen);
-  // Who is behind and named is apart while it uses half a processor; who uses less for kLately is not, for kPause, twice
-  // that and so on: on a machine that is busy it would get nothing there, and has its part of the sandbox's.
+  // Who is behind and named is apart while it uses half a processor; who uses less for kLately is not, for kPause,
+  // twice that and so on: on a machine that is busy it would get nothing there, and has its part of the sandbox's.
   bool place_apart(Server& server, TimePoint now) const;
 
   unsigned whole_;

@@ -159,6 +159,7 @@ Op<void> ServerGroups::take(UniqueFd directory, UniqueFd idle, unsigned processo
   if (kind.f_type != CGROUP_SUPER_MAGIC) return refuse(Code::kInvalidArgument, step, "it is none of version 1");
   if (idle && (::fstatfs(idle.get(), &kind) != 0 || kind.f_type != CGROUP_SUPER_MAGIC))
     return refuse(Code::kInvalidArgument, step, "the one for who is behind is none of version 1");
+  if (idle) (void)::unlinkat(idle.get(), kTrial, AT_REMOVEDIR);
   if (idle && (limits(processors) || ::mkdirat(idle.get(), kTrial, 0755) != 0)) idle.reset();
   if (idle) (void)::unlinkat(idle.get(), kTrial, AT_REMOVEDIR);
   // The kernel lets root of the machine move its own processes; what else may forbid it shows here.

@@ -96,7 +96,7 @@ class Spinner(unittest.TestCase):
         cls.home = Home()
         cls.addClassCleanup(cls.home.close)
         server = {"command": "python3", "args": ["-u", "-c", SOURCE]}
-        servers = {"hog": server, "neighbour": server}
+        servers = {"hog": server, "second": server, "neighbour": server}
         cls.home.config.write_text(json.dumps({"version": 1, "servers": servers}))
         cls.home.serve(engine=address())
         until(cls.home.answers, "the daemon answers")
@@ -158,6 +158,23 @@ class Spinner(unittest.TestCase):
     @unittest.skipIf(os.geteuid() != 0, "the processes of others are seen by root")
     def test_a_crowd_of_short_ones_is_no_way_around_it(self):
         self.comes_behind(CROWD)
+
+    @unittest.skipIf(os.geteuid() != 0, "the processes of others are seen by root")
+    def test_nor_are_two_such_crowds(self):
+        for name in "hog", "second":
+            asking = threading.Thread(target=self.py, args=(name, CROWD))
+            asking.start()
+            self.addCleanup(asking.join)
+            self.addCleanup(self.home.run, "stop", name)
+
+        def is_behind(uid):
+            if ENGINE == "native" or FIRST:
+                return idle(uid) & BEHIND
+            return priorities(uid) & {(19, 5)}
+        hogs, neighbour = [self.uid("hog"), self.uid("second")], self.uid("neighbour")
+        until(lambda: all(is_behind(uid) for uid in hogs), "both are behind", 30)
+        self.assertFalse(is_behind(neighbour))
+        self.assertEqual(self.home.run("restart", "second").returncode, 0)
 
     def test_to_stop_it_takes_no_grace(self):
         asking = threading.Thread(target=self.py, args=("hog", DEAF))

@@ -98,7 +98,7 @@ void Accountant::watch(pid_t pid, uid_t uid, gid_t gid, const wire::ServerLimits
   for (UniqueFd& fd : memory) found->second.memory.push_back(std::move(fd));
   processors_.add(uid, EventLoop::Clock::now());
   found->second.place = {};
-  if (processors_.yields(uid)) put(uid, true, false, pid);
+  if (processors_.yields(uid)) put(uid, true, processors_.is_apart(uid), pid);
   if (timer_ == 0 && !in_round_ && proc_)
     timer_ = loop_.at(EventLoop::Clock::now() + milliseconds(20), [this] { look(); });
 }
@@ -116,7 +116,7 @@ void Accountant::stand_aside(uid_t uid) {
   if (found == watched_.end()) return;
   // Not for long: who gets nothing at all never ends.
   found->second.place.dies_until = EventLoop::Clock::now() + kDying;
-  put(uid, true, false);
+  put(uid, true, processors_.is_apart(uid));
 }
 
 std::uint64_t Accountant::memory_of(uid_t uid) const {
@@ -182,6 +182,7 @@ bool Accountant::read_status_of(pid_t pid, Known& known) {
   known.tables = status.tables;
   known.swapped = status.swapped;
   known.tasks = status.threads;
+  known.number = status.number;
   return true;
 }
 
@@ -195,6 +196,7 @@ void Accountant::count(pid_t pid) {
   const bool of_server = known.uid != 0 && server != watched_.end();
   // One of ours grows by nothing that the server does. Whether it still is one is looked at as often as its status is.
   if (of_server && read) known.ours = std::ranges::find(server->second.ours, pid) != server->second.ours.end();
+  if (fresh && of_server && !known.ours) processors_.born(known.uid, known.number);
   count_activity(pid, known, fresh, read, of_server && !known.ours);
   if (!of_server || known.ours) return;
   UniqueFd now;  // closed again

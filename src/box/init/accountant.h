@@ -114,6 +114,7 @@ class Accountant {
     std::uint64_t shared_pages = 0;                   // when its status was read
     std::uint64_t shared = 0, tables = 0, tasks = 1;  // as its status said
     std::uint64_t swapped = 0;
+    std::uint64_t number = 0;
     std::uint64_t anon = 0;  // at the last look
     ProcessorWatch::Sample sample;
   };

@@ -11,7 +11,8 @@ namespace mcpbox::box::init {
 //
 // kFirst ahead, it yields: it is to stand behind its neighbours, which costs it nothing as long as none of them wants
 // what it uses. It does until it was not ahead for a while; who comes back to it soon, twice as long each time.
-// kBurst ahead (after four seconds of one processor) it presses, and is named.
+// kFar ahead it is to be kept from who else is on the machine, too. kBurst ahead (after four seconds of one processor)
+// it presses, and is named.
 class PressureGauge {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -23,6 +24,7 @@ class PressureGauge {
   void hold_against(TimePoint now);
 
   bool yields() const { return yields_; }
+  bool far_ahead() const { return ahead_ >= kFar; }
   bool presses() const { return ahead_ >= kBurst; }
   // That it kept busy, in thousandths, since it began to get ahead.
   unsigned processors() const;
@@ -31,7 +33,7 @@ class PressureGauge {
   PressureGauge started_again(TimePoint now) const;
 
   static constexpr unsigned kHalf = 500;
-  static constexpr std::chrono::milliseconds kFirst{100}, kBurst{2000};
+  static constexpr std::chrono::milliseconds kFirst{100}, kFar{1000}, kBurst{2000};
   static constexpr std::chrono::milliseconds kRest{2000}, kLongestRest{60'000};  // that it is not ahead
   static constexpr std::chrono::milliseconds kSoon{60'000};
 

@@ -15,6 +15,21 @@ std::uint64_t number_after(const char* text, const char* name) {
   return found == nullptr ? 0 : ::strtoull(found + ::strlen(name), nullptr, 10);
 }
 
+// The last of "NSpid:\tN\tN", which has one number for each PID namespace from the reader's on; 0 of a single one.
+std::uint64_t number_below(const char* text) {
+  constexpr const char* kName = "\nNSpid:";
+  const char* found = ::strstr(text, kName);
+  if (found == nullptr) return 0;
+  std::uint64_t number = 0;
+  int numbers = 0;
+  for (const char* at = found + ::strlen(kName); *at == '\t'; ++numbers) {
+    char* end = nullptr;
+    number = ::strtoull(at, &end, 10);
+    at = end;
+  }
+  return numbers > 1 ? number : 0;
+}
+
 // Its name comes first, in which the kernel escapes line feeds.
 constexpr std::uint64_t kKibi = 1024;
 
@@ -34,6 +49,7 @@ bool parse_status(const char* text, ProcStatus& status) {
   status.shared = number_after(uid, "\nRssShmem:") * kKibi;
   status.tables = number_after(uid, "\nVmPTE:") * kKibi;
   status.threads = number_after(uid, "\nThreads:");
+  status.number = number_below(uid);
   return true;
 }
 

@@ -16,6 +16,7 @@ struct ProcStatus {
   std::uint64_t shared = 0;   // bytes of shared memory that it has mapped
   std::uint64_t tables = 0;   // bytes of page tables: they can be made large without touching any memory
   std::uint64_t threads = 1;
+  std::uint64_t number = 0;  // its own in the PID namespace that it is in, where that is below the reader's; else 0
 };
 // `text` ends with NUL. False when it is no such text.
 bool parse_status(const char* text, ProcStatus& status);

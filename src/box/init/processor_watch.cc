@@ -15,6 +15,9 @@ constexpr ProcessorWatch::Time kMostOfNew = std::chrono::seconds(1);
 constexpr ProcessorWatch::Time kDoubt = milliseconds(50);
 constexpr unsigned kNearlyAll = 850;  // thousandths of the whole
 constexpr int kAny = 20;              // who used more than this part of the time of a processor, used any
+constexpr double kForgotten = 0.2;    // of who was born, with each round
+// Between two looks. Numbers that fall by more have begun anew (pid_max of proc_sys_kernel(5) is rarely below 32,768).
+constexpr std::uint64_t kMostBorn = 10'000;
 
 }  // namespace
 
@@ -23,37 +26,64 @@ void ProcessorWatch::add(uid_t uid, TimePoint now) {
   Server& server = servers_[uid];
   const auto over = over_.find(uid);
   server.gauge = (over == over_.end() ? server.gauge : over->second.gauge).started_again(now);
-  if (over != over_.end()) over_.erase(over);
+  server.last_number = 0;  // it has another namespace
+  if (over != over_.end()) {
+    server.passed = over->second.passed;
+    over_.erase(over);
+  }
+  if (!server.passed || now - *server.passed >= kKept) return;
+  server.apart = server.much = true;
+  server.apart_since = server.lately = now;
+  server.used_lately = Time(0);
 }
 
 void ProcessorWatch::remove(uid_t uid, TimePoint now) {
   const auto found = servers_.find(uid);
   if (found == servers_.end()) return;
-  over_.insert_or_assign(uid, Over{found->second.gauge, now});
+  over_.insert_or_assign(uid, Over{found->second.gauge, now, found->second.passed});
   servers_.erase(found);
 }
 
 void ProcessorWatch::hold_against(uid_t uid, TimePoint now) {
   const auto found = servers_.find(uid);
-  if (found != servers_.end()) found->second.gauge.hold_against(now);
+  if (found == servers_.end()) return;
+  found->second.gauge.hold_against(now);
+  found->second.passed = now;
 }
 
 void ProcessorWatch::begin(std::optional<Time> group, TimePoint now) {
-  ++round_;  // the first is 1
+  if (close_) close_at_ = began_;
   const auto before = std::exchange(group_, group);
   passed_ = duration_cast<Time>(now - std::exchange(began_, now).value_or(now));
   used_ = group && before ? *group - *before : Time(0);
-  close_before_ = std::exchange(close_, used_.count() > 0 && used_ >= passed_ * std::min(kMuch, whole_ / 2) / 1000);
+  close_ = used_.count() > 0 && used_ >= passed_ * std::min(kMuch, whole_ / 2) / 1000;
   others_ = Time(0);
-  for (auto& [uid, server] : servers_) server.seen = server.waited = server.lost = Time(0), server.born = 0;
+  for (auto& [uid, server] : servers_) {
+    server.seen = server.waited = server.lost = Time(0);
+    server.born *= 1 - kForgotten;
+  }
+}
+
+void ProcessorWatch::born(uid_t uid, std::uint64_t number) {
+  const auto found = servers_.find(uid);
+  if (found == servers_.end()) return;
+  Server& server = found->second;
+  numbered_ = number != 0;
+  const std::uint64_t before = numbered_ ? std::exchange(server.last_number, std::max(server.last_number, number)) : 0;
+  if (before == 0) return (void)(server.born += 1);
+  if (number > before) return (void)(server.born += static_cast<double>(std::min(number - before, kMostBorn)));
+  // Of several that were born meanwhile any may be seen first; the last one stands for all.
+  if (before - number < kMostBorn) return;
+  server.last_number = number;
+  server.born += 1;
 }
 
 void ProcessorWatch::see(uid_t uid, Sample& sample, bool born, const Activity& activity) {
-  const Sample before = std::exchange(sample, Sample{activity.used, activity.waited, round_});
+  const Sample before = std::exchange(sample, Sample{activity.used, activity.waited, began_});
   Time used{0}, waited{0};
-  if (before.round != 0) {
+  if (before.when) {
     // What it used before this began to matter is spread over an unknown time.
-    if (measured() && before.round + 1 != round_) return;
+    if (measured() && *began_ - *before.when > kKnown) return;
     used = std::max(Time(0), activity.used - before.used);
     if (measured()) waited = std::max(Time(0), activity.waited - before.waited);
     if (before.used.count() == 0) used = std::min(used, kMostOfNew);
@@ -64,7 +94,6 @@ void ProcessorWatch::see(uid_t uid, Sample& sample, bool born, const Activity& a
   if (server == servers_.end()) return (void)(others_ += used);
   server->second.seen += used;
   server->second.waited += waited;
-  server->second.born += born ? 1 : 0;
 }
 
 void ProcessorWatch::lost(uid_t uid, const Sample& sample) {
@@ -78,11 +107,12 @@ void ProcessorWatch::share_unseen(Time unseen) {
   if (unseen_ <= kDoubt) return;
   const Time more = unseen_ - kDoubt;
   unseen_ = kDoubt;
-  unsigned born = 0;
+  double born = 0;
   for (const auto& [uid, server] : servers_) born += server.born;
-  // Who starts one now and then is not to answer for a crowd of another's that hardly shows.
   for (auto& [uid, server] : servers_) {
-    if (server.born * 4 > born * 3) server.used += more;
+    if (numbered_ && born > 0) server.used += duration_cast<Time>(more * (server.born / born));
+    // Who starts one now and then is not to answer for a crowd of another's that hardly shows.
+    if (!numbered_ && server.born * 4 > born * 3) server.used += more;
   }
 }
 
@@ -92,7 +122,7 @@ void ProcessorWatch::add_up(Time own) {
   for (auto& [uid, server] : servers_)
     seen += server.used = server.seen + std::max(Time(0), server.waited - server.lost);
   // In the first close round nobody was looked at before.
-  if (close_ && close_before_) share_unseen(used_ - ours - others_ - seen);
+  if (close_ && close_at_ && *began_ - *close_at_ <= kKnown) share_unseen(used_ - ours - others_ - seen);
   // What somebody waited for may be of long ago.
   for (auto& [uid, server] : servers_) {
     if (close_) server.used = std::min(server.used, used_);
@@ -109,8 +139,8 @@ bool ProcessorWatch::place_apart(Server& server, TimePoint now) const {
   }
   if (!server.gauge.yields()) return server.apart = false;
   if (!server.apart) {
-    // Who is not named yet uses its part of the sandbox's, so that it can be.
-    if (!server.much || !server.gauge.presses() || now < server.not_apart_until) return false;
+    // Who is not far ahead yet uses its part of the sandbox's, so that it can be named.
+    if (!server.much || !server.gauge.far_ahead() || now < server.not_apart_until) return false;
     server.apart_since = now;
     return server.apart = true;
   }
@@ -157,6 +187,11 @@ bool ProcessorWatch::presses(uid_t uid) const {
 bool ProcessorWatch::yields(uid_t uid) const {
   const auto found = servers_.find(uid);
   return found != servers_.end() && found->second.gauge.yields();
+}
+
+bool ProcessorWatch::is_apart(uid_t uid) const {
+  const auto found = servers_.find(uid);
+  return found != servers_.end() && found->second.apart;
 }
 
 unsigned ProcessorWatch::processors(uid_t uid) const {

@@ -4,7 +4,10 @@
 // Where the kernel says what the whole sandbox uses, its processes are looked at one by one only in rounds in which
 // that is much (kMuch): a sandbox whose servers are quiet costs next to nothing. What ended between two looks is
 // counted as far as a parent has waited for it, and what of the whole nobody was seen to use is taken for that of the
-// server that has nearly all the new processes: it is a crowd of short ones that is not seen.
+// servers that have new processes, by the number of those: it is crowds of short ones that are not seen. The kernel
+// numbers the processes and threads of a PID namespace one after the other, so the number of a new one in its server's
+// own tells how many there were meanwhile, seen or not. Where servers share a namespace it tells nothing, and only who
+// has nearly all the new processes that were seen is taken for it.
 //
 // While the servers use nearly all that the sandbox may, what is everybody's (pressure_gauge.h) is not half a processor
 // but half an equal part of who uses any, so that many hogs are not hidden by their number. Those that stand behind
@@ -31,7 +34,7 @@ class ProcessorWatch {
   // What is kept of a process between two looks at it.
   struct Sample {
     Time used{0}, waited{0};
-    std::uint64_t round = 0;  // of the look; 0: none
+    std::optional<TimePoint> when;  // of the round; nothing: there was no look
   };
 
   // `whole`: thousandths of processors that the sandbox may use; 0: not known.
@@ -50,6 +53,9 @@ class ProcessorWatch {
   // once in a while.
   bool close() const { return close_; }
   bool measured() const { return group_.has_value(); }
+  // In any round: a process of the server is new. `number`: its own in the PID namespace that its server has for
+  // itself; 0: it has none.
+  void born(uid_t uid, std::uint64_t number);
   // `uid`: 0 for who belongs to no server. `born`: it was not there in the round before.
   void see(uid_t uid, Sample& sample, bool born, const Activity& activity);
   // It was not found any more.
@@ -65,10 +71,12 @@ class ProcessorWatch {
 
   bool presses(uid_t uid) const;
   bool yields(uid_t uid) const;
+  bool is_apart(uid_t uid) const;
   unsigned processors(uid_t uid) const;
 
   static constexpr unsigned kMuch = 400;  // thousandths of a processor, or half of what the sandbox may use
   static constexpr std::chrono::milliseconds kLately{300};
+  static constexpr std::chrono::milliseconds kKnown{300};  // what a look saw is worth something for the next
   static constexpr std::chrono::seconds kPause{1}, kLongestPause{64}, kLongApart{10};
   static constexpr std::chrono::seconds kKept{60};  // longer than PressureGauge::kSoon would be of no use
 
@@ -76,19 +84,22 @@ class ProcessorWatch {
   struct Server {
     PressureGauge gauge;
     Time seen{0}, waited{0}, lost{0};  // in this round
-    unsigned born = 0;
+    double born = 0;                   // lately
+    std::uint64_t last_number = 0;     // of one that was born; 0: none was
     Time used{0};
     Time used_lately{0};  // since `lately`
     TimePoint lately;
     bool much = false;  // half a processor, in the span before
     bool apart = false;
+    std::optional<TimePoint> passed;  // when it passed a limit
     TimePoint apart_since, not_apart_until;
     TimePoint::duration pause{};
   };
   void add_up(Time own);
   void share_unseen(Time unseen);
-  // Who is behind and named is apart while it uses half a processor; who uses less for kLately is not, for kPause,
-  // twice that and so on: on a machine that is busy it would get nothing there, and has its part of the sandbox's.
+  // Who is far ahead is apart while it uses half a processor, and who passed a limit is when it comes again soon; who
+  // uses less for kLately is not, for kPause, twice that and so on: on a machine that is busy it would get nothing
+  // there, and has its part of the sandbox's.
   bool place_apart(Server& server, TimePoint now) const;
 
   unsigned whole_;
@@ -96,15 +107,17 @@ class ProcessorWatch {
   struct Over {
     PressureGauge gauge;
     TimePoint when;
+    std::optional<TimePoint> passed;
   };
   std::map<uid_t, Over> over_;
   std::optional<Time> group_, own_;
   std::optional<TimePoint> began_;
   Time passed_{0}, used_{0};  // since the round before, and what the whole sandbox used in it
-  std::uint64_t round_ = 0;
-  bool close_ = false, close_before_ = false;
-  Time others_{0};  // of who belongs to no server, in this round
-  Time unseen_{0};  // that nobody was seen to use; what is beyond kDoubt is shared out
+  bool close_ = false;
+  std::optional<TimePoint> close_at_;  // the last round before this one in which each process was looked at
+  bool numbered_ = false;              // who is born has a number
+  Time others_{0};                     // of who belongs to no server, in this round
+  Time unseen_{0};                     // that nobody was seen to use; what is beyond kDoubt is shared out
 };
 
 }  // namespace mcpbox::box::init

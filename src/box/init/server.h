@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "box/init/connection.h"
@@ -98,6 +99,7 @@ class Server {
   GroupMover mover_;
   std::map<pid_t, std::function<void()>> when_reaped_;    // the killers of uid_killer.h
   std::map<uid_t, EventLoop::Clock::time_point> ending_;  // until when it is killed what each of these has
+  std::multiset<uid_t> waiting_;  // of the servers that start when those of the same user before them are gone
   std::map<Serial, Controller> controllers_;
   Serial active_ = 0;
   Serial next_serial_ = 0;

@@ -128,6 +128,16 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
 }
 
 void Server::spawn(Origin origin, const wire::Spawn& request, std::vector<UniqueFd> fds) {
+  // Who kills what a server before it has cannot tell one from the other.
+  if (ending_.contains(request.uid)) {
+    auto kept = std::make_shared<std::vector<UniqueFd>>(std::move(fds));
+    const auto waits = waiting_.insert(request.uid);
+    loop_.at(EventLoop::Clock::now() + kEndPause, [this, origin, request, kept, waits] {
+      waiting_.erase(waits);
+      if (controllers_.contains(origin.connection)) spawn(origin, request, std::move(*kept));
+    });
+    return;
+  }
   table_.start(request, std::move(fds), [this, origin](Op<Process*> started) {
     if (!started) return reply_error(origin, started.error());
     const Pipes& pipes = (*started)->pipes;
@@ -232,7 +242,9 @@ void Server::keep_ending(uid_t uid) {
     if (found == ending_.end()) return;
     const bool gone = std::max(count_of_uid(uid), table_.starting(uid)) == 0;
     if (gone || EventLoop::Clock::now() >= found->second) return (void)ending_.erase(found);
-    loop_.at(EventLoop::Clock::now() + kEndPause, [this, uid] { keep_ending(uid); });
+    loop_.at(EventLoop::Clock::now() + kEndPause, [this, uid] {
+      if (ending_.contains(uid)) keep_ending(uid);
+    });
   };
   auto killer = signal_uid(uid, SIGKILL);
   if (killer && *killer > 0) {
@@ -254,7 +266,8 @@ void Server::kill_round(Origin origin, wire::KillUid request, EventLoop::Clock::
 }
 
 void Server::kill_check(Origin origin, const wire::KillUid& request, EventLoop::Clock::time_point deadline) {
-  const unsigned alive = std::max(count_of_uid(request.uid), table_.starting(request.uid));
+  const auto waiting = static_cast<unsigned>(waiting_.count(request.uid));
+  const unsigned alive = std::max(count_of_uid(request.uid), table_.starting(request.uid) + waiting);
   if (request.signal != SIGKILL || alive == 0 || EventLoop::Clock::now() >= deadline) {
     return reply(origin, wire::KillUidReply{alive});
   }

@@ -204,6 +204,27 @@ TEST_F(InitGroupApart, who_has_a_crowd_is_moved_as_a_whole_and_back_as_a_whole) 
   EXPECT_TRUE(become([&] { return groups_of(kAlice, idle).empty() && groups_of(kAlice).size() == 1; }));
 }
 
+// It is named for what it did, and needs to do nothing again for that.
+TEST_F(InitGroupApart, who_passed_a_limit_begins_there_when_it_comes_again_soon) {
+  ASSERT_THAT(run(supervisor->take_group({open_group(), open_idle(), 0})), succeeds());
+  auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));
+  auto crowd = spec("crowd", {"sh", "-c", "i=0; while [ $i -lt 24 ]; do sleep 1000 & i=$((i+1)); done; wait"});
+  crowd.server.processes = 20;
+  auto first = must_spawn(crowd);
+  EXPECT_EQ(exit_of("crowd").signal, SIGKILL);
+  ASSERT_THAT(run(supervisor->kill_uid(kAlice, SIGKILL)), succeeds()) << "nobody of it is left";
+  ASSERT_THAT(run(supervisor->forget("crowd")), succeeds());
+  auto again = must_spawn(spec("again", {"cat"}));
+  bool there = false;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (; !there && std::chrono::steady_clock::now() < deadline; there = groups_of(kAlice, idle).size() == 1) {
+    loop.restart();
+    loop.run_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_TRUE(there);
+  EXPECT_TRUE(become([&] { return groups_of(kAlice, idle).empty(); })) << "it rests";
+}
+
 TEST_F(InitGroupApart, nobody_leaves_whose_sandbox_may_use_less_than_the_machine_has) {
   ASSERT_THAT(run(supervisor->take_group({open_group(), open_idle(), 900})), succeeds());
   auto neighbour = must_spawn(spec("neighbour", {"cat"}, kBob));

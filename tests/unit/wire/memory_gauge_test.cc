@@ -188,13 +188,16 @@ TEST(ProcMemory, reads_what_the_kernel_writes) {
   ProcStatus status;
   EXPECT_TRUE(
       parse_status("Name:\tevil\\nUid:\t0\nUmask:\t0022\nUid:\t1000\t1000\t1000\t1000\nVmSize:\t9 kB\nRssAnon:\t1 kB\n"
-                   "RssShmem:\t      16 kB\nVmPTE:\t   40 kB\nVmSwap:\t 2 kB\nThreads:\t12\n",
+                   "RssShmem:\t      16 kB\nVmPTE:\t   40 kB\nVmSwap:\t 2 kB\nThreads:\t12\nNSpid:\t7001\t401\t34\n",
                    status));
+  EXPECT_EQ(status.number, 34u);
   EXPECT_EQ(status.uid, 1000u);
   EXPECT_EQ(status.shared, 16u << 10);
   EXPECT_EQ(status.tables, 40u << 10);
   EXPECT_EQ(status.swapped, 2u << 10);
   EXPECT_EQ(status.threads, 12u);
+  EXPECT_TRUE(parse_status("Name:\tx\nUid:\t1\nNSpid:\t7001\n", status));
+  EXPECT_EQ(status.number, 0u) << "the reader's own namespace";
   EXPECT_FALSE(parse_status("Name:\tx\n", status));
   ProcPages pages;
   EXPECT_TRUE(parse_pages("900 30 10 1 0 5 0\n", pages));

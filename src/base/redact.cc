@@ -228,7 +228,10 @@ std::vector<Redactor::Range> Redactor::find(std::string_view text, End end) cons
   for (const Unescaped& view : unescaped(text)) {
     const std::size_t before = found.size();
     look(view.text);
-    for (std::size_t i = before; i < found.size(); ++i) found[i] = {view.from[found[i].begin], view.from[found[i].end]};
+    for (std::size_t i = before; i < found.size(); ++i) {
+      const auto [first, past] = found[i];
+      found[i] = {view.from[first], view.to.empty() ? view.from[past] : view.to[past - 1]};
+    }
   }
   std::ranges::sort(found, {}, &Range::begin);
   std::vector<Range> ranges;

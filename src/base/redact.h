@@ -10,10 +10,11 @@
 
 namespace mcpbox {
 
-// Replaces every secret by "***", also in base64 (wherever in the encoded text it lies), hexadecimal, percent-encoding
-// and with any of its characters escaped as JSON and programming languages do it. A value of several lines (a key file)
-// is printed line by line, so each line of it with at least 8 bytes is a secret of its own, but for the armour around
-// keys ("-----BEGIN …-----") and lines of one repeated character.
+// Replaces every secret by "***", also in base64 (wherever in the encoded text it lies), hexadecimal (plain, or in
+// groups: 61:62:63, 6162 6364), percent-encoding and with any of its characters escaped as JSON and programming
+// languages do it. A value of several lines (a key file) is printed line by line, so each line of it with at least 8
+// bytes is a secret of its own, but for the armour around keys ("-----BEGIN …-----") and lines of one repeated
+// character.
 //
 // Values of less than 6 bytes occur in ordinary text: of these whole words are hidden ("4711", not "14711" nor
 // "1.4711"), of less than 3 bytes those that stand where a value does (=1, "1", : 1), and of words like true and none

@@ -57,6 +57,10 @@ SPELLINGS = {
     "url": quoted(SECRET),
     "url-upper": quoted(SECRET).upper().replace("ZQ", "zq").replace("WN", "Wn").replace("K9", "k9").replace("LM", "Lm"),
     "hex": SECRET.encode().hex(),
+    "hex-colons": SECRET.encode().hex(":"),
+    "hex-spaces": SECRET.encode().hex(" ").upper(),
+    "hex-c": ", ".join(f"0x{byte:02x}" for byte in SECRET.encode()),
+    "hex-xxd": SECRET.encode().hex(" ", -2),
 }
 
 

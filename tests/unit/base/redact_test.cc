@@ -57,6 +57,27 @@ TEST(Redactor, hides_hexadecimal) {
   EXPECT_EQ(redact("6a6b6c6d6e6f 6A6B6C6D6E6F"), "*** ***");
 }
 
+TEST(Redactor, hides_hexadecimal_in_groups) {
+  Redactor redact;
+  redact.add(Secret("jklmno"));
+  for (const char* spelling : {
+           "6a:6b:6c:6d:6e:6f",
+           "6A:6B:6C:6D:6E:6F",
+           "6a 6B 6c 6D 6e 6F",
+           "6a-6b-6c-6d-6e-6f",
+           "0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f",
+           "0x6A,0x6B,0x6C,0x6D,0x6E,0x6F",
+           "6a6b 6c6d 6e6f",
+           "6a 6b 6c  6d 6e 6f",
+           R"(\x6a\x6B\x6c\x6D\x6e\x6F)",
+       }) {
+    EXPECT_EQ(redact("> " + std::string(spelling) + " <"), "> *** <");
+  }
+  EXPECT_EQ(redact("00000010: 356a 6b6c 6d6e 6f35  5jklmno5"), "00000010: 35***35  5***5");
+  for (const std::string other : {"2026-11-29 13:20:20 and 6a:6b:6c:6d:6e", "be added to a face", "0x6a,, 0x6b", "6a:"})
+    EXPECT_EQ(redact(other), other);
+}
+
 TEST(Redactor, hides_a_secret_whichever_of_its_characters_are_escaped) {
   Redactor redact;
   redact.add(Secret("pa\u00df/<w0rd>&\"\xc3\xa9\n\xf0\x9f\x98\x80\\ end"));

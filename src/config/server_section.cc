@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/own_words.h"
 #include "base/text.h"
 #include "config/ports.h"
 #include "config/sections.h"
@@ -259,6 +260,7 @@ void decode_referring(Decoder& decoder, const ServerReferences& from, ServerSett
 void decode_server(Decoder& decoder, const Node& key, const Node& node, const std::vector<std::string>& allowed_roots,
                    ServerSettings& server) {
   server.name = key.text;
+  keep_own_name(key.text);
   server.line = key.line;
   server.column = key.column;
   const std::string path = fmt::format("servers.{}", printable(key.text, 70));

@@ -260,11 +260,12 @@ void decode_referring(Decoder& decoder, const ServerReferences& from, ServerSett
 void decode_server(Decoder& decoder, const Node& key, const Node& node, const std::vector<std::string>& allowed_roots,
                    ServerSettings& server) {
   server.name = key.text;
-  keep_own_name(key.text);
   server.line = key.line;
   server.column = key.column;
   const std::string path = fmt::format("servers.{}", printable(key.text, 70));
-  if (!is_server_name(key.text)) {
+  if (is_server_name(key.text)) {
+    keep_own_name(key.text);
+  } else {
     decoder.problem(
         key, fmt::format(
                  "'{}' is no name for a server: 1 to 64 letters, digits, '.', '_' and '-', the first a letter or digit",

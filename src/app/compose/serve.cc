@@ -297,10 +297,10 @@ std::string daemon_ended(std::size_t sandboxes) {
                      sandboxes == 1 ? "" : "es");
 }
 
-// For people. `ended`: sandboxes that went with the daemon. `volumes`: whether this engine's were to go, if the command
-// said so.
-std::string describe(const std::string& kind, const hosting::Removed& removed, const DownOptions& options,
-                     std::size_t ended, bool volumes) {
+// For people. `ended`: a daemon was, and its sandboxes with it. `volumes`: whether this engine's were to go, if the
+// command said so.
+std::string describe(const std::string& kind, const hosting::Removed& removed, const DownOptions& options, bool ended,
+                     bool volumes) {
   std::string kept;
   if (!options.volumes) {
     kept = "; installed dependencies and the servers' copies are kept (--volumes removes them too)";
@@ -308,7 +308,7 @@ std::string describe(const std::string& kind, const hosting::Removed& removed, c
     kept = fmt::format("; its other volumes are kept (`mcpbox down --volumes --engine {}` removes them)", kind);
   }
   std::string out = fmt::format("{}: {} {} sandbox{} and {} volume{} removed{}\n", kind, removed.sandboxes,
-                                ended > 0 ? "other" : "left-over", removed.sandboxes == 1 ? "" : "es", removed.volumes,
+                                ended ? "other" : "left-over", removed.sandboxes == 1 ? "" : "es", removed.volumes,
                                 removed.volumes == 1 ? "" : "s", kept);
   if (removed.left.empty()) return out;
   const std::string used =
@@ -425,7 +425,8 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
     auto swept = co_await sweep_engine(*located, *paths, *instance, options.volumes && main);
     if (!swept) co_return complain(swept.error(), kFailed);
     if (main || swept->sandboxes + swept->volumes > 0 || !swept->left.empty())
-      print_out("{}{}", std::exchange(begin, ""), describe(located->info.kind, *swept, options, ended_with_it, main));
+      print_out("{}{}", std::exchange(begin, ""),
+                describe(located->info.kind, *swept, options, asked.has_value(), main));
   }
   if (asked && !begin.empty()) print_out("{}\n", daemon_ended(ended_with_it));
   remove_stale_files(*paths, *instance);

@@ -106,7 +106,7 @@ void print_servers(const Value& servers) {
       // Of an earlier attempt, where this one still goes on, or nobody wants one any more.
       const bool earlier = state != "error" && state != "reconnecting";
       const std::string phase = server["phase"].string_or();
-      what = !earlier || phase.empty() ? phase : phase + ", ";
+      what = !earlier ? phase : phase.empty() || state == "stopped" ? "" : phase + ", ";
       what += (earlier ? "after: " : ": ") + in_one_line(error);
     }
     const bool connected = state == "connected";

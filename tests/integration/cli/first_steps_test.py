@@ -12,7 +12,8 @@ for line in sys.stdin:
         continue
     result = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}
     if asked["method"] == "initialize":
-        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "s", "version": "1"}}
     print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
 '''
 
@@ -91,13 +92,14 @@ class FirstSteps(unittest.TestCase):
         daemon = Listing(self.home.socket, {
             "new": {"state": "connected", "phase": ""},
             "again": {"state": "connecting", "phase": "mcp_init", "error": "it broke"},
-            "ended": {"state": "stopped", "phase": "", "error": "it broke"},
+            "ended": {"state": "stopped", "phase": "runtime", "error": "it broke"},
             "broken": {"state": "error", "phase": "runtime", "error": "it broke", "uptime_ms": 5000}})
         with daemon:
             rows = {row.split()[0]: row for row in self.home.run("ps").stdout.splitlines()}
         self.assertRegex(rows["new"], r"^new +connected +1 +0 +0 ms")
         self.assertTrue(rows["again"].endswith("  mcp_init, after: it broke"), rows)
         self.assertTrue(rows["ended"].endswith("  after: it broke"), rows)
+        self.assertNotIn("runtime", rows["ended"])
         self.assertTrue(rows["broken"].endswith("  runtime: it broke"), rows)
         self.assertNotIn("5.0 s", rows["broken"])
 

@@ -19,6 +19,7 @@
 #include "app/misread.h"
 #include "app/numbers.h"
 #include "app/output.h"
+#include "app/verb_examples.h"
 #include "app/verbs/client_verbs.h"
 #include "app/verbs/config_verbs.h"
 #include "app/verbs/doctor.h"
@@ -44,7 +45,10 @@ Start here:
 Exit codes: 0 done; 1 failed, or the output could not be written; 2 wrong command line or configuration;
 3 no daemon answers; 4 no engine answers; 5 the server is not connected; 6 the tool reported an error.
 `run` ends with the server's own code: 128+N for signal N (137 when it passed a limit), 125 when the sandbox could not
-be made, 127 when the command is not in it.)";
+be made, 127 when the command is not in it.
+
+Environment: MCPBOX_SOCKET, MCPBOX_STATE_DIR, MCPBOX_RUN_DIR, MCPBOX_INIT, MCPBOX_IMAGE_DIR, DOCKER_HOST and more; see
+"Environment variables" in docs/configuration.md.)";
 
 constexpr const char* kRunFooter = R"(
 Examples:
@@ -378,6 +382,7 @@ int run_command_line(int argc, char** argv) {
 
   app.add_subcommand("version", "Print the version")->callback([] { print_out("mcpbox {}\n", MCPBOX_VERSION); });
 
+  add_examples(app);
   if (const auto answered = answer_without_verb(app, argc, argv)) return *answered;
   try {
     app.parse(argc, argv);

@@ -53,7 +53,7 @@ void write_out(std::string_view text) {
 
 void write_err(std::string_view text) {
   (void)flush_out();
-  (void)write_all(STDERR_FILENO, without_secrets(text), kStderrPatience);
+  (void)write_all(STDERR_FILENO, sentence_without_secrets(text), kStderrPatience);
 }
 
 bool flush_out() {

@@ -96,7 +96,7 @@ bool enabled(Level level) {
 
 void write(Level level, std::string_view subject, std::string_view message) {
   if (!enabled(level)) return;
-  const std::string said = without_secrets(message);
+  const std::string said = sentence_without_secrets(message);
   const auto now = std::chrono::system_clock::now();
   const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
   const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/http_text.h"
+#include "base/own_words.h"
 #include "base/redact_spelling.h"
 #include "base/text.h"
 
@@ -154,22 +155,24 @@ bool Redactor::is_prefix(std::string_view prefix, std::string_view of, Budget& b
 }
 
 // Looks at each place of the text once, however many needles there are: a key file has hundreds.
-void Redactor::find_needles(std::string_view text, Budget& budget, std::vector<Range>& into) const {
+void Redactor::find_needles(std::string_view text, From from, Budget& budget, std::vector<Range>& into) const {
   if (needles_.empty()) return;
   for (std::size_t at = 0; at + kShortest <= text.size(); ++at) {
     const std::string_view rest = text.substr(at);
     std::size_t length = 0;
     for (const Secret& needle : beginning_as(rest)) {
-      if (is_prefix(needle.reveal(), rest, budget)) length = std::max(length, needle.reveal().size());
+      if (needle.reveal().size() <= length || !is_prefix(needle.reveal(), rest, budget)) continue;
+      if (from == From::kOutside || !is_own_word(needle.reveal())) length = needle.reveal().size();
     }
     if (budget.bytes == 0) return into.push_back({at, text.size()});
     if (length > 0) into.push_back({at, at + length});
   }
 }
 
-void Redactor::find_words(std::string_view text, std::vector<Range>& into) const {
+void Redactor::find_words(std::string_view text, From from, std::vector<Range>& into) const {
   for (const Secret& secret : words_) {
     const std::string_view word = secret.reveal();
+    if (from == From::kUs && text.contains(word) && is_own_word(word)) continue;
     for (std::size_t at = 0; (at = text.find(word, at)) != std::string_view::npos; ++at) {
       const std::size_t end = at + word.size();
       // Before the beginning at - 1 and at - 2 are past every end.
@@ -214,13 +217,13 @@ void Redactor::find_broken(std::string_view text, End end, Budget& budget, std::
   }
 }
 
-std::vector<Redactor::Range> Redactor::find(std::string_view text, End end) const {
+std::vector<Redactor::Range> Redactor::find(std::string_view text, End end, From from) const {
   std::vector<Range> found;
   if (empty()) return found;
   const auto look = [&](std::string_view view) {
     Budget budget{kComparedAtLeast + (kCompared * view.size())};
-    find_needles(view, budget, found);
-    find_words(view, found);
+    find_needles(view, from, budget, found);
+    find_words(view, from, found);
     budget = {kComparedAtLeast + (kCompared * view.size())};
     find_broken(view, end, budget, found);
   };
@@ -228,7 +231,10 @@ std::vector<Redactor::Range> Redactor::find(std::string_view text, End end) cons
   for (const Unescaped& view : unescaped(text)) {
     const std::size_t before = found.size();
     look(view.text);
-    for (std::size_t i = before; i < found.size(); ++i) found[i] = {view.from[found[i].begin], view.from[found[i].end]};
+    for (std::size_t i = before; i < found.size(); ++i) {
+      const auto [first, past] = found[i];
+      found[i] = {view.from[first], view.to.empty() ? view.from[past] : view.to[past - 1]};
+    }
   }
   std::ranges::sort(found, {}, &Range::begin);
   std::vector<Range> ranges;
@@ -254,19 +260,23 @@ std::string Redactor::replaced(std::string_view text, const std::vector<Range>& 
 }
 
 std::string Redactor::operator()(std::string_view text) const {
-  return replaced(text, find(text, End::kWhole));
+  return replaced(text, find(text, End::kWhole, From::kOutside));
+}
+
+std::string Redactor::sentence(std::string_view text) const {
+  return replaced(text, find(text, End::kWhole, From::kUs));
 }
 
 std::size_t Redactor::cut(std::string_view text, std::size_t at) const {
   if (at >= text.size()) return text.size();
-  for (const Range& range : find(text, End::kWhole)) {
+  for (const Range& range : find(text, End::kWhole, From::kOutside)) {
     if (range.begin < at && at < range.end) return range.begin > 0 ? range.begin : range.end;
   }
   return at;
 }
 
 std::string Redactor::broken_off(std::string_view text) const {
-  return replaced(text, find(text, End::kBroken));
+  return replaced(text, find(text, End::kBroken, From::kOutside));
 }
 
 }  // namespace mcpbox

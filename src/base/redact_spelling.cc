@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "base/base64.h"
@@ -113,6 +114,67 @@ void add_unescaped(const Unescaped& of, unsigned depth, std::vector<Unescaped>& 
   }
 }
 
+// ---- hexadecimal in groups
+
+bool is_alphanumeric(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+struct Group {
+  std::size_t digits, end;  // where its digits begin; one behind them
+};
+
+// An even number of hexadecimal digits at `at`, with or without 0x, that nothing goes on from.
+std::optional<Group> hex_group(std::string_view text, std::size_t at) {
+  const std::string_view rest = text.substr(at);
+  if (rest.starts_with("0x") || rest.starts_with("0X")) at += 2;
+  std::size_t end = at;
+  while (end < text.size() && hex_digit(text[end]) >= 0) ++end;
+  if (end == at || (end - at) % 2 != 0 || (end < text.size() && is_alphanumeric(text[end]))) return std::nullopt;
+  return Group{at, end};
+}
+
+// Where the next group may begin behind one that ends at `end`: past at most one mark and two spaces.
+std::size_t behind_separator(std::string_view text, std::size_t end) {
+  std::size_t at = end;
+  if (at < text.size() && std::string_view(":-,._|").contains(text[at])) ++at;
+  for (int spaces = 0; spaces < 2 && at < text.size() && (text[at] == ' ' || text[at] == '\n'); ++spaces) ++at;
+  return at;
+}
+
+// False when there is no group with another one beside it. Looks at each byte a few times at most.
+bool read_groups(std::string_view text, Unescaped& out) {
+  bool any = false;
+  const auto put = [&](char c, std::size_t from, std::size_t to) {
+    out.text += c;
+    out.from.push_back(from);
+    out.to.push_back(to);
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    auto group = at == 0 || !is_alphanumeric(text[at - 1]) ? hex_group(text, at) : std::nullopt;
+    if (!group) {
+      put(text[at], at, at + 1);
+      ++at;
+      continue;
+    }
+    for (bool more = true; more;) {
+      for (std::size_t digit = group->digits; digit < group->end; digit += 2)
+        put(static_cast<char>(hex_number(text, digit, 2)), digit == group->digits ? at : digit, digit + 2);
+      at = group->end;
+      const std::size_t next = behind_separator(text, at);
+      const auto following = next > at ? hex_group(text, next) : std::nullopt;
+      more = following.has_value();
+      any = any || more;
+      if (more) {
+        group = following;
+        at = next;
+      }
+    }
+  }
+  out.from.push_back(text.size());
+  return any;
+}
+
 // Only what the value alone decides: the characters beside it depend on its neighbours.
 std::string base64_behind(std::size_t bytes_before, std::string_view value) {
   std::string text(bytes_before, '\0');
@@ -162,8 +224,9 @@ void each_spelling(std::string_view value, const std::function<void(std::string)
 
 std::vector<Unescaped> unescaped(std::string_view text) {
   std::vector<Unescaped> all;
+  if (Unescaped groups; read_groups(text, groups)) all.push_back(std::move(groups));
   if (text.find_first_of("\\%") == std::string_view::npos) return all;
-  Unescaped plain{std::string(text), {}};
+  Unescaped plain{std::string(text), {}, {}};
   for (std::size_t at = 0; at <= text.size(); ++at) plain.from.push_back(at);
   add_unescaped(plain, kDepth, all);
   return all;

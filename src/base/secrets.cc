@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "base/redact.h"
+#include "base/text.h"
 
 namespace mcpbox {
 namespace {
@@ -18,6 +19,13 @@ Kept& kept() {
   return instance;
 }
 
+std::shared_ptr<const Redactor> redactor() {
+  const std::lock_guard lock(kept().mutex);
+  return kept().redactor;
+}
+
+constexpr std::size_t kBeyond = 4096;  // bytes behind a limit, for a secret that lies across it
+
 }  // namespace
 
 void keep_secret(const Secret& secret) {
@@ -28,12 +36,16 @@ void keep_secret(const Secret& secret) {
 }
 
 std::string without_secrets(std::string_view text) {
-  std::shared_ptr<const Redactor> redactor;
-  {
-    const std::lock_guard lock(kept().mutex);
-    redactor = kept().redactor;
-  }
-  return (*redactor)(text);
+  return (*redactor())(text);
+}
+
+std::string sentence_without_secrets(std::string_view text) {
+  return redactor()->sentence(text);
+}
+
+std::string from_outside(std::string_view text, std::size_t limit) {
+  if (text.size() <= limit + kBeyond) return printable(without_secrets(text), limit);
+  return printable(redactor()->broken_off(text.substr(0, limit + kBeyond)) + "…", limit);
 }
 
 }  // namespace mcpbox

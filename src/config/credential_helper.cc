@@ -12,6 +12,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "json/value.h"
 #include "net/child_process.h"
@@ -44,7 +45,7 @@ Result<Secret> read_answer(const std::string& program, const net::ChildExit& end
     const std::string_view said = trim(written.out).empty() ? trim(written.err) : trim(written.out);
     return fail(said.starts_with(kNoSuchKey) ? Code::kNotFound : Code::kUnavailable,
                 fmt::format("{} ended with exit code {}{}{}", program, end.code, said.empty() ? "" : ": ",
-                            printable(said, 200)));
+                            from_outside(said, 200)));
   }
   auto answer = json::Value::parse(written.out);
   const Secret text(std::move(written.out));

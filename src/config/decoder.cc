@@ -321,11 +321,14 @@ void Decoder::env(const Node& node, const std::string& path, std::map<std::strin
     }
     std::string text;
     bool referenced = false;
+    const std::size_t before = secrets_.size();
     if (!is_text(value, name) || !resolve(value, name, text, referenced)) continue;
     Value& entry = out[key.text];
-    entry.secret = referenced || is_secret_variable(key.text, text);
+    const bool learned = secrets_.size() > before;  // not of ${env:HOME}
+    const bool awaited = referenced && text.contains("${helper:");
+    entry.secret = learned || awaited || is_secret_variable(key.text, text);
     entry.text = Secret(std::move(text));
-    if (entry.secret && !referenced) sources_.learned(entry.text);
+    if (entry.secret && !learned && !awaited) sources_.learned(entry.text);
   }
 }
 

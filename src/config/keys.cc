@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <vector>
 
+#include "base/text.h"
 #include "config/sections.h"
 
 namespace mcpbox::config {
@@ -20,9 +22,36 @@ constexpr std::string_view kHarmless[] = {
 constexpr std::string_view kTellingParts[] = {"KEY", "TOKEN", "SECRET", "PASS", "PWD",
                                               "PIN", "AUTH",  "CRED",   "OTP",  "CODE"};
 constexpr std::size_t kLongEnough = 6;
+// Where the places of a machine and of a sandbox are. A key may begin with a slash, but hardly so.
+constexpr std::string_view kPlaces[] = {"tmp", "home", "usr", "opt",  "var",  "etc",  "srv", "mnt",      "media",
+                                        "run", "dev",  "bin", "proc", "root", "data", "app", "workspace"};
+constexpr std::size_t kLongestName = 24;  // longer ones of letters and digits may be a key
 
 std::array<KeyTable, 3> tables() {
   return {top_keys(), server_keys(), network_keys()};
+}
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+bool has_both(std::string_view text) {
+  return std::ranges::any_of(text, is_digit) && std::ranges::any_of(text, is_letter);
+}
+
+// A path such as /home/me/notes, which messages are full of.
+bool is_place(std::string_view value) {
+  if (!value.starts_with('/')) return false;
+  const std::vector<std::string_view> names = split(value.substr(1), '/');
+  const bool known = std::ranges::find(kPlaces, names.front()) != std::end(kPlaces);
+  return known && std::ranges::all_of(names, [](std::string_view name) {
+           const auto usual = [](char c) { return is_letter(c) || is_digit(c) || c == '.' || c == '_' || c == '-'; };
+           return std::ranges::all_of(name, usual) && (name.size() <= kLongestName || !has_both(name));
+         });
 }
 
 }  // namespace
@@ -40,14 +69,12 @@ bool is_harmless_variable(std::string_view name) {
 
 bool is_secret_variable(std::string_view name, std::string_view value) {
   if (is_harmless_variable(name)) return false;
-  if (value.size() >= kLongEnough) return true;
   std::string upper(name);
   std::ranges::transform(upper, upper.begin(),
                          [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
   if (std::ranges::any_of(kTellingParts, [&](std::string_view part) { return upper.contains(part); })) return true;
-  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  return std::ranges::any_of(value, digit) && std::ranges::any_of(value, letter);
+  if (is_place(value)) return false;
+  return value.size() >= kLongEnough || has_both(value);
 }
 
 std::vector<Section> sections() {

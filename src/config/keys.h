@@ -33,8 +33,9 @@ bool is_variable_name(std::string_view name);
 bool is_harmless_variable(std::string_view name);
 
 // Whether the value of such a variable, as it stands in the file or on a command line, is to be hidden: every one that
-// has 6 bytes and more, but for names like PATH and LANG. A shorter one occurs in ordinary text: when the name says so
-// (KEY, TOKEN, PASS, PIN …), or when it has both letters and digits.
+// has 6 bytes and more, but for names like PATH and LANG, and for places (/tmp, /home/me/notes). A shorter one occurs
+// in ordinary text: when it has both letters and digits. Each whose name says so (KEY, TOKEN, PASS, PIN …) is to be
+// hidden.
 bool is_secret_variable(std::string_view name, std::string_view value);
 
 std::vector<Section> sections();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/own_words.h"
 #include "base/text.h"
 #include "config/ports.h"
 #include "config/sections.h"
@@ -262,7 +263,9 @@ void decode_server(Decoder& decoder, const Node& key, const Node& node, const st
   server.line = key.line;
   server.column = key.column;
   const std::string path = fmt::format("servers.{}", printable(key.text, 70));
-  if (!is_server_name(key.text)) {
+  if (is_server_name(key.text)) {
+    keep_own_name(key.text);
+  } else {
     decoder.problem(
         key, fmt::format(
                  "'{}' is no name for a server: 1 to 64 letters, digits, '.', '_' and '-', the first a letter or digit",

@@ -52,7 +52,7 @@ Task<void> refuse(net::HttpExchange& to, unsigned status, const Error& error) {
   out.object()
       .object("error")
       .member("code", code_name(error.code()))
-      .member("message", without_secrets(error.message()))
+      .member("message", sentence_without_secrets(error.message()))
       .end()
       .end();
   return answer(to, status, out.take_line());

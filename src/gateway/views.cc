@@ -23,7 +23,7 @@ void write_view(json::Writer& out, const hosting::ServerView& view) {
       .member("name", view.name)
       .member("state", hosting::name_of(view.state))
       .member("phase", provision::name_of(view.phase))
-      .member("error", without_secrets(view.error))
+      .member("error", sentence_without_secrets(view.error))
       .member("sandbox", view.sandbox)
       .member("process", view.process)
       .member("pid", view.pid)

@@ -100,7 +100,8 @@ void InstanceLife::say_what_changed(ServerState state, provision::Phase phase, s
     }
   }
   if (now == ServerState::kConnected && state != now) {
-    log::info(server(), "connected: {} tools", running_->instance->session().tools().size());
+    const std::size_t tools = running_->instance->session().tools().size();
+    log::info(server(), "connected: {} tool{}", tools, tools == 1 ? "" : "s");
   } else if (now == ServerState::kError) {
     log().line(provision::LogSource::kMcpbox, trouble());
     log::error(server(), "{}: {}", where, trouble());

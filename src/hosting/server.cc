@@ -91,7 +91,7 @@ ServerView Server::view() const {
       view.protocol_version = session.server().protocol_version;
     }
   }
-  if (const auto since = lifecycle.connected_since()) {
+  if (const auto since = lifecycle.connected_since(); since && view.state == ServerState::kConnected) {
     view.uptime = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - *since);
   }
   return view;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "json/scanner.h"
 #include "json/text.h"
@@ -71,13 +72,13 @@ Result<Value> Value::parse(std::string_view text, const ParseLimits& limits) {
     DuplicateWatch watch;
     auto document = std::make_shared<const Json>(Json::parse(text.begin(), text.end(), std::ref(watch), true));
     if (watch.found()) {
-      return fail(Code::kDataLoss,
-                  fmt::format("bad JSON: the key '{}' stands twice in one object", printable(watch.duplicate(), 64)));
+      return fail(Code::kDataLoss, fmt::format("bad JSON: the key '{}' stands twice in one object",
+                                               from_outside(watch.duplicate(), 64)));
     }
     const void* const node = document.get();
     return Value(std::move(document), node);
   } catch (const Json::exception& e) {
-    return fail(Code::kDataLoss, fmt::format("bad JSON: {}", printable(e.what(), 200)));
+    return fail(Code::kDataLoss, fmt::format("bad JSON: {}", from_outside(e.what(), 200)));
   }
 }
 

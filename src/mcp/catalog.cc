@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "json/raw.h"
 #include "json/text.h"
@@ -123,7 +124,7 @@ void Catalog::on_page(CatalogPage page, Clock::time_point now) {
   }
   if (!run_->cursors.insert(page.cursor).second) {
     note(fmt::format("{}: the server gave the cursor {} twice; its list ends here", kind_.method,
-                     printable(page.cursor, 80)));
+                     from_outside(page.cursor, 80)));
     return finish(now);
   }
   if (run_->pages >= limits_.max_pages) {
@@ -139,7 +140,7 @@ void Catalog::add(CatalogItem item) {
   if (item.name.empty()) {
     if (may_say) {
       note(fmt::format("{}: a {} without a {} was left out: {}", kind_.method, kind_.one, kind_.key,
-                       printable(item.json, 100)));
+                       from_outside(item.json, 100)));
     }
     return;
   }
@@ -147,7 +148,8 @@ void Catalog::add(CatalogItem item) {
     return leave_out_rest();
   if (!run_->names.insert(item.name).second) {
     if (may_say) {
-      note(fmt::format("{}: a second {} named '{}' was left out", kind_.method, kind_.one, printable(item.name, 80)));
+      note(
+          fmt::format("{}: a second {} named '{}' was left out", kind_.method, kind_.one, from_outside(item.name, 80)));
     }
     return;
   }

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <utility>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "json/text.h"
 #include "json/writer.h"
@@ -41,7 +42,7 @@ CallReply error_reply(const ReadMessage& read) {
 
 std::string describe_error(const CallReply& reply) {
   return fmt::format("error {}: {}", reply.error_code.value_or(0),
-                     reply.error_message.empty() ? "(without a message)" : printable(reply.error_message, 500));
+                     reply.error_message.empty() ? "(without a message)" : from_outside(reply.error_message, 500));
 }
 
 // ---- what comes in
@@ -138,7 +139,7 @@ void Endpoint::on_answer(const ReadMessage& read) {
   const auto id = own_id(message.id);
   if (!id || !pending_.contains(*id)) {
     if (id && abandoned_.erase(*id) > 0) return;  // it comes late
-    note(fmt::format("an answer to id {}, which nobody waits for", printable(message.id, 80)));
+    note(fmt::format("an answer to id {}, which nobody waits for", from_outside(message.id, 80)));
     return;
   }
   if (message.kind == json::MessageKind::kError) return settle(*id, error_reply(read));
@@ -163,7 +164,7 @@ void Endpoint::on_too_long(std::string_view head, std::string_view tail, std::si
 
 void Endpoint::drop_too_long(std::string_view head, std::string_view tail, std::size_t length) {
   const std::size_t waiting = pending_.size();
-  note(fmt::format("dropped a line of {}, which begins: {}", human_bytes(length), printable(head, 200)));
+  note(fmt::format("dropped a line of {}, which begins: {}", human_bytes(length), from_outside(head, 200)));
   const Excerpt ends = read_excerpt(head, tail);
   if (ends.has_method) return;
   const std::string why = fmt::format("its answer has {}, more than one line may have", human_bytes(length));

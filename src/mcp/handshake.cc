@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "json/raw.h"
 #include "json/text.h"
@@ -72,7 +73,7 @@ Result<ServerInfo> read_initialize(Result<CallReply> answer, std::string_view of
         Code::kUnsupported,
         fmt::format("initialize: the server answered with protocol version '{}', mcpbox offered {} and speaks "
                     "{} to {}; use another version of the server",
-                    printable(server.protocol_version, 60), offered_version, kVersions.front(), kVersions.back()));
+                    from_outside(server.protocol_version, 60), offered_version, kVersions.front(), kVersions.back()));
   }
   const std::string_view capabilities = json::raw_member(result, "capabilities").value_or("{}");
   if (capabilities.size() > kMaxCapabilities) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "json/raw.h"
 #include "json/text.h"
@@ -161,7 +162,7 @@ bool StdioFilter::settle_batch(std::string_view line) {
 void StdioFilter::judge_too_long(std::string_view head, std::string_view tail, std::size_t length) {
   first_line_ = false;
   const std::string note = fmt::format("mcpbox: dropped a line of {} (limit {}), which begins: {}", human_bytes(length),
-                                       human_bytes(options_.max_line), printable(head, 80));
+                                       human_bytes(options_.max_line), from_outside(head, 80));
   owned_.push_back(note);
   out_.noise.push_back(owned_.back());
   out_.noise.push_back(kNewline);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/root_fs.h"
+#include "base/secrets.h"
 #include "base/setting_name.h"
 #include "base/text.h"
 
@@ -44,17 +45,17 @@ std::string missing_program_hint(std::string_view program, std::string_view imag
   if (root_fs != RootFs::kHostSystem) {
     if (root_fs == RootFs::kFolder) {
       return fmt::format("the rootfs {} does not have {}: use one that has it ({})", printable(image_id, 200),
-                         printable(name, 80), setting_name("box.image", "--rootfs"));
+                         from_outside(name, 80), setting_name("box.image", "--rootfs"));
     }
     // A digest tells nobody which image it is.
     const std::string tag = image_id.starts_with("sha256:") ? "" : " " + printable(image_id, 200);
-    return fmt::format("the image{} does not have {}: use one that has it ({})", tag, printable(name, 80),
+    return fmt::format("the image{} does not have {}: use one that has it ({})", tag, from_outside(name, 80),
                        setting_name("box.image", "--image"));
   }
   return fmt::format(
       "the engine shows this machine's own system, and {} is not in it: {}, or use a rootfs that has it "
       "({}), or a Docker-compatible engine, whose runner image has Node.js, Python and uv",
-      printable(name, 80), how_to_install(name), setting_name("box.image", "--rootfs DIR"));
+      from_outside(name, 80), how_to_install(name), setting_name("box.image", "--rootfs DIR"));
 }
 
 }  // namespace mcpbox::provision

@@ -53,6 +53,7 @@ void ServerLog::line(LogSource source, std::string_view text) {
     if (shortened) text.remove_suffix(kCut.size());
     return put(source, redact_.broken_off(text) + std::string(shortened ? kCut : ""));
   }
+  if (source == LogSource::kMcpbox && text.size() <= kMaxLine) return put(source, redact_.sentence(text));
   put(source, take_line(text));
 }
 

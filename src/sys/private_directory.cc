@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -26,6 +27,16 @@ std::string what_is_wrong(const std::string& path, const struct stat& status) {
   return {};
 }
 
+// /proc and its likes say that the new folder does not exist.
+Error cannot_make(int number, const std::string& path) {
+  const std::string parent = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  if (number == ENOENT && ::access(parent.c_str(), F_OK) == 0) {
+    return Error(Code::kPermissionDenied,
+                 fmt::format("cannot make {}: nobody can make folders in {}", printable(path), printable(parent)));
+  }
+  return errno_error(number, "cannot make " + printable(path));
+}
+
 }  // namespace
 
 Result<void> check_usable_directory(const std::string& path) {
@@ -39,7 +50,7 @@ Result<void> check_usable_directory(const std::string& path) {
 
 Result<bool> make_private_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) == 0) return true;
-  if (errno != EEXIST) return fail(errno_error(errno, "cannot make " + printable(path)));
+  if (errno != EEXIST) return fail(cannot_make(errno, path));
   struct stat status{};
   // Not stat: a link could lead what we put there anywhere.
   if (::lstat(path.c_str(), &status) != 0) return fail(errno_error(errno, printable(path)));
@@ -55,8 +66,7 @@ Result<bool> make_private_directory(const std::string& path) {
 Result<void> make_private_path(const std::string& path) {
   for (std::size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
     const std::string parent = path.substr(0, slash);
-    if (::mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST)
-      return fail(errno_error(errno, "cannot make " + printable(parent)));
+    if (::mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST) return fail(cannot_make(errno, parent));
   }
   auto made = make_private_directory(path);
   if (!made) return fail(std::move(made).error());

@@ -57,6 +57,10 @@ SPELLINGS = {
     "url": quoted(SECRET),
     "url-upper": quoted(SECRET).upper().replace("ZQ", "zq").replace("WN", "Wn").replace("K9", "k9").replace("LM", "Lm"),
     "hex": SECRET.encode().hex(),
+    "hex-colons": SECRET.encode().hex(":"),
+    "hex-spaces": SECRET.encode().hex(" ").upper(),
+    "hex-c": ", ".join(f"0x{byte:02x}" for byte in SECRET.encode()),
+    "hex-xxd": SECRET.encode().hex(" ", -2),
 }
 
 
@@ -124,6 +128,34 @@ class SecretsSaid(unittest.TestCase):
         for text in texts:
             self.assertNotRegex(text, rf"\b{PIN}\b")
         self.assertIn("pin *** is wrong, 14711 is not", texts[0])
+
+    def test_of_words_that_mcpbox_says_itself(self):
+        """Hidden where the server speaks, legible where mcpbox does: a gap in a known sentence would tell them."""
+        (self.home.root / "word").write_text("memory\n")
+        words = {"A": "${file:word}", "TOKEN": "server", "LIMIT_KEY": "limit", "PASS": "initialize", "OTHER": "restart",
+                 "NAME_KEY": "notes-api", "CODE": "32000", "PIN": "4711", "PLACE": "/tmp"}
+        first = "my memory is server of limit by initialize at notes-api and 4711 or restart"
+        hidden = "my *** is *** of *** by *** at *** and *** or ***"
+        big = {"command": "python3", "args": ["-c", "import sys; print('memory', file=sys.stderr); x = b'1' * 10**9"],
+               "env": words, "box": {"memory_mb": 64}}
+        self.serve({"notes-api": self.speaks(first, "", **words), "big": big})
+        shown = {server["name"]: server["error"] for server in self.home.status()["servers"]}
+        self.assertIn("`mcpbox restart notes-api` starts it: initialize: the server refused, error -32000: " + hidden,
+                      shown["notes-api"])
+        said = (self.home.root / "said").read_text()
+        self.assertIn("`mcpbox restart notes-api` starts it: initialize: the server refused", said)
+        self.assertIn(hidden, said)
+        self.assertRegex(shown["big"],
+                         r"server 'big' was ended: it used \d+ MiB of memory, its limit is 64 \(box.memory_mb\)")
+        self.assertTrue(shown["big"].endswith("Its last words:\n***"), shown["big"])
+        self.assertIn("***", self.home.run("logs", "big").stdout.splitlines()[0])
+        for name in ("notes-api", "big"):
+            explain = ("explain", "-c", str(self.home.config), name)
+            explained = self.home.run(*explain)
+            self.assertIn(" MiB of memory", explained.stdout)
+            self.assertNotIn("***", "".join(explained.stdout.splitlines(True)[1:]))
+            explained = json.loads(self.home.run(*explain, "--format", "json").stdout)
+            self.assertIn("memory_mb", explained["limits"])
 
     def test_as_a_host_that_is_asked_for(self):
         ask = ("import os, sys, urllib.request as r\n"

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "app/output.h"
+#include "base/secrets.h"
 #include "base/setting_name.h"
 #include "base/text.h"
 #include "json/text.h"
@@ -111,7 +112,9 @@ std::string with_members(std::string object, const std::vector<std::pair<std::st
 }  // namespace
 
 void print_explained(const Explained& explained, bool as_json, const Redactor& redact) {
-  const workspace::Plan& plan = explained.plan;
+  workspace::Plan plan = explained.plan;
+  // What a reference may have given. The rest are our words, and hold values only where they are known as secrets.
+  for (std::string& word : plan.argv) word = redact(word);
   auto running_policy = provision::run_policy(explained.network, explained.user);
   auto installing_policy = plan.install
                                ? provision::install_policy(explained.network, plan.install->manager, explained.user)
@@ -129,10 +132,12 @@ void print_explained(const Explained& explained, bool as_json, const Redactor& r
     for (const config::PublishedPort& port : explained.ports)
       out.object().member("host", port.host).member("server", port.server).end();
     out.end().end();
-    print_out("{}\n", with_members(redact(without_hash(plan, workspace::plan_to_json(plan, "network", out.take()))),
-                                   {{"limits", limits_json(explained)},
-                                    {"isolation", isolation_json(explained)},
-                                    {"variables", variables_json(explained)}}));
+    print_out(
+        "{}\n",
+        with_members(sentence_without_secrets(without_hash(plan, workspace::plan_to_json(plan, "network", out.take()))),
+                     {{"limits", limits_json(explained)},
+                      {"isolation", isolation_json(explained)},
+                      {"variables", variables_json(explained)}}));
     return;
   }
   std::string text = fmt::format("runs      {}\n", display_command(plan.argv));
@@ -165,7 +170,7 @@ void print_explained(const Explained& explained, bool as_json, const Redactor& r
     text += fmt::format("REFUSES   {}: {}\n", printable(refusal.path), refusal.reason);
   for (const std::string& hint : plan.hints) text += fmt::format("hint      {}\n", hint);
   for (const std::string& why : plan.why) text += fmt::format("because   {}\n", why);
-  print_out("{}", redact(without_hash(plan, std::move(text))));
+  print_out("{}", sentence_without_secrets(without_hash(plan, std::move(text))));
 }
 
 }  // namespace mcpbox::app

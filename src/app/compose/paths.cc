@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -22,6 +23,8 @@
 
 namespace mcpbox::app {
 namespace {
+
+namespace fs = std::filesystem;
 
 std::string variable(const char* name) {
   const char* value = ::getenv(name);
@@ -46,6 +49,11 @@ std::string default_run_dir() {
   if (::geteuid() == 0) return "/run/mcpbox";
   if (std::string dir = variable("XDG_RUNTIME_DIR"); dir.starts_with('/')) return dir + "/mcpbox";
   return fmt::format("/tmp/mcpbox-{}", ::geteuid());
+}
+
+// A command that mends it is one way, another place the other; else there is only this one.
+std::string_view or_where_mended(const Error& error) {
+  return error.message().contains('`') ? "or " : "";
 }
 
 std::string executable_directory() {
@@ -75,16 +83,37 @@ Paths name_paths(const std::string& state_dir, const std::string& socket) {
 Result<Paths> make_paths(const std::string& state_dir, const std::string& socket) {
   Paths paths = name_paths(state_dir, socket);
   if (auto made = sys::make_private_path(paths.state_dir); !made) {
-    return fail(Error(made.error().code(),
-                      fmt::format("the state directory: {}; or name another one in {}", made.error().message(),
-                                  state_dir.empty() ? "MCPBOX_STATE_DIR" : "daemon.state_dir")));
+    return fail(Error(made.error().code(), fmt::format("the state directory: {}; {}name another one in {}",
+                                                       made.error().message(), or_where_mended(made.error()),
+                                                       state_dir.empty() ? "MCPBOX_STATE_DIR" : "daemon.state_dir")));
   }
   if (auto made = sys::make_private_path(paths.run_dir); !made) {
-    return fail(Error(made.error().code(), fmt::format("the directory of control sockets: {}; or name another one in "
+    return fail(Error(made.error().code(), fmt::format("the directory of control sockets: {}; {}name another one in "
                                                        "MCPBOX_RUN_DIR",
-                                                       made.error().message())));
+                                                       made.error().message(), or_where_mended(made.error()))));
   }
   return paths;
+}
+
+Result<void> check_socket_folder(const std::string& socket) {
+  const std::string folder = fs::path(socket).parent_path().string();
+  std::error_code error;
+  if (folder.empty() || folder == default_run_dir()) return {};  // this one is made
+  const auto what = fs::status(folder, error).type();
+  if (what == fs::file_type::directory ||
+      (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory))
+    return {};
+  const std::string named = printable(folder);
+  if (what != fs::file_type::not_found) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("{} of the control socket {} is no folder: name another place (daemon.socket, --socket, "
+                            "MCPBOX_SOCKET)",
+                            named, printable(socket)));
+  }
+  return fail(Code::kInvalidArgument,
+              fmt::format("the folder {} of the control socket does not exist: make it (`mkdir -p -m 700 {}`), or "
+                          "name another place (daemon.socket, --socket, MCPBOX_SOCKET)",
+                          named, named));
 }
 
 Result<std::string> instance_id(const std::string& state_dir) {

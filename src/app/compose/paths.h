@@ -24,6 +24,10 @@ Paths name_paths(const std::string& state_dir, const std::string& socket);
 // The socket alone, without making directories: for verbs that only talk to a daemon.
 std::string default_socket();
 
+// kInvalidArgument when the folder that a daemon's socket is to lie in is not there: nobody makes it but for the run
+// directory. What cannot be told passes.
+Result<void> check_socket_folder(const std::string& socket);
+
 // 32 hexadecimal digits, drawn once and kept in <state_dir>/instance.
 Result<std::string> instance_id(const std::string& state_dir);
 

@@ -1,6 +1,7 @@
 #include "app/compose/progress.h"
 
 #include "app/output.h"
+#include "base/secrets.h"
 #include "base/text.h"
 
 namespace mcpbox::app {
@@ -28,7 +29,7 @@ void ProgressPrinter::detail(std::string_view line) {
   }
   last_detail_ = now;
   show();
-  print_err("mcpbox:   {}\n", printable(trim(line), 160));
+  print_err("mcpbox:   {}\n", from_outside(trim(line), 160));
 }
 
 void ProgressPrinter::note(std::string_view line) {

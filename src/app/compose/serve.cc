@@ -34,6 +34,7 @@
 #include "gateway/control_api.h"
 #include "hosting/host.h"
 #include "hosting/sandbox_backend.h"
+#include "json/value.h"
 #include "json/writer.h"
 #include "net/http_server.h"
 #include "net/offload.h"
@@ -126,6 +127,7 @@ Task<int> serve_on(Runtime& runtime, const ServeOptions& options) {
 
   auto paths = make_paths(settings.daemon.state_dir, options.socket.empty() ? settings.daemon.socket : options.socket);
   if (!paths) co_return complain(paths.error(), kFailed);
+  if (auto there = check_socket_folder(paths->socket); !there) co_return complain(there.error(), kUsage);
   auto instance = instance_id(paths->state_dir);
   if (!instance) co_return complain(instance.error(), kFailed);
   auto init = find_init();
@@ -278,8 +280,26 @@ std::string same_again(const DownOptions& options) {
   return options.volumes ? out + " --volumes" : out;
 }
 
-// For people. `volumes`: whether this engine's were to go, if the command said so.
-std::string describe(const std::string& kind, const hosting::Removed& removed, const DownOptions& options,
+// Of the servers of the daemon that is asked to end; its own log says what becomes of them.
+Task<std::size_t> count_sandboxes(DaemonClient& client) {
+  std::set<std::string> sandboxes;
+  const auto body = co_await client.get("/v1/servers", std::chrono::seconds(10));
+  const auto parsed = body ? json::Value::parse(*body) : Result<json::Value>(fail(body.error()));
+  if (!parsed) co_return 0;
+  for (const json::Value& server : (*parsed)["servers"].elements()) sandboxes.insert(server["sandbox"].string_or());
+  sandboxes.erase("");
+  co_return sandboxes.size();
+}
+
+std::string daemon_ended(std::size_t sandboxes) {
+  if (sandboxes == 0) return "the daemon ended";
+  return fmt::format("the daemon ended, and {} sandbox{} of its servers with it", sandboxes,
+                     sandboxes == 1 ? "" : "es");
+}
+
+// For people. `ended`: a daemon was, and its sandboxes with it. `volumes`: whether this engine's were to go, if the
+// command said so.
+std::string describe(const std::string& kind, const hosting::Removed& removed, const DownOptions& options, bool ended,
                      bool volumes) {
   std::string kept;
   if (!options.volumes) {
@@ -287,9 +307,9 @@ std::string describe(const std::string& kind, const hosting::Removed& removed, c
   } else if (!volumes) {
     kept = fmt::format("; its other volumes are kept (`mcpbox down --volumes --engine {}` removes them)", kind);
   }
-  std::string out =
-      fmt::format("{}: {} left-over sandbox{} and {} volume{} removed{}\n", kind, removed.sandboxes,
-                  removed.sandboxes == 1 ? "" : "es", removed.volumes, removed.volumes == 1 ? "" : "s", kept);
+  std::string out = fmt::format("{}: {} {} sandbox{} and {} volume{} removed{}\n", kind, removed.sandboxes,
+                                ended ? "other" : "left-over", removed.sandboxes == 1 ? "" : "es", removed.volumes,
+                                removed.volumes == 1 ? "" : "s", kept);
   if (removed.left.empty()) return out;
   const std::string used =
       removed.left_volumes.empty() ? "" : fmt::format("; volumes in their use: {}", join(removed.left_volumes, ", "));
@@ -355,6 +375,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   const std::string state_dir = name_paths(settings.daemon.state_dir, socket).state_dir;
   const std::string noted = daemon_engine(state_dir);
   const std::string running = co_await running_engine(client, noted);
+  const std::size_t ended_with_it = co_await count_sandboxes(client);
   auto asked = co_await client.post("/v1/shutdown", "{}", std::chrono::seconds(10));
   if (!asked && !client.no_daemon()) co_return complain(asked.error(), kFailed);
   if (asked) {
@@ -380,7 +401,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
     addresses.push_back(first_of(settings.engine.address, "auto"));
     if (has_native_sandboxes(paths->state_dir)) addresses.emplace_back(box::kHostSystemEngine);
   }
-  std::string begin = asked ? "the daemon ended; " : "no daemon was running; ";
+  std::string begin = asked ? daemon_ended(ended_with_it) + "; " : "no daemon was running; ";
   int code = kOk;
   std::set<std::string> looked_at;
   for (std::size_t i = 0; i < addresses.size(); ++i) {
@@ -404,9 +425,10 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
     auto swept = co_await sweep_engine(*located, *paths, *instance, options.volumes && main);
     if (!swept) co_return complain(swept.error(), kFailed);
     if (main || swept->sandboxes + swept->volumes > 0 || !swept->left.empty())
-      print_out("{}{}", std::exchange(begin, ""), describe(located->info.kind, *swept, options, main));
+      print_out("{}{}", std::exchange(begin, ""),
+                describe(located->info.kind, *swept, options, asked.has_value(), main));
   }
-  if (asked && !begin.empty()) print_out("the daemon ended\n");
+  if (asked && !begin.empty()) print_out("{}\n", daemon_ended(ended_with_it));
   remove_stale_files(*paths, *instance);
   co_return code;
 }

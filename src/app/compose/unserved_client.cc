@@ -91,7 +91,7 @@ void answer_unserved_client(int in, int out, const Unserved& unserved, std::chro
   const auto from = nonblocking_view(in, false);
   const auto to = nonblocking_view(out, true);
   if (!from || !to) return;
-  std::string why = printable(in_one_line(without_secrets(unserved.why)), kMostSaid);
+  std::string why = printable(in_one_line(sentence_without_secrets(unserved.why)), kMostSaid);
   if (!why.starts_with("mcpbox")) why.insert(0, "mcpbox: ");
   const Deadline until = std::chrono::steady_clock::now() + patience;
   HurriedReader client(from->get(), until);

@@ -81,10 +81,6 @@ int with_client(const ClientOptions& options, Verb verb) {
   });
 }
 
-std::string age(std::int64_t milliseconds) {
-  return milliseconds <= 0 ? "" : human_milliseconds(static_cast<double>(milliseconds));
-}
-
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
@@ -105,13 +101,19 @@ void print_servers(const Value& servers) {
   for (const Value& server : servers.elements()) {
     const std::string version = server["server"]["version"].string_or();
     std::string what = server["server"]["name"].string_or() + (version.empty() ? "" : " " + version);
+    const std::string state = server["state"].string_or();
     if (const std::string error = server["error"].string_or(); !error.empty()) {
-      what = server["phase"].string_or() + ": " + in_one_line(error);
+      // Of an earlier attempt, where this one still goes on, or nobody wants one any more.
+      const bool earlier = state != "error" && state != "reconnecting";
+      const std::string phase = server["phase"].string_or();
+      what = !earlier ? phase : phase.empty() || state == "stopped" ? "" : phase + ", ";
+      what += (earlier ? "after: " : ": ") + in_one_line(error);
     }
-    const bool connected = server["state"].string_or() == "connected";
-    rows.push_back({server["name"].string_or(), server["state"].string_or(),
+    const bool connected = state == "connected";
+    rows.push_back({server["name"].string_or(), state,
                     connected ? fmt::format("{}", server["tools"].integer_or(0)) : "",
-                    fmt::format("{}", server["restarts"].integer_or(0)), age(server["uptime_ms"].integer_or(0)),
+                    fmt::format("{}", server["restarts"].integer_or(0)),
+                    connected ? human_milliseconds(static_cast<double>(server["uptime_ms"].integer_or(0))) : "",
                     server["network"].string_or(), server["sandbox"].string_or(), what});
   }
   print_out("{}", format_table({"SERVER", "STATE", "TOOLS", "RESTARTS", "UP", "NETWORK", "SANDBOX", "WHAT"}, rows));

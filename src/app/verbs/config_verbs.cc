@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "app/exit_code.h"
 #include "app/output.h"
 #include "app/verbs/complain.h"
+#include "base/secrets.h"
 #include "base/text.h"
 #include "config/shares.h"
 #include "egress/rules/closed_rules.h"
@@ -24,7 +26,11 @@
 #include "provision/launch.h"
 #include "provision/server_plan.h"
 #include "provision/server_start.h"
+#include "workspace/command.h"
 #include "workspace/denied.h"
+#include "workspace/host_view.h"
+#include "workspace/needed_folder.h"
+#include "workspace/path_text.h"
 
 namespace mcpbox::app {
 namespace {
@@ -64,10 +70,10 @@ void add_roots(const config::Settings& settings, const provision::PlanPolicy& po
 
 void add_server(const config::Settings& settings, const config::ServerSettings& server,
                 const provision::PlanPolicy& policy, std::vector<config::Problem>& problems) {
-  const Redactor redact = provision::redactor_for(server);
   const auto add = [&](const std::string& path, const std::string& what) {
     const auto [line, column] = place_of(server, path);
-    config::Problem problem{settings.file, line, column, redact(fmt::format("servers.{}: {}", server.name, what))};
+    config::Problem problem{settings.file, line, column,
+                            sentence_without_secrets(fmt::format("servers.{}: {}", server.name, what))};
     const auto same = [&](const config::Problem& known) { return known.text() == problem.text(); };
     if (std::ranges::none_of(problems, same)) problems.push_back(std::move(problem));
   };
@@ -84,17 +90,56 @@ void add_server(const config::Settings& settings, const config::ServerSettings& 
   }
 }
 
+// The script that python or node is to run, where it cannot be: "" when all is well, or nobody can tell. An image may
+// have what this machine has not, so this is a warning.
+std::string missing_script_of(const config::ServerSettings& server) {
+  const std::string script = workspace::parse_command(server.command, server.args).script_path;
+  if (script.empty() || script.contains("${") || script.starts_with('-')) return {};
+  const std::string named = from_outside(script, 300);
+  if (script.starts_with('/')) {
+    if (workspace::is_system_path(script) || workspace::host_kind(script) != workspace::HostKind::kNothing) return {};
+    return fmt::format("there is no '{}' on this machine; the server can start only if its image has it", named);
+  }
+  if (!workspace::may_be_relative(script)) return {};
+  std::vector<std::string> folders;
+  if (server.cwd) folders.push_back(*server.cwd);
+  if (server.box.host_path) folders.push_back(*server.box.host_path);
+  for (const config::MountSettings& mount : server.box.mounts) folders.push_back(mount.host);
+  const auto has = [&](const std::string& folder) {
+    return workspace::host_kind(workspace::join_path(folder, script)) != workspace::HostKind::kNothing;
+  };
+  if (std::ranges::any_of(folders, has)) return {};
+  if (folders.empty()) {
+    return fmt::format(
+        "'{}' is looked for in the server's own folder, which is empty at first: write the whole path, "
+        "or name its folder in cwd",
+        named);
+  }
+  return fmt::format("there is no '{}' in {}; write where it is", named, printable(join(folders, ", "), 600));
+}
+
+std::vector<config::Problem> script_warnings(const config::Settings& settings) {
+  std::vector<config::Problem> warnings;
+  for (const config::ServerSettings& server : settings.servers) {
+    const std::string what = missing_script_of(server);
+    if (what.empty()) continue;
+    const auto [line, column] = place_of(server, workspace::parse_command(server.command, server.args).script_path);
+    warnings.push_back({settings.file, line, column, fmt::format("servers.{}.args: {}", server.name, what)});
+  }
+  return warnings;
+}
+
 std::vector<config::Problem> network_warnings_of(const config::Settings& settings,
                                                  const config::ServerSettings& server) {
   std::vector<config::Problem> warnings;
-  const Redactor redact = provision::redactor_for(server);
   const auto look_at = [&](std::string_view key, const std::vector<std::string>& rules) {
     for (const egress::ClosedRule& closed :
          egress::closed_rules(rules, settings.egress.allow_private, settings.egress.hosts)) {
       const auto [line, column] = place_of(server, closed.rule);
-      warnings.push_back({settings.file, line, column,
-                          redact(fmt::format("servers.{}.box.network.{}: '{}' lets nothing through: {}", server.name,
-                                             key, printable(closed.rule, 300), closed.why))});
+      warnings.push_back(
+          {settings.file, line, column,
+           sentence_without_secrets(fmt::format("servers.{}.box.network.{}: '{}' lets nothing through: {}", server.name,
+                                                key, printable(closed.rule, 300), closed.why))});
     }
   };
   look_at("allow", server.box.network.allow);
@@ -108,6 +153,8 @@ std::vector<config::Problem> plan_problems(const config::Settings& settings) {
   const provision::PlanPolicy policy = policy_of(settings);
   std::vector<config::Problem> problems;
   add_roots(settings, policy, problems);
+  if (auto there = check_socket_folder(settings.daemon.socket); !there)
+    problems.push_back({settings.file, 0, 0, "daemon.socket: " + there.error().message()});
   for (const config::ServerSettings& server : settings.servers) add_server(settings, server, policy, problems);
   config::sort_by_place(problems);
   return problems;
@@ -124,6 +171,13 @@ std::vector<config::Problem> network_warnings(const config::Settings& settings) 
 
 namespace {
 
+std::vector<config::Problem> warnings_of(const config::Settings& settings) {
+  std::vector<config::Problem> warnings = network_warnings(settings);
+  std::ranges::move(script_warnings(settings), std::back_inserter(warnings));
+  config::sort_by_place(warnings);
+  return warnings;
+}
+
 void print_warnings(std::vector<config::Problem> warnings) {
   for (config::Problem& warning : warnings) warning.what.insert(0, "warning: ");
   print_problems(warnings);
@@ -134,7 +188,7 @@ void print_warnings(std::vector<config::Problem> warnings) {
 int check_config(const std::string& file, bool as_json) {
   const auto loaded = load_config(file);
   const std::vector<config::Problem> problems = loaded ? plan_problems(*loaded) : loaded.error();
-  const std::vector<config::Problem> warnings = loaded ? network_warnings(*loaded) : std::vector<config::Problem>();
+  const std::vector<config::Problem> warnings = loaded ? warnings_of(*loaded) : std::vector<config::Problem>();
   if (as_json) {
     json::Writer out;
     out.object().member("ok", problems.empty());

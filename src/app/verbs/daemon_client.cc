@@ -13,6 +13,7 @@
 #include <exception>
 #include <utility>
 
+#include "app/compose/paths.h"
 #include "base/text.h"
 #include "net/wait.h"
 #include "sys/socket_owner.h"
@@ -35,6 +36,12 @@ std::string why_nobody_answers(const std::string& socket, const Error& error) {
   if (::access(socket.c_str(), F_OK) != 0) return errno == ENOENT ? "" : std::strerror(errno);
   if (::access(socket.c_str(), W_OK) != 0) return std::strerror(errno);
   return "nobody serves this socket any more";
+}
+
+// Daemons of other users have sockets in folders that only they can enter, so nobody can tell whether one runs.
+std::string other_users_daemon(const std::string& socket) {
+  if (socket != default_socket()) return {};
+  return " (a daemon that another user started answers that user only)";
 }
 
 Error not_ours(const std::string& socket, const Error& why) {
@@ -124,9 +131,9 @@ Task<Result<std::string>> DaemonClient::send(net::HttpRequest request) {
     if (!no_daemon_) co_return fail(std::move(response).error());
     std::string why = why_nobody_answers(socket_, response.error());
     if (!why.empty()) why = " (" + why + ")";
-    co_return fail(
-        Code::kUnavailable,
-        fmt::format("no mcpbox daemon answers on {}{}; start one with `mcpbox serve --config FILE`", socket_, why));
+    co_return fail(Code::kUnavailable,
+                   fmt::format("no mcpbox daemon answers on {}{}; start one with `mcpbox serve --config FILE`{}",
+                               socket_, why, other_users_daemon(socket_)));
   }
   if (response->status >= 200 && response->status < 300) co_return std::move(response->body);
   auto parsed = json::Value::parse(response->body);

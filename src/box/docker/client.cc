@@ -6,6 +6,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "base/url.h"
 #include "box/docker/json.h"
@@ -89,7 +90,7 @@ DockerFacts read_facts(const nlohmann::json& version, const nlohmann::json& info
 
 Error docker_error(int status, std::string_view said) {
   const std::string text =
-      said.empty() ? "status " + std::to_string(status) + " without a message" : printable(said, 1500);
+      said.empty() ? "status " + std::to_string(status) + " without a message" : from_outside(said, 1500);
   if (is_disk_full(said)) {
     return Error(Code::kResourceExhausted, "no space left on the engine's disk: " + text +
                                                "; free space (docker system prune) or move the engine's data root");

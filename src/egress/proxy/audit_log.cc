@@ -29,9 +29,15 @@ std::string field(std::string_view text) {
   return printable(text, 512);
 }
 
-// What the process chose, or our words about it. The rest is the operator's.
+// What the process chose. The rest is the operator's, or our words about it.
 std::string chosen(std::string_view text) {
   return field(without_secrets(text));
+}
+
+// Which may name the host again.
+std::string reason(const AuditRecord& r) {
+  const bool host_tells = without_secrets(r.host) != r.host;
+  return field(host_tells ? without_secrets(r.reason) : sentence_without_secrets(r.reason));
 }
 
 }  // namespace
@@ -42,7 +48,7 @@ std::string audit_line(const AuditRecord& r, std::int64_t unix_milliseconds) {
   out.member("verdict", r.event == "refuse" ? "refused" : "allowed").member("server", field(r.server));
   out.member("process", field(r.process)).member("phase", field(r.phase)).member("host", chosen(r.host));
   out.member("port", r.port).member("address", field(r.address)).member("rule", field(r.rule));
-  out.member("reason", chosen(r.reason)).member("bytes_up", r.bytes_up).member("bytes_down", r.bytes_down);
+  out.member("reason", reason(r)).member("bytes_up", r.bytes_up).member("bytes_down", r.bytes_down);
   out.member("ms", r.milliseconds).member("count", r.count).end();
   return out.take_line();
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "egress/rules/client_hello.h"
 
@@ -123,7 +124,7 @@ UpFilter::Output HelloFilter::feed(std::string_view bytes) {
   }
   const auto named = parse_host(hello.server_name);
   if (!named || !(*named == host_)) {
-    return {.refusal = fmt::format("the TLS client asks for {}; CONNECT named {}", printable(hello.server_name, 300),
+    return {.refusal = fmt::format("the TLS client asks for {}; CONNECT named {}", from_outside(hello.server_name, 300),
                                    host_.name),
             .farewell = kUnrecognizedName};
   }

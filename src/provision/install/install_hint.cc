@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/secrets.h"
 #include "base/setting_name.h"
 #include "base/text.h"
 
@@ -190,7 +191,7 @@ std::string install_hint(std::string_view output, std::span<const std::string> r
                        setting_name(hint.key_two, hint.option_two));
   }
   return fmt::format("installs may not reach what it asked for: {}; allow it with {}, and what it asks for then",
-                     printable(join(refused, ", "), 500), setting_name(kInstallAllow, kInstallAllowOption));
+                     from_outside(join(refused, ", "), 500), setting_name(kInstallAllow, kInstallAllowOption));
 }
 
 }  // namespace mcpbox::provision

@@ -109,7 +109,7 @@ TABLE = (
     ("workspace", (None, {}), ("", [], {"roots": []})),
     ("workspace.allowed_roots", (None, [], ["DIR"]), ("DIR", [""], [None], [[]])),
     ("daemon", (None, {}), ("", [], {"sock": "x"})),
-    ("daemon.socket", ("/x/s.sock", 5), NO_PATH),
+    ("daemon.socket", ("/tmp/s.sock", 5), NO_PATH),
     ("daemon.state_dir", ("/x", True), NO_PATH),
     ("log", (None, {}), ("", [], {"lvl": "info"})),
     ("log.level", ("debug", "info", "warning", "error", "off"), ("", None, "warn", False)),

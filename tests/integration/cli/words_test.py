@@ -170,7 +170,8 @@ class Words(unittest.TestCase):
         ended = self.ends(3, "ps")
         self.assertEqual(ended.stderr,
                          f"mcpbox: no mcpbox daemon answers on {self.home.socket}; "
-                         "start one with `mcpbox serve --config FILE`\n")
+                         "start one with `mcpbox serve --config FILE` "
+                         "(a daemon that another user started answers that user only)\n")
         ended = self.ends(2, "serve", cwd=str(self.home.root / "run"))
         self.assertIn("`mcpbox run -- COMMAND` needs none", ended.stderr)
 

@@ -6,6 +6,8 @@
 
 #include "base/base64.h"
 #include "base/digest.h"
+#include "base/own_words.h"
+#include "base/secrets.h"
 
 namespace mcpbox {
 namespace {
@@ -55,6 +57,60 @@ TEST(Redactor, hides_hexadecimal) {
   Redactor redact;
   redact.add(Secret("jklmno"));
   EXPECT_EQ(redact("6a6b6c6d6e6f 6A6B6C6D6E6F"), "*** ***");
+}
+
+TEST(Redactor, hides_hexadecimal_in_groups) {
+  Redactor redact;
+  redact.add(Secret("jklmno"));
+  for (const char* spelling : {
+           "6a:6b:6c:6d:6e:6f",
+           "6A:6B:6C:6D:6E:6F",
+           "6a 6B 6c 6D 6e 6F",
+           "6a-6b-6c-6d-6e-6f",
+           "0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f",
+           "0x6A,0x6B,0x6C,0x6D,0x6E,0x6F",
+           "6a6b 6c6d 6e6f",
+           "6a 6b 6c  6d 6e 6f",
+           R"(\x6a\x6B\x6c\x6D\x6e\x6F)",
+       }) {
+    EXPECT_EQ(redact("> " + std::string(spelling) + " <"), "> *** <");
+  }
+  EXPECT_EQ(redact("00000010: 356a 6b6c 6d6e 6f35  5jklmno5"), "00000010: 35***35  5***5");
+  for (const std::string other : {"2026-11-29 13:20:20 and 6a:6b:6c:6d:6e", "be added to a face", "0x6a,, 0x6b", "6a:"})
+    EXPECT_EQ(redact(other), other);
+}
+
+TEST(Redactor, leaves_words_of_our_sentences_where_we_speak) {
+  keep_own_name("notes-api");
+  Redactor redact;
+  for (const char* word :
+       {"memory", "restart", "notes-api", "notes", "api", "4711", "/tmp", "limit", "hunter2-hunter2"})
+    redact.add(Secret(word));
+  const std::string said = "memory limit of notes-api, exit code 4711, limit: 4711, restart it, /tmp/x";
+  EXPECT_EQ(redact.sentence(said), said);
+  EXPECT_EQ(redact(said), "*** *** of ***, exit code ***, ***: ***, *** it, ***/x");
+  EXPECT_EQ(redact.sentence("hunter2-hunter2 aHVudGVyMi1odW50ZXIy bWVtb3J5 6d656d6f7279"), "*** *** *** ***");
+}
+
+TEST(Redactor, takes_for_our_words_what_the_source_has_in_its_texts) {
+  for (const char* word :
+       {"memory", "restart", "server", "limit", "sandbox", "true", "1", "65535", "/tmp", "/dev/null"})
+    EXPECT_TRUE(is_own_word(word)) << word;
+  for (const char* other : {"", "hunter2", "correct-horse", "123456", "x7Qz", "/opt/Tz8WqLm4Xc0Rv9", "memory\nlimit",
+                            "abcdef", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "Tz8WqLm4Xc0Rv9"})
+    EXPECT_FALSE(is_own_word(other)) << other;
+}
+
+TEST(Redactor, makes_words_from_outside_part_of_our_sentences) {
+  keep_secret(Secret("memory"));
+  keep_secret(Secret("of-the-outside-4711"));
+  EXPECT_EQ(sentence_without_secrets("memory limit: " + from_outside("my memory\x1b")), "memory limit: my ***\\x1b");
+  const std::string secret = "of-the-outside-4711";
+  for (std::size_t before : {85u, 95u, 99u, 5000u}) {
+    const std::string said = from_outside(std::string(before, ' ') + secret + std::string(9000, 'x'), 100);
+    EXPECT_LE(said.size(), 100u);
+    EXPECT_FALSE(said.contains("of-the")) << said;
+  }
 }
 
 TEST(Redactor, hides_a_secret_whichever_of_its_characters_are_escaped) {

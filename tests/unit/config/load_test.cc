@@ -611,6 +611,15 @@ TEST_F(ConfigLoad, short_values_are_secrets_where_their_names_or_they_themselves
   for (const char* plain : {"PORT", "MODE", "LANG"}) EXPECT_FALSE(s.servers[0].env.at(plain).secret) << plain;
 }
 
+TEST_F(ConfigLoad, paths_and_what_everybody_knows_are_no_secrets_unless_their_names_say_so) {
+  const Settings s = good(
+      "version: 1\nservers: {a: {command: x, env: {DATA: /home/me/notes, TMP: /tmp, HOME: '${env:HOME}', "
+      "SUB: '${env:HOME}/data', KEY: /home/me/notes, ODD: /zYx9/aB3q, LONG: /run/a1B2c3D4e5F6g7H8i9J0k1L2m3, "
+      "REF: '${env:TOKEN}'}}}\n");
+  for (const char* secret : {"KEY", "ODD", "LONG", "REF"}) EXPECT_TRUE(s.servers[0].env.at(secret).secret) << secret;
+  for (const char* plain : {"DATA", "TMP", "HOME", "SUB"}) EXPECT_FALSE(s.servers[0].env.at(plain).secret) << plain;
+}
+
 TEST_F(ConfigLoad, compares_roots_by_component_after_links_are_resolved) {
   const std::string head =
       "version: 1\nworkspace: {allowed_roots: [project]}\nservers: {a: {command: x, box: {host_path: ";

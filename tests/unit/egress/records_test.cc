@@ -44,6 +44,14 @@ TEST(AuditLog, has_no_secret_in_what_a_process_chose) {
   EXPECT_NE(line.find("\"reason\":\"no rule names x.***.evil.test\""), std::string::npos) << line;
 }
 
+TEST(AuditLog, leaves_words_of_ours_in_reasons_that_name_no_secret_host) {
+  keep_secret(Secret("memory"));
+  EXPECT_NE(audit_line({.host = "x.test", .reason = "no memory"}, 0).find("\"reason\":\"no memory\""),
+            std::string::npos);
+  const std::string line = audit_line({.host = "memory.test", .reason = "no rule names memory.test"}, 0);
+  EXPECT_EQ(line.find("memory"), std::string::npos) << line;
+}
+
 TEST(AuditLog, rotates_by_size_and_loses_the_oldest) {
   const test::TempTree tree;
   const AuditOptions options{.directory = tree.path("audit"), .name = "log", .max_bytes = 1000, .keep = 2};

@@ -29,6 +29,15 @@ TEST_F(ServerLogTest, cuts_lines_however_the_bytes_are_split) {
   }
 }
 
+TEST_F(ServerLogTest, hides_words_of_ours_where_the_server_speaks_and_leaves_them_where_we_do) {
+  log.learn(Secret("memory"));
+  log.learn(Secret("hunter2-hunter2"));
+  log.stderr_bytes("my memory\n");
+  log.line(LogSource::kStdout, "no memory");
+  log.line(LogSource::kMcpbox, "it used 65 MiB of memory, hunter2-hunter2");
+  EXPECT_EQ(texts(), "my ***|no ***|it used 65 MiB of memory, ***|");
+}
+
 TEST_F(ServerLogTest, a_line_without_an_end_counts_at_the_end_of_stderr_once) {
   log.stderr_bytes("half");
   EXPECT_EQ(log.last_sequence(), 0u);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <array>
@@ -15,6 +14,7 @@
 
 #include "base/text.h"
 #include "sys/small_file.h"
+#include "workspace/mounts.h"
 #include "workspace/path_text.h"
 
 namespace mcpbox::workspace {
@@ -33,28 +33,6 @@ std::vector<std::string> parents(const std::string& path) {
     result.push_back(at);
     if (at == "/") return result;
   }
-}
-
-bool read_number(std::string_view text, unsigned& out) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
-// proc(5): blanks, tabs, line feeds and backslashes of mountinfo are octal, "\\040".
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    unsigned value = 0;
-    const std::string_view digits = text.substr(i + 1, 3);
-    if (text[i] == '\\' && digits.size() == 3 &&
-        std::from_chars(digits.data(), digits.data() + digits.size(), value, 8).ptr == digits.data() + digits.size()) {
-      out += static_cast<char>(value);
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
 }
 
 // Home directories of people, from passwd(5): uid 0 and 1000 to 65533.
@@ -78,6 +56,7 @@ constexpr std::array<std::string_view, 13> kCredentials{
     ".ssh",   ".gnupg",           ".aws",    ".azure",          ".kube",  ".docker", ".gcloud", ".netrc",
     "_netrc", ".git-credentials", ".pgpass", ".password-store", ".pypirc"};
 constexpr std::string_view kCredentialPlace = "a place of credentials";
+constexpr std::string_view kOwnPlace = "a place that mcpbox or the container engine needs for itself";
 constexpr std::string_view kGcloud = ".config/gcloud";
 
 constexpr std::array<std::string_view, 20> kSystem{"/etc",
@@ -101,11 +80,29 @@ constexpr std::array<std::string_view, 20> kSystem{"/etc",
                                                    "/var/lib/dpkg",
                                                    "/var/spool"};
 
+// In places of the system too, and yet folders of people under another name: removable disks, the machine around a
+// container, what engines have mounted for theirs.
+constexpr std::array<std::string_view, 3> kMountsOfOthers{"/run/media", "/run/host", "/var/lib"};
+
 struct Place {
   std::string path;
   std::string what;
   bool beneath_too;
 };
+
+struct LocatedPlace {
+  FsPlace at;
+  Place place;
+  std::string real;  // its path without links
+};
+
+// The path as far as a component that is a name of credentials; empty when it has none.
+std::string credentials_above(const std::string& path) {
+  for (std::string at = path; at != "/"; at = parent_of(at)) {
+    if (is_credential_name(at)) return at;
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -115,12 +112,21 @@ struct DeniedPlaces::Known {
   std::once_flag looked_up;
   std::map<sys::FileId, Place> places;
   std::map<sys::FileId, std::string> above;  // a parent of a denied place → that place
+  MountTable mounts{""};
+  std::string no_mounts;              // why they are not known; empty when they are
+  std::vector<LocatedPlace> located;  // the places, where they lie in their file systems
 
   void look_up();
   // False when there is no such place.
   bool add(const std::string& path, std::string_view what, bool beneath_too);
   void add_folders_above(const std::string& place);
+  void add_mounts_inside();
   void add_folders_above_mounts();
+  void note_above(const std::string& path, const std::string& inside);
+  // The place that it is or lies in.
+  const LocatedPlace* place_of(const FsPlace& seen) const;
+  const LocatedPlace* place_inside(const FsPlace& seen) const;
+  std::string refuse_opened(const Opened& folder) const;
 };
 
 DeniedPlaces::DeniedPlaces(const std::vector<std::string>& more, const std::string& home)
@@ -139,12 +145,16 @@ bool DeniedPlaces::is_denied(sys::FileId id) const {
 }
 
 void DeniedPlaces::Known::look_up() {
+  if (auto table = MountTable::read())
+    mounts = std::move(*table);
+  else
+    no_mounts = table.error().message();
   add("/", "the whole file system", false);
   add("/home", "the folder of all home directories", false);
   add("/Users", "the folder of all home directories", false);
   for (std::string_view place : kSystem) add(std::string(place), "a part of the system", true);
   for (const std::string& place : more) {
-    if (!add(place, "a place that mcpbox or the container engine needs for itself", true)) add_folders_above(place);
+    if (!add(place, kOwnPlace, true)) add_folders_above(place);
   }
   std::vector<std::string> homes = home_directories();
   homes.emplace_back("/root");
@@ -155,76 +165,130 @@ void DeniedPlaces::Known::look_up() {
     for (const std::string_view name : kCredentials) add(fmt::format("{}/{}", place, name), kCredentialPlace, true);
     add(fmt::format("{}/{}", place, kGcloud), kCredentialPlace, true);
   }
+  add_mounts_inside();
   add_folders_above_mounts();
+}
+
+void DeniedPlaces::Known::note_above(const std::string& path, const std::string& inside) {
+  for (const std::string& parent : parents(path)) {
+    if (auto parent_id = identify(parent)) above.try_emplace(*parent_id, inside);
+  }
 }
 
 // A socket is not there before somebody listens, and is another one each time.
 void DeniedPlaces::Known::add_folders_above(const std::string& place) {
-  char* canonical = ::realpath(parent_of(place).c_str(), nullptr);
-  if (canonical == nullptr) return;
-  const std::string folder(canonical);
-  ::free(canonical);
-  std::vector<std::string> all = parents(folder);
-  if (folder != "/") all.push_back(folder);
-  for (const std::string& each : all) {
-    if (auto id = identify(each)) above.try_emplace(*id, place);
+  const auto folder = look_at(parent_of(place));
+  if (!folder || folder->path.empty()) return;
+  const std::string real = join_path(folder->path, base_name(place));
+  note_above(real, place);
+  if (auto at = mounts.locate(folder->path, folder->mount)) {
+    at->path = join_path(at->path, base_name(place));
+    located.push_back({std::move(*at), {place, std::string(kOwnPlace), true}, real});
   }
 }
 
-// A mounted folder is shown with what is mounted in it: one with a bind mount of a denied place, or of a folder with
-// one in it, contains that.
+// What has a file system of its own in a denied place is denied as the place is, wherever else that is mounted.
+void DeniedPlaces::Known::add_mounts_inside() {
+  std::vector<LocatedPlace> more;
+  const auto lies_in = [](const std::string& path) {
+    return [&path](std::string_view folder) { return is_beneath(path, folder); };
+  };
+  for (const Mount& mount : mounts.mounts()) {
+    if (mount.shows.path != "/" || std::ranges::any_of(kMountsOfOthers, lies_in(mount.at))) continue;
+    const auto around = std::ranges::find_if(
+        located, [&](const LocatedPlace& each) { return each.place.beneath_too && is_beneath(mount.at, each.real); });
+    // With a home in it, it is a machine's: what may be given lies there.
+    const bool machine = std::ranges::any_of(
+        located, [&](const LocatedPlace& each) { return !each.place.beneath_too && is_beneath(each.at, mount.shows); });
+    if (around != located.end() && !machine)
+      more.push_back({mount.shows, {mount.at, around->place.what, true}, mount.at});
+  }
+  std::ranges::move(more, std::back_inserter(located));
+}
+
+// A mounted folder is shown with what is mounted in it: one with a bind mount of a denied place, of something in one,
+// or of a folder with one in it, contains that.
 void DeniedPlaces::Known::add_folders_above_mounts() {
   std::set<dev_t> devices;
-  for (const auto& [id, place] : places) devices.insert(id.device);
-  UniqueFd file(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
-  auto text = file ? sys::read_all(file.get(), 4 << 20) : Result<std::string>(std::string());
-  if (!text) return;
-  for (const std::string_view line : split(*text, '\n')) {
-    const auto fields = split(line, ' ');
-    if (fields.size() < 5) continue;
-    const auto numbers = split(fields[2], ':');
-    unsigned major = 0, minor = 0;
-    if (numbers.size() != 2 || !read_number(numbers[0], major) || !read_number(numbers[1], minor)) continue;
+  for (const LocatedPlace& each : located) devices.insert(each.at.device);
+  for (const Mount& mount : mounts.mounts()) {
+    const LocatedPlace* found = place_of(mount.shows);
+    if (found == nullptr) found = place_inside(mount.shows);
+    std::string inside = found != nullptr ? found->place.path : credentials_above(mount.shows.path);
     // Of other file systems nothing is asked: one of the network may not answer.
-    if (!devices.contains(makedev(major, minor))) continue;
-    const std::string at = unescape(fields[4]);
-    const auto id = identify(at);
-    if (!id) continue;
-    const auto found = places.find(*id);
-    const auto around = above.find(*id);
-    if (found == places.end() && around == above.end()) continue;
-    const std::string inside = found != places.end() ? found->second.path : around->second;
-    for (const std::string& parent : parents(at)) {
-      if (auto parent_id = identify(parent)) above.try_emplace(*parent_id, inside);
+    if (inside.empty() && devices.contains(mount.shows.device)) {
+      if (const auto id = identify(mount.at)) {
+        if (const auto place = places.find(*id); place != places.end()) inside = place->second.path;
+        if (const auto around = above.find(*id); inside.empty() && around != above.end()) inside = around->second;
+      }
     }
+    if (inside.empty()) continue;
+    if (inside != mount.at) inside += fmt::format(" (mounted at {})", mount.at);
+    note_above(mount.at, inside);
   }
 }
 
 bool DeniedPlaces::Known::add(const std::string& path, std::string_view what, bool beneath_too) {
-  auto id = identify(path);
-  if (!id) return false;
-  auto [at, fresh] = places.try_emplace(*id, Place{path, std::string(what), beneath_too});
-  if (!fresh) at->second.beneath_too |= beneath_too && path != "/";
-  char* canonical = ::realpath(path.c_str(), nullptr);
-  if (canonical == nullptr) return true;
-  std::string real(canonical);
-  ::free(canonical);
-  if (real == "/") return true;
-  for (const std::string& parent : parents(real)) {
-    if (auto parent_id = identify(parent)) above.try_emplace(*parent_id, path);
-  }
+  const auto opened = look_at(path);
+  if (!opened) return false;
+  auto [known, fresh] = places.try_emplace(opened->id, Place{path, std::string(what), beneath_too});
+  if (!fresh) known->second.beneath_too |= beneath_too && path != "/";
+  if (opened->path.empty()) return true;
+  if (auto at = mounts.locate(opened->path, opened->mount))
+    located.push_back({std::move(*at), {path, std::string(what), beneath_too}, opened->path});
+  if (opened->path != "/") note_above(opened->path, path);
   return true;
+}
+
+const LocatedPlace* DeniedPlaces::Known::place_of(const FsPlace& seen) const {
+  const auto found = std::ranges::find_if(located, [&](const LocatedPlace& each) {
+    return is_beneath(seen, each.at) && (each.place.beneath_too || seen.path == each.at.path);
+  });
+  return found == located.end() ? nullptr : &*found;
+}
+
+const LocatedPlace* DeniedPlaces::Known::place_inside(const FsPlace& seen) const {
+  const auto found = std::ranges::find_if(
+      located, [&](const LocatedPlace& each) { return is_beneath(each.at, seen) && each.at.path != seen.path; });
+  return found == located.end() ? nullptr : &*found;
+}
+
+// What neither its identity nor its names tell: that its file system has it in such a place, or such a place in it.
+std::string DeniedPlaces::Known::refuse_opened(const Opened& folder) const {
+  if (!no_mounts.empty())
+    return fmt::format("nobody can tell what is mounted there, so nothing of this host is given ({})", no_mounts);
+  const auto seen = folder.path.empty() ? std::nullopt : mounts.locate(folder.path, folder.mount);
+  if (!seen) return {};
+  if (const LocatedPlace* found = place_of(*seen)) {
+    return fmt::format("this lies in {}, {}, which is never given to a sandbox: it is mounted here under another name",
+                       found->place.path, found->place.what);
+  }
+  if (const LocatedPlace* found = place_inside(*seen)) {
+    return fmt::format(
+        "this folder contains {} under another name, which is never given to a sandbox; name a folder "
+        "further down",
+        found->place.path);
+  }
+  if (const std::string name = credentials_above(seen->path); !name.empty()) {
+    return fmt::format("this lies in {} of its file system, which holds credentials and is never given to a sandbox",
+                       name);
+  }
+  return {};
 }
 
 std::string DeniedPlaces::refuse_root(const std::string& path) const {
   std::vector<std::optional<sys::FileId>> chain{identify(path)};
   if (!chain.front()) return {};
   for (const std::string& parent : parents(path)) chain.push_back(identify(parent));
-  return refuse(path, chain);
+  std::string why = refuse(path, chain);
+  const auto opened = why.empty() ? look_at(path) : std::unexpected(0);
+  return opened ? known().refuse_opened(*opened) : why;
 }
 
 std::string DeniedPlaces::refuse_root(const std::string& path, const sys::ReachedDirectory& folder) const {
-  return refuse(path, {folder.chain.begin(), folder.chain.end()});
+  std::string why = refuse(path, {folder.chain.begin(), folder.chain.end()});
+  const auto opened = why.empty() ? look_at(folder.fd.get()) : std::unexpected(0);
+  return opened ? known().refuse_opened(*opened) : why;
 }
 
 std::string DeniedPlaces::refuse(const std::string& path, const std::vector<std::optional<sys::FileId>>& chain) const {
@@ -266,7 +330,12 @@ std::string DeniedPlaces::refuse_all_of(const std::string& path) const {
     if ((found != known().places.end() && found->second.beneath_too) || is_credential_name(place))
       return refuse_root(path);
   }
-  return {};
+  const auto opened = look_at(path);
+  if (!opened || opened->path.empty()) return {};
+  const auto seen = known().mounts.locate(opened->path, opened->mount);
+  const LocatedPlace* found = seen ? known().place_of(*seen) : nullptr;
+  if (found != nullptr && found->place.beneath_too) return refuse_root(path);
+  return seen && !credentials_above(seen->path).empty() ? refuse_root(path) : std::string();
 }
 
 bool is_credential_name(std::string_view path) {

@@ -1,5 +1,7 @@
 #include "app/compose/daemon_engine.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 
 #include "base/text.h"
@@ -33,11 +35,17 @@ Task<std::string> running_engine(DaemonClient& client, std::string noted) {
   co_return its ? noted : "";
 }
 
-std::string choose_engine(const EngineHints& hints) {
-  for (const std::string* address : {&hints.given, &hints.running, &hints.configured, &hints.noted}) {
-    if (!address->empty() && *address != "auto") return *address;
-  }
-  return "auto";
+ChosenEngine choose_engine(const EngineHints& hints, const std::string& state_dir) {
+  const auto names = [](const std::string& address) { return !address.empty() && address != "auto"; };
+  if (names(hints.given)) return {hints.given, ""};
+  if (names(hints.running)) return noted_engine(hints.running, state_dir);
+  if (names(hints.configured)) return {hints.configured, ""};
+  if (names(hints.noted)) return noted_engine(hints.noted, state_dir);
+  return {"auto", ""};
+}
+
+ChosenEngine noted_engine(std::string noted, const std::string& state_dir) {
+  return {std::move(noted), fmt::format("the newest daemon's note {}", printable(note_of(state_dir)))};
 }
 
 }  // namespace mcpbox::app

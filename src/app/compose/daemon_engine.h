@@ -26,6 +26,12 @@ struct EngineHints {
   std::string configured;  // engine: of the configuration
   std::string noted;       // daemon_engine()
 };
-std::string choose_engine(const EngineHints& hints);
+struct ChosenEngine {
+  std::string address;
+  std::string named_by;  // LocatorOptions::named_by; empty for what somebody wrote or typed
+};
+ChosenEngine choose_engine(const EngineHints& hints, const std::string& state_dir);
+// The same of `noted` alone.
+ChosenEngine noted_engine(std::string noted, const std::string& state_dir);
 
 }  // namespace mcpbox::app

@@ -394,26 +394,27 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
   (void)co_await net::offload(
       runtime.pool, [&] { return provision::forget_cut_off_pulls(provision::manifest_dir_of(paths->state_dir)); });
 
-  std::vector<std::string> addresses{choose_engine({options.engine, running, settings.engine.address, noted})};
+  std::vector<ChosenEngine> engines{
+      choose_engine({options.engine, running, settings.engine.address, noted}, paths->state_dir)};
   if (options.engine.empty()) {
     // Runs, and daemons before the newest, may have used others.
-    if (!noted.empty()) addresses.push_back(noted);
-    addresses.push_back(first_of(settings.engine.address, "auto"));
-    if (has_native_sandboxes(paths->state_dir)) addresses.emplace_back(box::kHostSystemEngine);
+    if (!noted.empty()) engines.push_back(noted_engine(noted, paths->state_dir));
+    engines.push_back({first_of(settings.engine.address, "auto"), ""});
+    if (has_native_sandboxes(paths->state_dir)) engines.push_back({std::string(box::kHostSystemEngine), ""});
   }
   std::string begin = asked ? daemon_ended(ended_with_it) + "; " : "no daemon was running; ";
   int code = kOk;
   std::set<std::string> looked_at;
-  for (std::size_t i = 0; i < addresses.size(); ++i) {
-    if (!looked_at.insert(addresses[i]).second) continue;
-    auto locate = locator_options(addresses[i], paths->state_dir);
+  for (std::size_t i = 0; i < engines.size(); ++i) {
+    const std::string& address = engines[i].address;
+    if (!looked_at.insert(address).second) continue;
+    auto locate = locator_options(address, paths->state_dir);
     if (!locate) co_return complain(locate.error(), kFailed);
+    locate->named_by = engines[i].named_by;
     auto located = co_await box::locate_engine(executor, std::move(*locate));
     const bool main = i == 0;
     if (!located) {
-      if (!main && addresses[i] != noted) continue;
-      if (options.engine.empty() && addresses[i] == noted)
-        located = fail(located.error().with_context("the newest daemon's engine (--engine names another)"));
+      if (!main && address != noted) continue;
       code = complain(located.error(), exit_code_of_engine(located.error()));
       if (located.error().code() == Code::kUnavailable)
         print_err("mcpbox: what mcpbox has on that engine is left; run `{}` again when it answers\n",
@@ -421,7 +422,7 @@ Task<int> down_on(Runtime& runtime, const DownOptions& options) {
       continue;
     }
     // "auto" led to one of the others.
-    if (located->info.address != addresses[i] && !looked_at.insert(located->info.address).second) continue;
+    if (located->info.address != address && !looked_at.insert(located->info.address).second) continue;
     auto swept = co_await sweep_engine(*located, *paths, *instance, options.volumes && main);
     if (!swept) co_return complain(swept.error(), kFailed);
     if (main || swept->sandboxes + swept->volumes > 0 || !swept->left.empty())

@@ -86,10 +86,12 @@ Task<Result<box::EngineInfo>> with_shelf(Runtime& runtime, const Place& place, c
   if (!init) co_return fail(std::move(init).error());
   DaemonClient daemon(executor, place.paths.socket);
   const std::string noted = daemon_engine(place.paths.state_dir);
-  const std::string address =
-      choose_engine({options.engine, co_await running_engine(daemon, noted), place.settings.engine.address, noted});
+  const std::string running = co_await running_engine(daemon, noted);
+  const auto [address, named_by] =
+      choose_engine({options.engine, running, place.settings.engine.address, noted}, place.paths.state_dir);
   auto located_by = locator_options(address, place.paths.state_dir);
   if (!located_by) co_return fail(std::move(located_by).error());
+  located_by->named_by = named_by;
   {
     auto located = co_await box::locate_engine(executor, std::move(*located_by));
     if (!located) co_return fail(std::move(located).error());

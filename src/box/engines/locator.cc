@@ -45,8 +45,9 @@ std::string why_it_does_not_answer(const std::string& socket, int error) {
 }
 
 // Of an engine that somebody named: silently there would be other sandboxes than those that are wanted.
-std::unexpected<Error> named_one_is_silent(const std::string& named_by, const DockerAddress& address, int error,
-                                           const std::string& said) {
+// `there`: what named it is a setting, where another one can be named.
+std::unexpected<Error> named_one_is_silent(const std::string& named_by, bool there, const DockerAddress& address,
+                                           int error, const std::string& said) {
   const bool by_variable = named_by == kVariable;
   std::string what = "no container engine answers at " + address.text + ", which " + named_by + " names: ";
   what += error == 0 ? said : why_it_does_not_answer(address.unix_socket, error);
@@ -54,7 +55,8 @@ std::unexpected<Error> named_one_is_silent(const std::string& named_by, const Do
   if (by_variable) {
     what += "unset DOCKER_HOST, and another one is looked for, or native sandboxes are made";
   } else {
-    what += "name another there: `native` needs none, `auto` looks for one";
+    what += std::string("name another ") + (there ? "there" : "with --engine");
+    what += ": `native` needs none, `auto` looks for one";
   }
   return fail(Code::kUnavailable, what);
 }
@@ -108,7 +110,8 @@ std::vector<EngineCandidate> engine_candidates(const LocatorOptions& options) {
   const bool tls = !verify.empty() && verify != "0";
   std::vector<EngineCandidate> out;
   if (!options.address.empty() && options.address != "auto") {
-    out.push_back({std::string(setting_name("`engine` of the configuration (or --engine)", "--engine")),
+    const std::string_view setting = setting_name("`engine` of the configuration (or --engine)", "--engine");
+    out.push_back({options.named_by.empty() ? std::string(setting) : options.named_by,
                    parse_docker_address(options.address, certificates, tls)});
     return out;
   }
@@ -143,7 +146,7 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
     const std::string& socket = candidate.address->unix_socket;
     std::string problem = named ? std::string() : reject(socket);
     if (const int error = named ? connect_error(socket) : 0; error != 0)
-      co_return named_one_is_silent(candidate.origin, *candidate.address, error, "");
+      co_return named_one_is_silent(candidate.origin, options.named_by.empty(), *candidate.address, error, "");
     if (problem.empty()) {
       auto probing = options.docker;
       probing.call_timeout = std::min(probing.call_timeout, std::chrono::milliseconds(10000));
@@ -157,7 +160,9 @@ Task<Result<LocatedEngine>> locate_engine(boost::asio::any_io_executor executor,
       }
       if (info.error().code() == Code::kCancelled) co_return fail(std::move(info).error());
       problem = info.error().message();
-      if (named) co_return named_one_is_silent(candidate.origin, *candidate.address, 0, problem);
+      if (named) {
+        co_return named_one_is_silent(candidate.origin, options.named_by.empty(), *candidate.address, 0, problem);
+      }
     }
     tried += "\n  " + candidate.origin + " (" + where + "): " + problem;
   }

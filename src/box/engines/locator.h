@@ -17,6 +17,8 @@ namespace mcpbox::box {
 
 struct LocatorOptions {
   std::string address;  // from the configuration or the command line; "" or "auto" = look for one, else the native one
+  // What named the address, for people, where it was neither of the two: "the newest daemon's note /srv/x".
+  std::string named_by;
   std::function<std::string(const char* name)> environment;  // empty = the process's own
   std::string root;                                          // where /run and /var are looked for; for tests
   DockerOptions docker;

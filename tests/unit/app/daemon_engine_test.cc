@@ -19,11 +19,17 @@ TEST(DaemonEngine, is_noted_in_the_state_directory) {
 }
 
 TEST(DaemonEngine, the_one_that_runs_comes_before_the_configured_one_and_that_before_the_last) {
-  EXPECT_EQ(choose_engine({"native", "unix:///b", "unix:///c", "unix:///d"}), "native");
-  EXPECT_EQ(choose_engine({"", "native", "unix:///c", "native"}), "native");
-  EXPECT_EQ(choose_engine({"", "", "unix:///c", "native"}), "unix:///c");
-  EXPECT_EQ(choose_engine({"", "", "auto", "native"}), "native");
-  EXPECT_EQ(choose_engine({"", "", "", ""}), "auto");
+  EXPECT_EQ(choose_engine({"native", "unix:///b", "unix:///c", "unix:///d"}, "/s").address, "native");
+  EXPECT_EQ(choose_engine({"", "native", "unix:///c", "native"}, "/s").address, "native");
+  EXPECT_EQ(choose_engine({"", "", "unix:///c", "native"}, "/s").address, "unix:///c");
+  EXPECT_EQ(choose_engine({"", "", "auto", "native"}, "/s").address, "native");
+  EXPECT_EQ(choose_engine({"", "", "", ""}, "/s").address, "auto");
+}
+
+TEST(DaemonEngine, says_of_a_noted_address_that_it_was_noted_and_where) {
+  EXPECT_EQ(choose_engine({"", "", "", "unix:///d"}, "/s").named_by, "the newest daemon's note /s/daemon.engine");
+  EXPECT_EQ(choose_engine({"", "unix:///d", "", ""}, "/s").named_by, "the newest daemon's note /s/daemon.engine");
+  EXPECT_EQ(choose_engine({"", "", "unix:///c", "unix:///d"}, "/s").named_by, "");
 }
 
 }  // namespace

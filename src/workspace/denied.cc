@@ -189,7 +189,7 @@ void DeniedPlaces::Known::add_folders_above(const std::string& place) {
 
 // What has a file system of its own in a denied place is denied as the place is, wherever else that is mounted.
 void DeniedPlaces::Known::add_mounts_inside() {
-  std::vector<LocatedPlace> more;
+  std::vector<LocatedPlace> inside;
   const auto lies_in = [](const std::string& path) {
     return [&path](std::string_view folder) { return is_beneath(path, folder); };
   };
@@ -201,9 +201,9 @@ void DeniedPlaces::Known::add_mounts_inside() {
     const bool machine = std::ranges::any_of(
         located, [&](const LocatedPlace& each) { return !each.place.beneath_too && is_beneath(each.at, mount.shows); });
     if (around != located.end() && !machine)
-      more.push_back({mount.shows, {mount.at, around->place.what, true}, mount.at});
+      inside.push_back({mount.shows, {mount.at, around->place.what, true}, mount.at});
   }
-  std::ranges::move(more, std::back_inserter(located));
+  std::ranges::move(inside, std::back_inserter(located));
 }
 
 // A mounted folder is shown with what is mounted in it: one with a bind mount of a denied place, of something in one,

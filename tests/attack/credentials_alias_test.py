@@ -1,4 +1,4 @@
-"""A folder of credentials, or something in one, has another name, by a bind mount: it is staged or mounted under that."""
+"""A folder of credentials, or a part of one, has another name, by a bind mount: it is staged or mounted under that."""
 import os
 import subprocess
 import sys

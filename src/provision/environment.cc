@@ -35,8 +35,8 @@ std::vector<std::string> make_environment(const EnvironmentInputs& inputs) {
   std::map<std::string, std::string> env;
   env["HOME"] = inputs.tree + "/home";
   env["TMPDIR"] = inputs.tree + "/tmp";
-  env["USER"] = "mcp";
-  env["LOGNAME"] = "mcp";
+  env["USER"] = "mcpbox";
+  env["LOGNAME"] = "mcpbox";
   env["LANG"] = "C.UTF-8";
   env["XDG_CACHE_HOME"] = inputs.tree + "/home/.cache";
   env["XDG_CONFIG_HOME"] = inputs.tree + "/home/.config";

@@ -11,8 +11,9 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen()
 c = socket.create_connection(s.getsockname()); a, _ = s.accept(); c.send(b"hello"); print(a.recv(9).decode())
 """
 NAMES = """
-import os, pwd, subprocess
+import getpass, os, pwd, subprocess
 print(pwd.getpwuid(os.getuid()).pw_name, os.getuid())
+if getpass.getuser() != "mcpbox": print(getpass.getuser())
 if subprocess.run(["sh", "-c", "command -v node"], capture_output=True).returncode == 0:
     print(subprocess.run(["node", "-p", "os.userInfo().username"], capture_output=True, text=True).stdout, end="")
 else:

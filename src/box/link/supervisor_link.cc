@@ -18,8 +18,11 @@ Error to_error(const wire::ErrorReply& reply) {
   std::string message = printable(reply.step);
   if (reply.error_number != 0) message += std::string(": ") + std::strerror(reply.error_number);
   if (!reply.text.empty()) message += ": " + printable(reply.text);
-  // fork(2) and execve(2): whose limit it was, the kernel does not say.
-  if (reply.error_number == EAGAIN) {
+  // fork(2) and execve(2): whose limit it was, the kernel does not say. To open a file that somebody has a lease on
+  // fails likewise (fcntl(2)).
+  const bool makes_process =
+      reply.step.contains("fork") || reply.step.starts_with("exec ") || reply.step.starts_with("start ");
+  if (reply.error_number == EAGAIN && makes_process) {
     message +=
         settings_from() == SettingsFrom::kOptions
             ? "; the sandbox has as many processes and threads as it may (--pids), or this machine has: raise it"

@@ -48,6 +48,8 @@ TEST(SupervisorLink, says_what_to_do_when_no_more_processes_can_be_made) {
   for (const char* name : {"pids_limit of box.limits", "raise", "isolation: dedicated"})
     EXPECT_NE(error.message().find(name), std::string::npos) << name;
   EXPECT_EQ(to_error(wire::make_errno_error(EIO, "read x")).message().find("raise"), std::string::npos);
+  EXPECT_EQ(to_error(wire::make_errno_error(EAGAIN, "open 'start'")).message().find("raise"), std::string::npos)
+      << "somebody has a lease on the file";
   const test::SaidToOptions options;
   EXPECT_NE(to_error(wire::make_errno_error(EAGAIN, "fork")).message().find("(--pids)"), std::string::npos);
 }

@@ -1,5 +1,7 @@
 #include "box/docker/containers.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <exception>
@@ -8,6 +10,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/setting_name.h"
 #include "base/text.h"
 #include "base/url.h"
 #include "box/docker/json.h"
@@ -72,13 +75,25 @@ Task<Result<std::string>> make(DockerClient& client, std::string name, std::stri
   co_return id;
 }
 
+// Runtimes tell of a limit that the engine's own is below by its number (runc) or name (crun).
+Error explain_start(Error error) {
+  const bool processes =
+      error.message().contains("setting rlimit type 6:") || error.message().contains("`RLIMIT_NPROC`");
+  Error told = std::move(error).with_context("the engine could not start the sandbox");
+  if (!processes) return told;
+  return Error(told.code(), fmt::format("{}; it may have fewer processes itself than {} asks for: ask for at most "
+                                        "what `LimitNPROC` of the engine's service (or `ulimit -Hu` of who started "
+                                        "it) allows, or raise that",
+                                        told.message(), setting_name("box.limits.pids_limit", "--pids")));
+}
+
 Task<Result<void>> start(DockerClient& client, std::string id) {
   DockerClient::Call call;
   call.method = "POST";
   call.path = "/containers/" + id + "/start";
   call.timeout = client.options().start_timeout;
   auto answer = co_await client.call(std::move(call));
-  if (!answer) co_return fail(std::move(answer).error().with_context("the engine could not start the sandbox"));
+  if (!answer) co_return fail(explain_start(std::move(answer).error()));
   co_return Result<void>();
 }
 

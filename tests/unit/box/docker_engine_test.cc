@@ -57,6 +57,7 @@ struct HonestEngine {
   json created;
   std::function<void(json&)> change;
   int start_status = 204;
+  std::string start_says = "OCI runtime create failed";
 
   FakeEngine::Handler handler() {
     return FakeEngine::docker([this](const FakeEngine::Request& request) {
@@ -68,7 +69,7 @@ struct HonestEngine {
       }
       if (request.is("POST", "/start")) {
         return start_status == 204 ? FakeEngine::raw("HTTP/1.1 204 No Content\r\n\r\n", Then::kKeep)
-                                   : FakeEngine::json(start_status, R"({"message":"OCI runtime create failed"})");
+                                   : FakeEngine::json(start_status, json{{"message", start_says}}.dump());
       }
       if (request.is("DELETE", kId)) return FakeEngine::raw("HTTP/1.1 204 No Content\r\n\r\n", Then::kKeep);
       if (request.is("GET", "/containers/")) return FakeEngine::json(200, description().dump());
@@ -217,6 +218,18 @@ TEST_F(DockerEngineTest, a_container_that_does_not_start_is_removed) {
   auto state = run(connect(server)->create(spec()));
   EXPECT_NE(text_of(state).find("OCI runtime create failed"), std::string::npos) << text_of(state);
   EXPECT_EQ(server.count("DELETE", kId), 1u);
+}
+
+TEST_F(DockerEngineTest, more_processes_than_the_engine_may_have_itself_are_said_with_the_setting) {
+  HonestEngine honest;
+  honest.start_status = 400;
+  FakeEngine server(honest.handler());
+  honest.start_says = "OCI runtime create failed: error setting rlimit type 7: operation not permitted";
+  EXPECT_FALSE(text_of(run(connect(server)->create(spec()))).contains("pids_limit"));
+  honest.start_says = "OCI runtime create failed: error setting rlimit type 6: operation not permitted";
+  const std::string text = text_of(run(connect(server)->create(spec())));
+  for (const char* part : {"rlimit type 6", "box.limits.pids_limit", "LimitNPROC"})
+    EXPECT_TRUE(text.contains(part)) << part << ": " << text;
 }
 
 TEST_F(DockerEngineTest, a_container_whose_start_hangs_is_removed_on_cancellation) {

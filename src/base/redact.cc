@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <utility>
 
 #include "base/http_text.h"
@@ -157,12 +158,19 @@ bool Redactor::is_prefix(std::string_view prefix, std::string_view of, Budget& b
 // Looks at each place of the text once, however many needles there are: a key file has hundreds.
 void Redactor::find_needles(std::string_view text, From from, Budget& budget, std::vector<Range>& into) const {
   if (needles_.empty()) return;
+  std::map<const Secret*, bool> own;  // asked once of each, however often it stands there
+  const auto stays = [&](const Secret& needle) {
+    if (from == From::kOutside) return false;
+    const auto [found, fresh] = own.try_emplace(&needle, false);
+    if (fresh) found->second = is_own_word(needle.reveal());
+    return found->second;
+  };
   for (std::size_t at = 0; at + kShortest <= text.size(); ++at) {
     const std::string_view rest = text.substr(at);
     std::size_t length = 0;
     for (const Secret& needle : beginning_as(rest)) {
       if (needle.reveal().size() <= length || !is_prefix(needle.reveal(), rest, budget)) continue;
-      if (from == From::kOutside || !is_own_word(needle.reveal())) length = needle.reveal().size();
+      if (!stays(needle)) length = needle.reveal().size();
     }
     if (budget.bytes == 0) return into.push_back({at, text.size()});
     if (length > 0) into.push_back({at, at + length});

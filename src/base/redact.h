@@ -21,7 +21,7 @@ namespace mcpbox {
 // nothing.
 //
 // What mcpbox says itself is of known words, and a gap in a known sentence tells what was there. So in sentence() those
-// secrets stay that are such words (own_words.h), written as they are; whatever a server, a program or another machine
+// secrets stay that are such words (own_words.h); whatever a server, a program or another machine
 // said goes through operator() before it becomes a part of a sentence (secrets.h: from_outside()).
 //
 // Takes time in proportion to the text, whatever the secrets are: of a text that begins secrets again and again (a run

@@ -25,7 +25,8 @@ constexpr std::size_t kLongEnough = 6;
 // Where the places of a machine and of a sandbox are. A key may begin with a slash, but hardly so.
 constexpr std::string_view kPlaces[] = {"tmp", "home", "usr", "opt",  "var",  "etc",  "srv", "mnt",      "media",
                                         "run", "dev",  "bin", "proc", "root", "data", "app", "workspace"};
-constexpr std::size_t kLongestName = 24;  // longer ones of letters and digits may be a key
+// Longer runs of letters and digits may be a key: of both, in both cases, and of letters alone.
+constexpr std::size_t kLongestMixed = 16, kLongestOfThree = 8, kLongestRun = 32;
 
 std::array<KeyTable, 3> tables() {
   return {top_keys(), server_keys(), network_keys()};
@@ -43,15 +44,27 @@ bool has_both(std::string_view text) {
   return std::ranges::any_of(text, is_digit) && std::ranges::any_of(text, is_letter);
 }
 
+bool may_be_key(std::string_view run) {
+  if (!has_both(run)) return run.size() > kLongestRun;
+  const bool upper = std::ranges::any_of(run, [](char c) { return c >= 'A' && c <= 'Z'; });
+  const bool lower = std::ranges::any_of(run, [](char c) { return c >= 'a' && c <= 'z'; });
+  return run.size() > (upper && lower ? kLongestOfThree : kLongestMixed);
+}
+
 // A path such as /home/me/notes, which messages are full of.
 bool is_place(std::string_view value) {
   if (!value.starts_with('/')) return false;
   const std::vector<std::string_view> names = split(value.substr(1), '/');
-  const bool known = std::ranges::find(kPlaces, names.front()) != std::end(kPlaces);
-  return known && std::ranges::all_of(names, [](std::string_view name) {
-           const auto usual = [](char c) { return is_letter(c) || is_digit(c) || c == '.' || c == '_' || c == '-'; };
-           return std::ranges::all_of(name, usual) && (name.size() <= kLongestName || !has_both(name));
-         });
+  if (std::ranges::find(kPlaces, names.front()) == std::end(kPlaces)) return false;
+  std::size_t run = 0;
+  for (std::size_t at = 0; at <= value.size(); ++at) {
+    const char c = at < value.size() ? value[at] : '/';
+    if (is_letter(c) || is_digit(c)) continue;
+    if (c != '/' && c != '.' && c != '_' && c != '-') return false;
+    if (may_be_key(value.substr(run, at - run))) return false;
+    run = at + 1;
+  }
+  return true;
 }
 
 }  // namespace

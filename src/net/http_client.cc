@@ -17,6 +17,7 @@
 
 #include "base/errno_error.h"
 #include "base/http_text.h"
+#include "base/secrets.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "base/url.h"
@@ -239,7 +240,7 @@ std::string Transfer::peer() const {
 
 Error Transfer::explain(CURLcode code) const {
   std::string text = peer() + ": ";
-  text += curl_error_[0] != '\0' ? printable(curl_error_.data(), 400) : curl().easy_strerror(code);
+  text += curl_error_[0] != '\0' ? from_outside(curl_error_.data(), 400) : curl().easy_strerror(code);
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
       return Error(Code::kTimeout, std::move(text));

@@ -126,6 +126,7 @@ struct DeniedPlaces::Known {
   // The place that it is or lies in.
   const LocatedPlace* place_of(const FsPlace& seen) const;
   const LocatedPlace* place_inside(const FsPlace& seen) const;
+  std::optional<FsPlace> locate(const Opened& folder) const;
   std::string refuse_opened(const Opened& folder) const;
 };
 
@@ -253,12 +254,20 @@ const LocatedPlace* DeniedPlaces::Known::place_inside(const FsPlace& seen) const
   return found == located.end() ? nullptr : &*found;
 }
 
+// Also in a mount that was made after the others were looked at.
+std::optional<FsPlace> DeniedPlaces::Known::locate(const Opened& folder) const {
+  if (folder.path.empty()) return std::nullopt;
+  if (auto seen = mounts.locate(folder.path, folder.mount)) return seen;
+  const auto now = MountTable::read();
+  return now ? now->locate(folder.path, folder.mount) : std::nullopt;
+}
+
 // What neither its identity nor its names tell: that its file system has it in such a place, or such a place in it.
 std::string DeniedPlaces::Known::refuse_opened(const Opened& folder) const {
   if (!no_mounts.empty())
     return fmt::format("nobody can tell what is mounted there, so nothing of this host is given ({})", no_mounts);
-  const auto seen = folder.path.empty() ? std::nullopt : mounts.locate(folder.path, folder.mount);
-  if (!seen) return {};
+  const auto seen = locate(folder);
+  if (!seen) return "nobody can tell where in which file system this lies, so it is not given; try again";
   if (const LocatedPlace* found = place_of(*seen)) {
     return fmt::format("this lies in {}, {}, which is never given to a sandbox: it is mounted here under another name",
                        found->place.path, found->place.what);
@@ -332,7 +341,7 @@ std::string DeniedPlaces::refuse_all_of(const std::string& path) const {
   }
   const auto opened = look_at(path);
   if (!opened || opened->path.empty()) return {};
-  const auto seen = known().mounts.locate(opened->path, opened->mount);
+  const auto seen = known().locate(*opened);
   const LocatedPlace* found = seen ? known().place_of(*seen) : nullptr;
   if (found != nullptr && found->place.beneath_too) return refuse_root(path);
   return seen && !credentials_above(seen->path).empty() ? refuse_root(path) : std::string();

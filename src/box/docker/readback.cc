@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/secrets.h"
 #include "base/text.h"
 #include "box/docker/json.h"
 #include "box/docker/profile.h"
@@ -107,7 +108,7 @@ constexpr const char* kMustBeEmpty[] = {"Binds",       "Devices",        "Device
 
 std::unexpected<Error> differs(const std::string& field, const json& sent, const json& made) {
   return fail(Code::kFailedPrecondition, "the engine made a different container than asked: " + field + " is " +
-                                             printable(dump_json(made), 300) + " instead of " +
+                                             from_outside(dump_json(made), 300) + " instead of " +
                                              printable(dump_json(sent), 300));
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/digest.h"
 #include "base/errno_error.h"
+#include "base/secrets.h"
 #include "base/setting_name.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
@@ -102,7 +103,7 @@ Task<Result<ImageInfo>> ensure_runner_image(Engine& engine, std::string engine_a
 
   std::deque<std::string> tail;
   const auto take_line = [&](std::string_view line) {
-    auto text = printable(line, 500);
+    auto text = from_outside(line, 500);
     if (progress) progress(text);
     tail.push_back(std::move(text));
     if (tail.size() > kTailLines) tail.pop_front();

@@ -15,19 +15,14 @@ std::uint64_t number_after(const char* text, const char* name) {
   return found == nullptr ? 0 : ::strtoull(found + ::strlen(name), nullptr, 10);
 }
 
-// The last of "NSpid:\tN\tN", which has one number for each PID namespace from the reader's on; 0 of a single one.
+// The second of "NSpid:\tN\tN", which has one number for each PID namespace from the reader's on; 0 of a single one.
 std::uint64_t number_below(const char* text) {
   constexpr const char* kName = "\nNSpid:";
   const char* found = ::strstr(text, kName);
   if (found == nullptr) return 0;
-  std::uint64_t number = 0;
-  int numbers = 0;
-  for (const char* at = found + ::strlen(kName); *at == '\t'; ++numbers) {
-    char* end = nullptr;
-    number = ::strtoull(at, &end, 10);
-    at = end;
-  }
-  return numbers > 1 ? number : 0;
+  char* end = nullptr;
+  (void)::strtoull(found + ::strlen(kName), &end, 10);
+  return *end == '\t' ? ::strtoull(end, nullptr, 10) : 0;
 }
 
 // Its name comes first, in which the kernel escapes line feeds.

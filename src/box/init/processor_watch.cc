@@ -13,11 +13,10 @@ using std::chrono::milliseconds;
 constexpr ProcessorWatch::Time kMostOfNew = std::chrono::seconds(1);
 // The kernel tells what a process used in steps of 10 ms.
 constexpr ProcessorWatch::Time kDoubt = milliseconds(50);
-constexpr unsigned kNearlyAll = 850;  // thousandths of the whole
-constexpr int kAny = 20;              // who used more than this part of the time of a processor, used any
-constexpr double kForgotten = 0.2;    // of who was born, with each round
-// Between two looks. Numbers that fall by more have begun anew (pid_max of proc_sys_kernel(5) is rarely below 32,768).
-constexpr std::uint64_t kMostBorn = 10'000;
+constexpr unsigned kNearlyAll = 850;         // thousandths of the whole
+constexpr int kAny = 20;                     // who used more than this part of the time of a processor, used any
+constexpr double kForgotten = 0.2;           // of who was born, with each round
+constexpr std::uint64_t kMostBorn = 10'000;  // between two looks
 
 }  // namespace
 
@@ -68,14 +67,16 @@ void ProcessorWatch::born(uid_t uid, std::uint64_t number) {
   const auto found = servers_.find(uid);
   if (found == servers_.end()) return;
   Server& server = found->second;
-  numbered_ = number != 0;
-  const std::uint64_t before = numbered_ ? std::exchange(server.last_number, std::max(server.last_number, number)) : 0;
-  if (before == 0) return (void)(server.born += 1);
-  if (number > before) return (void)(server.born += static_cast<double>(std::min(number - before, kMostBorn)));
+  const TimePoint now = began_.value_or(TimePoint());
+  const TimePoint last = std::exchange(server.born_at, now);
+  if (last != now) server.number_before = server.last_number;
+  server.numbered = number != 0;
   // Of several that were born meanwhile any may be seen first; the last one stands for all.
-  if (before - number < kMostBorn) return;
-  server.last_number = number;
-  server.born += 1;
+  if (number != 0 && number <= server.last_number && number > server.number_before) return;
+  const std::uint64_t before = std::exchange(server.last_number, number);
+  // Threads have numbers too: what there was in a longer time is nobody's crowd. Numbers that fall have begun anew.
+  const bool counts = before != 0 && number > before && now - last <= kKnown;
+  server.born += counts ? static_cast<double>(std::min(number - before, kMostBorn)) : 1;
 }
 
 void ProcessorWatch::see(uid_t uid, Sample& sample, bool born, const Activity& activity) {
@@ -108,11 +109,15 @@ void ProcessorWatch::share_unseen(Time unseen) {
   const Time more = unseen_ - kDoubt;
   unseen_ = kDoubt;
   double born = 0;
-  for (const auto& [uid, server] : servers_) born += server.born;
+  bool numbered = true;
+  for (const auto& [uid, server] : servers_) {
+    born += server.born;
+    numbered = numbered && (server.numbered || server.born < 0.01);
+  }
   for (auto& [uid, server] : servers_) {
-    if (numbered_ && born > 0) server.used += duration_cast<Time>(more * (server.born / born));
+    if (numbered && born > 0) server.used += duration_cast<Time>(more * (server.born / born));
     // Who starts one now and then is not to answer for a crowd of another's that hardly shows.
-    if (!numbered_ && server.born * 4 > born * 3) server.used += more;
+    if (!numbered && server.born * 4 > born * 3) server.used += more;
   }
 }
 

@@ -85,7 +85,9 @@ class ProcessorWatch {
     PressureGauge gauge;
     Time seen{0}, waited{0}, lost{0};  // in this round
     double born = 0;                   // lately
-    std::uint64_t last_number = 0;     // of one that was born; 0: none was
+    bool numbered = false;
+    std::uint64_t last_number = 0, number_before = 0;  // of one that was born, and in the rounds before; 0: none was
+    TimePoint born_at;                                 // the round of the last
     Time used{0};
     Time used_lately{0};  // since `lately`
     TimePoint lately;
@@ -115,7 +117,6 @@ class ProcessorWatch {
   Time passed_{0}, used_{0};  // since the round before, and what the whole sandbox used in it
   bool close_ = false;
   std::optional<TimePoint> close_at_;  // the last round before this one in which each process was looked at
-  bool numbered_ = false;              // who is born has a number
   Time others_{0};                     // of who belongs to no server, in this round
   Time unseen_{0};                     // that nobody was seen to use; what is beyond kDoubt is shared out
 };

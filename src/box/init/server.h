@@ -6,7 +6,6 @@
 
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "box/init/connection.h"
@@ -99,7 +98,8 @@ class Server {
   GroupMover mover_;
   std::map<pid_t, std::function<void()>> when_reaped_;    // the killers of uid_killer.h
   std::map<uid_t, EventLoop::Clock::time_point> ending_;  // until when it is killed what each of these has
-  std::multiset<uid_t> waiting_;  // of the servers that start when those of the same user before them are gone
+  // Starts that wait until those of the same user before them are gone, and whether they were given up.
+  std::multimap<uid_t, bool> waiting_;
   std::map<Serial, Controller> controllers_;
   Serial active_ = 0;
   Serial next_serial_ = 0;

@@ -128,13 +128,18 @@ void Server::dispatch(Origin origin, const wire::Frame& frame, std::vector<Uniqu
 }
 
 void Server::spawn(Origin origin, const wire::Spawn& request, std::vector<UniqueFd> fds) {
-  // Who kills what a server before it has cannot tell one from the other.
+  // Who kills what a server before it has cannot tell one from the other. What is still there after kEndTime hangs in
+  // the kernel, and is in nobody's way.
   if (ending_.contains(request.uid)) {
     auto kept = std::make_shared<std::vector<UniqueFd>>(std::move(fds));
-    const auto waits = waiting_.insert(request.uid);
+    const auto waits = waiting_.emplace(request.uid, false);
     loop_.at(EventLoop::Clock::now() + kEndPause, [this, origin, request, kept, waits] {
+      const bool given_up = waits->second;
       waiting_.erase(waits);
-      if (controllers_.contains(origin.connection)) spawn(origin, request, std::move(*kept));
+      if (!controllers_.contains(origin.connection)) return;
+      if (!given_up) return spawn(origin, request, std::move(*kept));
+      reply_error(origin, wire::make_error(Code::kCancelled, "start process '" + request.id + "'",
+                                           "it was to be killed before it had started"));
     });
     return;
   }
@@ -169,6 +174,8 @@ void Server::kill_uid(Origin origin, const wire::KillUid& request) {
     return reply_error(origin, wire::make_error(Code::kInvalidArgument, "signal a uid", "only SIGTERM and SIGKILL"));
   }
   if (request.signal == SIGKILL) {
+    const auto [first, last] = waiting_.equal_range(request.uid);
+    for (auto each = first; each != last; ++each) each->second = true;
     table_.mark_killed(request.uid);
     accountant_.stand_aside(request.uid);
   }

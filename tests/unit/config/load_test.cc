@@ -615,8 +615,10 @@ TEST_F(ConfigLoad, paths_and_what_everybody_knows_are_no_secrets_unless_their_na
   const Settings s = good(
       "version: 1\nservers: {a: {command: x, env: {DATA: /home/me/notes, TMP: /tmp, HOME: '${env:HOME}', "
       "SUB: '${env:HOME}/data', KEY: /home/me/notes, ODD: /zYx9/aB3q, LONG: /run/a1B2c3D4e5F6g7H8i9J0k1L2m3, "
+      "HOOK: /app/T024BE7LD/x9K2hd82jL, "
       "REF: '${env:TOKEN}'}}}\n");
-  for (const char* secret : {"KEY", "ODD", "LONG", "REF"}) EXPECT_TRUE(s.servers[0].env.at(secret).secret) << secret;
+  for (const char* secret : {"KEY", "ODD", "LONG", "HOOK", "REF"})
+    EXPECT_TRUE(s.servers[0].env.at(secret).secret) << secret;
   for (const char* plain : {"DATA", "TMP", "HOME", "SUB"}) EXPECT_FALSE(s.servers[0].env.at(plain).secret) << plain;
 }
 

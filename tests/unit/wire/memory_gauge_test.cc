@@ -190,7 +190,7 @@ TEST(ProcMemory, reads_what_the_kernel_writes) {
       parse_status("Name:\tevil\\nUid:\t0\nUmask:\t0022\nUid:\t1000\t1000\t1000\t1000\nVmSize:\t9 kB\nRssAnon:\t1 kB\n"
                    "RssShmem:\t      16 kB\nVmPTE:\t   40 kB\nVmSwap:\t 2 kB\nThreads:\t12\nNSpid:\t7001\t401\t34\n",
                    status));
-  EXPECT_EQ(status.number, 34u);
+  EXPECT_EQ(status.number, 401u);
   EXPECT_EQ(status.uid, 1000u);
   EXPECT_EQ(status.shared, 16u << 10);
   EXPECT_EQ(status.tables, 40u << 10);

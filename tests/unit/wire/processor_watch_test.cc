@@ -264,6 +264,33 @@ TEST_F(Processors, of_crowds_that_nobody_sees_are_shared_out_by_how_many_were_bo
   EXPECT_FALSE(watch.yields(kNeighbour));
 }
 
+// Threads are numbered as well, and nobody sees those.
+TEST_F(Processors, of_a_crowd_are_not_who_had_many_threads_since_its_last_process) {
+  std::uint64_t crowd = 2;
+  watch.born(kNeighbour, 2);
+  watch.born(kHog, crowd);
+  for (int n = 0; n < 40; ++n) round([&] { watch.born(kHog, crowd += 200); }, 90ms);
+  for (int n = 0; n < 10; ++n) {
+    round([&] { watch.born(kHog, crowd += 200), watch.born(kNeighbour, 9000 + static_cast<unsigned>(n)); }, 90ms);
+  }
+  EXPECT_TRUE(watch.yields(kHog));
+  EXPECT_FALSE(watch.yields(kNeighbour));
+}
+
+TEST_F(Processors, where_numbers_are_few_they_begin_anew_often) {
+  std::uint64_t number = 300;
+  for (int n = 0; n < 100; ++n) {
+    round(
+        [&] {
+          watch.born(kHog, number = number > 900 ? 300 : number + 200);
+          watch.born(kNeighbour, 2 + static_cast<unsigned>(n));
+        },
+        90ms);
+  }
+  EXPECT_TRUE(watch.presses(kHog));
+  EXPECT_FALSE(watch.yields(kNeighbour));
+}
+
 // Every other round it does nothing: 90 of 100 ms, and the round of 50 in between.
 TEST_F(Processors, who_rests_in_every_other_round_is_seen_as_well) {
   ProcessorWatch::Sample hog;

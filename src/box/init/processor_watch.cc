@@ -16,6 +16,7 @@ constexpr ProcessorWatch::Time kDoubt = milliseconds(50);
 constexpr unsigned kNearlyAll = 850;         // thousandths of the whole
 constexpr int kAny = 20;                     // who used more than this part of the time of a processor, used any
 constexpr double kForgotten = 0.2;           // of who was born, with each round
+constexpr double kLatelyBorn = 0.5;          // one, three rounds ago
 constexpr std::uint64_t kMostBorn = 10'000;  // between two looks
 
 }  // namespace
@@ -51,9 +52,10 @@ void ProcessorWatch::hold_against(uid_t uid, TimePoint now) {
 }
 
 void ProcessorWatch::begin(std::optional<Time> group, TimePoint now) {
-  if (close_) close_at_ = began_;
+  if (close_) close_at_ = now_;
   const auto before = std::exchange(group_, group);
-  passed_ = duration_cast<Time>(now - std::exchange(began_, now).value_or(now));
+  passed_ = now_ == TimePoint() ? Time(0) : duration_cast<Time>(now - now_);
+  now_ = now;
   used_ = group && before ? *group - *before : Time(0);
   close_ = used_.count() > 0 && used_ >= passed_ * std::min(kMuch, whole_ / 2) / 1000;
   others_ = Time(0);
@@ -67,24 +69,23 @@ void ProcessorWatch::born(uid_t uid, std::uint64_t number) {
   const auto found = servers_.find(uid);
   if (found == servers_.end()) return;
   Server& server = found->second;
-  const TimePoint now = began_.value_or(TimePoint());
-  const TimePoint last = std::exchange(server.born_at, now);
-  if (last != now) server.number_before = server.last_number;
+  const TimePoint last = std::exchange(server.born_at, now_);
+  if (last != now_) server.number_before = server.last_number;
   server.numbered = number != 0;
   // Of several that were born meanwhile any may be seen first; the last one stands for all.
   if (number != 0 && number <= server.last_number && number > server.number_before) return;
   const std::uint64_t before = std::exchange(server.last_number, number);
   // Threads have numbers too: what there was in a longer time is nobody's crowd. Numbers that fall have begun anew.
-  const bool counts = before != 0 && number > before && now - last <= kKnown;
+  const bool counts = before != 0 && number > before && now_ - last <= kKnown;
   server.born += counts ? static_cast<double>(std::min(number - before, kMostBorn)) : 1;
 }
 
 void ProcessorWatch::see(uid_t uid, Sample& sample, bool born, const Activity& activity) {
-  const Sample before = std::exchange(sample, Sample{activity.used, activity.waited, began_});
+  const Sample before = std::exchange(sample, Sample{activity.used, activity.waited, now_});
   Time used{0}, waited{0};
   if (before.when) {
     // What it used before this began to matter is spread over an unknown time.
-    if (measured() && *began_ - *before.when > kKnown) return;
+    if (measured() && now_ - *before.when > kKnown) return;
     used = std::max(Time(0), activity.used - before.used);
     if (measured()) waited = std::max(Time(0), activity.waited - before.waited);
     if (before.used.count() == 0) used = std::min(used, kMostOfNew);
@@ -112,10 +113,11 @@ void ProcessorWatch::share_unseen(Time unseen) {
   bool numbered = true;
   for (const auto& [uid, server] : servers_) {
     born += server.born;
-    numbered = numbered && (server.numbered || server.born < 0.01);
+    numbered = numbered && (server.numbered || server.born < kLatelyBorn);
   }
+  if (born < kLatelyBorn) return;  // it was no crowd
   for (auto& [uid, server] : servers_) {
-    if (numbered && born > 0) server.used += duration_cast<Time>(more * (server.born / born));
+    if (numbered) server.used += duration_cast<Time>(more * (server.born / born));
     // Who starts one now and then is not to answer for a crowd of another's that hardly shows.
     if (!numbered && server.born * 4 > born * 3) server.used += more;
   }
@@ -127,7 +129,7 @@ void ProcessorWatch::add_up(Time own) {
   for (auto& [uid, server] : servers_)
     seen += server.used = server.seen + std::max(Time(0), server.waited - server.lost);
   // In the first close round nobody was looked at before.
-  if (close_ && close_at_ && *began_ - *close_at_ <= kKnown) share_unseen(used_ - ours - others_ - seen);
+  if (close_ && close_at_ && now_ - *close_at_ <= kKnown) share_unseen(used_ - ours - others_ - seen);
   // What somebody waited for may be of long ago.
   for (auto& [uid, server] : servers_) {
     if (close_) server.used = std::min(server.used, used_);

@@ -113,7 +113,7 @@ class ProcessorWatch {
   };
   std::map<uid_t, Over> over_;
   std::optional<Time> group_, own_;
-  std::optional<TimePoint> began_;
+  TimePoint now_;             // of this round; that of an epoch: there was none
   Time passed_{0}, used_{0};  // since the round before, and what the whole sandbox used in it
   bool close_ = false;
   std::optional<TimePoint> close_at_;  // the last round before this one in which each process was looked at

@@ -264,6 +264,13 @@ TEST_F(Processors, of_crowds_that_nobody_sees_are_shared_out_by_how_many_were_bo
   EXPECT_FALSE(watch.yields(kNeighbour));
 }
 
+TEST_F(Processors, that_nobody_uses_are_not_laid_at_the_door_of_who_started_one_long_ago) {
+  watch.born(kNeighbour, 5);
+  for (int n = 0; n < 20; ++n) round([] {}, 0ms);
+  for (int n = 0; n < 40; ++n) round([] {}, 90ms);
+  EXPECT_FALSE(watch.yields(kNeighbour));
+}
+
 // Threads are numbered as well, and nobody sees those.
 TEST_F(Processors, of_a_crowd_are_not_who_had_many_threads_since_its_last_process) {
   std::uint64_t crowd = 2;

@@ -17,11 +17,11 @@ namespace {
 
 constexpr std::size_t kShortest = 6;  // shorter values occur in ordinary text
 constexpr std::size_t kShortestLine = 8;
-constexpr std::size_t kShortestWord = 3;   // shorter ones are hidden only where a value stands
-constexpr std::size_t kTelling = 4;        // bytes of a secret that would help to guess it
-constexpr std::size_t kLongestEscape = 9;  // bytes that may stand for one: \\\\u0041. No other spelling is longer
-constexpr std::size_t kPlaces = 64;        // of starts_, for each secret: of other text one in 64 is looked at
-constexpr std::size_t kCompared = 8;       // bytes of secrets for each of a text
+constexpr std::size_t kShortestWord = 3;    // shorter ones are hidden only where a value stands
+constexpr std::size_t kTelling = 4;         // bytes of a secret that would help to guess it
+constexpr std::size_t kLongestEscape = 13;  // bytes that may stand for one: \\\\U00000041. No other spelling is longer
+constexpr std::size_t kPlaces = 64;         // of starts_, for each secret: of other text one in 64 is looked at
+constexpr std::size_t kCompared = 8;        // bytes of secrets for each of a text
 constexpr std::size_t kComparedAtLeast = 256 << 10;
 constexpr std::size_t kStep = 256;            // bytes that are compared at a time
 constexpr std::string_view kShortened = "…";  // what printable() ends a shortened text with

@@ -53,6 +53,15 @@ std::string utf8(std::uint32_t point) {
   return {byte(0xF0 | (point >> 18)), byte(0x80 | ((point >> 12) & 0x3F)), middle, last};
 }
 
+// "\u{6f}" and "\x{6f}" at `at`, with at most six digits.
+std::pair<std::size_t, std::string> braced(std::string_view text, std::size_t at) {
+  const std::size_t digits = text.substr(at + 3, 7).find('}');
+  if (digits == std::string_view::npos || digits == 0) return {};
+  const int point = hex_number(text, at + 3, digits);
+  if (point < 0 || point > 0x10FFFF) return {};
+  return {digits + 4, utf8(static_cast<std::uint32_t>(point))};
+}
+
 // The escape at `at`, which is a backslash: its length, 0 for none, and what it means.
 std::pair<std::size_t, std::string> backslash(std::string_view text, std::size_t at) {
   if (at + 1 == text.size()) return {};
@@ -62,6 +71,13 @@ std::pair<std::size_t, std::string> backslash(std::string_view text, std::size_t
     return {2, std::string(1, kMeanings[found])};
   if (const auto [digits, byte] = octal_number(text, at + 1); digits > 0)
     return {1 + digits, std::string(1, static_cast<char>(byte))};
+  if ((kind == 'x' || kind == 'u') && text.substr(at + 2).starts_with('{')) return braced(text, at);
+  if (kind == 'U') {
+    const int point = hex_number(text.substr(0, at + 10), at + 4, 6);
+    const bool fits = text.substr(at + 2).starts_with("00") && point >= 0 && point <= 0x10FFFF;
+    return fits ? std::pair(std::size_t{10}, utf8(static_cast<std::uint32_t>(point)))
+                : std::pair<std::size_t, std::string>();
+  }
   if (kind == 'x') {
     const int byte = hex_number(text, at + 2, 2);
     return byte < 0 ? std::pair<std::size_t, std::string>()

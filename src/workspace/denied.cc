@@ -96,6 +96,8 @@ struct LocatedPlace {
   std::string real;  // its path without links
 };
 
+constexpr std::string_view kPartOfSystem = "a part of the system";
+
 // The path as far as a component that is a name of credentials; empty when it has none.
 std::string credentials_above(const std::string& path) {
   for (std::string at = path; at != "/"; at = parent_of(at)) {
@@ -153,7 +155,7 @@ void DeniedPlaces::Known::look_up() {
   add("/", "the whole file system", false);
   add("/home", "the folder of all home directories", false);
   add("/Users", "the folder of all home directories", false);
-  for (std::string_view place : kSystem) add(std::string(place), "a part of the system", true);
+  for (std::string_view place : kSystem) add(std::string(place), kPartOfSystem, true);
   for (const std::string& place : more) {
     if (!add(place, kOwnPlace, true)) add_folders_above(place);
   }
@@ -195,13 +197,15 @@ void DeniedPlaces::Known::add_mounts_inside() {
     return [&path](std::string_view folder) { return is_beneath(path, folder); };
   };
   for (const Mount& mount : mounts.mounts()) {
-    if (mount.shows.path != "/" || std::ranges::any_of(kMountsOfOthers, lies_in(mount.at))) continue;
+    if (std::ranges::any_of(kMountsOfOthers, lies_in(mount.at))) continue;
     const auto around = std::ranges::find_if(
         located, [&](const LocatedPlace& each) { return each.place.beneath_too && is_beneath(mount.at, each.real); });
     // With a home in it, it is a machine's: what may be given lies there.
     const bool machine = std::ranges::any_of(
         located, [&](const LocatedPlace& each) { return !each.place.beneath_too && is_beneath(each.at, mount.shows); });
-    if (around != located.end() && !machine)
+    // A project's folder may be bound into /usr or /run, and stays the project's.
+    const bool folder = mount.shows.path != "/";
+    if (around != located.end() && !machine && !(folder && around->place.what == kPartOfSystem))
       inside.push_back({mount.shows, {mount.at, around->place.what, true}, mount.at});
   }
   std::ranges::move(inside, std::back_inserter(located));

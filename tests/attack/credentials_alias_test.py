@@ -138,6 +138,18 @@ class AliasOfAPart(unittest.TestCase):
         self.assert_refused(self.project, f"contains {vault} (mounted at {at})")
         self.assert_refused(at, f"this lies in {vault}, a place of credentials")
 
+    def test_nor_a_folder_of_another_file_system_that_is_mounted_in_it(self):
+        disk = self.home.root / "disk"
+        disk.mkdir()
+        self.mount("-t", "tmpfs", "none", disk)
+        (disk / "keys" / "deep").mkdir(parents=True)
+        (self.ssh / "more").mkdir()
+        self.mount("--bind", disk / "keys", self.ssh / "more")
+        at = self.bind(self.ssh / "more" / "deep")
+        self.assert_refused(self.project, f"contains {self.ssh}/more (mounted at {at})")
+        self.assert_refused(at, f"this lies in {self.ssh}/more, a place of credentials")
+        self.assert_refused(disk / "keys", f"this lies in {self.ssh}/more, a place of credentials")
+
     def test_nor_the_place_that_it_was_bound_from(self):
         disk = self.home.root / "disk"
         disk.mkdir()

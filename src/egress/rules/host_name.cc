@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/secrets.h"
 #include "base/text.h"
 
 namespace mcpbox::egress {
@@ -32,7 +33,7 @@ std::string HostName::authority() const {
 
 Result<HostName> parse_host(std::string_view text) {
   const auto wrong = [&](std::string_view why) {
-    return fail(Code::kInvalidArgument, fmt::format("'{}' is no host name: {}", printable(text, 100), why));
+    return fail(Code::kInvalidArgument, fmt::format("'{}' is no host name: {}", from_outside(text, 100), why));
   };
   if (text.empty()) return wrong("it is empty");
   if (text.front() == '[') {

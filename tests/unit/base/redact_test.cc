@@ -122,6 +122,9 @@ TEST(Redactor, hides_a_secret_whichever_of_its_characters_are_escaped) {
            R"(pa\u00df\/<w0rd>&\"é\n😀\\ end)",                          // PHP
            R"(paß/\u003cw0rd\u003e\u0026\"é\n😀\\ end)",                 // Go
            R"(\u0070\u0061ß/<w0rd>&\"é\u000a😀\u005c end)",              // any
+           R"(pa\U000000df/<w0rd>&\"\U000000E9\n\U0001F600\\ end)",      // C, Python, Go
+           R"(pa\u{df}/<w0rd>&\"\u{0000e9}\n\u{1f600}\\ end)",           // Rust, JavaScript, PHP
+           R"(p\x{61}\x{DF}/<w0rd>&\"\x{e9}\n\x{1F600}\\ end)",          // Perl
            R"(pa\xc3\x9f/<w0rd>&"\xc3\xa9\n\xf0\x9f\x98\x80\\ end)",     // bytes of Python
            R"(pa\\u00df/<w0rd>&\\\"é\\n😀\\\\ end)",                     // JSON in JSON
            "pa%c3%9f%2f%3Cw0rd%3E%26%22%C3%A9%0A%F0%9F%98%80%5C%20end",  // a query
@@ -135,7 +138,8 @@ TEST(Redactor, hides_a_secret_whichever_of_its_characters_are_escaped) {
 TEST(Redactor, keeps_what_only_looks_like_an_escape) {
   Redactor redact;
   redact.add(Secret("hunter2-hunter2"));
-  for (const std::string text : {"100 % \\q \\u12 %zz %", "\\", "%", "a\\x4", "C:\\new\\table"})
+  for (const std::string text : {"100 % \\q \\u12 %zz %", "\\u{} \\u{1234567} \\u{12 \\x{zz}", "\\U0011000",
+                                 "\\UFFFFFFFF", "\\", "%", "a\\x4", "C:\\new\\table"})
     EXPECT_EQ(redact(text), text);
 }
 
